@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benches share: a Zipf load from wrk, and CPU time per request of
+two or more nginx configurations against each other.
+
+Each round starts every variant anew (where a process lands in memory is worth
+a percent or two), warms it, then measures slices in the order A B C C B A, so
+that what drifts hits all alike. One nginx worker on one core, wrk on another.
+"""
+
+import json
+import os
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TREE / "tests" / "integration"))
+
+from nginx_instance import NginxInstance, free_port  # noqa: E402
+
+CONTENTS = 50_000
+REQUESTS = 200_000  # sampled once; wrk goes round and round through them
+CONNECTIONS = 32
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
+SLICE_S = int(os.environ.get("BENCH_SLICE_S", 2))
+
+WRK_SCRIPT = """\
+local requests, at = {}, 0
+function init(args)
+    for line in io.lines(args[1]) do
+        requests[#requests + 1] = wrk.format("GET", line)
+    end
+end
+function request()
+    at = at + 1
+    if at > #requests then at = 1 end
+    return requests[at]
+end
+function done(summary, latency)
+    local e = summary.errors
+    io.write(string.format(
+        '\\n{"requests": %d, "bytes": %d, "errors": %d, "p99_us": %d}\\n',
+        summary.requests, summary.bytes,
+        e.connect + e.read + e.write + e.status + e.timeout,
+        latency:percentile(99)))
+end
+"""
+
+
+def content_name(i):
+    return f"movie-{i:06d}"
+
+
+def zipf_sample(count=REQUESTS, contents=CONTENTS, seed=1):
+    """Indexes of contents, 0 the most asked for, weight 1/rank."""
+    weights = [1 / rank for rank in range(1, contents + 1)]
+    return random.Random(seed).choices(range(contents), weights, k=count)
+
+
+def scratch_folder():
+    """On memory, so that no disk is in what is measured."""
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="vodst-bench-", dir=where)
+
+
+def cpu_ns(pid):
+    """Time on a CPU so far, user and system, by the scheduler's account."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+        return int(f.read().split()[0])
+
+
+class Load:
+    """wrk over a list of paths; the same for every variant."""
+
+    def __init__(self, folder, paths):
+        self.script = pathlib.Path(folder) / "zipf.lua"
+        self.script.write_text(WRK_SCRIPT)
+        self.paths = pathlib.Path(folder) / "paths"
+        self.paths.write_text("\n".join(paths) + "\n")
+
+    def run(self, nginx, seconds):
+        """Returns (CPU ns of the worker per request, what wrk counted)."""
+        (worker,) = nginx.worker_pids()
+        before = cpu_ns(worker)
+        done = subprocess.run(
+            [*pinned(1), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s",
+             "-s", str(self.script), nginx.url, "--", str(self.paths)],
+            capture_output=True, text=True, check=True)
+        spent = cpu_ns(worker) - before
+        seen = json.loads(done.stdout.strip().rpartition("\n")[2])
+        if seen["errors"]:
+            raise RuntimeError(f"{seen['errors']} errors: {done.stdout}")
+        return spent / seen["requests"], seen
+
+
+def pinned(core):
+    return ["taskset", "-c", str(core)] if os.cpu_count() > 1 else []
+
+
+def affinity():
+    return "worker_cpu_affinity 01;" if os.cpu_count() > 1 else ""
+
+
+def start(folder, http, modules=()):
+    """An nginx of one worker; http takes {port}."""
+    port = free_port()
+    return NginxInstance(
+        folder, http.replace("{port}", str(port)), port, modules,
+        main=f"{affinity()} error_log /dev/null crit;",
+        http_defaults="access_log off; default_type text/plain; sendfile on;"
+                      " keepalive_requests 1000000000;")
+
+
+def compare(load, variants):
+    """variants: name -> function that starts its nginx, the baseline first.
+    Returns name -> median of its ratios to the baseline; prints the way."""
+    ratios = {name: [] for name in variants}
+    costs = {name: [] for name in variants}
+    for number in range(1, ROUNDS + 1):
+        running = {name: begin() for name, begin in variants.items()}
+        spent = dict.fromkeys(variants, 0.0)
+        try:
+            for nginx in running.values():
+                load.run(nginx, 1)
+            names = list(variants)
+            for name in names + names[::-1]:
+                spent[name] += load.run(running[name], SLICE_S)[0] / 2
+        finally:
+            for nginx in running.values():
+                nginx.stop()
+        base = spent[names[0]]
+        for name in names:
+            costs[name].append(spent[name])
+            ratios[name].append(spent[name] / base)
+        print(f"round {number}: " + ", ".join(
+            f"{name} {spent[name] / 1000:.2f} us ({spent[name] / base:.3f})"
+            for name in names), flush=True)
+    for name, values in costs.items():
+        print(f"{name}: {statistics.median(values) / 1000:.2f} us CPU/request, "
+              f"ratios {' '.join(f'{r:.3f}' for r in sorted(ratios[name]))}")
+    return {name: statistics.median(r) for name, r in ratios.items()}
+
+
+def timed(what):
+    """Says how long the preparation took."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_CLASSIFY_H
+#define CORE_CLASSIFY_H
+
+/*
+ * Rates in, levels out: builds the rows of the next load table. A pure
+ * function of (rates, nodes, policy, previous rows, now), so two Managers with
+ * the same reports publish the same table (rule 3).
+ *
+ *   k = clamp(ceil(L / (phi * C)), 1, N)
+ *   calm k = 1, normal 1 < k < N, hot k = N;
+ *   critical: contents, greatest demand first, that the CDN takes until the
+ *   rest fits under target * sum of C
+ *
+ * L the content's demand, C the mean capacity of a node that is up, N how many
+ * are up. Up at once; down after hold_ms below `down_ratio` of what the step
+ * up needed.
+ */
+
+#include "core/demand.h"
+
+struct classify_policy {
+    double spread;      /* phi: share of one node one content may take, 0.10 */
+    double target;      /* utilisation of the own servers, 0.80 */
+    double down_ratio;  /* 0.70 */
+    uint32_t hold_ms;   /* 30 s */
+    bool cdn_by_share;  /* offload only the share that does not fit */
+    bool has_cdn;       /* false: nothing is ever critical */
+};
+extern const struct classify_policy classify_policy_default;
+
+struct classify_input {
+    const struct demand_rate *rates; /* as demand_rates() gives them */
+    size_t rate_count;
+    const struct demand_node *nodes; /* all; only origins are counted */
+    size_t node_count;
+    const struct table_row *previous; /* rows of the table before */
+    size_t previous_count;
+    uint64_t now_ms;
+};
+
+/*
+ * Writes the rows that are not calm, sorted by (hash, id), to *rows (caller
+ * frees with free(); ids point into rates or previous). A row whose demand is
+ * gone and whose hold time is over is dropped (rule 6). ERR_MEMORY,
+ * ERR_LIMIT.
+ */
+int classify(const struct classify_policy *policy,
+             const struct classify_input *input, struct table_row **rows,
+             size_t *row_count);
+
+#endif

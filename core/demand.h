@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_DEMAND_H
+#define CORE_DEMAND_H
+
+/*
+ * Demand: the Manager's picture of who asks for what. Reports are merged into
+ * sums per content; sliding windows turn sums into rates. Time comes in as an
+ * argument, in ms of any clock that never goes back.
+ *
+ * Merging keeps, per (node, boot, content), the largest cumulative value seen,
+ * so order, repetition and loss do not matter (rule 2). What a report adds to
+ * a sum counts for the time since the node's report before it, the window at
+ * most: a report that comes late is no surge.
+ *
+ * Own requests are those of origins; plays are counted by the redirectors, or
+ * by the origins while no redirector is heard.
+ */
+
+#include "core/report.h"
+
+struct demand_policy {
+    uint32_t window_ms;       /* the long window; 10 s by default */
+    uint32_t node_timeout_ms; /* no report for so long: the node is down */
+    double requests_per_play; /* assumed until enough plays were seen */
+};
+extern const struct demand_policy demand_policy_default;
+
+struct demand; /* one thread */
+struct demand *demand_new(const struct demand_policy *policy); /* NULL: memory */
+void demand_free(struct demand *d);
+
+struct demand_merge_result {
+    bool wants_full; /* this Manager lacks the node's base: send everything */
+    bool is_new;     /* it changed something: not a repetition */
+};
+
+/* Nodes that say nothing for so long are dropped from the list. */
+#define DEMAND_NODE_FORGET_MS (60u * 60 * 1000)
+
+/*
+ * Merges one encoded report. A node heard for the first time with sequence > 1
+ * and not is_full only gets `wants_full`. The first full report of a node that
+ * ran before this Manager did (sequence > 1) is a base and adds nothing to the
+ * rates; one with sequence 1 counts from zero, and so does a new boot of a
+ * node that is known. Bad bytes change nothing; ERR_LIMIT: too many nodes.
+ */
+int demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
+                 struct demand_merge_result *out);
+
+/* The demanded rate of one content, in requests/s on own origins:
+ * served = requests origins answered; offloaded = plays sent to the CDN, as
+ * the requests they would have made (plays/s times requests per play). */
+struct demand_rate {
+    struct bytes id; /* its text lives as long as the demand */
+    uint64_t hash;
+    double rate;       /* served + offloaded over the long window */
+    double rate_surge; /* lower confidence bound over the shorter windows, where
+                        * greater than `rate`; else `rate`: what "up at once"
+                        * goes by without taking noise for demand */
+    double starts;     /* plays/s over the long window */
+};
+
+struct demand_node {
+    struct report_header last; /* texts owned by the demand */
+    uint64_t heard_ms;
+    enum node_state state; /* last.state, or down when silent */
+    double rate;           /* requests/s it answers, over the long window */
+    uint32_t load;         /* 1/10000 of its capacity, saturating */
+};
+
+/* Moves the windows to now_ms; forgets contents without requests. */
+void demand_advance(struct demand *d, uint64_t now_ms);
+
+/* After demand_advance; valid until the next call that changes the demand.
+ * Only contents with a rate; sorted by rate_surge, greatest first, ties by id,
+ * so that equal demands give equal tables (rule 3). */
+const struct demand_rate *demand_rates(struct demand *d, size_t *count);
+/* Sorted by name; redirectors included. */
+const struct demand_node *demand_nodes(struct demand *d, size_t *count);
+double demand_requests_per_play(const struct demand *d);
+
+/* Sums over all nodes and boots this Manager heard of, bases included, for one
+ * content (tests, status). ERR_NOT_FOUND. */
+int demand_sums(const struct demand *d, struct bytes id,
+                struct counters_values *out);
+/* The greatest table version any node reported to hold. */
+struct table_version demand_held_version(const struct demand *d);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The routing decision, see core/route.h. */
+
+#include "core/route.h"
+
+/* Which use of the session's randomness; each is independent of the others. */
+enum session_use { USE_FIRST = 1, USE_SECOND = 2, USE_SHARE = 3 };
+
+static uint64_t
+session_mix(uint64_t session, enum session_use use)
+{
+    uint64_t x = session + (uint64_t) use * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+static bool
+is_owner(const uint16_t *owners, size_t count, int self)
+{
+    for (size_t i = 0; i < count; i++) {
+        if ((int) owners[i] == self)
+            return true;
+    }
+    return false;
+}
+
+static bool
+is_offloaded(const struct table_row *row, const struct route_request *request)
+{
+    return row != NULL && row->level == LEVEL_CRITICAL && request->has_cdn
+           && request->self == ROUTE_SELF_REDIRECTOR
+           && session_mix(request->session, USE_SHARE) % TABLE_SHARE_ONE
+                  < row->cdn_share;
+}
+
+/* One of the owners for this session: the first of its two choices, unless
+ * the second is less loaded by more than the margin. */
+static int
+owner_pick(const struct table *table, const uint16_t *owners, size_t count,
+           uint64_t session, enum route_rule *rule)
+{
+    if (count == 1) {
+        *rule = ROUTE_RULE_ONLY;
+        return owners[0];
+    }
+    size_t first = session_mix(session, USE_FIRST) % count;
+    size_t second = session_mix(session, USE_SECOND) % (count - 1);
+    if (second >= first)
+        second++; /* the others are count - 1 */
+    uint64_t load_first = table->nodes[owners[first]].load;
+    uint64_t load_second = table->nodes[owners[second]].load;
+    if (load_first > load_second + ROUTE_LOAD_MARGIN) {
+        *rule = ROUTE_RULE_LESS_LOADED;
+        return owners[second];
+    }
+    *rule = ROUTE_RULE_STICKY;
+    return owners[first];
+}
+
+/* The action that needs no choice among the owners; false: choose one. */
+static bool
+decide_without_choice(const struct route_request *request,
+                      const struct table_row *row, const uint16_t *owners,
+                      struct route_decision *out)
+{
+    bool is_redirector = request->self == ROUTE_SELF_REDIRECTOR;
+
+    if (is_offloaded(row, request)) {
+        out->action = ROUTE_CDN;
+        out->rule = ROUTE_RULE_OFFLOAD;
+        return true;
+    }
+    if (out->owner_count == 0) {
+        out->action =
+            is_redirector && request->has_cdn ? ROUTE_CDN : ROUTE_SERVE;
+        out->rule = ROUTE_RULE_NO_NODE;
+        return true;
+    }
+    if (is_redirector)
+        return false;
+    out->action = ROUTE_SERVE;
+    if (is_owner(owners, out->owner_count, request->self)) {
+        out->rule = ROUTE_RULE_OWNER;
+        return true;
+    }
+    if (request->hops >= request->hops_max) {
+        out->rule = ROUTE_RULE_HOP_LIMIT;
+        return true;
+    }
+    return false;
+}
+
+const char *
+route_rule_name(enum route_rule rule)
+{
+    static const char *const names[] = {
+#define ROUTE_RULE_NAME(symbol, name, sentence) name,
+        ROUTE_RULES(ROUTE_RULE_NAME)
+#undef ROUTE_RULE_NAME
+    };
+    if ((unsigned) rule >= sizeof names / sizeof names[0])
+        return "unknown";
+    return names[rule];
+}
+
+void
+route_decide(const struct table_snapshot *snapshot,
+             const struct route_request *request, struct route_decision *out)
+{
+    uint16_t owners[PLACEMENT_NODES_MAX];
+    const struct table *table = &snapshot->table;
+    const struct table_row *row =
+        table_find(table, request->hash, request->content);
+
+    out->node = -1;
+    out->level = row ? row->level : LEVEL_CALM;
+    out->owner_count = (uint32_t) placement_owners(
+        snapshot->placement, table->node_count, request->hash,
+        row ? row->owner_count : 1, owners);
+    if (decide_without_choice(request, row, owners, out))
+        return;
+    out->action = ROUTE_NODE;
+    out->node = owner_pick(table, owners, out->owner_count, request->session,
+                           &out->rule);
+}
+
+size_t
+route_owners(const struct table_snapshot *snapshot, struct bytes content,
+             uint64_t hash, uint16_t owners[PLACEMENT_NODES_MAX])
+{
+    const struct table_row *row =
+        table_find(&snapshot->table, hash, content);
+    return placement_owners(snapshot->placement, snapshot->table.node_count,
+                            hash, row ? row->owner_count : 1, owners);
+}

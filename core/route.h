@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_ROUTE_H
+#define CORE_ROUTE_H
+
+/*
+ * Where a request goes, and why: the one decision that redirectors, origins
+ * and the simulator share. Pure: a function of the table, the request and
+ * which node asks.
+ */
+
+#include "core/table.h"
+
+enum route_action { ROUTE_SERVE, ROUTE_NODE, ROUTE_CDN };
+
+/* Why: X(symbol, name in headers and logs, sentence). */
+#define ROUTE_RULES(X)                                                        \
+    X(OWNER, "owner", "this node owns the content")                           \
+    X(ONLY, "only", "the content has one owner")                              \
+    X(LESS_LOADED, "less-loaded", "the less loaded of two owners")            \
+    X(STICKY, "sticky", "the session's first choice among the owners")        \
+    X(OFFLOAD, "offload", "critical: this share of plays goes to the CDN")    \
+    X(HOP_LIMIT, "hop-limit", "redirected often enough: it is served here")   \
+    X(NO_NODE, "no-node", "no node can take it")
+
+enum route_rule {
+#define ROUTE_RULE(symbol, name, sentence) ROUTE_RULE_##symbol,
+    ROUTE_RULES(ROUTE_RULE)
+#undef ROUTE_RULE
+};
+const char *route_rule_name(enum route_rule rule);
+
+/* Not in table.nodes: */
+#define ROUTE_SELF_REDIRECTOR -1 /* never serves */
+#define ROUTE_SELF_UNLISTED -2   /* an origin the table does not name: no owner */
+
+struct route_request {
+    struct bytes content;
+    uint64_t hash;    /* content_hash(content) */
+    uint64_t session; /* random per play; equal sessions go the same way */
+    int self;         /* this node's index in table.nodes, or ROUTE_SELF_* */
+    unsigned hops;    /* how often this request was redirected already */
+    unsigned hops_max;
+    bool has_cdn;     /* a CDN is configured */
+};
+
+struct route_decision {
+    enum route_action action;
+    int node; /* index in table.nodes for ROUTE_NODE, else -1 */
+    enum route_rule rule;
+    enum level level;
+    uint32_t owner_count; /* the size of the owner set as applied */
+};
+
+/*
+ * A redirector never serves: action is NODE or CDN, or SERVE with rule NO_NODE
+ * when there is nothing to name (answer 503). An origin in the owner set
+ * serves; another one redirects unless hops reached hops_max. Only a
+ * redirector (self -1) sends to the CDN by share. Between the session's two
+ * choices the second is taken only when the first is more loaded by over
+ * ROUTE_LOAD_MARGIN, so that a session stays where it is.
+ */
+#define ROUTE_LOAD_MARGIN 1000 /* 1/10000 of capacity */
+void route_decide(const struct table_snapshot *snapshot,
+                  const struct route_request *request,
+                  struct route_decision *out);
+
+/* The owner set as applied: indexes in table.nodes, best first; the count. */
+size_t route_owners(const struct table_snapshot *snapshot, struct bytes content,
+                    uint64_t hash, uint16_t owners[PLACEMENT_NODES_MAX]);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "core/content.h"
+#include "core/err.h"
+#include "core/route.h"
+
+enum { NODES = 5 };
+
+struct world {
+    struct table_node nodes[NODES];
+    char names[NODES][16];
+    struct table_row row;
+    struct table_snapshot *snapshot;
+};
+
+static const struct bytes film = {(const uint8_t *) "film", 4};
+
+static void
+world_make(struct world *w, enum level level, uint32_t k, uint32_t share)
+{
+    *w = (struct world) {.row = {.id = film, .level = level, .owner_count = k,
+                                 .cdn_share = share}};
+    for (size_t i = 0; i < NODES; i++) {
+        snprintf(w->names[i], sizeof w->names[i], "origin%zu", i + 1);
+        w->nodes[i] = (struct table_node) {
+            .name = bytes_of_text(w->names[i]),
+            .url = BYTES_LITERAL("http://127.0.0.1:80"),
+            .weight = 100,
+            .state = NODE_UP,
+        };
+    }
+}
+
+static void
+world_publish(struct world *w)
+{
+    struct table table = {.nodes = w->nodes, .node_count = NODES,
+                          .rows = &w->row,
+                          .row_count = w->row.owner_count ? 1 : 0};
+    struct buffer b;
+    buffer_init(&b, TABLE_SIZE_MAX);
+    assert_int_equal(table_encode(&table, &b), 0);
+    table_free(w->snapshot);
+    assert_int_equal(table_decode(buffer_bytes(&b), &w->snapshot), 0);
+    buffer_fini(&b);
+}
+
+static struct route_decision
+decide(const struct world *w, int self, uint64_t session, unsigned hops,
+       bool has_cdn)
+{
+    struct route_decision d;
+    struct route_request request = {
+        .content = film,
+        .hash = content_hash(film),
+        .session = session,
+        .self = self,
+        .hops = hops,
+        .hops_max = 2,
+        .has_cdn = has_cdn,
+    };
+    route_decide(w->snapshot, &request, &d);
+    return d;
+}
+
+static size_t
+owners_of(const struct world *w, uint16_t owners[PLACEMENT_NODES_MAX])
+{
+    return route_owners(w->snapshot, film, content_hash(film), owners);
+}
+
+static void
+a_calm_content_goes_to_its_one_owner(void **state)
+{
+    struct world w;
+    uint16_t owners[PLACEMENT_NODES_MAX];
+    world_make(&w, LEVEL_CALM, 0, 0);
+    world_publish(&w);
+    assert_int_equal(owners_of(&w, owners), 1);
+    for (uint64_t session = 0; session < 100; session++) {
+        struct route_decision d =
+            decide(&w, ROUTE_SELF_REDIRECTOR, session, 0, true);
+        assert_int_equal(d.action, ROUTE_NODE);
+        assert_int_equal(d.node, owners[0]);
+        assert_int_equal(d.rule, ROUTE_RULE_ONLY);
+        assert_int_equal(d.level, LEVEL_CALM);
+        assert_int_equal(d.owner_count, 1);
+    }
+    table_free(w.snapshot);
+}
+
+static void
+sessions_spread_over_exactly_the_owner_set_and_stay(void **state)
+{
+    for (uint32_t k = 2; k <= NODES; k++) {
+        struct world w;
+        uint16_t owners[PLACEMENT_NODES_MAX];
+        unsigned got[NODES] = {0};
+        world_make(&w, LEVEL_NORMAL, k, 0);
+        world_publish(&w);
+        assert_int_equal(owners_of(&w, owners), k);
+        for (uint64_t session = 0; session < 20000; session++) {
+            struct route_decision d = decide(&w, -1, session, 0, true);
+            assert_int_equal(d.rule, ROUTE_RULE_STICKY);
+            got[d.node]++;
+            assert_int_equal(decide(&w, -1, session, 1, false).node, d.node);
+        }
+        for (uint32_t i = 0; i < NODES; i++) {
+            bool is_owner = false;
+            for (uint32_t j = 0; j < k; j++)
+                is_owner |= owners[j] == i;
+            assert_int_equal(got[i] > 0, is_owner);
+            assert_true(!is_owner || got[i] > 20000 / k * 0.95);
+        }
+        table_free(w.snapshot);
+    }
+}
+
+static void
+the_second_choice_is_taken_only_past_the_margin(void **state)
+{
+    struct world w;
+    uint16_t owners[PLACEMENT_NODES_MAX];
+    world_make(&w, LEVEL_HOT, NODES, 0);
+    world_publish(&w);
+    owners_of(&w, owners);
+    size_t busy = owners[0];
+    w.nodes[busy].load = ROUTE_LOAD_MARGIN;
+    world_publish(&w);
+    unsigned got = 0;
+    for (uint64_t session = 0; session < 1000; session++)
+        got += decide(&w, -1, session, 0, true).node == (int) busy;
+    assert_true(got > 100);
+    w.nodes[busy].load = ROUTE_LOAD_MARGIN + 1;
+    world_publish(&w);
+    unsigned moved = 0;
+    for (uint64_t session = 0; session < 1000; session++) {
+        struct route_decision d = decide(&w, -1, session, 0, true);
+        assert_int_not_equal(d.node, busy);
+        moved += d.rule == ROUTE_RULE_LESS_LOADED;
+    }
+    assert_int_equal(moved, got);
+    table_free(w.snapshot);
+}
+
+static void
+an_owner_serves_and_another_origin_redirects_until_the_hop_limit(void **state)
+{
+    struct world w;
+    uint16_t owners[PLACEMENT_NODES_MAX];
+    world_make(&w, LEVEL_NORMAL, 2, 0);
+    world_publish(&w);
+    owners_of(&w, owners);
+    for (int self = ROUTE_SELF_UNLISTED; self < NODES; self++) {
+        if (self == ROUTE_SELF_REDIRECTOR)
+            continue;
+        bool is_owner = self == owners[0] || self == owners[1];
+        for (unsigned hops = 0; hops < 5; hops++) {
+            struct route_decision d = decide(&w, self, 77, hops, true);
+            if (is_owner || hops >= 2) {
+                assert_int_equal(d.action, ROUTE_SERVE);
+                assert_int_equal(d.node, -1);
+                assert_int_equal(d.rule, is_owner ? ROUTE_RULE_OWNER
+                                                  : ROUTE_RULE_HOP_LIMIT);
+            } else {
+                assert_int_equal(d.action, ROUTE_NODE);
+                assert_int_equal(d.node,
+                                 decide(&w, -1, 77, 0, true).node);
+            }
+        }
+    }
+    table_free(w.snapshot);
+}
+
+static void
+the_share_of_a_critical_content_goes_to_the_cdn(void **state)
+{
+    static const uint32_t shares[] = {0, 1, 2500, 9999, 10000};
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
+        struct world w;
+        unsigned offloaded = 0;
+        enum { SESSIONS = 40000 };
+        world_make(&w, LEVEL_CRITICAL, NODES, shares[i]);
+        world_publish(&w);
+        for (uint64_t session = 0; session < SESSIONS; session++) {
+            struct route_decision d = decide(&w, -1, session, 0, true);
+            offloaded += d.action == ROUTE_CDN;
+            assert_int_equal(d.action == ROUTE_CDN,
+                             d.rule == ROUTE_RULE_OFFLOAD);
+            /* an origin never sends there, nor anyone without a CDN */
+            assert_int_not_equal(decide(&w, 0, session, 0, true).action,
+                                 ROUTE_CDN);
+            assert_int_not_equal(decide(&w, -2, session, 0, true).action,
+                                 ROUTE_CDN);
+            assert_int_equal(decide(&w, -1, session, 0, false).action,
+                             ROUTE_NODE);
+        }
+        double expected = shares[i] / 10000.0 * SESSIONS;
+        assert_true(offloaded > expected * 0.95 - 8);
+        assert_true(offloaded < expected * 1.05 + 8);
+        if (shares[i] == 10000)
+            assert_int_equal(offloaded, SESSIONS);
+        table_free(w.snapshot);
+    }
+}
+
+static void
+a_share_is_for_critical_contents_only(void **state)
+{
+    struct world w;
+    world_make(&w, LEVEL_HOT, NODES, 10000);
+    world_publish(&w);
+    for (uint64_t session = 0; session < 100; session++)
+        assert_int_equal(decide(&w, -1, session, 0, true).action, ROUTE_NODE);
+    table_free(w.snapshot);
+}
+
+static void
+nobody_is_sent_to_a_node_that_is_not_up_while_another_is(void **state)
+{
+    static const enum node_state bad[] = {NODE_DRAINING, NODE_FULL,
+                                          NODE_DOWN};
+    for (unsigned mask = 1; mask < (1u << NODES) - 1; mask++) {
+        for (uint32_t k = 0; k <= NODES; k++) {
+            struct world w;
+            world_make(&w, k == NODES ? LEVEL_HOT : LEVEL_NORMAL, k, 0);
+            for (unsigned i = 0; i < NODES; i++) {
+                if (mask & 1u << i)
+                    w.nodes[i].state = bad[(i + mask) % 3];
+            }
+            world_publish(&w);
+            for (uint64_t session = 0; session < 50; session++) {
+                for (int self = -2; self < NODES; self++) {
+                    struct route_decision d =
+                        decide(&w, self, session, 0, true);
+                    if (d.action == ROUTE_NODE)
+                        assert_int_equal(w.nodes[d.node].state, NODE_UP);
+                }
+                assert_int_equal(decide(&w, -1, session, 0, true).action,
+                                 ROUTE_NODE);
+            }
+            table_free(w.snapshot);
+        }
+    }
+}
+
+static void
+with_no_node_the_cdn_is_named_or_nothing(void **state)
+{
+    struct world w;
+    world_make(&w, LEVEL_NORMAL, 2, 0);
+    for (size_t i = 0; i < NODES; i++)
+        w.nodes[i].state = NODE_DRAINING;
+    world_publish(&w);
+    struct route_decision d = decide(&w, -1, 5, 0, true);
+    assert_int_equal(d.action, ROUTE_CDN);
+    assert_int_equal(d.rule, ROUTE_RULE_NO_NODE);
+    d = decide(&w, -1, 5, 0, false);
+    assert_int_equal(d.action, ROUTE_SERVE);
+    assert_int_equal(d.rule, ROUTE_RULE_NO_NODE);
+    assert_int_equal(d.owner_count, 0);
+    for (int self = -2; self < NODES; self++) {
+        if (self == -1)
+            continue;
+        d = decide(&w, self, 5, 0, true);
+        assert_int_equal(d.action, ROUTE_SERVE);
+        assert_int_equal(d.node, -1);
+    }
+    table_free(w.snapshot);
+}
+
+static void
+a_chain_of_redirects_ends(void **state)
+{
+    /* tables of two ages: each origin believes the other is the owner */
+    struct world a, b;
+    world_make(&a, LEVEL_CALM, 0, 0);
+    world_make(&b, LEVEL_CALM, 0, 0);
+    world_publish(&a);
+    int owner = decide(&a, -1, 1, 0, false).node;
+    b.nodes[owner].state = NODE_DOWN;
+    world_publish(&b);
+    int other = decide(&b, -1, 1, 0, false).node;
+    int at = other;
+    unsigned hops = 0;
+    for (;; hops++) {
+        assert_true(hops <= 2);
+        struct route_decision d =
+            decide(at == other ? &a : &b, at, 1, hops, false);
+        if (d.action == ROUTE_SERVE)
+            break;
+        at = d.node;
+    }
+    assert_int_equal(hops, 2);
+    table_free(a.snapshot);
+    table_free(b.snapshot);
+}
+
+static void
+every_rule_has_a_name(void **state)
+{
+    assert_string_equal(route_rule_name(ROUTE_RULE_LESS_LOADED),
+                        "less-loaded");
+    assert_string_equal(route_rule_name(ROUTE_RULE_NO_NODE), "no-node");
+    assert_string_equal(route_rule_name((enum route_rule) 99), "unknown");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_calm_content_goes_to_its_one_owner),
+        cmocka_unit_test(sessions_spread_over_exactly_the_owner_set_and_stay),
+        cmocka_unit_test(the_second_choice_is_taken_only_past_the_margin),
+        cmocka_unit_test(
+            an_owner_serves_and_another_origin_redirects_until_the_hop_limit),
+        cmocka_unit_test(the_share_of_a_critical_content_goes_to_the_cdn),
+        cmocka_unit_test(a_share_is_for_critical_contents_only),
+        cmocka_unit_test(
+            nobody_is_sent_to_a_node_that_is_not_up_while_another_is),
+        cmocka_unit_test(with_no_node_the_cdn_is_named_or_nothing),
+        cmocka_unit_test(a_chain_of_redirects_ends),
+        cmocka_unit_test(every_rule_has_a_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ *     golden_test FOLDER            compares what is written for a few films
+ *                                   with FOLDER/<content>/
+ *     golden_test FOLDER --update   rewrites those files
+ *     golden_test --seeds FOLDER    writes seeds for the fuzz targets
+ */
+
+#include "core/err.h"
+#include "media/testing/box_dump.h"
+#include "media/testing/movie.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define OUTPUT_SIZE_MAX (1u << 24)
+#define TRACKS_MAX 3
+
+struct content {
+    const char *name;
+    struct {
+        const char *name, *label;
+        struct test_movie movie;
+    } tracks[TRACKS_MAX];
+};
+
+/* What each shows: pictures out of order with priming of sound, and a last
+ * audio frame of its own length; pictures of which none depends on another;
+ * sound in two languages. */
+static const struct content contents[] = {
+    {"film",
+     {{"v0",
+       "",
+       {.sample_count = 120,
+        .gop = 48,
+        .has_b_frames = true,
+        .has_edit = true,
+        .media_time = 1001}},
+      {"a0",
+       "English",
+       {.kind = TRACK_AUDIO,
+        .sample_count = 217,
+        .last_duration = 700,
+        .has_edit = true,
+        .media_time = 1024,
+        .language = "eng"}}}},
+    {"pictures",
+     {{"v0",
+       "",
+       {.timescale = 12800,
+        .sample_duration = 512,
+        .sample_count = 150,
+        .sample_size = 40}}}},
+    {"sound",
+     {{"a0",
+       "日本語",
+       {.kind = TRACK_AUDIO, .sample_count = 200, .language = "jpn"}},
+      {"a1",
+       "English",
+       {.kind = TRACK_AUDIO, .sample_count = 200, .language = "eng"}}}},
+};
+
+static bool is_update;
+static unsigned different;
+
+static void
+file_write(const char *path, struct bytes bytes)
+{
+    FILE *f = fopen(path, "wb");
+    if (f == NULL || fwrite(bytes.ptr, 1, bytes.len, f) != bytes.len
+        || fclose(f) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
+static bool
+file_is(const char *path, struct bytes bytes)
+{
+    FILE *f = fopen(path, "rb");
+    if (f == NULL)
+        return false;
+    uint8_t *held = malloc(bytes.len + 1);
+    const size_t len = fread(held, 1, bytes.len + 1, f);
+    const bool is_same = len == bytes.len && memcmp(held, bytes.ptr, len) == 0;
+    free(held);
+    fclose(f);
+    return is_same;
+}
+
+static void
+compare(const char *folder, const char *content, const char *name,
+        struct buffer *b)
+{
+    char path[4096];
+    if (b->err != 0) {
+        fprintf(stderr, "%s: %s\n", name, err_name(b->err));
+        exit(1);
+    }
+    snprintf(path, sizeof path, "%s/%s", folder, content);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/%s/%s", folder, content, name);
+    if (is_update) {
+        file_write(path, buffer_bytes(b));
+    } else if (!file_is(path, buffer_bytes(b))) {
+        printf("--- %s is different; what is written now:\n%.*s\n", path,
+               (int) b->len, (const char *) b->ptr);
+        different++;
+    }
+    b->len = 0;
+}
+
+static void
+track_compare(const char *folder, const char *content,
+              const struct track_index *index)
+{
+    struct buffer boxes, text;
+    struct segment s;
+    char name[64];
+    const char *track = index->info.name;
+    buffer_init(&boxes, OUTPUT_SIZE_MAX);
+    buffer_init(&text, OUTPUT_SIZE_MAX);
+    hls_media_playlist_write(index, &text);
+    snprintf(name, sizeof name, "%s.m3u8", track);
+    compare(folder, content, name, &text);
+    cmaf_init_write(&index->info, &boxes);
+    box_dump(buffer_bytes(&boxes), &text);
+    snprintf(name, sizeof name, "%s.init.txt", track);
+    compare(folder, content, name, &text);
+    for (uint32_t i = 0; track_index_segment(index, i, &s) == 0; i++) {
+        boxes.len = 0;
+        cmaf_segment_header_write(index, &s, &boxes);
+        box_dump(buffer_bytes(&boxes), &text);
+        snprintf(name, sizeof name, "%s.%u.txt", track, i);
+        compare(folder, content, name, &text);
+    }
+    buffer_fini(&text);
+    buffer_fini(&boxes);
+}
+
+static void
+content_compare(const char *folder, const struct content *content)
+{
+    static struct asset asset;
+    struct buffer files[TRACKS_MAX], text;
+    buffer_init(&text, OUTPUT_SIZE_MAX);
+    asset.track_count = 0;
+    for (size_t i = 0; i < TRACKS_MAX && content->tracks[i].name; i++) {
+        struct track_index index;
+        buffer_init(&files[i], INDEX_SIZE_MAX);
+        test_index_build(&content->tracks[i].movie, content->tracks[i].name,
+                         2000, &content->tracks[0].movie, &files[i]);
+        if (track_index_open(buffer_bytes(&files[i]), &index) != 0)
+            abort();
+        snprintf(index.info.label, sizeof index.info.label, "%s",
+                 content->tracks[i].label);
+        asset.tracks[asset.track_count++] = index.info;
+        track_compare(folder, content->name, &index);
+    }
+    hls_multivariant_write(&asset, &text);
+    compare(folder, content->name, "master.m3u8", &text);
+    for (size_t i = 0; i < asset.track_count; i++)
+        buffer_fini(&files[i]);
+    buffer_fini(&text);
+}
+
+/* ---- seeds ---- */
+
+static void
+seed_write(const char *folder, const char *target, const char *name,
+           struct buffer *b)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, target);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/%s/%s", folder, target, name);
+    file_write(path, buffer_bytes(b));
+    b->len = 0;
+}
+
+/* Small ones: a fuzzer wants many runs a second. */
+static void
+seeds_write(const char *folder)
+{
+    static const struct {
+        const char *name;
+        struct test_movie movie;
+    } seeds[] = {
+        {"b-frames",
+         {.sample_count = 10,
+          .gop = 4,
+          .has_b_frames = true,
+          .has_edit = true,
+          .media_time = 1001,
+          .compact_bits = 8}},
+        {"sound",
+         {.kind = TRACK_AUDIO,
+          .sample_count = 8,
+          .last_duration = 70,
+          .has_edit = true,
+          .media_time = 1024,
+          .sample_size = 3}},
+        {"hevc-wide",
+         {.codec = "hvc1",
+          .sample_count = 6,
+          .gop = 3,
+          .is_wide = true,
+          .compact_bits = 4,
+          .samples_per_chunk = 2}},
+        {"moov-last",
+         {.codec = "avc3",
+          .sample_count = 6,
+          .is_moov_last = true,
+          .sample_size = 2,
+          .has_text_track = true,
+          .has_empty_edit = true}},
+        {"fragmented", {.sample_count = 1, .is_fragmented = true}},
+    };
+    static struct asset asset;
+    struct buffer b, held[5];
+    buffer_init(&b, OUTPUT_SIZE_MAX);
+    for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
+        struct track_index index;
+        test_movie_write(&seeds[i].movie, &b);
+        seed_write(folder, "mp4", seeds[i].name, &b);
+        if (seeds[i].movie.is_fragmented)
+            continue;
+        buffer_init(&held[i], INDEX_SIZE_MAX);
+        test_index_build(&seeds[i].movie, seeds[i].name, 100, NULL, &held[i]);
+        if (track_index_open(buffer_bytes(&held[i]), &index) != 0)
+            abort();
+        asset.tracks[asset.track_count++] = index.info;
+        buffer_append_bytes(&b, buffer_bytes(&held[i]));
+        seed_write(folder, "index", seeds[i].name, &b);
+        if (asset_encode(&asset, &b) != 0)
+            abort();
+        seed_write(folder, "track", seeds[i].name, &b);
+    }
+    for (size_t i = 0; i < asset.track_count; i++)
+        buffer_fini(&held[i]);
+    buffer_fini(&b);
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--seeds") == 0) {
+        seeds_write(argv[2]);
+        return 0;
+    }
+    is_update = argc == 3 && strcmp(argv[2], "--update") == 0;
+    if (argc < 2 || (argc == 3 && !is_update)) {
+        fprintf(stderr, "usage: golden_test FOLDER [--update]\n");
+        return 1;
+    }
+    for (size_t i = 0; i < sizeof contents / sizeof contents[0]; i++)
+        content_compare(argv[1], &contents[i]);
+    printf("%u files are different\n", different);
+    return different != 0;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * HLS playlists (RFC 8216bis) of one track and of all tracks.
+ */
+
+#include "media/index_format.h"
+
+#include <stdio.h>
+
+#define VERSION 7 /* EXT-X-MAP with fragmented MP4 */
+
+/* ---- media playlist ---- */
+
+/* To the nearest microsecond. Each EXTINF is the difference of two of these,
+ * so that rounding never adds up over a film. */
+static uint64_t
+microseconds(uint64_t ticks, uint32_t timescale)
+{
+    return (uint64_t) (((unsigned __int128) ticks * 1000000 + timescale / 2)
+                       / timescale);
+}
+
+/* Walks the segments in time; the durations as they are printed. */
+struct clock {
+    uint64_t ticks;
+    uint64_t time; /* microseconds */
+};
+
+static uint64_t
+clock_step(const struct track_index *index, uint32_t number,
+           struct clock *clock)
+{
+    struct segment s;
+    index_segment_load(index, number, &s);
+    const uint64_t before = clock->time;
+    clock->ticks += s.duration;
+    clock->time = microseconds(clock->ticks, index->info.timescale);
+    return clock->time - before;
+}
+
+/* §4.4.3.1: each EXTINF, rounded to the nearest integer, is no more. */
+static uint64_t
+target_duration(const struct track_index *index)
+{
+    struct clock clock = {0};
+    uint64_t longest = 1000000;
+    for (uint32_t i = 0; i < index->info.segment_count; i++) {
+        const uint64_t duration = clock_step(index, i, &clock);
+        if (duration > longest)
+            longest = duration;
+    }
+    return (longest + 500000) / 1000000;
+}
+
+void
+hls_media_playlist_write(const struct track_index *index, struct buffer *out)
+{
+    buffer_printf(out,
+                  "#EXTM3U\n"
+                  "#EXT-X-VERSION:%d\n"
+                  "#EXT-X-TARGETDURATION:%llu\n"
+                  "#EXT-X-MEDIA-SEQUENCE:0\n"
+                  "#EXT-X-PLAYLIST-TYPE:VOD\n"
+                  "#EXT-X-INDEPENDENT-SEGMENTS\n"
+                  "#EXT-X-MAP:URI=\"init.mp4\"\n",
+                  VERSION, (unsigned long long) target_duration(index));
+    struct clock clock = {0};
+    for (uint32_t i = 0; i < index->info.segment_count; i++) {
+        char line[96];
+        const uint64_t duration = clock_step(index, i, &clock);
+        const int len =
+            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.m4s\n",
+                     (unsigned long long) (duration / 1000000),
+                     (unsigned long long) (duration % 1000000), i);
+        buffer_append(out, line, (size_t) len);
+    }
+    buffer_append_text(out, "#EXT-X-ENDLIST\n");
+}
+
+/* ---- multivariant playlist ---- */
+
+/* Audio tracks of one codec: what a variant's CODECS may promise. */
+struct group {
+    const char *codecs;
+    uint32_t bandwidth_peak, bandwidth_average; /* of the largest */
+    size_t first;                               /* track */
+    size_t number;                              /* from 0 */
+};
+
+static size_t
+groups_find(const struct asset *asset, struct group *groups)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < asset->track_count; i++) {
+        const struct track_info *t = &asset->tracks[i];
+        if (t->kind != TRACK_AUDIO)
+            continue;
+        size_t g = 0;
+        while (g < count && strcmp(groups[g].codecs, t->codecs) != 0)
+            g++;
+        if (g == count)
+            groups[count++] =
+                (struct group){.codecs = t->codecs, .first = i, .number = g};
+        if (t->bandwidth_peak > groups[g].bandwidth_peak)
+            groups[g].bandwidth_peak = t->bandwidth_peak;
+        if (t->bandwidth_average > groups[g].bandwidth_average)
+            groups[g].bandwidth_average = t->bandwidth_average;
+    }
+    return count;
+}
+
+/* "audio", then "audio1", ... */
+static void
+group_id_write(const struct group *group, struct buffer *out)
+{
+    buffer_append_text(out, "\"audio");
+    if (group->number > 0)
+        buffer_printf(out, "%zu", group->number);
+    buffer_append_text(out, "\"");
+}
+
+static const char *
+track_label(const struct track_info *track)
+{
+    if (track->label[0] != 0)
+        return track->label;
+    return strcmp(track->language, "und") != 0 ? track->language : track->name;
+}
+
+/* NAME is unique in its group (§4.4.6.1.1): the track's own name makes it. */
+static bool
+label_is_taken(const struct asset *asset, const struct group *group,
+               size_t number)
+{
+    const struct track_info *track = &asset->tracks[number];
+    for (size_t i = group->first; i < number; i++) {
+        const struct track_info *t = &asset->tracks[i];
+        if (t->kind == TRACK_AUDIO && strcmp(t->codecs, group->codecs) == 0
+            && strcmp(track_label(t), track_label(track)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void
+media_write(const struct asset *asset, const struct group *group, size_t number,
+            struct buffer *out)
+{
+    const struct track_info *t = &asset->tracks[number];
+    buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
+    group_id_write(group, out);
+    buffer_append_text(out, ",NAME=\"");
+    buffer_append_text(out, track_label(t));
+    if (label_is_taken(asset, group, number))
+        buffer_printf(out, " (%s)", t->name);
+    buffer_append_text(out, "\"");
+    if (strcmp(t->language, "und") != 0)
+        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
+    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
+                  number == group->first ? "YES" : "NO");
+    if (t->channels != 0)
+        buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
+    buffer_printf(out, ",URI=\"%s/index.m3u8\"\n", t->name);
+}
+
+static void
+group_write(const struct asset *asset, const struct group *group,
+            struct buffer *out)
+{
+    for (size_t i = group->first; i < asset->track_count; i++) {
+        const struct track_info *t = &asset->tracks[i];
+        if (t->kind == TRACK_AUDIO && strcmp(t->codecs, group->codecs) == 0)
+            media_write(asset, group, i, out);
+    }
+}
+
+static void
+frame_rate_write(const struct track_info *track, struct buffer *out)
+{
+    const uint64_t den = track->frame_rate_den;
+    const uint64_t rate =
+        ((uint64_t) track->frame_rate_num * 1000 + den / 2) / den;
+    if (rate > 0)
+        buffer_printf(out, ",FRAME-RATE=%llu.%03llu",
+                      (unsigned long long) (rate / 1000),
+                      (unsigned long long) (rate % 1000));
+}
+
+/* `group` is NULL for a variant without one; for sound alone it names the
+ * group that the variant's own track belongs to. */
+static void
+variant_write(const struct track_info *track, const struct group *group,
+              struct buffer *out)
+{
+    uint64_t peak = track->bandwidth_peak;
+    uint64_t average = track->bandwidth_average;
+    const bool has_video = track->kind == TRACK_VIDEO;
+    if (group != NULL) {
+        peak = (has_video ? peak : 0) + group->bandwidth_peak;
+        average = (has_video ? average : 0) + group->bandwidth_average;
+    }
+    buffer_printf(out,
+                  "#EXT-X-STREAM-INF:BANDWIDTH=%llu,AVERAGE-BANDWIDTH=%llu,"
+                  "CODECS=\"%s",
+                  (unsigned long long) peak, (unsigned long long) average,
+                  track->codecs);
+    if (has_video && group != NULL)
+        buffer_printf(out, ",%s", group->codecs);
+    buffer_append_text(out, "\"");
+    if (has_video && track->width != 0 && track->height != 0)
+        buffer_printf(out, ",RESOLUTION=%ux%u", track->width, track->height);
+    if (has_video)
+        frame_rate_write(track, out);
+    if (group != NULL) {
+        buffer_append_text(out, ",AUDIO=");
+        group_id_write(group, out);
+    }
+    buffer_printf(out, "\n%s/index.m3u8\n", track->name);
+}
+
+void
+hls_multivariant_write(const struct asset *asset, struct buffer *out)
+{
+    struct group groups[ASSET_TRACKS_MAX];
+    const size_t group_count = groups_find(asset, groups);
+    size_t video_count = 0;
+    for (size_t i = 0; i < asset->track_count; i++)
+        video_count += asset->tracks[i].kind == TRACK_VIDEO;
+    const bool is_single_sound = video_count == 0 && asset->track_count == 1;
+    buffer_printf(out,
+                  "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+                  VERSION);
+    if (is_single_sound) {
+        variant_write(&asset->tracks[0], NULL, out);
+        return;
+    }
+    for (size_t g = 0; g < group_count; g++)
+        group_write(asset, &groups[g], out);
+    for (size_t g = 0; video_count == 0 && g < group_count; g++)
+        variant_write(&asset->tracks[groups[g].first], &groups[g], out);
+    for (size_t i = 0; i < asset->track_count; i++) {
+        if (asset->tracks[i].kind != TRACK_VIDEO)
+            continue;
+        if (group_count == 0)
+            variant_write(&asset->tracks[i], NULL, out);
+        for (size_t g = 0; g < group_count; g++)
+            variant_write(&asset->tracks[i], &groups[g], out);
+    }
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "media/testing/movie.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const char *
+text_of(struct buffer *b)
+{
+    buffer_append_u8(b, 0);
+    assert_int_equal(b->err, 0);
+    return (const char *) b->ptr;
+}
+
+/* Microseconds of all EXTINF, and the greatest of them. */
+static uint64_t
+extinf_sum(const char *playlist, uint64_t *greatest)
+{
+    uint64_t sum = 0;
+    *greatest = 0;
+    for (const char *p = playlist; (p = strstr(p, "#EXTINF:")) != NULL; p++) {
+        unsigned long long s, us;
+        assert_int_equal(sscanf(p, "#EXTINF:%llu.%6llu,", &s, &us), 2);
+        sum += s * 1000000 + us;
+        if (s * 1000000 + us > *greatest)
+            *greatest = s * 1000000 + us;
+    }
+    return sum;
+}
+
+static void
+playlist_write(const struct test_movie *movie, uint32_t target_ms,
+               struct buffer *out)
+{
+    struct buffer file;
+    struct track_index index;
+    buffer_init(&file, INDEX_SIZE_MAX);
+    buffer_init(out, 1 << 24);
+    test_index_build(movie, "v0", target_ms, NULL, &file);
+    assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
+    hls_media_playlist_write(&index, out);
+    buffer_fini(&file);
+}
+
+/* Each GOP is 1/3 s or has some other value that no decimal ends on. */
+static void
+rounding_never_adds_up(void **state)
+{
+    static const struct test_movie movies[] = {
+        {.timescale = 3, .sample_duration = 1, .sample_count = 30000},
+        {.timescale = 24000,
+         .sample_duration = 1001,
+         .sample_count = 20000,
+         .gop = 7},
+        {.timescale = 11025, .sample_duration = 1024, .sample_count = 10000},
+        {.timescale = 4294967295u,
+         .sample_duration = 1000000007,
+         .sample_count = 9000},
+    };
+    for (size_t i = 0; i < sizeof movies / sizeof movies[0]; i++) {
+        struct buffer b;
+        uint64_t greatest;
+        struct test_movie movie = movies[i];
+        movie.sample_size = 1;
+        playlist_write(&movie, 1, &b);
+        const uint64_t sum = extinf_sum(text_of(&b), &greatest);
+        const double exact =
+            1e6 * movie.sample_count * movie.sample_duration / movie.timescale;
+        assert_true((double) sum > exact - 1 && (double) sum < exact + 1);
+        buffer_fini(&b);
+    }
+}
+
+static void
+target_duration_is_no_less_than_any_rounded_segment(void **state)
+{
+    static const struct {
+        uint32_t ms;
+        const char *target;
+    } cases[] = {{4000, "4\n"}, {4499, "4\n"}, {4500, "5\n"}, {4501, "5\n"},
+                 {100, "1\n"},  {499, "1\n"},  {1500, "2\n"}, {9999, "10\n"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buffer b;
+        const struct test_movie movie = {.timescale = 1000,
+                                         .sample_duration = cases[i].ms,
+                                         .sample_count = 3};
+        playlist_write(&movie, 1, &b);
+        const char *target = strstr(text_of(&b), "#EXT-X-TARGETDURATION:");
+        assert_non_null(target);
+        assert_memory_equal(target + 22, cases[i].target,
+                            strlen(cases[i].target));
+        buffer_fini(&b);
+    }
+}
+
+static struct track_info
+track_of(enum track_kind kind, const char *name, const char *codecs,
+         const char *language, const char *label)
+{
+    struct track_info t = {.kind = kind,
+                           .bandwidth_peak = 1000,
+                           .bandwidth_average = 600,
+                           .channels = 2,
+                           .width = 640,
+                           .height = 360,
+                           .frame_rate_num = 30000,
+                           .frame_rate_den = 1001};
+    snprintf(t.name, sizeof t.name, "%s", name);
+    snprintf(t.codecs, sizeof t.codecs, "%s", codecs);
+    snprintf(t.language, sizeof t.language, "%s", language);
+    snprintf(t.label, sizeof t.label, "%s", label);
+    return t;
+}
+
+static void
+assert_multivariant(const struct asset *asset, const char *expected)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 20);
+    hls_multivariant_write(asset, &b);
+    assert_string_equal(text_of(&b), expected);
+    buffer_fini(&b);
+}
+
+#define HEAD "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+
+static void
+picture_alone_needs_no_group(void **state)
+{
+    static struct asset a;
+    a.track_count = 2;
+    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = track_of(TRACK_VIDEO, "v1", "avc1.64000d", "und", "");
+    a.tracks[1].frame_rate_num = 25;
+    a.tracks[1].frame_rate_den = 1;
+    a.tracks[1].width = 0;
+    assert_multivariant(
+        &a, HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+                 "CODECS=\"avc1.64001e\",RESOLUTION=640x360,FRAME-RATE=29.970\n"
+                 "v0/index.m3u8\n"
+                 "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+                 "CODECS=\"avc1.64000d\",FRAME-RATE=25.000\n"
+                 "v1/index.m3u8\n");
+}
+
+static void
+sound_alone_is_a_variant_of_its_own(void **state)
+{
+    static struct asset a;
+    a.track_count = 1;
+    a.tracks[0] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "jpn", "");
+    assert_multivariant(
+        &a, HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+                 "CODECS=\"mp4a.40.2\"\na0/index.m3u8\n");
+    a.track_count = 2;
+    a.tracks[1] = track_of(TRACK_AUDIO, "a1", "mp4a.40.2", "eng", "English");
+    a.tracks[1].bandwidth_peak = 1500;
+    assert_multivariant(
+        &a, HEAD "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"jpn\","
+                 "LANGUAGE=\"jpn\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+                 "URI=\"a0/index.m3u8\"\n"
+                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"English\","
+                 "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\","
+                 "URI=\"a1/index.m3u8\"\n"
+                 "#EXT-X-STREAM-INF:BANDWIDTH=1500,AVERAGE-BANDWIDTH=600,"
+                 "CODECS=\"mp4a.40.2\",AUDIO=\"audio\"\na0/index.m3u8\n");
+}
+
+static void
+each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
+{
+    static struct asset a;
+    a.track_count = 4;
+    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "English");
+    a.tracks[2] = track_of(TRACK_AUDIO, "a1", "mp4a.40.5", "en", "English");
+    a.tracks[3] = track_of(TRACK_AUDIO, "a2", "mp4a.40.2", "en", "English");
+    a.tracks[3].bandwidth_peak = 5000;
+    a.tracks[3].channels = 0;
+    assert_multivariant(
+        &a, HEAD "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"English\","
+                 "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+                 "URI=\"a0/index.m3u8\"\n"
+                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\","
+                 "NAME=\"English (a2)\",LANGUAGE=\"en\",DEFAULT=NO,"
+                 "AUTOSELECT=YES,URI=\"a2/index.m3u8\"\n"
+                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"English\","
+                 "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+                 "URI=\"a1/index.m3u8\"\n"
+                 "#EXT-X-STREAM-INF:BANDWIDTH=6000,AVERAGE-BANDWIDTH=1200,"
+                 "CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,"
+                 "FRAME-RATE=29.970,AUDIO=\"audio\"\nv0/index.m3u8\n"
+                 "#EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1200,"
+                 "CODECS=\"avc1.64001e,mp4a.40.5\",RESOLUTION=640x360,"
+                 "FRAME-RATE=29.970,AUDIO=\"audio1\"\nv0/index.m3u8\n");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rounding_never_adds_up),
+        cmocka_unit_test(target_duration_is_no_less_than_any_rounded_segment),
+        cmocka_unit_test(picture_alone_needs_no_group),
+        cmocka_unit_test(sound_alone_is_a_variant_of_its_own),
+        cmocka_unit_test(
+            each_codec_of_sound_is_a_group_and_names_are_unique_in_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "core/err.h"
+#include "media/cursor.h"
+#include "media/index_format.h"
+#include "media/sealed.h"
+#include "media/testing/movie.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* 25 frames a second in 1000 ticks, so that times are easy to see. */
+#define FILM(...)                                             \
+    {                                                         \
+        .timescale = 1000, .sample_duration = 40, __VA_ARGS__ \
+    }
+
+static const struct test_movie film =
+    FILM(.sample_count = 255, .gop = 25, .has_b_frames = true, .has_edit = true,
+         .media_time = 40);
+static const struct test_movie sound = {.kind = TRACK_AUDIO,
+                                        .sample_count = 441,
+                                        .last_duration = 500,
+                                        .has_edit = true,
+                                        .media_time = 1024};
+
+struct built {
+    struct buffer file;
+    struct track_index index;
+};
+
+static void
+built_init(struct built *b, const struct test_movie *movie, uint32_t target_ms,
+           const struct test_movie *cuts)
+{
+    buffer_init(&b->file, INDEX_SIZE_MAX);
+    test_index_build(movie, "v0", target_ms, cuts, &b->file);
+    assert_int_equal(track_index_open(buffer_bytes(&b->file), &b->index), 0);
+}
+
+/* ---- cuts ---- */
+
+static struct mp4_track
+track_with_keys_at(struct mp4_sample *samples, const uint32_t *key_times,
+                   size_t key_count, uint32_t sample_count)
+{
+    memset(samples, 0, sample_count * sizeof *samples);
+    for (uint32_t i = 0; i < sample_count; i++) {
+        samples[i].decode_time = i * 10;
+        samples[i].duration = 10;
+        for (size_t k = 0; k < key_count; k++)
+            samples[i].is_sync |= key_times[k] == i * 10;
+    }
+    return (struct mp4_track){.kind = TRACK_VIDEO,
+                              .timescale = 1000,
+                              .samples = samples,
+                              .sample_count = sample_count,
+                              .duration = sample_count * 10};
+}
+
+static void
+cuts_are_the_first_key_frames_after_each_multiple(void **state)
+{
+    static const struct {
+        uint32_t keys[8];
+        uint64_t cuts[8];
+        uint32_t cut_count;
+    } cases[] = {
+        {{0, 4000, 8000}, {0, 4000, 8000}, 3},
+        {{0, 2000, 4000, 6000, 8000}, {0, 4000, 8000}, 3},
+        /* forced at multiples of 4 s with frames that never meet them: the
+         * last two are less than 4 s apart */
+        {{0, 4040, 8010, 12000}, {0, 4040, 8010, 12000}, 4},
+        {{0, 3960, 7920, 11880}, {0, 7920, 11880}, 3},
+        {{0, 9000, 10000}, {0, 9000}, 2},
+        {{0}, {0}, 1},
+    };
+    struct mp4_sample *samples = malloc(1300 * sizeof *samples);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct mp4_track t =
+            track_with_keys_at(samples, cases[i].keys, 8, 1300);
+        uint64_t *cuts;
+        uint32_t count;
+        assert_int_equal(segment_cuts_of_video(&t, 4000, &cuts, &count), 0);
+        assert_int_equal(count, cases[i].cut_count);
+        assert_memory_equal(cuts, cases[i].cuts, count * sizeof *cuts);
+        free(cuts);
+    }
+    free(samples);
+}
+
+static void
+video_is_cut_only_where_a_key_frame_is(void **state)
+{
+    static const uint32_t keys[] = {0, 4000};
+    struct mp4_sample samples[1000];
+    struct mp4_track t = track_with_keys_at(samples, keys, 2, 1000);
+    uint8_t entry[8] = {0, 0, 0, 8, 'a', 'v', 'c', '1'};
+    t.sample_entry = bytes_of(entry, sizeof entry);
+    memcpy(t.codecs, "avc1", 5);
+    memcpy(t.language, "und", 4);
+    uint64_t cuts[] = {0, 4004};
+    struct index_build build = {.track = &t,
+                                .media_size = 0,
+                                .cuts = cuts,
+                                .cut_count = 2,
+                                .cut_timescale = 1000,
+                                .name = "v0"};
+    struct buffer out;
+    buffer_init(&out, INDEX_SIZE_MAX);
+    assert_int_equal(track_index_build(&build, &out), 0); /* half a frame */
+    out.len = 0;
+    cuts[1] = 4040;
+    assert_int_equal(track_index_build(&build, &out), 0); /* no key behind */
+    struct track_index index;
+    assert_int_equal(track_index_open(buffer_bytes(&out), &index), 0);
+    assert_int_equal(index.info.segment_count, 1);
+    out.len = 0;
+    cuts[1] = 3900;
+    assert_int_equal(track_index_build(&build, &out), ERR_INVALID);
+    cuts[1] = 0;
+    assert_int_equal(track_index_build(&build, &out), ERR_INVALID);
+    cuts[0] = 1;
+    assert_int_equal(track_index_build(&build, &out), ERR_INVALID);
+    build.cut_count = 0;
+    assert_int_equal(track_index_build(&build, &out), ERR_INVALID);
+    assert_int_equal(out.len, 0);
+    buffer_fini(&out);
+}
+
+/* ---- segments ---- */
+
+static void
+segments_follow_each_other_in_bytes_and_time(void **state)
+{
+    struct built b;
+    struct segment s;
+    built_init(&b, &film, 4000, NULL);
+    const struct track_info *info = &b.index.info;
+    assert_int_equal(info->segment_count, 3);
+    assert_int_equal(info->duration, 255 * 40);
+    assert_int_equal(info->segment_duration_max, 4000);
+    assert_int_equal(info->frame_rate_num, 25);
+    assert_int_equal(info->frame_rate_den, 1);
+    static const uint32_t durations[] = {4000, 4000, 2200};
+    static const uint32_t counts[] = {100, 100, 55};
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(track_index_segment(&b.index, i, &s), 0);
+        assert_int_equal(s.number, i);
+        assert_int_equal(s.first_sample, i * 100);
+        assert_int_equal(s.sample_count, counts[i]);
+        assert_int_equal(s.decode_time, i * 4000);
+        assert_int_equal(s.duration, durations[i]);
+        if (i > 0)
+            assert_int_equal(s.offset, offset);
+        offset = s.offset + s.size;
+        struct sample first;
+        track_index_sample(&b.index, s.first_sample, &first);
+        assert_true(first.is_sync);
+        assert_int_equal(first.composition_offset, 0); /* presented at once */
+    }
+    assert_int_equal(offset, info->media_size);
+    assert_int_equal(track_index_segment(&b.index, 3, &s), ERR_NOT_FOUND);
+    buffer_fini(&b.file);
+}
+
+static void
+sound_is_cut_at_the_frame_nearest_to_the_picture(void **state)
+{
+    struct built b;
+    struct segment s;
+    built_init(&b, &sound, 4000, &film);
+    assert_int_equal(b.index.info.segment_count, 3);
+    uint64_t start = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(track_index_segment(&b.index, i, &s), 0);
+        const uint64_t cut = (uint64_t) i * 4000 * 44100 / 1000;
+        const uint64_t heard =
+            i == 0 ? 0 : s.decode_time - (uint64_t) b.index.info.media_time;
+        assert_int_equal(heard, start);
+        assert_true(llabs((long long) (heard - cut)) <= 512);
+        start += s.duration;
+    }
+    /* what is heard: all frames but the priming */
+    assert_int_equal(start, 440 * 1024 + 500 - 1024);
+    assert_int_equal(b.index.info.duration, start);
+    buffer_fini(&b.file);
+}
+
+static void
+cuts_behind_the_end_of_the_sound_are_passed_over(void **state)
+{
+    struct built b;
+    struct test_movie short_sound = sound;
+    short_sound.sample_count = 200; /* 4.6 s of 10.2 */
+    built_init(&b, &short_sound, 4000, &film);
+    assert_int_equal(b.index.info.segment_count, 2);
+    buffer_fini(&b.file);
+}
+
+static void
+a_segment_of_two_ranges_is_not_supported(void **state)
+{
+    struct buffer file, out;
+    struct test_movie gaps = film;
+    gaps.samples_per_chunk = 30;
+    gaps.chunk_gap = 4;
+    buffer_init(&file, TEST_MOVIE_SIZE_MAX);
+    buffer_init(&out, INDEX_SIZE_MAX);
+    test_movie_write(&gaps, &file);
+    const struct bytes bytes = buffer_bytes(&file);
+    struct mp4_movie movie;
+    struct mp4_error error;
+    assert_int_equal(test_movie_open(&bytes, &movie, &error), 0);
+    const uint64_t cuts[] = {0};
+    struct index_build build = {.track = &movie.tracks[0],
+                                .media_size = bytes.len,
+                                .cuts = cuts,
+                                .cut_count = 1,
+                                .cut_timescale = 1,
+                                .name = "v0"};
+    assert_int_equal(track_index_build(&build, &out), ERR_UNSUPPORTED);
+    build.name = "v/0";
+    movie.tracks[0].sample_count = 30;
+    movie.tracks[0].duration = 1200;
+    assert_int_equal(track_index_build(&build, &out), ERR_INVALID);
+    build.name = "v0";
+    build.label = "a \"name\"";
+    assert_int_equal(track_index_build(&build, &out), ERR_INVALID);
+    build.label = "日本語";
+    build.language = "ja";
+    assert_int_equal(track_index_build(&build, &out), 0);
+    struct track_index index;
+    assert_int_equal(track_index_open(buffer_bytes(&out), &index), 0);
+    assert_string_equal(index.info.label, "日本語");
+    assert_string_equal(index.info.language, "ja");
+    build.media_size = 100;
+    assert_int_equal(track_index_build(&build, &out), ERR_TRUNCATED);
+    mp4_close(&movie);
+    buffer_fini(&out);
+    buffer_fini(&file);
+}
+
+static void
+a_short_last_segment_does_not_set_the_peak(void **state)
+{
+    struct test_movie movie = FILM(.sample_count = 101, .gop = 25);
+    struct built b;
+    built_init(&b, &movie, 4000, NULL); /* the last is one key frame */
+    struct segment s;
+    assert_int_equal(track_index_segment(&b.index, 0, &s), 0);
+    const uint64_t first =
+        (s.size + cmaf_segment_header_size(&b.index, &s)) * 8 / 4;
+    assert_int_equal(b.index.info.segment_count, 2);
+    assert_int_equal(track_index_segment(&b.index, 1, &s), 0);
+    assert_int_equal(s.duration, 40);
+    const uint64_t last =
+        (s.size + cmaf_segment_header_size(&b.index, &s)) * 8 * 25;
+    assert_true(b.index.info.bandwidth_peak >= first);
+    assert_true(b.index.info.bandwidth_peak < first * 11 / 10);
+    assert_true(b.index.info.bandwidth_peak < last);
+    assert_true(b.index.info.bandwidth_average >= first);
+    buffer_fini(&b.file);
+}
+
+/* ---- a broken index ---- */
+
+static void
+no_changed_byte_is_taken(void **state)
+{
+    struct built b;
+    struct track_index index;
+    built_init(&b, &film, 4000, NULL);
+    for (size_t i = 0; i < b.file.len; i++) {
+        b.file.ptr[i] ^= 0x10;
+        assert_int_not_equal(track_index_open(buffer_bytes(&b.file), &index),
+                             0);
+        b.file.ptr[i] ^= 0x10;
+    }
+    for (size_t len = 0; len < b.file.len; len++)
+        assert_int_equal(track_index_open(bytes_of(b.file.ptr, len), &index),
+                         ERR_TRUNCATED);
+    store_le32(b.file.ptr + 8, 2);
+    assert_int_equal(track_index_open(buffer_bytes(&b.file), &index),
+                     ERR_VERSION);
+    buffer_append_u8(&b.file, 0);
+    store_le32(b.file.ptr + 8, INDEX_VERSION);
+    assert_int_equal(track_index_open(buffer_bytes(&b.file), &index),
+                     ERR_INVALID);
+    buffer_fini(&b.file);
+}
+
+/* Sealed again, a wrong number is found by what it contradicts, or does no
+ * harm to any writer. */
+static void
+a_lying_index_is_refused_or_harmless(void **state)
+{
+    static const struct test_movie movies[] = {
+        FILM(.sample_count = 12, .gop = 5, .has_b_frames = true,
+             .has_edit = true, .media_time = 40, .last_duration = 7),
+        {.kind = TRACK_AUDIO,
+         .sample_count = 20,
+         .has_edit = true,
+         .media_time = 1024},
+    };
+    struct buffer out;
+    buffer_init(&out, 1 << 20);
+    for (size_t m = 0; m < 2; m++) {
+        struct built b;
+        struct track_index index;
+        struct segment s;
+        built_init(&b, &movies[m], 200, NULL);
+        for (size_t i = SEALED_HEADER_SIZE; i < b.file.len; i++) {
+            for (int bit = 0; bit < 8; bit++) {
+                b.file.ptr[i] ^= (uint8_t) (1 << bit);
+                sealed_end(&b.file, 0);
+                if (track_index_open(buffer_bytes(&b.file), &index) == 0) {
+                    out.len = 0;
+                    cmaf_init_write(&index.info, &out);
+                    hls_media_playlist_write(&index, &out);
+                    for (uint32_t n = 0;
+                         track_index_segment(&index, n, &s) == 0; n++)
+                        cmaf_segment_header_write(&index, &s, &out);
+                }
+                b.file.ptr[i] ^= (uint8_t) (1 << bit);
+            }
+        }
+        /* sizes, offsets and times of segments contradict the samples */
+        sealed_end(&b.file, 0);
+        assert_int_equal(track_index_open(buffer_bytes(&b.file), &index), 0);
+        const size_t record = (size_t) (index.segments - b.file.ptr);
+        for (size_t k = 0; k < 36; k++) {
+            b.file.ptr[record + k] ^= 1;
+            sealed_end(&b.file, 0);
+            const int err = track_index_open(buffer_bytes(&b.file), &index);
+            /* another offset in the file contradicts nothing */
+            if (k < 16 || k >= 24)
+                assert_int_equal(err, ERR_INVALID);
+            b.file.ptr[record + k] ^= 1;
+        }
+        buffer_fini(&b.file);
+    }
+    buffer_fini(&out);
+}
+
+/* ---- segment headers ---- */
+
+/* A box of the given type at the cursor; its body. */
+static struct cursor
+take_box(struct cursor *c, const char *type)
+{
+    const uint32_t size = cursor_be32(c);
+    const struct bytes name = cursor_bytes(c, 4);
+    assert_int_equal(name.len, 4);
+    assert_memory_equal(name.ptr, type, 4);
+    struct cursor body = cursor_of(cursor_bytes(c, size - 8));
+    assert_false(c->is_short);
+    return body;
+}
+
+struct defaults {
+    uint32_t duration, size, flags;
+};
+
+static struct defaults
+take_tfhd(struct cursor *traf)
+{
+    struct defaults d = {0};
+    struct cursor c = take_box(traf, "tfhd");
+    const uint32_t flags = cursor_be32(&c);
+    assert_int_equal(flags & 0x20000, 0x20000);
+    assert_int_equal(cursor_be32(&c), 1);
+    if (flags & 0x8)
+        d.duration = cursor_be32(&c);
+    if (flags & 0x10)
+        d.size = cursor_be32(&c);
+    if (flags & 0x20)
+        d.flags = cursor_be32(&c);
+    assert_false(c.is_short);
+    assert_int_equal(c.rest.len, 0);
+    return d;
+}
+
+/* Reads a header back as a player would, and compares with the index. */
+static void
+assert_header_says(const struct track_index *index, const struct segment *s,
+                   struct bytes header)
+{
+    struct cursor c = cursor_of(header);
+    take_box(&c, "styp");
+    const size_t moof_start = header.len - c.rest.len;
+    struct cursor moof = take_box(&c, "moof");
+    struct cursor mfhd = take_box(&moof, "mfhd");
+    cursor_be32(&mfhd);
+    assert_int_equal(cursor_be32(&mfhd), s->number + 1);
+    struct cursor traf = take_box(&moof, "traf");
+    const struct defaults d = take_tfhd(&traf);
+    struct cursor tfdt = take_box(&traf, "tfdt");
+    assert_int_equal(cursor_be32(&tfdt), 1u << 24);
+    assert_int_equal(cursor_be64(&tfdt), s->decode_time);
+    struct cursor trun = take_box(&traf, "trun");
+    const uint32_t flags = cursor_be32(&trun);
+    assert_int_equal(flags >> 24, 1);
+    assert_int_equal(cursor_be32(&trun), s->sample_count);
+    assert_int_equal(cursor_be32(&trun), header.len - moof_start);
+    const uint32_t first_flags = flags & 4 ? cursor_be32(&trun) : d.flags;
+    const int64_t shift =
+        index->info.kind == TRACK_VIDEO ? index->info.media_time : 0;
+    for (uint32_t i = 0; i < s->sample_count; i++) {
+        struct sample sample;
+        track_index_sample(index, s->first_sample + i, &sample);
+        assert_int_equal(flags & 0x100 ? cursor_be32(&trun) : d.duration,
+                         sample.duration);
+        assert_int_equal(flags & 0x200 ? cursor_be32(&trun) : d.size,
+                         sample.size);
+        const uint32_t sample_flags = flags & 0x400 ? cursor_be32(&trun)
+                                      : i == 0      ? first_flags
+                                                    : d.flags;
+        assert_int_equal(sample_flags,
+                         sample.is_sync ? 0x02000000 : 0x01010000);
+        assert_int_equal(flags & 0x800 ? (int32_t) cursor_be32(&trun) : 0,
+                         sample.composition_offset + shift);
+    }
+    assert_false(trun.is_short);
+    assert_int_equal(trun.rest.len, 0);
+    assert_int_equal(cursor_be32(&c), s->size + 8);
+    assert_memory_equal(c.rest.ptr, "mdat", 4);
+    assert_int_equal(c.rest.len, 4);
+}
+
+static void
+assert_all_headers(const struct test_movie *movie, uint32_t target_ms)
+{
+    struct built b;
+    struct buffer out;
+    struct segment s;
+    built_init(&b, movie, target_ms, NULL);
+    buffer_init(&out, 1 << 20);
+    for (uint32_t i = 0; track_index_segment(&b.index, i, &s) == 0; i++) {
+        out.len = 0;
+        cmaf_segment_header_write(&b.index, &s, &out);
+        assert_int_equal(out.err, 0);
+        assert_int_equal(out.len, cmaf_segment_header_size(&b.index, &s));
+        assert_header_says(&b.index, &s, buffer_bytes(&out));
+    }
+    buffer_fini(&out);
+    buffer_fini(&b.file);
+}
+
+static void
+a_segment_header_says_what_the_index_says(void **state)
+{
+    static const struct test_movie movies[] = {
+        FILM(.sample_count = 255, .gop = 25, .has_b_frames = true,
+             .has_edit = true, .media_time = 40),
+        FILM(.sample_count = 250, .gop = 25),
+        FILM(.sample_count = 250, .gop = 12), /* key frames inside */
+        FILM(.sample_count = 250, .gop = 100),
+        FILM(.sample_count = 101, .gop = 25), /* one sample at the end */
+        FILM(.sample_count = 250),
+        FILM(.sample_count = 250, .sample_size = 77, .gop = 25),
+        FILM(.sample_count = 250, .sample_size = 77),
+        FILM(.sample_count = 64, .gop = 64, .last_duration = 3),
+        FILM(.sample_count = 65, .gop = 65, .has_b_frames = true),
+        {.kind = TRACK_AUDIO, .sample_count = 441, .last_duration = 500},
+        {.kind = TRACK_AUDIO, .sample_count = 64, .sample_size = 9},
+        {.sample_count = 1},
+    };
+    for (size_t i = 0; i < sizeof movies / sizeof movies[0]; i++) {
+        assert_all_headers(&movies[i], 4000);
+        assert_all_headers(&movies[i], 100000);
+        assert_all_headers(&movies[i], 1);
+    }
+}
+
+static void
+a_buffer_of_the_exact_size_is_enough(void **state)
+{
+    struct built b;
+    struct segment s;
+    built_init(&b, &film, 4000, NULL);
+    assert_int_equal(track_index_segment(&b.index, 1, &s), 0);
+    const size_t size = cmaf_segment_header_size(&b.index, &s);
+    uint8_t *memory = malloc(size);
+    struct buffer out = {.ptr = memory, .capacity = size, .size_max = size};
+    cmaf_segment_header_write(&b.index, &s, &out);
+    assert_int_equal(out.err, 0);
+    assert_ptr_equal(out.ptr, memory);
+    assert_int_equal(out.len, size);
+    free(memory);
+    buffer_fini(&b.file);
+}
+
+/* Two samples of 2 GiB: the size of mdat needs 64 bits. Nothing is read of
+ * them, so they need not exist. */
+static void
+a_segment_of_four_gibibytes_has_a_wide_mdat(void **state)
+{
+    struct mp4_sample samples[2] = {
+        {.size = 0x7fffffff, .duration = 1, .is_sync = true},
+        {.size = 0x7fffffff,
+         .duration = 1,
+         .offset = 0x7fffffff,
+         .decode_time = 1},
+    };
+    static const uint8_t entry[8] = {0, 0, 0, 8, 'a', 'v', 'c', '1'};
+    const uint64_t cuts[] = {0};
+    const struct mp4_track t = {.kind = TRACK_VIDEO,
+                                .timescale = 1,
+                                .duration = 2,
+                                .samples = samples,
+                                .sample_count = 2,
+                                .codecs = "avc1",
+                                .language = "und",
+                                .sample_entry = {entry, sizeof entry}};
+    const struct index_build build = {&t, 1ull << 33, cuts, 1,
+                                      1,  "v0",       NULL, NULL};
+    struct buffer file, out;
+    struct track_index index;
+    struct segment s;
+    buffer_init(&file, INDEX_SIZE_MAX);
+    buffer_init(&out, INDEX_SIZE_MAX);
+    assert_int_equal(track_index_build(&build, &file), 0);
+    assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
+    assert_int_equal(track_index_segment(&index, 0, &s), 0);
+    cmaf_segment_header_write(&index, &s, &out);
+    assert_int_equal(out.len, cmaf_segment_header_size(&index, &s));
+    const uint8_t *mdat = out.ptr + out.len - 16;
+    assert_int_equal(load_be32(mdat), 1);
+    assert_memory_equal(mdat + 4, "mdat", 4);
+    assert_int_equal(load_be64(mdat + 8), 0xfffffffeull + 16);
+    buffer_fini(&out);
+    buffer_fini(&file);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cuts_are_the_first_key_frames_after_each_multiple),
+        cmocka_unit_test(video_is_cut_only_where_a_key_frame_is),
+        cmocka_unit_test(segments_follow_each_other_in_bytes_and_time),
+        cmocka_unit_test(sound_is_cut_at_the_frame_nearest_to_the_picture),
+        cmocka_unit_test(cuts_behind_the_end_of_the_sound_are_passed_over),
+        cmocka_unit_test(a_segment_of_two_ranges_is_not_supported),
+        cmocka_unit_test(a_short_last_segment_does_not_set_the_peak),
+        cmocka_unit_test(no_changed_byte_is_taken),
+        cmocka_unit_test(a_lying_index_is_refused_or_harmless),
+        cmocka_unit_test(a_segment_header_says_what_the_index_says),
+        cmocka_unit_test(a_buffer_of_the_exact_size_is_enough),
+        cmocka_unit_test(a_segment_of_four_gibibytes_has_a_wide_mdat),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

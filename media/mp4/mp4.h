@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEDIA_MP4_MP4_H
+#define MEDIA_MP4_MP4_H
+
+/*
+ * Reads the moov of a progressive MP4 (ISO/IEC 14496-12, -14, -15) into tables
+ * of samples. The bytes come from strangers: every count and offset is checked
+ * against the box that holds it, and an error names the box and its offset.
+ */
+
+#include "core/buffer.h"
+#include "media/track.h"
+
+#define MP4_MOOV_SIZE_MAX (256u << 20) /* bytes */
+#define MP4_TRACKS_MAX 64
+#define MP4_SAMPLES_MAX 20000000u
+
+struct mp4_error {
+    char box[5];        /* "stsz" */
+    uint64_t offset;    /* of the box in the file */
+    const char *reason; /* static text */
+};
+
+struct mp4_sample {
+    uint64_t offset; /* in the file */
+    uint64_t decode_time;
+    uint32_t size;
+    uint32_t duration;
+    int32_t composition_offset; /* as stored: ctts */
+    bool is_sync;
+};
+
+struct mp4_track {
+    uint32_t id;
+    enum track_kind kind;
+    struct bytes sample_entry; /* owned by the movie */
+    char codecs[TRACK_CODECS_LEN_MAX + 1];
+    char language[TRACK_LANGUAGE_LEN_MAX + 1];
+    uint32_t timescale;
+    uint64_t duration;  /* presented: by the edit list where there is one */
+    int64_t media_time; /* start of the edit, ticks of the track */
+    uint32_t width, height, channels, sample_rate;
+    struct mp4_sample *samples;
+    uint32_t sample_count;
+};
+
+struct mp4_movie {
+    struct mp4_track tracks[MP4_TRACKS_MAX]; /* video and audio only */
+    size_t track_count;
+    void *memory;
+};
+
+/* Reads `len` bytes at `offset`; a short read is ERR_TRUNCATED. */
+struct mp4_source {
+    int (*read)(void *context, uint64_t offset, void *out, size_t len);
+    void *context;
+    uint64_t size; /* bytes of the whole file */
+};
+
+/* Finds moov at either end and parses it. *error is set on failure. */
+int mp4_open(const struct mp4_source *source, struct mp4_movie *out,
+             struct mp4_error *error);
+void mp4_close(struct mp4_movie *movie);
+
+#endif

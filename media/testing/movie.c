@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "media/testing/movie.h"
+
+#include "core/err.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- the samples ---- */
+
+static struct test_movie
+with_defaults(const struct test_movie *movie)
+{
+    struct test_movie m = *movie;
+    if (m.kind != TRACK_AUDIO)
+        m.kind = TRACK_VIDEO;
+    const bool is_video = m.kind == TRACK_VIDEO;
+    if (m.codec == NULL)
+        m.codec = is_video ? "avc1" : "mp4a";
+    if (m.timescale == 0)
+        m.timescale = is_video ? 24000 : 44100;
+    if (m.movie_timescale == 0)
+        m.movie_timescale = 1000;
+    if (m.sample_count == 0)
+        m.sample_count = 1;
+    if (m.sample_duration == 0)
+        m.sample_duration = is_video ? 1001 : 1024;
+    if (m.last_duration == 0)
+        m.last_duration = m.sample_duration;
+    if (m.samples_per_chunk == 0)
+        m.samples_per_chunk = m.sample_count;
+    if (m.language == NULL)
+        m.language = "und";
+    if (m.without == NULL)
+        m.without = "";
+    return m;
+}
+
+static bool
+is_sync(const struct test_movie *m, uint32_t i)
+{
+    return m->gop == 0 || i % m->gop == 0;
+}
+
+static uint32_t
+size_of(const struct test_movie *m, uint32_t i)
+{
+    if (m->sample_size != 0)
+        return m->sample_size;
+    if (m->compact_bits == 4)
+        return i % 16;
+    if (m->gop != 0 && is_sync(m, i))
+        return 200 + i % 7;
+    return 20 + i * 7 % 31;
+}
+
+/* In display order the delay is one sample. What does not fill a group of
+ * P B B at the end of a GOP is in display order. */
+static uint32_t
+composition_of(const struct test_movie *m, uint32_t i)
+{
+    const uint32_t in_gop = m->gop == 0 ? i : i % m->gop;
+    const uint32_t gop_start = i - in_gop;
+    uint32_t length = m->gop == 0 ? m->sample_count : m->gop;
+    if (length > m->sample_count - gop_start)
+        length = m->sample_count - gop_start;
+    uint32_t samples = 1;
+    if (in_gop > 0 && (in_gop - 1) / 3 < (length - 1) / 3)
+        samples = (in_gop - 1) % 3 == 0 ? 3 : 0;
+    return samples * m->sample_duration;
+}
+
+/* ---- boxes ---- */
+
+/* A box that is left out is written and taken back. */
+struct writer {
+    struct test_movie m;
+    struct buffer *out;
+};
+
+static size_t
+begin(struct writer *w, const char *type)
+{
+    const size_t start = w->out->len;
+    buffer_append_be32(w->out, 0);
+    buffer_append(w->out, type, 4);
+    return start;
+}
+
+static size_t
+begin_full(struct writer *w, const char *type, uint8_t version, uint32_t flags)
+{
+    const size_t start = begin(w, type);
+    buffer_append_be32(w->out, (uint32_t) version << 24 | flags);
+    return start;
+}
+
+static void
+end(struct writer *w, size_t start)
+{
+    assert(w->out->err == 0);
+    store_be32(w->out->ptr + start, (uint32_t) (w->out->len - start));
+    if (memcmp(w->out->ptr + start + 4, w->m.without, strlen(w->m.without)) == 0
+        && w->m.without[0] != 0)
+        w->out->len = start;
+}
+
+static void
+zeros(struct writer *w, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        buffer_append_u8(w->out, 0);
+}
+
+static void
+time_field(struct writer *w, uint64_t v)
+{
+    if (w->m.is_wide)
+        buffer_append_be64(w->out, v);
+    else
+        buffer_append_be32(w->out, (uint32_t) v);
+}
+
+static void
+mvhd(struct writer *w)
+{
+    const size_t box = begin_full(w, "mvhd", w->m.is_wide, 0);
+    time_field(w, 0);
+    time_field(w, 0);
+    buffer_append_be32(w->out, w->m.movie_timescale);
+    time_field(w, 0);
+    zeros(w, 80);
+    end(w, box);
+}
+
+static void
+tkhd(struct writer *w)
+{
+    const bool is_video = w->m.kind == TRACK_VIDEO;
+    const size_t box = begin_full(w, "tkhd", w->m.is_wide, 3);
+    time_field(w, 0);
+    time_field(w, 0);
+    buffer_append_be32(w->out, 1);
+    zeros(w, 4);
+    time_field(w, 0);
+    zeros(w, 52);
+    buffer_append_be32(w->out, is_video ? 640u << 16 : 0);
+    buffer_append_be32(w->out, is_video ? 360u << 16 : 0);
+    end(w, box);
+}
+
+static void
+edit(struct writer *w, uint64_t duration, int64_t media_time)
+{
+    time_field(w, duration);
+    time_field(w, (uint64_t) media_time);
+    buffer_append_be32(w->out, 0x10000);
+}
+
+static void
+edts(struct writer *w)
+{
+    if (!w->m.has_edit && !w->m.has_empty_edit)
+        return;
+    const size_t edts = begin(w, "edts");
+    const size_t elst = begin_full(w, "elst", w->m.is_wide, 0);
+    buffer_append_be32(w->out, (uint32_t) w->m.has_edit + w->m.has_empty_edit);
+    if (w->m.has_empty_edit)
+        edit(w, 500, -1);
+    if (w->m.has_edit)
+        edit(w, w->m.edit_duration, w->m.media_time);
+    end(w, elst);
+    end(w, edts);
+}
+
+static void
+mdhd(struct writer *w)
+{
+    const char *l = w->m.language;
+    const size_t box = begin_full(w, "mdhd", w->m.is_wide, 0);
+    time_field(w, 0);
+    time_field(w, 0);
+    buffer_append_be32(w->out, w->m.timescale);
+    time_field(w, (uint64_t) w->m.sample_count * w->m.sample_duration);
+    buffer_append_be16(w->out, (uint16_t) ((l[0] & 31) << 10 | (l[1] & 31) << 5
+                                           | (l[2] & 31)));
+    zeros(w, 2);
+    end(w, box);
+}
+
+static void
+hdlr(struct writer *w, const char *handler)
+{
+    const size_t box = begin_full(w, "hdlr", 0, 0);
+    zeros(w, 4);
+    buffer_append_text(w->out, handler);
+    zeros(w, 13);
+    end(w, box);
+}
+
+static void
+dinf(struct writer *w)
+{
+    const size_t dinf = begin(w, "dinf");
+    const size_t dref = begin_full(w, "dref", 0, 0);
+    buffer_append_be32(w->out, 1);
+    end(w, begin_full(w, "url ", 0, 1));
+    end(w, dref);
+    end(w, dinf);
+}
+
+/* High profile, level 3.0; parameter sets that no decoder would take. */
+static void
+avcc(struct writer *w)
+{
+    static const uint8_t config[] = {1, 0x64, 0, 0x1e, 0xff, 0xe1, 0,
+                                     1, 0x67, 1, 0,    1,    0x68};
+    const size_t box = begin(w, "avcC");
+    buffer_append(w->out, config, sizeof config);
+    end(w, box);
+}
+
+/* Main profile, main tier, level 3.1: "1.6.L93.B0". */
+static void
+hvcc(struct writer *w)
+{
+    static const uint8_t config[] = {1,    1,    0x60, 0, 0,  0,    0xb0, 0,
+                                     0,    0,    0,    0, 93, 0xf0, 0,    0xfc,
+                                     0xfd, 0xf8, 0xf8, 0, 0,  0xf,  0};
+    const size_t box = begin(w, "hvcC");
+    buffer_append(w->out, config, sizeof config);
+    end(w, box);
+}
+
+/* AAC-LC, 44.1 kHz, two channels; lengths in the four-byte form of FFmpeg. */
+static void
+esds(struct writer *w)
+{
+    static const uint8_t descriptors[] = {
+        3,    0x80, 0x80, 0x80, 34, 0,    1,    0, 4,    0x80, 0x80, 0x80, 20,
+        0x40, 0x15, 0,    0,    0,  0,    1,    0, 0,    0,    1,    0,    0,
+        5,    0x80, 0x80, 0x80, 2,  0x12, 0x10, 6, 0x80, 0x80, 0x80, 1,    2};
+    const size_t box = begin_full(w, "esds", 0, 0);
+    buffer_append(w->out, descriptors, sizeof descriptors);
+    end(w, box);
+}
+
+static void
+stsd(struct writer *w)
+{
+    const size_t stsd = begin_full(w, "stsd", 0, 0);
+    buffer_append_be32(w->out, 1);
+    const size_t entry = begin(w, w->m.codec);
+    zeros(w, 6);
+    buffer_append_be16(w->out, 1);
+    if (w->m.kind == TRACK_AUDIO) {
+        zeros(w, 8);
+        buffer_append_be16(w->out, 2);
+        buffer_append_be16(w->out, 16);
+        zeros(w, 4);
+        buffer_append_be32(w->out, 44100u << 16);
+        esds(w);
+    } else {
+        zeros(w, 16);
+        buffer_append_be16(w->out, 640);
+        buffer_append_be16(w->out, 360);
+        zeros(w, 50);
+        if (w->m.codec[0] == 'h')
+            hvcc(w);
+        else
+            avcc(w);
+    }
+    end(w, entry);
+    end(w, stsd);
+}
+
+static void
+stts(struct writer *w)
+{
+    const bool is_uniform = w->m.last_duration == w->m.sample_duration;
+    const size_t box = begin_full(w, "stts", 0, 0);
+    buffer_append_be32(w->out, is_uniform ? 1 : 2);
+    buffer_append_be32(w->out, w->m.sample_count - !is_uniform);
+    buffer_append_be32(w->out, w->m.sample_duration);
+    if (!is_uniform) {
+        buffer_append_be32(w->out, 1);
+        buffer_append_be32(w->out, w->m.last_duration);
+    }
+    end(w, box);
+}
+
+static void
+ctts(struct writer *w)
+{
+    if (!w->m.has_b_frames)
+        return;
+    const size_t box = begin_full(w, "ctts", w->m.is_wide, 0);
+    buffer_append_be32(w->out, w->m.sample_count);
+    for (uint32_t i = 0; i < w->m.sample_count; i++) {
+        buffer_append_be32(w->out, 1);
+        buffer_append_be32(w->out, composition_of(&w->m, i));
+    }
+    end(w, box);
+}
+
+static void
+stsc(struct writer *w)
+{
+    const uint32_t rest = w->m.sample_count % w->m.samples_per_chunk;
+    const uint32_t chunks = w->m.sample_count / w->m.samples_per_chunk;
+    const size_t box = begin_full(w, "stsc", 0, 0);
+    buffer_append_be32(w->out, rest == 0 ? 1 : 2);
+    for (int last = 0; last <= (rest != 0); last++) {
+        buffer_append_be32(w->out, last ? chunks + 1 : 1);
+        buffer_append_be32(w->out, last ? rest : w->m.samples_per_chunk);
+        buffer_append_be32(w->out, 1);
+    }
+    end(w, box);
+}
+
+static void
+stsz(struct writer *w)
+{
+    const uint32_t bits = w->m.compact_bits;
+    const size_t box = begin_full(w, bits != 0 ? "stz2" : "stsz", 0, 0);
+    buffer_append_be32(w->out, bits != 0 ? bits : w->m.sample_size);
+    buffer_append_be32(w->out, w->m.sample_count);
+    for (uint32_t i = 0; i < w->m.sample_count; i++) {
+        const uint32_t size = size_of(&w->m, i);
+        if (bits == 16)
+            buffer_append_be16(w->out, (uint16_t) size);
+        else if (bits == 8 || (bits == 4 && i % 2 == 0))
+            buffer_append_u8(w->out, (uint8_t) (bits == 8 ? size : size << 4));
+        else if (bits == 4)
+            w->out->ptr[w->out->len - 1] |= (uint8_t) size;
+        else if (w->m.sample_size == 0)
+            buffer_append_be32(w->out, size);
+    }
+    end(w, box);
+}
+
+static void
+stco(struct writer *w, uint64_t media_offset)
+{
+    const uint32_t per_chunk = w->m.samples_per_chunk;
+    const size_t box = begin_full(w, w->m.is_wide ? "co64" : "stco", 0, 0);
+    buffer_append_be32(w->out, (w->m.sample_count + per_chunk - 1) / per_chunk);
+    for (uint32_t i = 0; i < w->m.sample_count; i++) {
+        if (i % per_chunk == 0)
+            time_field(w, media_offset);
+        media_offset += size_of(&w->m, i);
+        if (i % per_chunk == per_chunk - 1)
+            media_offset += w->m.chunk_gap;
+    }
+    end(w, box);
+}
+
+static void
+stss(struct writer *w)
+{
+    if (w->m.gop == 0)
+        return;
+    const size_t box = begin_full(w, "stss", 0, 0);
+    buffer_append_be32(w->out, (w->m.sample_count + w->m.gop - 1) / w->m.gop);
+    for (uint32_t i = 0; i < w->m.sample_count; i += w->m.gop)
+        buffer_append_be32(w->out, i + 1);
+    end(w, box);
+}
+
+static void
+trak(struct writer *w, uint64_t media_offset)
+{
+    const size_t trak = begin(w, "trak");
+    tkhd(w);
+    edts(w);
+    const size_t mdia = begin(w, "mdia");
+    mdhd(w);
+    hdlr(w, w->m.kind == TRACK_VIDEO ? "vide" : "soun");
+    const size_t minf = begin(w, "minf");
+    dinf(w);
+    const size_t stbl = begin(w, "stbl");
+    stsd(w);
+    stts(w);
+    ctts(w);
+    stsc(w);
+    stsz(w);
+    stco(w, media_offset);
+    stss(w);
+    end(w, stbl);
+    end(w, minf);
+    end(w, mdia);
+    end(w, trak);
+}
+
+static void
+text_trak(struct writer *w)
+{
+    const size_t trak = begin(w, "trak");
+    const size_t mdia = begin(w, "mdia");
+    hdlr(w, "text");
+    end(w, mdia);
+    end(w, trak);
+}
+
+static void
+moov(struct writer *w, uint64_t media_offset)
+{
+    const size_t moov = begin(w, "moov");
+    mvhd(w);
+    if (w->m.has_text_track)
+        text_trak(w);
+    trak(w, media_offset);
+    if (w->m.is_fragmented)
+        end(w, begin(w, "mvex"));
+    end(w, moov);
+}
+
+static void
+mdat(struct writer *w)
+{
+    const size_t box = begin(w, "mdat");
+    if (w->m.is_wide)
+        zeros(w, 8);
+    for (uint32_t i = 0; i < w->m.sample_count; i++) {
+        for (uint32_t k = size_of(&w->m, i); k > 0; k--)
+            buffer_append_u8(w->out, (uint8_t) i);
+        if (i % w->m.samples_per_chunk == w->m.samples_per_chunk - 1)
+            zeros(w, w->m.chunk_gap);
+    }
+    end(w, box);
+    if (w->m.is_wide) {
+        store_be32(w->out->ptr + box, 1);
+        store_be64(w->out->ptr + box + 8, w->out->len - box);
+    } else if (w->m.is_open_size) {
+        store_be32(w->out->ptr + box, 0);
+    }
+}
+
+void
+test_movie_write(const struct test_movie *movie, struct buffer *out)
+{
+    struct writer w = {with_defaults(movie), out};
+    const uint32_t mdat_header = w.m.is_wide ? 16 : 8;
+    const size_t ftyp = begin(&w, "ftyp");
+    buffer_append_text(out, "isom");
+    zeros(&w, 4);
+    buffer_append_text(out, "isom");
+    end(&w, ftyp);
+    if (w.m.is_moov_last) {
+        const size_t media_offset = out->len + mdat_header;
+        mdat(&w);
+        moov(&w, media_offset);
+        return;
+    }
+    /* twice: where the media starts follows from the size of moov */
+    const size_t start = out->len;
+    moov(&w, 0);
+    const size_t media_offset = out->len + mdat_header;
+    out->len = start;
+    moov(&w, media_offset);
+    mdat(&w);
+}
+
+size_t
+test_movie_find(struct bytes file, const char *type, unsigned nth)
+{
+    for (size_t i = 4; i + 4 <= file.len; i++) {
+        if (memcmp(file.ptr + i, type, 4) == 0 && nth-- == 0)
+            return i - 4;
+    }
+    assert(!"no such box");
+    return 0;
+}
+
+int
+test_movie_read(void *context, uint64_t offset, void *out, size_t len)
+{
+    const struct bytes *file = context;
+    if (offset > file->len || len > file->len - offset)
+        return ERR_TRUNCATED;
+    memcpy(out, file->ptr + offset, len);
+    return 0;
+}
+
+int
+test_movie_open(const struct bytes *file, struct mp4_movie *out,
+                struct mp4_error *error)
+{
+    struct bytes copy = *file;
+    const struct mp4_source source = {test_movie_read, &copy, file->len};
+    return mp4_open(&source, out, error);
+}
+
+void
+test_index_build(const struct test_movie *movie, const char *name,
+                 uint32_t target_ms, const struct test_movie *cuts,
+                 struct buffer *out)
+{
+    struct buffer file, cuts_file;
+    struct mp4_movie m, cut_by;
+    struct mp4_error error;
+    struct index_build build = {.name = name};
+    uint64_t *times;
+    buffer_init(&file, TEST_MOVIE_SIZE_MAX);
+    buffer_init(&cuts_file, TEST_MOVIE_SIZE_MAX);
+    test_movie_write(movie, &file);
+    test_movie_write(cuts == NULL ? movie : cuts, &cuts_file);
+    const struct bytes bytes = buffer_bytes(&file);
+    const struct bytes cuts_bytes = buffer_bytes(&cuts_file);
+    int err = test_movie_open(&bytes, &m, &error);
+    assert(err == 0);
+    err = test_movie_open(&cuts_bytes, &cut_by, &error);
+    assert(err == 0);
+    err = segment_cuts_of_video(&cut_by.tracks[0], target_ms, &times,
+                                &build.cut_count);
+    assert(err == 0);
+    build.track = &m.tracks[0];
+    build.media_size = bytes.len;
+    build.cuts = times;
+    build.cut_timescale = cut_by.tracks[0].timescale;
+    err = track_index_build(&build, out);
+    assert(err == 0);
+    free(times);
+    mp4_close(&cut_by);
+    mp4_close(&m);
+    buffer_fini(&cuts_file);
+    buffer_fini(&file);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEDIA_TESTING_MOVIE_H
+#define MEDIA_TESTING_MOVIE_H
+
+/*
+ * For tests: MP4 files with one track made in memory, the same bytes on every
+ * machine, and ways to break them.
+ */
+
+#include "media/index.h"
+#include "media/mp4/mp4.h"
+
+#define TEST_MOVIE_SIZE_MAX (16u << 20)
+
+/* What is not set is left out of the file or has the value in parentheses. */
+struct test_movie {
+    enum track_kind kind;     /* (video) */
+    const char *codec;        /* ("avc1", "mp4a") */
+    uint32_t timescale;       /* (24000, 44100) */
+    uint32_t movie_timescale; /* (1000) */
+    uint32_t sample_count;    /* (1) */
+    uint32_t sample_duration; /* (1001, 1024) */
+    uint32_t last_duration;   /* of the last sample (as the others) */
+    uint32_t sample_size;     /* all of this size */
+    uint32_t gop;             /* samples from one sync sample to the next */
+    bool has_b_frames;        /* I P B B: a delay of one sample */
+    bool has_edit;
+    int64_t media_time;         /* of the edit */
+    uint64_t edit_duration;     /* ticks of the movie */
+    bool has_empty_edit;        /* before the other */
+    uint32_t samples_per_chunk; /* (all in one) */
+    uint32_t chunk_gap;         /* bytes between chunks */
+    uint32_t compact_bits;      /* stz2 with fields of this size */
+    const char *language;       /* ("und") */
+    bool is_moov_last, is_fragmented;
+    bool is_wide;      /* version 1 boxes, co64, 64-bit size of mdat */
+    bool is_open_size; /* mdat of size 0: to the end; implies moov first */
+    bool has_text_track;
+    const char *without; /* a box that is left out */
+};
+
+/* Appends the file. */
+void test_movie_write(const struct test_movie *movie, struct buffer *out);
+
+/* Where the nth box of the type starts (its size field); asserted. */
+size_t test_movie_find(struct bytes file, const char *type, unsigned nth);
+
+/* mp4_open over memory. */
+int test_movie_open(const struct bytes *file, struct mp4_movie *out,
+                    struct mp4_error *error);
+int test_movie_read(void *context, uint64_t offset, void *out, size_t len);
+
+/* Written, parsed, cut at target_ms by `cuts` (NULL: by its own key frames),
+ * and built; the index lies in *out. */
+void test_index_build(const struct test_movie *movie, const char *name,
+                      uint32_t target_ms, const struct test_movie *cuts,
+                      struct buffer *out);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEDIA_TRACK_H
+#define MEDIA_TRACK_H
+
+/*
+ * What the packager knows of one track without opening its media: enough for a
+ * line of a multivariant playlist and for an init segment.
+ */
+
+#include "core/buffer.h"
+
+#define TRACK_NAME_LEN_MAX 15 /* "v0", "a0": a path segment of the URL */
+#define TRACK_CODECS_LEN_MAX 47
+#define TRACK_LANGUAGE_LEN_MAX 15
+#define TRACK_LABEL_LEN_MAX 63
+
+enum track_kind { TRACK_VIDEO = 1, TRACK_AUDIO = 2 };
+
+struct track_info {
+    enum track_kind kind;
+    char name[TRACK_NAME_LEN_MAX + 1];
+    char codecs[TRACK_CODECS_LEN_MAX + 1]; /* RFC 6381: "avc1.64001f" */
+    char language[TRACK_LANGUAGE_LEN_MAX + 1]; /* BCP 47, or "und" */
+    char label[TRACK_LABEL_LEN_MAX + 1]; /* for people: "English" */
+    uint32_t timescale;        /* ticks per s; the source's own, never 90 kHz
+                                * by habit: 44.1 kHz audio stays exact */
+    uint64_t duration;         /* presented, ticks */
+    uint64_t media_size;       /* bytes of the track file */
+    uint32_t sample_count;
+    uint32_t segment_count;
+    uint32_t segment_duration_max; /* ticks */
+    uint32_t bandwidth_peak;       /* bit/s of the largest segment */
+    uint32_t bandwidth_average;    /* bit/s */
+    int64_t media_time; /* ticks of composition time at which presentation
+                         * starts (edit list): B-frame delay or AAC priming */
+    uint32_t width, height;                 /* video */
+    uint32_t frame_rate_num, frame_rate_den; /* video; average */
+    uint32_t channels, sample_rate;          /* audio */
+    struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1', 'mp4a' */
+};
+
+/*
+ * The asset file ("asset.idx"): the tracks of one version of a content.
+ * Versioned, checksummed, position independent. Written at ingest.
+ */
+#define ASSET_TRACKS_MAX 64
+#define ASSET_SIZE_MAX (1u << 20) /* bytes */
+
+struct asset {
+    struct track_info tracks[ASSET_TRACKS_MAX];
+    size_t track_count;
+};
+
+int asset_encode(const struct asset *asset, struct buffer *out);
+/* Verifies everything; sample_entry points into `file`. */
+int asset_decode(struct bytes file, struct asset *out);
+
+#endif

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The content handler for HLS: playlists, init segments and CMAF segments from
+ * the stored form that ingest writes (asset.idx, <track>.idx, <track>.mp4).
+ *
+ *   package $path;             "<content>/<version>/<...>"; content handler
+ *   package_root folder;       source: files folder/<content>/<version>/<file>
+ *   package_fill /prefix/;     source: slices through an internal location,
+ *                              /prefix/<content>/<version>/<file>?slice=<n>
+ *   package_slice size;        of a slice; 1m
+ *   package_index_memory size; index files held in a worker; 64m
+ *
+ *   $package_slice_range       in the fill location: "bytes=0-1048575"
+ *   $package_kind              multivariant, playlist, init or segment
+ *
+ * A segment is a generated header and one range of the track file. From a
+ * folder the range leaves by sendfile, as nginx's static files do; through the
+ * fill location it leaves as the cache holds it, slice by slice.
+ */
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "modules/package/package.h"
+
+#define PACKAGE_SLICE_SIZE_MIN 1024u
+
+static char *ngx_http_package(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_package_source(ngx_conf_t *cf, ngx_command_t *cmd,
+                                     void *conf);
+static ngx_int_t ngx_http_package_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_http_package_postconfiguration(ngx_conf_t *cf);
+static void *ngx_http_package_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_package_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_package_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent,
+                                             void *child);
+static ngx_int_t ngx_http_package_init_process(ngx_cycle_t *cycle);
+
+/* clang-format off */
+static ngx_command_t ngx_http_package_commands[] = {
+    { ngx_string("package"),
+      NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+      ngx_http_package,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("package_root"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_package_source,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, root),
+      NULL },
+
+    { ngx_string("package_fill"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_package_source,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, fill),
+      NULL },
+
+    { ngx_string("package_slice"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, slice_size),
+      NULL },
+
+    { ngx_string("package_index_memory"),
+      NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_package_main_conf_t, index_memory),
+      NULL },
+
+    ngx_null_command
+};
+/* clang-format on */
+
+static ngx_http_module_t ngx_http_package_module_ctx = {
+    .preconfiguration = ngx_http_package_variables,
+    .postconfiguration = ngx_http_package_postconfiguration,
+    .create_main_conf = ngx_http_package_create_main_conf,
+    .init_main_conf = ngx_http_package_init_main_conf,
+    .create_loc_conf = ngx_http_package_create_loc_conf,
+    .merge_loc_conf = ngx_http_package_merge_loc_conf,
+};
+
+ngx_module_t ngx_http_package_module = {
+    NGX_MODULE_V1,
+    &ngx_http_package_module_ctx,
+    ngx_http_package_commands,
+    NGX_HTTP_MODULE,
+    NULL, /* init master */
+    NULL, /* init module */
+    ngx_http_package_init_process,
+    NULL, /* init thread */
+    NULL, /* exit thread */
+    NULL, /* exit process */
+    NULL, /* exit master */
+    NGX_MODULE_V1_PADDING,
+};
+
+/* ---- the request ---- */
+
+static ngx_int_t
+package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_int_t rc;
+
+    if (ctx->is_answering) {
+        return package_answer_resume(r, ctx);
+    }
+    rc = package_index_step(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    ctx->is_answering = true;
+    return package_answer(r, ctx);
+}
+
+static void
+package_resume(ngx_http_request_t *r)
+{
+    ngx_http_package_ctx_t *ctx =
+        ngx_http_get_module_ctx(r, ngx_http_package_module);
+    ngx_int_t rc = package_step(r, ctx);
+
+    if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+/* The index this request waited for is loaded, or is not going to be. */
+static void
+package_index_ready(ngx_event_t *ev)
+{
+    ngx_http_request_t *r = ev->data;
+    ngx_connection_t *c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+    package_resume(r);
+    ngx_http_run_posted_requests(c);
+}
+
+static void
+package_cleanup(void *context)
+{
+    ngx_http_package_ctx_t *ctx = context;
+
+    package_index_release(&ctx->use);
+    ngx_free(ctx->fill.memory);
+    ctx->fill.memory = NULL;
+}
+
+static ngx_http_package_ctx_t *
+package_ctx_new(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t *cleanup =
+        ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_package_ctx_t));
+    ngx_http_package_ctx_t *ctx;
+
+    if (cleanup == NULL) {
+        return NULL;
+    }
+    ctx = cleanup->data;
+    ngx_memzero(ctx, sizeof *ctx);
+    ctx->use.ready.handler = package_index_ready;
+    ctx->use.ready.data = r;
+    ctx->use.ready.log = r->connection->log;
+    cleanup->handler = package_cleanup;
+    ngx_http_set_ctx(r, ctx, ngx_http_package_module);
+    return ctx;
+}
+
+static ngx_int_t
+ngx_http_package_handler(ngx_http_request_t *r)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    ngx_http_package_ctx_t *ctx;
+    ngx_str_t path;
+    ngx_int_t rc;
+
+    if (!(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    if (conf->fill.len != 0 && r != r->main) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: package_fill cannot serve a subrequest");
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ctx = package_ctx_new(r);
+    if (ctx == NULL
+        || ngx_http_complex_value(r, conf->path, &path) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (package_path_parse(bytes_of(path.data, path.len), &ctx->path) != 0) {
+        ngx_http_set_ctx(r, NULL, ngx_http_package_module);
+        return NGX_HTTP_NOT_FOUND;
+    }
+    rc = package_step(r, ctx);
+    if (rc == NGX_DONE) {
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = package_resume;
+        r->main->count++;
+    }
+    return rc;
+}
+
+struct package_fill *
+package_fill_of(ngx_http_request_t *r)
+{
+    ngx_http_package_ctx_t *ctx;
+
+    if (r == r->main) {
+        return NULL;
+    }
+    ctx = ngx_http_get_module_ctx(r->parent, ngx_http_package_module);
+    return ctx != NULL && ctx->fill.subrequest == r ? &ctx->fill : NULL;
+}
+
+/* ---- variables ---- */
+
+static ngx_int_t
+package_variable_set(ngx_http_variable_value_t *v, ngx_str_t text)
+{
+    v->data = text.data;
+    v->len = (unsigned) text.len;
+    v->valid = text.data != NULL;
+    v->not_found = text.data == NULL;
+    v->no_cacheable = 1; /* subrequests share the request's variables */
+    return NGX_OK;
+}
+
+/* Worked out from the subrequest's own argument, so that it is right in what
+ * nginx derives from it, too (an update of the cache in the background). */
+static ngx_int_t
+package_slice_range_variable(ngx_http_request_t *r,
+                             ngx_http_variable_value_t *v, uintptr_t unused)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r->main, ngx_http_package_module);
+    ngx_str_t range = ngx_null_string, slice;
+    off_t number;
+
+    if (r == r->main || conf->fill.len == 0
+        || ngx_http_arg(r, (u_char *) "slice", 5, &slice) != NGX_OK
+        || (number = ngx_atoof(slice.data, slice.len)) == NGX_ERROR) {
+        return package_variable_set(v, range);
+    }
+    range.data = ngx_pnalloc(r->pool, sizeof("bytes=-") + 2 * NGX_INT64_LEN);
+    if (range.data == NULL) {
+        return NGX_ERROR;
+    }
+    uint64_t start = (uint64_t) number * conf->slice_size;
+    range.len = (size_t) (ngx_sprintf(range.data, "bytes=%uL-%uL", start,
+                                      start + conf->slice_size - 1)
+                          - range.data);
+    return package_variable_set(v, range);
+}
+
+static ngx_int_t
+package_kind_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+                      uintptr_t unused)
+{
+    const ngx_http_package_ctx_t *ctx =
+        ngx_http_get_module_ctx(r->main, ngx_http_package_module);
+    ngx_str_t text = ngx_null_string;
+
+    if (ctx != NULL) {
+        const char *name = package_kind_name(ctx->path.kind);
+
+        text.data = (u_char *) (uintptr_t) name;
+        text.len = ngx_strlen(name);
+    }
+    return package_variable_set(v, text);
+}
+
+static ngx_int_t
+ngx_http_package_variables(ngx_conf_t *cf)
+{
+    static const struct {
+        ngx_str_t name;
+        ngx_http_get_variable_pt get;
+    } variables[] = {
+        {ngx_string("package_slice_range"), package_slice_range_variable},
+        {ngx_string("package_kind"), package_kind_variable},
+    };
+
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        ngx_str_t name = variables[i].name;
+        ngx_http_variable_t *variable =
+            ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+
+        if (variable == NULL) {
+            return NGX_ERROR;
+        }
+        variable->get_handler = variables[i].get;
+    }
+    return NGX_OK;
+}
+
+/* ---- configuration ---- */
+
+static char *
+package_conf_refuse(ngx_conf_t *cf, ngx_command_t *cmd, const char *reason)
+{
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" %s", &cmd->name, reason);
+    return NGX_CONF_ERROR;
+}
+
+static char *
+ngx_http_package(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_package_loc_conf_t *plcf = conf;
+    ngx_http_core_loc_conf_t *clcf =
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    ngx_str_t *value = cf->args->elts;
+    ngx_http_compile_complex_value_t compile = {.cf = cf, .value = &value[1]};
+
+    if (plcf->path != NULL) {
+        return package_conf_refuse(cf, cmd, "is duplicate");
+    }
+    plcf->path = ngx_pcalloc(cf->pool, sizeof *plcf->path);
+    if (plcf->path == NULL) {
+        return NGX_CONF_ERROR;
+    }
+    compile.complex_value = plcf->path;
+    if (ngx_http_compile_complex_value(&compile) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+    clcf->handler = ngx_http_package_handler;
+    return NGX_CONF_OK;
+}
+
+/* package_root or package_fill: one source a level. */
+static char *
+ngx_http_package_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_package_loc_conf_t *plcf = conf;
+    bool is_fill =
+        cmd->offset == offsetof(ngx_http_package_loc_conf_t, fill);
+    ngx_str_t *value = cf->args->elts;
+    ngx_str_t name = value[1];
+
+    if (plcf->root.len != 0 || plcf->fill.len != 0) {
+        return package_conf_refuse(cf, cmd, "is a second source: one of "
+                                            "package_root and package_fill");
+    }
+    if (name.len == 0) {
+        return package_conf_refuse(cf, cmd, "has an empty value");
+    }
+    if (is_fill) {
+        if (name.data[0] != '/' || name.data[name.len - 1] != '/') {
+            return package_conf_refuse(cf, cmd,
+                                       "must start and end with a slash");
+        }
+        plcf->fill = name;
+        return NGX_CONF_OK;
+    }
+    if (ngx_conf_full_name(cf->cycle, &name, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+    while (name.len > 1 && name.data[name.len - 1] == '/') {
+        name.len--;
+    }
+    plcf->root = name;
+    return NGX_CONF_OK;
+}
+
+static ngx_int_t
+ngx_http_package_postconfiguration(ngx_conf_t *cf)
+{
+    package_fill_filters();
+    return NGX_OK;
+}
+
+static void *
+ngx_http_package_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_package_main_conf_t *conf = ngx_pcalloc(cf->pool, sizeof *conf);
+
+    if (conf != NULL) {
+        conf->index_memory = NGX_CONF_UNSET_SIZE;
+    }
+    return conf;
+}
+
+static char *
+ngx_http_package_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_package_main_conf_t *pmcf = conf;
+
+    ngx_conf_init_size_value(pmcf->index_memory, 64u << 20);
+    return NGX_CONF_OK;
+}
+
+static void *
+ngx_http_package_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_package_loc_conf_t *conf = ngx_pcalloc(cf->pool, sizeof *conf);
+
+    if (conf != NULL) {
+        conf->slice_size = NGX_CONF_UNSET_SIZE;
+    }
+    return conf;
+}
+
+static char *
+ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_package_loc_conf_t *prev = parent;
+    ngx_http_package_loc_conf_t *conf = child;
+
+    if (conf->root.len == 0 && conf->fill.len == 0) {
+        conf->root = prev->root;
+        conf->fill = prev->fill;
+    }
+    ngx_conf_merge_size_value(conf->slice_size, prev->slice_size, 1u << 20);
+    if (conf->slice_size < PACKAGE_SLICE_SIZE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"package_slice\" must be at least %uD",
+                           (uint32_t) PACKAGE_SLICE_SIZE_MIN);
+        return NGX_CONF_ERROR;
+    }
+    if (conf->path != NULL && conf->root.len == 0 && conf->fill.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"package\" needs a \"package_root\" or a "
+                           "\"package_fill\"");
+        return NGX_CONF_ERROR;
+    }
+    return NGX_CONF_OK;
+}
+
+static ngx_int_t
+ngx_http_package_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_package_main_conf_t *conf =
+        ngx_http_cycle_get_module_main_conf(cycle, ngx_http_package_module);
+
+    if (conf != NULL) {
+        package_index_init(conf->index_memory);
+    }
+    return NGX_OK;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The answers, made from an index: a text from memory, or a segment, which is a
+ * generated header and one range of the track file.
+ */
+#include "modules/package/package.h"
+
+#include "core/err.h"
+
+/* a segment of 60,000 samples is somebody's joke */
+#define PACKAGE_HEADER_SIZE_MAX (1u << 20)
+
+static void
+package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_str_t *type = &r->headers_out.content_type;
+
+    switch (ctx->path.kind) {
+    case PACKAGE_MULTIVARIANT:
+    case PACKAGE_PLAYLIST:
+        ngx_str_set(type, "application/vnd.apple.mpegurl");
+        break;
+    case PACKAGE_INIT:
+    case PACKAGE_SEGMENT:
+        if (ctx->use.index->track.info.kind == TRACK_AUDIO) {
+            ngx_str_set(type, "audio/mp4");
+        } else {
+            ngx_str_set(type, "video/mp4");
+        }
+        break;
+    }
+    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_type_lowcase = NULL;
+}
+
+/* The entity tag is of the index's bytes: the same on every node. */
+static ngx_int_t
+package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                    off_t length)
+{
+    struct package_index *index = ctx->use.index;
+    ngx_table_elt_t *etag = ngx_list_push(&r->headers_out.headers);
+
+    if (etag == NULL) {
+        return NGX_ERROR;
+    }
+    etag->hash = 1;
+    ngx_str_set(&etag->key, "ETag");
+    etag->value.data = ngx_pnalloc(r->pool, 2 * sizeof index->hash + 2);
+    if (etag->value.data == NULL) {
+        etag->hash = 0;
+        return NGX_ERROR;
+    }
+    etag->value.len = (size_t) (ngx_sprintf(etag->value.data, "\"%016xL\"",
+                                            index->hash)
+                                - etag->value.data);
+    r->headers_out.etag = etag;
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = length;
+    r->headers_out.last_modified_time = index->modified;
+    package_type_set(r, ctx);
+    return NGX_OK;
+}
+
+static ngx_int_t
+package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    struct package_index *index = ctx->use.index;
+    struct bytes text;
+    ngx_chain_t out = {.next = NULL};
+    ngx_int_t rc;
+    int err = ctx->path.kind == PACKAGE_INIT
+                  ? package_index_init_segment(index, &text)
+                  : package_index_playlist(index, &text);
+
+    if (err != 0 || text.len == 0) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: write %s of \"%V\" failed (%s)",
+                      package_kind_name(ctx->path.kind), &index->node.str,
+                      err_text(err));
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    out.buf = ngx_calloc_buf(r->pool);
+    if (out.buf == NULL
+        || package_headers_set(r, ctx, (off_t) text.len) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    r->allow_ranges = 1;
+    rc = ngx_http_send_header(r);
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+    /* `memory`: nobody may change it; it is the index's, which is held until
+     * the request ends */
+    out.buf->memory = 1;
+    out.buf->pos = (u_char *) (uintptr_t) text.ptr;
+    out.buf->last = out.buf->pos + text.len;
+    out.buf->last_buf = r == r->main;
+    out.buf->last_in_chain = 1;
+    return ngx_http_output_filter(r, &out);
+}
+
+/* styp, moof and the head of mdat: all of the segment but the samples. */
+static ngx_chain_t *
+package_segment_header(ngx_http_request_t *r, struct package_index *index,
+                       const struct segment *segment)
+{
+    size_t size = cmaf_segment_header_size(&index->track, segment);
+    ngx_chain_t *link;
+    ngx_buf_t *b;
+    struct buffer text;
+
+    if (segment->size == 0 || size > PACKAGE_HEADER_SIZE_MAX) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: write header of segment %uD of \"%V\" failed "
+                      "(%uD samples, %uD bytes)", segment->number,
+                      &index->node.str, segment->sample_count, segment->size);
+        return NULL;
+    }
+    b = ngx_create_temp_buf(r->pool, size);
+    link = ngx_alloc_chain_link(r->pool);
+    if (b == NULL || link == NULL) {
+        return NULL;
+    }
+    /* a buffer that is full from the start never grows: it stays the pool's */
+    text = (struct buffer) {.ptr = b->pos, .capacity = size, .size_max = size};
+    cmaf_segment_header_write(&index->track, segment, &text);
+    if (text.err != 0 || text.len != size) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "package: write header of segment %uD of \"%V\" failed "
+                      "(%s)", segment->number, &index->node.str,
+                      err_text(text.err));
+        return NULL;
+    }
+    b->last = b->pos + size;
+    link->buf = b;
+    link->next = NULL;
+    return link;
+}
+
+/* The track file, opened as nginx's static handler does. */
+static ngx_int_t
+package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                   ngx_file_t *file)
+{
+    ngx_http_core_loc_conf_t *clcf =
+        ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    uint64_t expected = ctx->use.index->track.info.media_size;
+    ngx_open_file_info_t of = {
+        .read_ahead = clcf->read_ahead,
+        .directio = clcf->directio,
+        .valid = clcf->open_file_cache_valid,
+        .min_uses = clcf->open_file_cache_min_uses,
+        .errors = clcf->open_file_cache_errors,
+        .events = clcf->open_file_cache_events,
+    };
+
+    file->name = package_source_name(r, ctx, ".mp4");
+    if (file->name.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (ngx_open_cached_file(clcf->open_file_cache, &file->name, &of, r->pool)
+        != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, of.err,
+                      "package: open \"%V\" failed", &file->name);
+        return of.err ? package_file_status(of.err)
+                      : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!of.is_file || (uint64_t) of.size != expected) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: open \"%V\" failed (%O bytes, the index says "
+                      "%uL)", &file->name, of.size, expected);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    file->fd = of.fd;
+    file->log = r->connection->log;
+    file->directio = of.is_directio;
+    return NGX_OK;
+}
+
+static ngx_int_t
+package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     const struct segment *segment, ngx_chain_t *header)
+{
+    ngx_buf_t *b = ngx_calloc_buf(r->pool);
+    ngx_chain_t media = {.buf = b, .next = NULL};
+    ngx_int_t rc;
+
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    b->file = ngx_pcalloc(r->pool, sizeof *b->file);
+    if (b->file == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = package_media_open(r, ctx, b->file);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    r->allow_ranges = 1;
+    r->single_range = 1; /* several need the body in one buffer */
+    rc = ngx_http_send_header(r);
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+    b->in_file = 1;
+    b->file_pos = (off_t) segment->offset;
+    b->file_last = (off_t) (segment->offset + segment->size);
+    b->last_buf = r == r->main;
+    b->last_in_chain = 1;
+    header->next = &media;
+    return ngx_http_output_filter(r, header);
+}
+
+/* True for a request whose answer may be a header alone. */
+static bool
+package_is_conditional(ngx_http_request_t *r)
+{
+    return r->headers_in.if_match != NULL
+           || r->headers_in.if_none_match != NULL
+           || r->headers_in.if_modified_since != NULL
+           || r->headers_in.if_unmodified_since != NULL;
+}
+
+ngx_int_t
+package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_int_t rc = package_fill_step(&ctx->fill);
+
+    return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
+}
+
+static ngx_int_t
+package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     const struct segment *segment, ngx_chain_t *header)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+
+    ctx->fill = (struct package_fill) {
+        .request = r,
+        .uri = package_source_name(r, ctx, ".mp4"),
+        .slice_size = conf->slice_size,
+        .start = segment->offset,
+        .end = segment->offset + segment->size,
+        .total = ctx->use.index->track.info.media_size,
+        .prefix = header,
+    };
+    if (ctx->fill.uri.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    /* else the first slice's header sends it: an error can have its status */
+    if (r->method == NGX_HTTP_HEAD || package_is_conditional(r)) {
+        ngx_int_t rc = ngx_http_send_header(r);
+
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            return rc;
+        }
+    }
+    return package_answer_resume(r, ctx);
+}
+
+static ngx_int_t
+package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    struct package_index *index = ctx->use.index;
+    struct segment segment;
+    ngx_chain_t *header;
+    off_t length;
+
+    if (track_index_segment(&index->track, ctx->path.segment, &segment) != 0) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+    header = package_segment_header(r, index, &segment);
+    if (header == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    length = ngx_buf_size(header->buf) + (off_t) segment.size;
+    if (package_headers_set(r, ctx, length) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return conf->fill.len ? package_segment_fill(r, ctx, &segment, header)
+                          : package_segment_send(r, ctx, &segment, header);
+}
+
+ngx_int_t
+package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    return ctx->path.kind == PACKAGE_SEGMENT ? package_segment_answer(r, ctx)
+                                             : package_text_answer(r, ctx);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MODULES_PACKAGE_PACKAGE_FILL_H
+#define MODULES_PACKAGE_PACKAGE_FILL_H
+
+/*
+ * Reading a stored file from the tier behind: slices of one size, one
+ * subrequest each, one after the other. Either the whole file comes into
+ * memory, or a window of it passes through to the viewer, file-backed buffers
+ * untouched.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "core/bytes.h"
+
+#define PACKAGE_FILL_SIZE_UNKNOWN UINT64_MAX
+
+struct package_fill {
+    /* set by the user before the first step */
+    ngx_http_request_t *request;
+    ngx_str_t uri; /* of the internal location: "/fill/<...>/v0.mp4" */
+    uint64_t slice_size;
+    bool is_whole;        /* into memory */
+    uint64_t size_max;    /* whole: the most that is taken */
+    uint64_t start, end;  /* window: what is wanted of the file */
+    uint64_t total;       /* window: the size the file must have; whole:
+                           * PACKAGE_FILL_SIZE_UNKNOWN */
+    ngx_chain_t *prefix;  /* window: one buffer sent before the first byte */
+
+    /* results of a whole fill */
+    u_char *memory;  /* ngx_alloc'ed, `total` bytes */
+    time_t modified; /* -1: not known */
+
+    /* private */
+    uint64_t next;             /* where the next slice starts */
+    uint64_t slice_start, slice_end;
+    uint64_t received;         /* bytes of the current slice */
+    bool has_begun;
+    bool has_header;           /* the current slice's was accepted */
+    ngx_http_request_t *subrequest;
+    ngx_http_post_subrequest_t post;
+    ngx_int_t status;          /* it failed with this HTTP status */
+};
+
+/*
+ * Goes on; to be called again whenever the request's write handler is. NGX_OK:
+ * all is there or sent. NGX_DONE: under way. Else an HTTP status or, once the
+ * header went out, NGX_ERROR: what to end the request with. A window's first
+ * good slice sends the request's header, which must be ready.
+ */
+ngx_int_t package_fill_step(struct package_fill *fill);
+
+/* The fill that `r` is the current subrequest of, or NULL. Defined by the
+ * module, which knows where a request keeps its fill. */
+struct package_fill *package_fill_of(ngx_http_request_t *r);
+
+/* Puts the filters in; at postconfiguration. */
+void package_fill_filters(void);
+
+#endif

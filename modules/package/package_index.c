@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "modules/package/package_index.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "core/err.h"
+
+/* 1,000,000 segments in a playlist, each with its EXTINF line */
+#define PACKAGE_TEXT_SIZE_MAX (64u << 20)
+/* far beyond any file, and offsets can be added to without a thought */
+#define PACKAGE_MEDIA_SIZE_MAX (1ull << 50)
+
+static struct {
+    ngx_rbtree_t tree;
+    ngx_rbtree_node_t sentinel;
+    ngx_queue_t ages; /* head: used last */
+    size_t memory, memory_max;
+} indexes;
+
+static void
+index_free(struct package_index *index)
+{
+    buffer_fini(&index->playlist);
+    buffer_fini(&index->init);
+    ngx_free(index->file);
+    ngx_free(index);
+}
+
+static void
+index_forget(struct package_index *index)
+{
+    ngx_rbtree_delete(&indexes.tree, &index->node.node);
+    indexes.memory -= index->size;
+}
+
+static void
+indexes_shrink(void)
+{
+    while (indexes.memory > indexes.memory_max
+           && !ngx_queue_empty(&indexes.ages)) {
+        ngx_queue_t *oldest = ngx_queue_last(&indexes.ages);
+        struct package_index *index =
+            ngx_queue_data(oldest, struct package_index, age);
+
+        ngx_queue_remove(oldest);
+        index_forget(index);
+        index_free(index);
+    }
+}
+
+static void
+index_grow(struct package_index *index, size_t size)
+{
+    index->size += size;
+    indexes.memory += size;
+}
+
+/* Ends the loading: whoever waited is resumed from the event loop. */
+static void
+index_settle(struct package_index *index, enum package_index_state state)
+{
+    index->state = state;
+    if (state != PACKAGE_INDEX_READY) {
+        index_forget(index);
+    }
+    while (!ngx_queue_empty(&index->waiters)) {
+        ngx_queue_t *first = ngx_queue_head(&index->waiters);
+        struct package_use *use =
+            ngx_queue_data(first, struct package_use, queue);
+
+        ngx_queue_remove(first);
+        use->is_waiting = false;
+        ngx_post_event(&use->ready, &ngx_posted_events);
+    }
+}
+
+static struct package_index *
+index_new(ngx_str_t *key, uint32_t hash, bool is_asset)
+{
+    /* the copy of the key is terminated */
+    size_t size = sizeof(struct package_index) + key->len + 1;
+    struct package_index *index = ngx_calloc(size, ngx_cycle->log);
+
+    if (index == NULL) {
+        return NULL;
+    }
+    index->node.node.key = hash;
+    index->node.str.len = key->len;
+    index->node.str.data = (u_char *) (index + 1);
+    ngx_memcpy(index->node.str.data, key->data, key->len);
+    ngx_queue_init(&index->waiters);
+    index->is_asset = is_asset;
+    buffer_init(&index->playlist, PACKAGE_TEXT_SIZE_MAX);
+    buffer_init(&index->init, PACKAGE_TEXT_SIZE_MAX);
+    ngx_rbtree_insert(&indexes.tree, &index->node.node);
+    index_grow(index, size);
+    return index;
+}
+
+/* Of an asset nothing is kept but its playlist. */
+static int
+asset_open(struct package_index *index, struct bytes file)
+{
+    struct asset *asset = ngx_alloc(sizeof *asset, ngx_cycle->log);
+    int err = ERR_MEMORY;
+
+    if (asset == NULL) {
+        return err;
+    }
+    err = asset_decode(file, asset);
+    if (err == 0) {
+        hls_multivariant_write(asset, &index->playlist);
+        err = index->playlist.err;
+    }
+    ngx_free(asset);
+    return err;
+}
+
+void
+package_index_init(size_t memory_max)
+{
+    ngx_rbtree_init(&indexes.tree, &indexes.sentinel,
+                    ngx_str_rbtree_insert_value);
+    ngx_queue_init(&indexes.ages);
+    indexes.memory_max = memory_max;
+}
+
+int
+package_index_get(ngx_str_t *key, bool is_asset, struct package_use *use)
+{
+    uint32_t hash = ngx_murmur_hash2(key->data, key->len);
+    ngx_str_node_t *node = ngx_str_rbtree_lookup(&indexes.tree, key, hash);
+    struct package_index *index;
+
+    if (node == NULL) {
+        index = index_new(key, hash, is_asset);
+        if (index == NULL) {
+            return ERR_MEMORY;
+        }
+        use->is_loader = true;
+    } else {
+        index = (struct package_index *) node;
+        if (index->use_count == 0) {
+            ngx_queue_remove(&index->age);
+        }
+    }
+    index->use_count++;
+    use->index = index;
+    return 0;
+}
+
+int
+package_index_open(struct package_use *use, u_char *file, size_t file_size,
+                   time_t modified)
+{
+    struct package_index *index = use->index;
+    struct bytes bytes = bytes_of(file, file_size);
+    int err;
+
+    if (index->is_asset) {
+        err = asset_open(index, bytes);
+    } else {
+        err = track_index_open(bytes, &index->track);
+        if (err == 0 && index->track.info.media_size > PACKAGE_MEDIA_SIZE_MAX) {
+            err = ERR_LIMIT;
+        }
+    }
+    if (err != 0) {
+        ngx_free(file);
+        return err;
+    }
+    index->modified = modified;
+    index->hash = XXH3_64bits(file, file_size);
+    if (index->is_asset) {
+        ngx_free(file);
+        index_grow(index, index->playlist.capacity);
+    } else {
+        index->file = file;
+        index_grow(index, file_size);
+    }
+    use->is_loader = false;
+    index_settle(index, PACKAGE_INDEX_READY);
+    indexes_shrink();
+    return 0;
+}
+
+void
+package_index_fail(struct package_use *use, ngx_int_t status)
+{
+    use->is_loader = false;
+    use->index->status = status;
+    index_settle(use->index, PACKAGE_INDEX_FAILED);
+}
+
+void
+package_index_wait(struct package_use *use)
+{
+    if (!use->is_waiting) {
+        use->is_waiting = true;
+        ngx_queue_insert_tail(&use->index->waiters, &use->queue);
+    }
+}
+
+int
+package_index_playlist(struct package_index *index, struct bytes *out)
+{
+    if (index->playlist.len == 0 && index->playlist.err == 0) {
+        hls_media_playlist_write(&index->track, &index->playlist);
+        index_grow(index, index->playlist.capacity);
+    }
+    *out = buffer_bytes(&index->playlist);
+    return index->playlist.err;
+}
+
+int
+package_index_init_segment(struct package_index *index, struct bytes *out)
+{
+    if (index->init.len == 0 && index->init.err == 0) {
+        cmaf_init_write(&index->track.info, &index->init);
+        index_grow(index, index->init.capacity);
+    }
+    *out = buffer_bytes(&index->init);
+    return index->init.err;
+}
+
+void
+package_index_release(struct package_use *use)
+{
+    struct package_index *index = use->index;
+
+    if (index == NULL) {
+        return;
+    }
+    if (use->is_loader) {
+        index_settle(index, PACKAGE_INDEX_ABANDONED);
+    }
+    if (use->is_waiting) {
+        ngx_queue_remove(&use->queue);
+    }
+    if (use->ready.posted) {
+        ngx_delete_posted_event(&use->ready);
+    }
+    use->index = NULL;
+    use->is_loader = false;
+    use->is_waiting = false;
+
+    index->use_count--;
+    if (index->use_count > 0) {
+        return;
+    }
+    if (index->state == PACKAGE_INDEX_READY) {
+        ngx_queue_insert_head(&indexes.ages, &index->age);
+        indexes_shrink();
+    } else {
+        index_free(index);
+    }
+}

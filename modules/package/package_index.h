@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MODULES_PACKAGE_PACKAGE_INDEX_H
+#define MODULES_PACKAGE_PACKAGE_INDEX_H
+
+/*
+ * The index files a worker holds in memory: opened once, shared by the requests
+ * that use them at the moment, forgotten in the order of last use when they
+ * take more than package_index_memory. Single-threaded, as a worker is.
+ *
+ *            get                 open
+ *   (none) ------> LOADING --------------> READY ---> (none) by age
+ *                     |  fail
+ *                     +------> FAILED     not found by get any more
+ *                     |  loader gone
+ *                     +------> ABANDONED  not found by get any more; who waits
+ *                                         asks again and one of them loads
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "media/index.h"
+
+enum package_index_state {
+    PACKAGE_INDEX_LOADING,
+    PACKAGE_INDEX_READY,
+    PACKAGE_INDEX_FAILED,
+    PACKAGE_INDEX_ABANDONED,
+};
+
+struct package_index {
+    ngx_str_node_t node; /* first: the tree's functions cast to it; the key is
+                          * a terminated copy */
+    ngx_queue_t age;     /* while READY and unused */
+    ngx_queue_t waiters;
+    unsigned use_count;
+    enum package_index_state state;
+    ngx_int_t status; /* FAILED: the HTTP status it ends requests with */
+    size_t size;      /* bytes it is accounted for */
+
+    /* READY */
+    bool is_asset;
+    time_t modified;            /* of the file; -1: not known */
+    uint64_t hash;              /* of the file's bytes: the entity tag */
+    u_char *file;               /* tracks only: what `track` points into */
+    struct track_index track;   /* tracks only */
+    struct buffer playlist;     /* the asset's or the track's */
+    struct buffer init;         /* tracks only */
+};
+
+/* A request's hold on an index. Zeroed is empty. */
+struct package_use {
+    struct package_index *index;
+    bool is_loader;  /* it owes the index an open or a fail */
+    bool is_waiting; /* `ready` is posted once the index is no longer LOADING */
+    ngx_queue_t queue;
+    ngx_event_t ready; /* handler, data and log set by the user */
+};
+
+/* Once a worker. */
+void package_index_init(size_t memory_max);
+
+/* The index of `key`, the file's name, into the empty `use`: READY, LOADING
+ * with use->is_loader, or LOADING by another request. ERR_MEMORY. */
+int package_index_get(ngx_str_t *key, bool is_asset, struct package_use *use);
+
+/* Takes the malloc'ed file over, in either outcome. The error is that of the
+ * file; the loader then owes a fail. */
+int package_index_open(struct package_use *use, u_char *file, size_t file_size,
+                       time_t modified);
+void package_index_fail(struct package_use *use, ngx_int_t status);
+
+/* Posts use->ready when the loading by another is over. */
+void package_index_wait(struct package_use *use);
+
+/* The playlist or init segment, written at first use; valid until release.
+ * ERR_LIMIT, ERR_MEMORY. */
+int package_index_playlist(struct package_index *index, struct bytes *out);
+int package_index_init_segment(struct package_index *index, struct bytes *out);
+
+/* Empties `use`; a loader that has not finished abandons the index. */
+void package_index_release(struct package_use *use);
+
+#endif

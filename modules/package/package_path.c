@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "modules/package/package_path.h"
+
+#include "core/content.h"
+#include "core/err.h"
+#include "media/track.h"
+
+const char *
+package_kind_name(enum package_kind kind)
+{
+    switch (kind) {
+    case PACKAGE_MULTIVARIANT:
+        return "multivariant";
+    case PACKAGE_PLAYLIST:
+        return "playlist";
+    case PACKAGE_INIT:
+        return "init";
+    case PACKAGE_SEGMENT:
+        return "segment";
+    }
+    return "unknown";
+}
+
+/* Takes digits off the front of `text`. */
+static int
+number_take(struct bytes *text, uint64_t *out)
+{
+    uint64_t value = 0;
+    size_t len = 0;
+
+    for (; len < text->len; len++) {
+        uint8_t digit = (uint8_t) (text->ptr[len] - '0');
+        if (digit > 9) {
+            break;
+        }
+        if (__builtin_mul_overflow(value, 10u, &value)
+            || __builtin_add_overflow(value, digit, &value)) {
+            return ERR_INVALID;
+        }
+    }
+    if (len == 0) {
+        return ERR_INVALID;
+    }
+    *text = bytes_of(text->ptr + len, text->len - len);
+    *out = value;
+    return 0;
+}
+
+static bool
+byte_take(struct bytes *text, uint8_t byte)
+{
+    if (text->len == 0 || text->ptr[0] != byte) {
+        return false;
+    }
+    *text = bytes_of(text->ptr + 1, text->len - 1);
+    return true;
+}
+
+/* Takes "<name>/" off the front of `path`. */
+static bool
+part_take(struct bytes *path, struct bytes *part)
+{
+    const uint8_t *slash =
+        path->len ? memchr(path->ptr, '/', path->len) : NULL;
+
+    if (slash == NULL) {
+        return false;
+    }
+    *part = bytes_of(path->ptr, (size_t) (slash - path->ptr));
+    *path = bytes_of(slash + 1, path->len - part->len - 1);
+    return content_id_is_valid(*part);
+}
+
+static int
+segment_parse(struct bytes name, uint32_t *out)
+{
+    bool is_zero_first = name.len > 1 && name.ptr[0] == '0'
+                         && name.ptr[1] != '.';
+    uint64_t number;
+
+    if (is_zero_first || number_take(&name, &number) != 0
+        || number > UINT32_MAX
+        || !bytes_equal(name, BYTES_LITERAL(".m4s"))) {
+        return ERR_NOT_FOUND;
+    }
+    *out = (uint32_t) number;
+    return 0;
+}
+
+int
+package_path_parse(struct bytes path, struct package_path *out)
+{
+    struct package_path found = {.kind = PACKAGE_MULTIVARIANT};
+    struct bytes content, version, rest = path;
+
+    if (!part_take(&rest, &content) || !part_take(&rest, &version)) {
+        return ERR_NOT_FOUND;
+    }
+    found.folder = bytes_of(path.ptr, content.len + 1 + version.len);
+    if (bytes_equal(rest, BYTES_LITERAL("master.m3u8"))) {
+        *out = found;
+        return 0;
+    }
+    if (!part_take(&rest, &found.track)
+        || found.track.len > TRACK_NAME_LEN_MAX) {
+        return ERR_NOT_FOUND;
+    }
+    if (bytes_equal(rest, BYTES_LITERAL("index.m3u8"))) {
+        found.kind = PACKAGE_PLAYLIST;
+    } else if (bytes_equal(rest, BYTES_LITERAL("init.mp4"))) {
+        found.kind = PACKAGE_INIT;
+    } else {
+        found.kind = PACKAGE_SEGMENT;
+        if (segment_parse(rest, &found.segment) != 0) {
+            return ERR_NOT_FOUND;
+        }
+    }
+    *out = found;
+    return 0;
+}
+
+int
+content_range_parse(struct bytes text, struct content_range *out)
+{
+    static const char unit[] = "bytes ";
+    struct content_range range;
+    uint64_t last;
+
+    for (size_t i = 0; unit[i]; i++) {
+        if (!byte_take(&text, (uint8_t) unit[i])) {
+            return ERR_INVALID;
+        }
+    }
+    if (number_take(&text, &range.start) != 0 || !byte_take(&text, '-')
+        || number_take(&text, &last) != 0 || !byte_take(&text, '/')
+        || number_take(&text, &range.total) != 0 || text.len != 0) {
+        return ERR_INVALID;
+    }
+    if (range.start > last || last >= range.total) {
+        return ERR_INVALID;
+    }
+    range.end = last + 1;
+    *out = range;
+    return 0;
+}

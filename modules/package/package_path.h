@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MODULES_PACKAGE_PACKAGE_PATH_H
+#define MODULES_PACKAGE_PACKAGE_PATH_H
+
+/*
+ * The texts of strangers that the package module reads: the path of a play
+ * below its prefix, and the Content-Range of a slice. Pure functions, no nginx.
+ */
+
+#include "core/bytes.h"
+
+enum package_kind {
+    PACKAGE_MULTIVARIANT, /* <content>/<version>/master.m3u8 */
+    PACKAGE_PLAYLIST,     /* <content>/<version>/<track>/index.m3u8 */
+    PACKAGE_INIT,         /* <content>/<version>/<track>/init.mp4 */
+    PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
+};
+
+const char *package_kind_name(enum package_kind kind);
+
+struct package_path {
+    enum package_kind kind;
+    struct bytes folder; /* "<content>/<version>": points into the path */
+    struct bytes track;  /* empty for PACKAGE_MULTIVARIANT */
+    uint32_t segment;    /* for PACKAGE_SEGMENT */
+};
+
+/* One spelling for each thing: no empty, dotted or doubled parts, no leading
+ * zeros. ERR_NOT_FOUND for anything else. */
+int package_path_parse(struct bytes path, struct package_path *out);
+
+/* "bytes 0-99/1000" is start 0, end 100, total 1000. ERR_INVALID, also when
+ * the total is unknown ("*") or the three contradict each other. */
+struct content_range {
+    uint64_t start, end, total;
+};
+int content_range_parse(struct bytes text, struct content_range *out);
+
+#endif

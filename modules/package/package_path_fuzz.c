@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+
+#include "media/track.h"
+#include "modules/package/package_path.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
+{
+    struct package_path path;
+    struct content_range range;
+
+    if (package_path_parse(bytes_of(ptr, len), &path) == 0) {
+        assert(path.folder.ptr == ptr && path.folder.len < len);
+        assert(path.folder.ptr[0] != '.' && path.folder.ptr[0] != '/');
+        assert(path.track.len <= TRACK_NAME_LEN_MAX);
+    }
+    if (content_range_parse(bytes_of(ptr, len), &range) == 0) {
+        assert(range.start < range.end && range.end <= range.total);
+    }
+    return 0;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/err.h"
+#include "modules/package/package_path.h"
+
+static void
+expect_text(struct bytes found, const char *expected)
+{
+    assert_true(bytes_equal(found, bytes_of_text(expected)));
+}
+
+static void
+every_kind_of_path_is_told_apart(void **state)
+{
+    static const struct {
+        const char *path;
+        enum package_kind kind;
+        const char *folder, *track;
+        uint32_t segment;
+    } cases[] = {
+        {"a/1/master.m3u8", PACKAGE_MULTIVARIANT, "a/1", "", 0},
+        {"a/1/v0/index.m3u8", PACKAGE_PLAYLIST, "a/1", "v0", 0},
+        {"big.film_2/v-3/a1/init.mp4", PACKAGE_INIT, "big.film_2/v-3", "a1", 0},
+        {"a/1/v0/0.m4s", PACKAGE_SEGMENT, "a/1", "v0", 0},
+        {"a/1/v0/4294967295.m4s", PACKAGE_SEGMENT, "a/1", "v0", UINT32_MAX},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct package_path found;
+
+        assert_int_equal(
+            package_path_parse(bytes_of_text(cases[i].path), &found), 0);
+        assert_int_equal(found.kind, cases[i].kind);
+        expect_text(found.folder, cases[i].folder);
+        expect_text(found.track, cases[i].track);
+        assert_int_equal(found.segment, cases[i].segment);
+    }
+}
+
+static void
+a_path_with_another_spelling_is_not_found(void **state)
+{
+    static const char *const cases[] = {
+        "", "/", "a", "a/1", "a/1/", "/a/1/master.m3u8", "a//master.m3u8",
+        "a/1/master.m3u8/", "a/1/Master.m3u8", "a/1/v0/", "a/1/v0/index.m3u",
+        "a/1/v0/init.mp4x", "../1/master.m3u8", "a/../master.m3u8",
+        "a/1/../index.m3u8", "a/1/.v/index.m3u8", "a/1/v0/x/0.m4s",
+        "a/1/v0/.m4s", "a/1/v0/00.m4s", "a/1/v0/01.m4s", "a/1/v0/-1.m4s",
+        "a/1/v0/+1.m4s", "a/1/v0/1.mp4", "a/1/v0/4294967296.m4s",
+        "a/1/v0/99999999999999999999.m4s", "a/1/sixteen_letters_/0.m4s",
+        "a b/1/master.m3u8", "a%2f/1/master.m3u8",
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct package_path found;
+
+        assert_int_equal(package_path_parse(bytes_of_text(cases[i]), &found),
+                         ERR_NOT_FOUND);
+    }
+}
+
+static void
+a_zero_byte_in_a_path_is_not_found(void **state)
+{
+    static const char path[] = "a\0/1/master.m3u8";
+    struct package_path found;
+
+    assert_int_equal(
+        package_path_parse(bytes_of(path, sizeof path - 1), &found),
+        ERR_NOT_FOUND);
+}
+
+static void
+a_content_range_is_read(void **state)
+{
+    struct content_range range;
+
+    assert_int_equal(
+        content_range_parse(BYTES_LITERAL("bytes 100-199/1000"), &range), 0);
+    assert_int_equal(range.start, 100);
+    assert_int_equal(range.end, 200);
+    assert_int_equal(range.total, 1000);
+    assert_int_equal(content_range_parse(BYTES_LITERAL("bytes 0-0/1"), &range),
+                     0);
+}
+
+static void
+a_content_range_that_makes_no_sense_is_refused(void **state)
+{
+    static const char *const cases[] = {
+        "", "bytes", "bytes ", "bytes 0-1", "bytes 0-1/", "bytes 0-1/*",
+        "bytes */10", "bytes 5-4/10", "bytes 0-10/10", "bytes -1/10",
+        "bytes 0-1/10 ", "items 0-1/10", "bytes 0-18446744073709551616/10",
+        "bytes 0-18446744073709551615/18446744073709551615",
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct content_range range;
+
+        assert_int_equal(content_range_parse(bytes_of_text(cases[i]), &range),
+                         ERR_INVALID);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_of_path_is_told_apart),
+        cmocka_unit_test(a_path_with_another_spelling_is_not_found),
+        cmocka_unit_test(a_zero_byte_in_a_path_is_not_found),
+        cmocka_unit_test(a_content_range_is_read),
+        cmocka_unit_test(a_content_range_that_makes_no_sense_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

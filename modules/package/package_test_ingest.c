@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For tests and benchmarks: writes <track>.idx and asset.idx beside the
+ * single-track files <track>.mp4 of a folder, the video tracks named first.
+ *
+ *   package_test_ingest FOLDER SEGMENT_MS v0 [v1 ...] a0 [...]
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/err.h"
+#include "media/index.h"
+#include "media/mp4/mp4.h"
+
+struct cuts {
+    uint64_t *times;
+    uint32_t count, timescale;
+};
+
+static void
+die(const char *name, int err)
+{
+    fprintf(stderr, "package_test_ingest: %s: %s\n", name, err_text(err));
+    exit(1);
+}
+
+static int
+file_source_read(void *context, uint64_t offset, void *out, size_t len)
+{
+    const int *fd = context;
+    ssize_t n = pread(*fd, out, len, (off_t) offset);
+
+    return n == (ssize_t) len ? 0 : n < 0 ? ERR_IO : ERR_TRUNCATED;
+}
+
+static void
+path_of(char *out, size_t size, const char *folder, const char *name,
+        const char *suffix)
+{
+    if (snprintf(out, size, "%s/%s%s", folder, name, suffix) >= (int) size) {
+        die(folder, ERR_LIMIT);
+    }
+}
+
+static void
+file_write(const char *path, struct bytes bytes)
+{
+    FILE *file = fopen(path, "wb");
+
+    if (file == NULL || fwrite(bytes.ptr, 1, bytes.len, file) != bytes.len
+        || fclose(file) != 0) {
+        die(path, ERR_IO);
+    }
+}
+
+/* The index stays in memory: the asset's sample entries point into it. */
+static struct track_info
+track_ingest(const char *folder, const char *name, uint32_t segment_ms,
+             struct cuts *cuts)
+{
+    char path[4096];
+    struct stat status;
+    struct mp4_movie *movie = calloc(1, sizeof *movie);
+    struct mp4_error where;
+    struct buffer text;
+    struct track_index index;
+    int err;
+
+    path_of(path, sizeof path, folder, name, ".mp4");
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || fstat(fd, &status) != 0 || movie == NULL) {
+        die(path, ERR_IO);
+    }
+    struct mp4_source source = {.read = file_source_read,
+                                .context = &fd,
+                                .size = (uint64_t) status.st_size};
+    err = mp4_open(&source, movie, &where);
+    if (err != 0) {
+        fprintf(stderr, "%s: %s\n", where.box, where.reason);
+        die(path, err);
+    }
+    const struct mp4_track *track = &movie->tracks[0];
+    if (cuts->times == NULL) {
+        err = segment_cuts_of_video(track, segment_ms, &cuts->times,
+                                    &cuts->count);
+        cuts->timescale = track->timescale;
+    }
+    struct index_build build = {.track = track,
+                                .media_size = source.size,
+                                .cuts = cuts->times,
+                                .cut_count = cuts->count,
+                                .cut_timescale = cuts->timescale,
+                                .name = name,
+                                .label = name,
+                                .language = track->language};
+    buffer_init(&text, INDEX_SIZE_MAX);
+    if (err == 0) {
+        err = track_index_build(&build, &text);
+    }
+    if (err == 0) {
+        err = track_index_open(buffer_bytes(&text), &index);
+    }
+    if (err != 0) {
+        die(path, err);
+    }
+    path_of(path, sizeof path, folder, name, ".idx");
+    file_write(path, buffer_bytes(&text));
+    mp4_close(movie);
+    free(movie);
+    close(fd);
+    return index.info;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct asset *asset = calloc(1, sizeof *asset);
+    struct cuts cuts = {0};
+    struct buffer text;
+    char path[4096];
+
+    if (argc < 4 || argc - 3 > ASSET_TRACKS_MAX || asset == NULL) {
+        fprintf(stderr, "usage: package_test_ingest FOLDER SEGMENT_MS TRACK"
+                        "...\n");
+        return 2;
+    }
+    for (int i = 3; i < argc; i++) {
+        asset->tracks[asset->track_count++] = track_ingest(
+            argv[1], argv[i], (uint32_t) strtoul(argv[2], NULL, 10), &cuts);
+    }
+    buffer_init(&text, ASSET_SIZE_MAX);
+    int err = asset_encode(asset, &text);
+    if (err != 0) {
+        die("asset.idx", err);
+    }
+    path_of(path, sizeof path, argv[1], "asset", ".idx");
+    file_write(path, buffer_bytes(&text));
+    return 0;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MODULES_REDIRECT_NGX_HTTP_REDIRECT_H
+#define MODULES_REDIRECT_NGX_HTTP_REDIRECT_H
+
+/*
+ * What the parts of the redirect module share: its configuration, the load
+ * table a worker holds, and what was decided about a request.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "core/content.h"
+#include "core/route.h"
+#include "core/token.h"
+
+/* http{}: one per worker, and only its own thread touches it. */
+typedef struct {
+    ngx_array_t nodes; /* struct table_node, as configured */
+    ngx_str_t table_path;
+    ngx_msec_t table_interval;
+    ngx_str_t keys_path;
+    struct token_keys *keys; /* NULL: none configured */
+
+    /* The held table; from the configured nodes until a file was taken.
+     * Nothing of it outlives the handler that looks at it: the next look may
+     * free it. */
+    struct table_snapshot *snapshot;
+    ngx_uint_t generation; /* counts the tables held */
+    bool is_from_file;
+    u_char version[2 * NGX_INT64_LEN + 1]; /* "TERM.SEQUENCE" */
+    size_t version_len;
+
+    ngx_msec_t looked_ms; /* ngx_current_msec of the last look at the file */
+    struct stat seen;     /* the file as it was then; st_ino 0: no file */
+    ngx_err_t seen_err;
+} ngx_http_redirect_main_conf_t;
+
+/* server{} */
+typedef struct {
+    ngx_str_t self; /* empty: a redirector */
+    ngx_str_t cdn;  /* empty: there is none */
+    ngx_int_t hops; /* variable, or -1: the argument "hop" */
+    ngx_uint_t hops_max;
+
+    /* where `self` is in the held table */
+    ngx_int_t self_index;
+    ngx_uint_t self_generation;
+} ngx_http_redirect_srv_conf_t;
+
+typedef struct {
+    ngx_str_t prefix; /* data == NULL: not here */
+    bool has_token;   /* it is checked */
+    ngx_str_t explain_prefix;
+} ngx_http_redirect_loc_conf_t;
+
+/* What was decided about a request; all of it lives in the request's pool. */
+typedef struct {
+    struct play_path path;
+    uint64_t session;
+    enum level level;
+    enum route_rule rule;
+    enum route_action action;
+    bool is_refused; /* nothing but `text` is set */
+    ngx_str_t node;  /* inside text */
+    ngx_str_t version; /* inside text */
+    ngx_str_t text;  /* "level=hot k=3 node=origin2 rule=... version=7.12" */
+} ngx_http_redirect_ctx_t;
+
+extern ngx_module_t ngx_http_redirect_module;
+
+/* ngx_http_redirect_held.c */
+
+/* Makes the held table from the configured nodes. ERR_INVALID, ERR_MEMORY. */
+int ngx_http_redirect_hold_nodes(ngx_http_redirect_main_conf_t *rmcf);
+
+/* Looks at the table file, at most every table_interval. */
+void ngx_http_redirect_look(ngx_http_redirect_main_conf_t *rmcf,
+                            ngx_log_t *log);
+
+/* Looks at it whenever that was last: as a worker starts. */
+void ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf,
+                                ngx_log_t *log);
+
+/* The server's node in the held table, or ROUTE_SELF_*. */
+ngx_int_t ngx_http_redirect_self(ngx_http_redirect_main_conf_t *rmcf,
+                                 ngx_http_redirect_srv_conf_t *rscf);
+
+/* ngx_http_redirect_play.c */
+ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);
+
+/* ngx_http_redirect_explain.c */
+ngx_int_t ngx_http_redirect_explain_handler(ngx_http_request_t *r);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PLATFORM_CLOCK_H
+#define PLATFORM_CLOCK_H
+
+#include <stdint.h>
+
+/* Unix time in ms as it was at the program's start, moved on by the monotonic
+ * clock: comparable between machines to start with, and never goes back. */
+uint64_t clock_now_ms(void);
+
+/* Unix time in s as the system says it now. */
+uint64_t clock_unix_s(void);
+
+/* Random bytes from the kernel; ends the program when it has none. */
+void random_fill(void *out, unsigned size);
+uint64_t random_u64(void);
+
+#endif

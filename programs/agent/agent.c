@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the parts of the agent together. */
+
+#include "programs/agent/agent.h"
+
+#include "core/err.h"
+#include "platform/clock.h"
+#include "platform/log.h"
+
+#include <stdlib.h>
+
+/* with its spread less than the Manager waits for nodes after a restart */
+#define BACK_OFF_MS_MAX 1000
+#define CONNECTIONS_MAX 4 /* per host: a report, a long poll, and to spare */
+
+struct agent {
+    struct agent_config config;
+    struct agent_shared shared;
+    struct health *health;
+    struct report_sender *sender;
+    struct table_fetcher *fetcher;
+};
+
+static void
+health_changed(void *context)
+{
+    struct agent *agent = context;
+    report_sender_send(agent->sender);
+}
+
+/* What would be refused at every report is told once, at the start. */
+static int
+check_identity(const struct agent_config *config)
+{
+    const struct table_node node = {
+        .name = bytes_of_text(config->node),
+        .url = bytes_of_text(config->role == NODE_ROLE_ORIGIN ? config->url
+                                                              : "http://x"),
+        .weight = config->weight,
+    };
+    const struct table table = {
+        .version = {1, 1}, .nodes = &node, .node_count = 1};
+    struct buffer encoded;
+    buffer_init(&encoded, TABLE_SIZE_MAX);
+    const int err = table_encode(&table, &encoded);
+    buffer_fini(&encoded);
+    return err;
+}
+
+static int
+agent_setup(struct agent *agent, struct event_base *base)
+{
+    struct agent_shared *shared = &agent->shared;
+    shared->base = base;
+    shared->config = &agent->config;
+    shared->state = agent->config.check == NULL ? NODE_UP : NODE_DOWN;
+    shared->client = http_client_new(base, CONNECTIONS_MAX);
+    shared->coordination = coordination_static_new(agent->config.managers,
+                                                   agent->config.manager_count);
+    if (shared->client == NULL || shared->coordination == NULL)
+        return ERR_MEMORY;
+    agent->fetcher = table_fetcher_new(shared);
+    agent->sender = report_sender_new(shared);
+    if (agent->fetcher == NULL || agent->sender == NULL)
+        return ERR_MEMORY;
+    table_fetcher_start(agent->fetcher);
+    if (agent->config.check == NULL) {
+        report_sender_send(agent->sender);
+        return 0;
+    }
+    agent->health = health_new(shared, health_changed, agent);
+    return agent->health == NULL ? ERR_MEMORY : 0;
+}
+
+struct timeval
+back_off(unsigned failure_count, unsigned first_ms)
+{
+    uint64_t ms = first_ms;
+    for (unsigned i = 1; i < failure_count && ms < BACK_OFF_MS_MAX; i++)
+        ms *= 2;
+    if (ms > BACK_OFF_MS_MAX)
+        ms = BACK_OFF_MS_MAX;
+    ms = ms / 2 + random_u64() % (ms + 1); /* a half to one and a half */
+    return (struct timeval){.tv_sec = (time_t) (ms / 1000),
+                            .tv_usec = (suseconds_t) (ms % 1000) * 1000};
+}
+
+int
+agent_new(struct event_base *base, const struct agent_config *config,
+          struct agent **out)
+{
+    int err = check_identity(config);
+    if (err != 0)
+        return err;
+    struct agent *agent = calloc(1, sizeof *agent);
+    if (agent == NULL)
+        return ERR_MEMORY;
+    agent->config = *config;
+    err = agent_setup(agent, base);
+    if (err != 0) {
+        agent_free(agent);
+        return err;
+    }
+    *out = agent;
+    return 0;
+}
+
+void
+agent_free(struct agent *agent)
+{
+    if (agent == NULL)
+        return;
+    health_free(agent->health);
+    report_sender_free(agent->sender);
+    table_fetcher_free(agent->fetcher);
+    http_client_free(agent->shared.client);
+    if (agent->shared.coordination != NULL)
+        agent->shared.coordination->free(agent->shared.coordination);
+    free(agent);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_AGENT_AGENT_H
+#define PROGRAMS_AGENT_AGENT_H
+
+/*
+ * The node agent, beside each nginx: reports what nginx counted, installs the
+ * load table, and looks whether nginx is well. It shares two files with nginx
+ * and nothing else.
+ *
+ *   counter file -> report_sender -> Manager -> table_fetcher -> table file
+ *                        ^ state
+ *                     health  <- nginx
+ */
+
+#include "core/report.h"
+#include "platform/coordination.h"
+#include "platform/http.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+struct agent_config {
+    const char *node, *url, *counters, *table, *check; /* check: NULL: none */
+    enum node_role role;
+    uint32_t weight;
+    uint64_t capacity_milli;
+    unsigned interval_ms;
+    const char *const *managers;
+    size_t manager_count;
+};
+
+struct agent;
+
+/* Starts everything. ERR_INVALID when no Manager would take this node's
+ * reports (its name or URL), ERR_MEMORY. */
+int agent_new(struct event_base *base, const struct agent_config *config,
+              struct agent **out);
+void agent_free(struct agent *agent);
+
+/* ---- for the files of this folder ---- */
+
+/* What the parts share. */
+struct agent_shared {
+    struct event_base *base;
+    struct http_client *client;
+    struct coordination *coordination;
+    const struct agent_config *config;
+    enum node_state state;     /* set by health */
+    struct table_version held; /* set by table_fetcher */
+};
+
+/* The wait before the next try: doubled from first_ms for each failure, at
+ * most 1 s, and spread so that nodes do not come together. */
+struct timeval back_off(unsigned failure_count, unsigned first_ms);
+
+struct health;
+/* `changed` is called after the first answer and after each change of
+ * shared->state. */
+struct health *health_new(struct agent_shared *shared,
+                          void (*changed)(void *context), void *context);
+void health_free(struct health *health);
+
+struct report_sender;
+struct report_sender *report_sender_new(struct agent_shared *shared);
+void report_sender_free(struct report_sender *sender);
+/* Reports now, or as soon as the report under way is through. */
+void report_sender_send(struct report_sender *sender);
+
+struct table_fetcher;
+/* Reads the table file of the run before into shared->held. */
+struct table_fetcher *table_fetcher_new(struct agent_shared *shared);
+void table_fetcher_free(struct table_fetcher *fetcher);
+void table_fetcher_start(struct table_fetcher *fetcher);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_AGENT_COUNTER_SOURCE_H
+#define PROGRAMS_AGENT_COUNTER_SOURCE_H
+
+/*
+ * The counter file as the agent sees it: mapped read-only, looked for again
+ * when it is missing or replaced, and compared with what the Manager has
+ * acknowledged, so that a report carries only what changed.
+ */
+
+#include "core/report.h"
+
+struct counter_source;
+
+struct counter_source *counter_source_new(const char *path); /* NULL: memory */
+void counter_source_free(struct counter_source *source);
+
+/* Maps the file, or the one that took its place. True when there is one. */
+bool counter_source_refresh(struct counter_source *source);
+
+/* 0 while there is no file. Changes when the file is replaced: nothing of the
+ * new one is acknowledged. */
+uint64_t counter_source_boot(const struct counter_source *source);
+uint64_t counter_source_overflow(const struct counter_source *source);
+
+/* Adds to the report what is not acknowledged (or everything) and remembers
+ * it as being on its way. What does not fit in a report stays for the next
+ * one. ERR_MEMORY; other errors stay in the buffer. */
+int counter_source_report(struct counter_source *source, bool everything,
+                          struct buffer *report);
+
+/* The report that was on its way arrived: it is acknowledged. Without this,
+ * the next one carries it again. */
+void counter_source_acknowledge(struct counter_source *source);
+
+#endif

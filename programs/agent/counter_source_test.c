@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "programs/agent/counter_source.h"
+
+#include "core/content.h"
+#include "core/err.h"
+#include "platform/files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CONTENTS 16
+
+static char folder[64], path[96];
+static struct counter_source *source;
+
+/* Writes a counter file with n requests for each of the ids, as nginx would
+ * after it was restarted with another shape: a new file in the old one's
+ * place. */
+static void
+make_file(uint64_t boot, unsigned n, const char *const *ids)
+{
+    const size_t size = counters_file_size(CONTENTS, 32);
+    uint64_t *map = calloc(1, size);
+    struct counters c;
+    assert_int_equal(counters_format(map, size, CONTENTS, 32, boot), 0);
+    assert_int_equal(counters_open(map, size, &c), 0);
+    for (; *ids != NULL; ids++)
+        for (unsigned i = 0; i < n; i++)
+            counters_add(&c, content_hash(bytes_of_text(*ids)),
+                         bytes_of_text(*ids), 10, 0);
+    assert_int_equal(file_write_atomic(path, bytes_of(map, size), 0600, false),
+                     0);
+    free(map);
+}
+
+/* As make_file, into the file that is there. */
+static void
+change_file(uint64_t boot, unsigned n, const char *const *ids)
+{
+    char kept[128];
+    struct buffer b;
+    snprintf(kept, sizeof kept, "%s.kept", path);
+    assert_int_equal(rename(path, kept), 0);
+    make_file(boot, n, ids);
+    buffer_init(&b, 1u << 20);
+    assert_int_equal(file_read(path, &b), 0);
+    FILE *f = fopen(kept, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fwrite(b.ptr, 1, b.len, f), b.len);
+    fclose(f);
+    assert_int_equal(rename(kept, path), 0);
+    buffer_fini(&b);
+}
+
+/* How many entries a report has now. */
+static uint32_t
+report_now(bool everything)
+{
+    struct buffer b;
+    struct report_reader reader;
+    const struct report_header header = {.node = BYTES_LITERAL("n"),
+                                         .url = BYTES_LITERAL("http://n:1"),
+                                         .weight = 1,
+                                         .sequence = 1,
+                                         .is_full = everything,
+                                         .boot = counter_source_boot(source)};
+    buffer_init(&b, 1u << 20);
+    report_begin(&b, &header);
+    assert_int_equal(counter_source_report(source, everything, &b), 0);
+    assert_int_equal(report_finish(&b), 0);
+    assert_int_equal(report_open(buffer_bytes(&b), &reader), 0);
+    buffer_fini(&b);
+    return reader.entries_left;
+}
+
+static int
+start(void **state)
+{
+    snprintf(folder, sizeof folder, "/tmp/counter_source_test.XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(path, sizeof path, "%s/counters", folder);
+    source = counter_source_new(path);
+    return source == NULL;
+}
+
+static int
+stop(void **state)
+{
+    counter_source_free(source);
+    return folder_remove(folder);
+}
+
+static const char *const ab[] = {"a", "b", NULL};
+static const char *const abc[] = {"a", "b", "c", NULL};
+
+static void
+a_missing_file_has_no_boot_and_no_entries(void **state)
+{
+    assert_false(counter_source_refresh(source));
+    assert_int_equal(counter_source_boot(source), 0);
+    assert_int_equal(report_now(true), 0);
+    make_file(7, 1, ab);
+    assert_true(counter_source_refresh(source));
+    assert_int_equal(counter_source_boot(source), 7);
+    assert_int_equal(report_now(true), 2);
+}
+
+static void
+only_what_changed_since_the_acknowledgement_is_reported(void **state)
+{
+    make_file(7, 1, ab);
+    counter_source_refresh(source);
+    assert_int_equal(report_now(false), 2);
+    counter_source_acknowledge(source);
+    assert_int_equal(report_now(false), 0);
+    change_file(7, 1, abc);
+    assert_true(counter_source_refresh(source));
+    assert_int_equal(report_now(false), 1);
+    assert_int_equal(report_now(true), 3);
+}
+
+static void
+what_was_not_acknowledged_is_reported_again(void **state)
+{
+    make_file(7, 1, ab);
+    counter_source_refresh(source);
+    assert_int_equal(report_now(false), 2);
+    assert_int_equal(report_now(false), 2);
+    counter_source_acknowledge(source);
+    change_file(7, 2, ab);
+    assert_int_equal(report_now(false), 2);
+    assert_int_equal(report_now(false), 2);
+}
+
+static void
+a_replaced_file_starts_over(void **state)
+{
+    make_file(7, 1, ab);
+    counter_source_refresh(source);
+    report_now(false);
+    make_file(8, 1, ab);
+    assert_true(counter_source_refresh(source));
+    assert_int_equal(counter_source_boot(source), 8);
+    counter_source_acknowledge(source); /* of the old one: too late */
+    assert_int_equal(report_now(false), 2);
+}
+
+static void
+a_file_cut_short_is_left(void **state)
+{
+    make_file(7, 1, ab);
+    assert_true(counter_source_refresh(source));
+    assert_int_equal(truncate(path, 4096), 0);
+    assert_false(counter_source_refresh(source));
+    assert_int_equal(report_now(true), 0);
+}
+
+static void
+a_file_of_another_kind_is_refused(void **state)
+{
+    file_write_atomic(path, BYTES_LITERAL("not counters"), 0600, false);
+    assert_false(counter_source_refresh(source));
+    file_write_atomic(path, BYTES_LITERAL(""), 0600, false);
+    assert_false(counter_source_refresh(source));
+    make_file(9, 1, ab);
+    assert_true(counter_source_refresh(source));
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
+    const struct CMUnitTest tests[] = {
+        TEST(a_missing_file_has_no_boot_and_no_entries),
+        TEST(only_what_changed_since_the_acknowledgement_is_reported),
+        TEST(what_was_not_acknowledged_is_reported_again),
+        TEST(a_replaced_file_starts_over),
+        TEST(a_file_cut_short_is_left),
+        TEST(a_file_of_another_kind_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vodst-agent: ties one nginx to the Manager. */
+
+#include "platform/log.h"
+#include "platform/loop.h"
+#include "platform/options.h"
+#include "programs/agent/agent.h"
+
+#include "core/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct config {
+    const char *node, *role, *counters, *table, *url, *check;
+    struct option_list managers;
+    double capacity;
+    int64_t weight, interval_ms;
+    bool verbose;
+};
+
+#define FIELD(f) offsetof(struct config, f)
+static const struct option options[] = {
+    {"node", OPTION_TEXT, FIELD(node), NULL, 0, 0, true, "NAME",
+     "Name of this node, unique among all."},
+    {"role", OPTION_TEXT, FIELD(role), NULL, 0, 0, true, "ROLE",
+     "origin or redirector."},
+    {"manager", OPTION_LIST, FIELD(managers), "http://127.0.0.1:7100", 0, 0,
+     false, "URL",
+     "A Manager's address. The next one is taken when one does "
+     "not answer."},
+    {"counters", OPTION_TEXT, FIELD(counters), NULL, 0, 0, true, "FILE",
+     "Counter file that nginx writes (its meter_file)."},
+    {"table", OPTION_TEXT, FIELD(table), NULL, 0, 0, true, "FILE",
+     "Load table file that nginx reads (its redirect_table)."},
+    {"url", OPTION_TEXT, FIELD(url), "", 0, 0, false, "URL",
+     "Where viewers reach this node, http://HOST:PORT; needed for an "
+     "origin."},
+    {"capacity", OPTION_NUMBER, FIELD(capacity), "100", 0.001, 1e9, false,
+     "req/s", "Requests/s this node can serve."},
+    {"weight", OPTION_INTEGER, FIELD(weight), "100", 1, 65535, false, NULL,
+     "Share of the contents this node owns, beside the other nodes' "
+     "weights."},
+    {"check", OPTION_TEXT, FIELD(check), NULL, 0, 0, false, "URL",
+     "Asked twice a second whether nginx is well: any 2xx is. Without it the "
+     "node counts as well."},
+    {"interval", OPTION_DURATION, FIELD(interval_ms), "500ms", 50, 60000, false,
+     NULL, "Time between reports."},
+    {"verbose", OPTION_FLAG, FIELD(verbose), NULL, 0, 0, false, NULL,
+     "Log more."},
+};
+
+static const struct program program = {
+    .name = "vodst-agent",
+    .summary = "tie one nginx to the Manager",
+    .synopsis = "",
+    .details =
+        "Runs beside each nginx: reports to the Manager what nginx counted "
+        "and whether it is well, and installs the load table the Manager "
+        "publishes. It shares the counter file and the table file with nginx "
+        "and nothing else: either may be restarted without the other.",
+    .options = options,
+    .option_count = OPTION_COUNT(options),
+};
+
+static int
+fail_use(const char *message)
+{
+    fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program.name, message,
+            program.name);
+    return 2;
+}
+
+static int
+run(const struct agent_config *config)
+{
+    struct event_base *base = event_base_new();
+    struct agent *agent = NULL;
+    int err = base == NULL ? ERR_MEMORY : agent_new(base, config, &agent);
+    int status = err == 0 ? 0 : 1;
+    if (err == ERR_INVALID) {
+        status = fail_use("--node or --url is not valid (a name has up to 63 "
+                          "of A-Z a-z 0-9 . _ -, a URL is http://HOST:PORT)");
+    } else {
+        if (err == 0)
+            err = loop_run(base);
+        if (err != 0)
+            log_error("agent: cannot run (%s)", err_text(err));
+    }
+    agent_free(agent);
+    if (base != NULL)
+        event_base_free(base);
+    libevent_global_shutdown();
+    return status;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct config config;
+    options_parse(&program, argc, argv, &config);
+    log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    const bool is_origin = strcmp(config.role, "origin") == 0;
+    if (!is_origin && strcmp(config.role, "redirector") != 0)
+        return fail_use("--role is neither 'origin' nor 'redirector'");
+    const struct agent_config agent = {
+        .node = config.node,
+        .url = config.url,
+        .counters = config.counters,
+        .table = config.table,
+        .check = config.check,
+        .role = is_origin ? NODE_ROLE_ORIGIN : NODE_ROLE_REDIRECTOR,
+        .weight = (uint32_t) config.weight,
+        .capacity_milli = (uint64_t) (config.capacity * 1000),
+        .interval_ms = (unsigned) config.interval_ms,
+        .managers = config.managers.items,
+        .manager_count = config.managers.count,
+    };
+    const int status = run(&agent);
+    options_release();
+    return status;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps one question for a newer table open at the Manager, and puts what
+ * comes into place for nginx: verified first, written beside and renamed, and
+ * only ever forward in version (rule 4).
+ */
+
+#include "programs/agent/agent.h"
+
+#include "core/err.h"
+#include "platform/files.h"
+#include "platform/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ANSWER_TIME_MS 5000 /* over the time that the question may wait */
+#define RETRY_MS 100
+#define URL_SIZE 512
+
+struct table_fetcher {
+    struct agent_shared *shared;
+    struct event timer;
+    struct http_fetch *fetch; /* NULL: none under way */
+    char url[URL_SIZE];       /* of the Manager that is asked */
+    unsigned failure_count;
+};
+
+static int
+table_check(struct bytes encoded, struct table_version *version)
+{
+    struct table_snapshot *snapshot;
+    const int err = table_decode(encoded, &snapshot);
+    if (err != 0)
+        return err;
+    *version = snapshot->table.version;
+    table_free(snapshot);
+    return 0;
+}
+
+static int
+table_install(struct table_fetcher *f, struct bytes encoded)
+{
+    struct table_version version;
+    struct table_version *held = &f->shared->held;
+    const char *path = f->shared->config->table;
+    int err = table_check(encoded, &version);
+    if (err != 0) {
+        log_error("agent: refuse a table from %s (%s)", f->url, err_text(err));
+        return err;
+    }
+    if (table_version_compare(version, *held) <= 0) {
+        log_warn("agent: refuse table %llu.%llu (%llu.%llu is held)",
+                 (unsigned long long) version.term,
+                 (unsigned long long) version.sequence,
+                 (unsigned long long) held->term,
+                 (unsigned long long) held->sequence);
+        return ERR_STALE;
+    }
+    err = file_write_atomic(path, encoded, 0644, false);
+    if (err != 0) {
+        log_error("agent: cannot write %s (%s)", path, strerror(errno));
+        return err;
+    }
+    *held = version;
+    log_debug("agent: install table %llu.%llu",
+              (unsigned long long) version.term,
+              (unsigned long long) version.sequence);
+    return 0;
+}
+
+static void
+fetch_failed(struct table_fetcher *f)
+{
+    const struct timeval wait = back_off(++f->failure_count, RETRY_MS);
+    event_add(&f->timer, &wait);
+}
+
+static void
+answered(const struct http_response *response, void *context)
+{
+    struct table_fetcher *f = context;
+    struct coordination *coordination = f->shared->coordination;
+    f->fetch = NULL;
+    if (response->err == 0 && response->status == 204) {
+        f->failure_count = 0;
+        table_fetcher_start(f);
+    } else if (response->err == 0 && response->status == 200) {
+        if (table_install(f, response->body) != 0) {
+            fetch_failed(f);
+            return;
+        }
+        f->failure_count = 0;
+        table_fetcher_start(f);
+    } else {
+        if (response->err == 0)
+            log_warn("agent: cannot fetch the table from %s (it answers %d)",
+                     f->url, response->status);
+        coordination->manager_failed(coordination, f->url);
+        fetch_failed(f);
+    }
+}
+
+static void
+fetch_due(evutil_socket_t fd, short what, void *arg)
+{
+    table_fetcher_start(arg);
+}
+
+static void
+read_old_table(struct table_fetcher *f)
+{
+    const char *path = f->shared->config->table;
+    struct buffer text;
+    buffer_init(&text, TABLE_SIZE_MAX);
+    int err = file_read(path, &text);
+    if (err == 0)
+        err = table_check(buffer_bytes(&text), &f->shared->held);
+    if (err == 0)
+        log_info("agent: hold table %llu.%llu from before",
+                 (unsigned long long) f->shared->held.term,
+                 (unsigned long long) f->shared->held.sequence);
+    else if (err != ERR_NOT_FOUND)
+        log_warn("agent: ignore the table in %s (%s)", path, err_text(err));
+    buffer_fini(&text);
+}
+
+struct table_fetcher *
+table_fetcher_new(struct agent_shared *shared)
+{
+    struct table_fetcher *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return NULL;
+    f->shared = shared;
+    evtimer_assign(&f->timer, shared->base, fetch_due, f);
+    read_old_table(f);
+    return f;
+}
+
+void
+table_fetcher_free(struct table_fetcher *f)
+{
+    if (f == NULL)
+        return;
+    event_del(&f->timer);
+    http_fetch_cancel(f->fetch);
+    free(f);
+}
+
+void
+table_fetcher_start(struct table_fetcher *f)
+{
+    struct coordination *coordination = f->shared->coordination;
+    char url[URL_SIZE + 128];
+    snprintf(f->url, sizeof f->url, "%s", coordination->manager(coordination));
+    snprintf(url, sizeof url, "%s/v1/table?after=%llu.%llu&wait_ms=%u", f->url,
+             (unsigned long long) f->shared->held.term,
+             (unsigned long long) f->shared->held.sequence,
+             coordination->table_wait_ms);
+    const struct http_fetch_config config = {
+        .method = "GET",
+        .url = url,
+        .timeout_ms = coordination->table_wait_ms + ANSWER_TIME_MS,
+        .body_size_max = TABLE_SIZE_MAX,
+        .done = answered,
+        .context = f,
+    };
+    f->fetch = http_fetch(f->shared->client, &config);
+    if (f->fetch == NULL)
+        fetch_failed(f);
+}

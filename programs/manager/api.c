@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Manager's routes, and the long polls that wait for the next table. */
+
+#include "programs/manager/api.h"
+
+#include "core/err.h"
+#include "platform/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#define WAIT_MS_MAX 60000
+#define WAITING_MAX 10000
+#define METRICS_SIZE_MAX (1u << 20) /* bytes */
+#define IDLE_TIMEOUT_S 75
+
+struct waiting { /* a long poll */
+    TAILQ_ENTRY(waiting) entry;
+    struct api *api;
+    struct http_request *request;
+    struct table_version after;
+    struct event timer;
+};
+
+struct api {
+    struct event_base *base;
+    struct manager *manager;
+    struct http_server *server;
+    TAILQ_HEAD(, waiting) waiting;
+    size_t waiting_count;
+};
+
+#define VERSION_TEXT_SIZE 48
+
+static const char *
+version_text(struct table_version version, char text[VERSION_TEXT_SIZE])
+{
+    snprintf(text, VERSION_TEXT_SIZE, "%llu.%llu",
+             (unsigned long long) version.term,
+             (unsigned long long) version.sequence);
+    return text;
+}
+
+static bool
+number_parse(const char **text, uint64_t *out)
+{
+    const char *p = *text;
+    *out = 0;
+    if (*p < '0' || *p > '9')
+        return false;
+    for (; *p >= '0' && *p <= '9'; p++)
+        if (__builtin_mul_overflow(*out, 10u, out)
+            || __builtin_add_overflow(*out, (uint64_t) (*p - '0'), out))
+            return false;
+    *text = p;
+    return true;
+}
+
+static bool
+version_parse(const char *text, struct table_version *out)
+{
+    return number_parse(&text, &out->term) && *text++ == '.'
+           && number_parse(&text, &out->sequence) && *text == '\0';
+}
+
+/* ---- reports ---- */
+
+static void
+handle_report(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    struct demand_merge_result result;
+    const int err =
+        manager_report(api->manager, http_request_body(request), &result);
+    if (err != 0) {
+        log_warn("api: refuse a report (%s)", err_text(err));
+        http_reply_error(request, err, "the report is not used");
+        return;
+    }
+    char version[VERSION_TEXT_SIZE], body[128];
+    snprintf(body, sizeof body, "{\"full\":%s,\"version\":\"%s\"}\n",
+             result.wants_full ? "true" : "false",
+             version_text(manager_version(api->manager), version));
+    http_reply(request, 200, "application/json", bytes_of_text(body));
+}
+
+/* ---- tables ---- */
+
+static void
+reply_table(const struct api *api, struct http_request *request)
+{
+    char version[VERSION_TEXT_SIZE];
+    http_reply_header(request, "X-Vodst-Version",
+                      version_text(manager_version(api->manager), version));
+    http_reply(request, 200, "application/octet-stream",
+               manager_table_encoded(api->manager));
+}
+
+static void
+reply_nothing_newer(struct http_request *request)
+{
+    http_reply(request, 204, NULL, bytes_of("", 0));
+}
+
+static void
+waiting_free(struct waiting *w)
+{
+    TAILQ_REMOVE(&w->api->waiting, w, entry);
+    w->api->waiting_count--;
+    event_del(&w->timer);
+    free(w);
+}
+
+static void
+waiting_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct waiting *w = arg;
+    struct http_request *request = w->request;
+    waiting_free(w);
+    reply_nothing_newer(request);
+}
+
+static void
+waiting_closed(void *arg)
+{
+    waiting_free(arg);
+}
+
+static int
+wait_for_table(struct api *api, struct http_request *request,
+               struct table_version after, uint64_t wait_ms)
+{
+    if (api->waiting_count == WAITING_MAX)
+        return ERR_FULL;
+    struct waiting *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return ERR_MEMORY;
+    const struct timeval wait = {.tv_sec = (time_t) (wait_ms / 1000),
+                                 .tv_usec =
+                                     (suseconds_t) (wait_ms % 1000) * 1000};
+    w->api = api;
+    w->request = request;
+    w->after = after;
+    evtimer_assign(&w->timer, api->base, waiting_over, w);
+    event_add(&w->timer, &wait);
+    TAILQ_INSERT_TAIL(&api->waiting, w, entry);
+    api->waiting_count++;
+    http_request_on_close(request, waiting_closed, w);
+    return 0;
+}
+
+static bool
+is_newer(const struct api *api, struct table_version after)
+{
+    return manager_table(api->manager) != NULL
+           && table_version_compare(manager_version(api->manager), after) > 0;
+}
+
+static void
+handle_table(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    const char *after_text = http_request_query(request, "after");
+    const char *wait_text = http_request_query(request, "wait_ms");
+    struct table_version after = {0, 0};
+    uint64_t wait_ms = 0;
+    if (after_text != NULL && !version_parse(after_text, &after)) {
+        http_reply_error(request, ERR_INVALID, "after: expected TERM.SEQUENCE");
+        return;
+    }
+    if (wait_text != NULL
+        && (!number_parse(&wait_text, &wait_ms) || *wait_text != '\0'
+            || wait_ms > WAIT_MS_MAX)) {
+        http_reply_error(request, ERR_INVALID, "wait_ms: expected 0 to %d",
+                         WAIT_MS_MAX);
+        return;
+    }
+    if (is_newer(api, after)) {
+        reply_table(api, request);
+    } else if (wait_ms == 0) {
+        reply_nothing_newer(request);
+    } else {
+        const int err = wait_for_table(api, request, after, wait_ms);
+        if (err != 0)
+            http_reply_error(request, err, NULL);
+    }
+}
+
+static void
+table_published(void *context)
+{
+    struct api *api = context;
+    struct waiting *w, *next;
+    for (w = TAILQ_FIRST(&api->waiting); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, entry);
+        if (!is_newer(api, w->after))
+            continue;
+        struct http_request *request = w->request;
+        waiting_free(w);
+        reply_table(api, request);
+    }
+}
+
+/* ---- for people and monitoring ---- */
+
+static void
+handle_status(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    struct buffer body;
+    buffer_init(&body, STATUS_SIZE_MAX);
+    const int err = status_write(api->manager, &body);
+    if (err != 0)
+        http_reply_error(request, err, NULL);
+    else
+        http_reply(request, 200, "application/json", buffer_bytes(&body));
+    buffer_fini(&body);
+}
+
+static void
+handle_content(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    const struct bytes id = bytes_of_text(http_request_segment(request, 0));
+    struct buffer body;
+    buffer_init(&body, STATUS_SIZE_MAX);
+    const int err = content_write(api->manager, id, &body);
+    if (err != 0)
+        http_reply_error(request, err, NULL);
+    else
+        http_reply(request, 200, "application/json", buffer_bytes(&body));
+    buffer_fini(&body);
+}
+
+static void
+handle_metrics(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    struct buffer body;
+    buffer_init(&body, METRICS_SIZE_MAX);
+    metrics_write(api->manager, api->waiting_count, &body);
+    if (body.err != 0)
+        http_reply_error(request, body.err, NULL);
+    else
+        http_reply(request, 200, "text/plain; version=0.0.4",
+                   buffer_bytes(&body));
+    buffer_fini(&body);
+}
+
+static void
+handle_health(struct http_request *request, void *context)
+{
+    http_reply(request, 200, "text/plain", BYTES_LITERAL("ok\n"));
+}
+
+static const struct http_route routes[] = {
+    {"POST", "/v1/reports", handle_report},
+    {"GET", "/v1/table", handle_table},
+    {"GET", "/v1/status", handle_status},
+    {"GET", "/v1/contents/{id}", handle_content},
+    {"GET", "/metrics", handle_metrics},
+    {"GET", "/healthz", handle_health},
+};
+
+int
+api_new(struct event_base *base, struct manager *manager, const char *listen,
+        struct api **out)
+{
+    struct api *api = calloc(1, sizeof *api);
+    if (api == NULL)
+        return ERR_MEMORY;
+    api->base = base;
+    api->manager = manager;
+    TAILQ_INIT(&api->waiting);
+    const struct http_server_config config = {
+        .listen = listen,
+        .body_size_max = REPORT_SIZE_MAX,
+        .idle_timeout_s = IDLE_TIMEOUT_S,
+        .routes = routes,
+        .route_count = sizeof routes / sizeof *routes,
+        .context = api,
+    };
+    const int err = http_server_new(base, &config, &api->server);
+    if (err != 0) {
+        free(api);
+        return err;
+    }
+    manager_on_publish(manager, table_published, api);
+    *out = api;
+    return 0;
+}
+
+void
+api_free(struct api *api)
+{
+    if (api == NULL)
+        return;
+    manager_on_publish(api->manager, NULL, NULL);
+    http_server_free(api->server); /* closes what waits */
+    free(api);
+}
+
+unsigned
+api_port(const struct api *api)
+{
+    return http_server_port(api->server);
+}

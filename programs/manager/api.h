@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_MANAGER_API_H
+#define PROGRAMS_MANAGER_API_H
+
+/*
+ * The Manager over HTTP:
+ *
+ *   POST /v1/reports           a report (core/report.h)
+ *   GET  /v1/table?after=V&wait_ms=N   the table when newer, else 204 later
+ *   GET  /v1/status            all of it for people and programs, JSON
+ *   GET  /v1/contents/{id}     one content, as in the status, calm or not
+ *   GET  /metrics, /healthz
+ */
+
+#include "core/buffer.h"
+#include "platform/http.h"
+#include "programs/manager/manager.h"
+
+struct api;
+
+/* Logs the reason on failure. */
+int api_new(struct event_base *base, struct manager *manager,
+            const char *listen, struct api **out);
+void api_free(struct api *api); /* before the manager */
+unsigned api_port(const struct api *api);
+
+/* For the files of this folder. */
+
+#define STATUS_SIZE_MAX (64u << 20) /* bytes */
+/* The JSON of /v1/status. */
+int status_write(struct manager *manager, struct buffer *out);
+/* One content of it. ERR_NOT_FOUND when nobody ever asked for it. */
+int content_write(struct manager *manager, struct bytes id, struct buffer *out);
+/* The text of /metrics. */
+void metrics_write(struct manager *manager, size_t waiting_count,
+                   struct buffer *out);
+
+#endif

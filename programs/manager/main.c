@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vodst-manager: sums the nodes' counts and publishes the load table. */
+
+#include "platform/log.h"
+#include "platform/loop.h"
+#include "platform/options.h"
+#include "programs/manager/api.h"
+
+#include <event2/event.h>
+
+struct config {
+    const char *listen;
+    double spread, target, down_ratio, requests_per_play;
+    int64_t hold_ms, window_ms, node_timeout_ms;
+    bool has_cdn, cdn_by_share, verbose;
+};
+
+#define FIELD(f) offsetof(struct config, f)
+static const struct option options[] = {
+    {"listen", OPTION_TEXT, FIELD(listen), "127.0.0.1:7100", 0, 0, false,
+     "ADDRESS",
+     "Address to answer on. A loopback address: nginx faces the "
+     "network. Port 0 takes any that is free."},
+    {"spread", OPTION_NUMBER, FIELD(spread), "0.10", 0.001, 1, false, NULL,
+     "Share of one node's capacity that one content may take before it gets "
+     "another owner."},
+    {"target", OPTION_NUMBER, FIELD(target), "0.80", 0.01, 1, false, NULL,
+     "Share of the origins' capacity that may be used before contents go to "
+     "the CDN."},
+    {"down-ratio", OPTION_NUMBER, FIELD(down_ratio), "0.70", 0.01, 1, false,
+     NULL,
+     "A content steps down below this share of the demand that its step "
+     "up needed."},
+    {"hold", OPTION_DURATION, FIELD(hold_ms), "30s", 0, 3600000, false, NULL,
+     "A content steps down after its demand has been low for so long."},
+    {"window", OPTION_DURATION, FIELD(window_ms), "10s", 1000, 600000, false,
+     NULL, "Time over which rates are taken. Rises are seen sooner."},
+    {"node-timeout", OPTION_DURATION, FIELD(node_timeout_ms), "3s", 100, 600000,
+     false, NULL, "A node that has not reported for so long is down."},
+    {"cdn", OPTION_FLAG, FIELD(has_cdn), NULL, 0, 0, false, NULL,
+     "There is a CDN for what the origins cannot carry."},
+    {"cdn-by-share", OPTION_FLAG, FIELD(cdn_by_share), NULL, 0, 0, false, NULL,
+     "Send only the share of a critical content's plays to the CDN that does "
+     "not fit, and not all of them."},
+    {"requests-per-play", OPTION_NUMBER, FIELD(requests_per_play), "100", 1,
+     1000000, false, NULL,
+     "Requests a play makes, assumed until enough plays were seen."},
+    {"verbose", OPTION_FLAG, FIELD(verbose), NULL, 0, 0, false, NULL,
+     "Log more."},
+};
+
+static const struct program program = {
+    .name = "vodst-manager",
+    .summary = "sum up demand and publish the load table",
+    .synopsis = "",
+    .details =
+        "The agents of all nodes post their counts here. From them it decides "
+        "how many origins may serve each content, and publishes that as the "
+        "load table, which the agents fetch.\n\n"
+        "It keeps nothing on disk: after a restart the nodes tell it all "
+        "again within one report.",
+    .options = options,
+    .option_count = OPTION_COUNT(options),
+};
+
+static int
+run(struct event_base *base, const struct config *config)
+{
+    const struct manager_config policy = {
+        .demand = {.window_ms = (uint32_t) config->window_ms,
+                   .node_timeout_ms = (uint32_t) config->node_timeout_ms,
+                   .requests_per_play = config->requests_per_play},
+        .classify = {.spread = config->spread,
+                     .target = config->target,
+                     .down_ratio = config->down_ratio,
+                     .hold_ms = (uint32_t) config->hold_ms,
+                     .cdn_by_share = config->cdn_by_share,
+                     .has_cdn = config->has_cdn},
+    };
+    struct manager *manager = manager_new(base, &policy);
+    struct api *api = NULL;
+    int err = manager == NULL ? ERR_MEMORY
+                              : api_new(base, manager, config->listen, &api);
+    if (err == 0) {
+        log_info("manager: listen on port %u (term %llu)", api_port(api),
+                 (unsigned long long) manager_term(manager));
+        err = loop_run(base);
+    }
+    api_free(api);
+    manager_free(manager);
+    return err;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct config config;
+    options_parse(&program, argc, argv, &config);
+    log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    struct event_base *base = event_base_new();
+    const int err = base == NULL ? ERR_MEMORY : run(base, &config);
+    if (err != 0)
+        log_error("manager: cannot run (%s)", err_text(err));
+    if (base != NULL)
+        event_base_free(base);
+    options_release();
+    libevent_global_shutdown();
+    return err == 0 ? 0 : 1;
+}

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One turn: advance the demand, classify, compare with the table in force,
+ * publish what is worth it. A turn follows every report that says something
+ * new, a little later so that reports that come together share it, and comes
+ * by itself often enough to see silence.
+ */
+
+#include "programs/manager/manager.h"
+
+#include "core/err.h"
+#include "platform/clock.h"
+#include "platform/log.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include <event2/event.h>
+
+#define TICK_MS 250
+#define TURN_GAP_MS 50       /* at least, between turns on reports */
+#define PUBLISH_LOAD_MS 1000 /* at least, between tables of new loads only */
+#define SETTLE_PART 5        /* of the window, see settle() */
+#define TERM_MAX (UINT64_MAX / 2)
+
+struct known_node { /* a node as it was logged last */
+    char name[TABLE_NODE_NAME_LEN_MAX + 1];
+    enum node_state state;
+};
+
+struct rows { /* of the last classification, with memory of its own */
+    struct table_row *list;
+    size_t count;
+    uint8_t *ids;
+};
+
+struct manager {
+    struct event_base *base;
+    struct manager_config config;
+    struct manager_stats stats;
+    struct demand *demand;
+    struct event *tick, *turn;
+    uint64_t turned_ms;
+
+    struct rows rows;
+    struct known_node *known;
+    size_t known_count;
+
+    uint64_t term, sequence; /* sequence 0: nothing published in this term */
+    struct table_version version;
+    struct buffer encoded;
+    struct table_snapshot *table; /* NULL until there is one */
+    uint64_t published_ms;
+    uint64_t first_report_ms; /* 0: none yet */
+    bool is_successor;        /* a node holds a table of another Manager */
+
+    void (*published)(void *context);
+    void *context;
+};
+
+/* ---- what changed, for people ---- */
+
+static void
+log_row(const struct table_row *row, const struct table_row *before,
+        size_t origins_up)
+{
+    log_info("manager: content %.*s is %s (k=%u of %zu, %.1f req/s, was %s "
+             "k=%u)",
+             (int) row->id.len, (const char *) row->id.ptr,
+             level_name(row->level), row->owner_count, origins_up,
+             (double) row->rate_milli / 1000,
+             level_name(before == NULL ? LEVEL_CALM : before->level),
+             before == NULL ? 1 : before->owner_count);
+}
+
+static int
+row_compare(const struct table_row *a, const struct table_row *b)
+{
+    if (a->hash != b->hash)
+        return a->hash < b->hash ? -1 : 1;
+    const size_t len = a->id.len < b->id.len ? a->id.len : b->id.len;
+    const int c = memcmp(a->id.ptr, b->id.ptr, len);
+    return c != 0 ? c : (a->id.len > b->id.len) - (a->id.len < b->id.len);
+}
+
+/* Both lists are sorted: walks them side by side. */
+static void
+log_row_changes(struct manager *m, const struct table_row *rows, size_t count,
+                size_t origins_up)
+{
+    const struct rows *old = &m->rows;
+    size_t i = 0, j = 0;
+    while (i < count || j < old->count) {
+        const int c = i == count        ? 1
+                      : j == old->count ? -1
+                                        : row_compare(&rows[i], &old->list[j]);
+        if (c > 0) {
+            const struct table_row calm = {.id = old->list[j].id,
+                                           .owner_count = 1};
+            log_row(&calm, &old->list[j], origins_up);
+            m->stats.level_changes++;
+            j++;
+            continue;
+        }
+        const struct table_row *before = c == 0 ? &old->list[j++] : NULL;
+        if (before == NULL || before->level != rows[i].level) {
+            log_row(&rows[i], before, origins_up);
+            m->stats.level_changes++;
+        } else if (before->owner_count != rows[i].owner_count) {
+            log_row(&rows[i], before, origins_up);
+        }
+        i++;
+    }
+}
+
+static bool
+is_named(const struct known_node *known, struct bytes name)
+{
+    return bytes_equal(bytes_of_text(known->name), name);
+}
+
+static const struct known_node *
+known_find(const struct manager *m, struct bytes name)
+{
+    for (size_t i = 0; i < m->known_count; i++)
+        if (is_named(&m->known[i], name))
+            return &m->known[i];
+    return NULL;
+}
+
+static void
+log_node_changes(const struct manager *m, const struct demand_node *nodes,
+                 size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct report_header *last = &nodes[i].last;
+        const struct known_node *before = known_find(m, last->node);
+        if (before != NULL && before->state == nodes[i].state)
+            continue;
+        log_info("manager: node %.*s is %s (%s, was %s)", (int) last->node.len,
+                 (const char *) last->node.ptr, node_state_name(nodes[i].state),
+                 last->role == NODE_ROLE_ORIGIN ? "origin" : "redirector",
+                 before == NULL ? "unknown" : node_state_name(before->state));
+    }
+}
+
+/* ---- keeping ---- */
+
+static int
+known_keep(struct manager *m, const struct demand_node *nodes, size_t count)
+{
+    struct known_node *known = calloc(count + 1, sizeof *known);
+    if (known == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        const struct bytes name = nodes[i].last.node;
+        const size_t len = name.len < sizeof known[i].name - 1
+                               ? name.len
+                               : sizeof known[i].name - 1;
+        memcpy(known[i].name, name.ptr, len);
+        known[i].state = nodes[i].state;
+    }
+    free(m->known);
+    m->known = known;
+    m->known_count = count;
+    return 0;
+}
+
+static void
+rows_fini(struct rows *rows)
+{
+    free(rows->list);
+    free(rows->ids);
+    *rows = (struct rows){0};
+}
+
+/* Takes the list; copies the ids, which point into what is about to change. */
+static int
+take_rows(struct rows *rows, struct table_row *list, size_t count)
+{
+    size_t size = 1;
+    for (size_t i = 0; i < count; i++)
+        size += list[i].id.len;
+    uint8_t *ids = malloc(size);
+    if (ids == NULL) {
+        free(list);
+        return ERR_MEMORY;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(ids + at, list[i].id.ptr, list[i].id.len);
+        list[i].id.ptr = ids + at;
+        at += list[i].id.len;
+    }
+    rows_fini(rows);
+    *rows = (struct rows){list, count, ids};
+    return 0;
+}
+
+/* ---- publishing ---- */
+
+static bool
+nodes_differ(const struct table *table, const struct table_node *nodes,
+             size_t count, bool with_load)
+{
+    if (table->node_count != count)
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        const struct table_node *a = &table->nodes[i], *b = &nodes[i];
+        if (!bytes_equal(a->name, b->name) || !bytes_equal(a->url, b->url)
+            || a->weight != b->weight || a->state != b->state
+            || (with_load && a->load != b->load))
+            return true;
+    }
+    return false;
+}
+
+static bool
+rows_differ(const struct table *table, const struct rows *rows, bool with_rate)
+{
+    if (table->row_count != rows->count)
+        return true;
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct table_row *a = &table->rows[i], *b = &rows->list[i];
+        if (!bytes_equal(a->id, b->id) || a->level != b->level
+            || a->owner_count != b->owner_count || a->cdn_share != b->cdn_share
+            || (with_rate
+                && (a->rate_milli != b->rate_milli
+                    || a->calmer_since_ms != b->calmer_since_ms)))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * After a restart of the Manager the nodes come one by one, and their rates
+ * some time after them. Where they hold a table they go by it meanwhile: it is
+ * better than one that knows the first of them only and calls everything calm.
+ */
+static bool
+is_settling(const struct manager *m, uint64_t now_ms)
+{
+    const uint32_t rates_ms = m->config.demand.window_ms / SETTLE_PART;
+    const uint32_t nodes_ms = m->config.demand.node_timeout_ms;
+    const uint32_t wait_ms = rates_ms > nodes_ms ? rates_ms : nodes_ms;
+    return m->is_successor && now_ms - m->first_report_ms < wait_ms;
+}
+
+static bool
+is_worth_publishing(const struct manager *m, const struct table_node *nodes,
+                    size_t count, uint64_t now_ms)
+{
+    if (is_settling(m, now_ms))
+        return false;
+    if (m->sequence == 0)
+        return true;
+    const struct table *table = &m->table->table;
+    if (nodes_differ(table, nodes, count, false)
+        || rows_differ(table, &m->rows, false))
+        return true;
+    return now_ms - m->published_ms >= PUBLISH_LOAD_MS
+           && (nodes_differ(table, nodes, count, true)
+               || rows_differ(table, &m->rows, true));
+}
+
+static int
+publish(struct manager *m, const struct table_node *nodes, size_t count,
+        uint64_t now_ms)
+{
+    const struct table table = {
+        .version = {m->term, m->sequence + 1},
+        .created_ms = now_ms,
+        .nodes = nodes,
+        .node_count = count,
+        .rows = m->rows.list,
+        .row_count = m->rows.count,
+    };
+    struct buffer encoded;
+    struct table_snapshot *snapshot;
+    buffer_init(&encoded, TABLE_SIZE_MAX);
+    int err = table_encode(&table, &encoded);
+    /* what no node would take is not published */
+    if (err == 0)
+        err = table_decode(buffer_bytes(&encoded), &snapshot);
+    if (err != 0) {
+        buffer_fini(&encoded);
+        return err;
+    }
+    table_free(m->table);
+    buffer_fini(&m->encoded);
+    m->table = snapshot;
+    m->encoded = encoded;
+    m->version = table.version;
+    m->sequence++;
+    m->published_ms = now_ms;
+    m->stats.tables_published++;
+    if (m->published != NULL)
+        m->published(m->context);
+    return 0;
+}
+
+/* ---- the turn ---- */
+
+static size_t
+origins_of(const struct demand_node *nodes, size_t count,
+           struct table_node *origins, size_t *up_count)
+{
+    size_t n = 0;
+    *up_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct report_header *last = &nodes[i].last;
+        if (last->role != NODE_ROLE_ORIGIN)
+            continue;
+        origins[n++] = (struct table_node){
+            .name = last->node,
+            .url = last->url,
+            .weight = last->weight,
+            .load = nodes[i].load,
+            .state = nodes[i].state,
+        };
+        *up_count += nodes[i].state == NODE_UP;
+    }
+    return n;
+}
+
+static int
+turn_with_nodes(struct manager *m, const struct demand_node *nodes,
+                size_t node_count, struct table_node *origins, uint64_t now_ms)
+{
+    size_t up_count;
+    const size_t origin_count =
+        origins_of(nodes, node_count, origins, &up_count);
+    if (origin_count == 0)
+        return 0;
+    struct classify_input input = {
+        .nodes = nodes,
+        .node_count = node_count,
+        .previous = m->rows.list,
+        .previous_count = m->rows.count,
+        .now_ms = now_ms,
+    };
+    input.rates = demand_rates(m->demand, &input.rate_count);
+    struct table_row *rows;
+    size_t row_count;
+    int err = classify(&m->config.classify, &input, &rows, &row_count);
+    if (err != 0)
+        return err;
+    log_row_changes(m, rows, row_count, up_count);
+    err = take_rows(&m->rows, rows, row_count);
+    if (err == 0 && is_worth_publishing(m, origins, origin_count, now_ms))
+        err = publish(m, origins, origin_count, now_ms);
+    return err;
+}
+
+static uint64_t
+cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t) t.tv_sec * 1000000000 + (uint64_t) t.tv_nsec;
+}
+
+static void
+turn(struct manager *m)
+{
+    const uint64_t from_ns = cpu_ns();
+    m->turned_ms = clock_now_ms();
+    demand_advance(m->demand, m->turned_ms);
+    size_t count;
+    const struct demand_node *nodes = demand_nodes(m->demand, &count);
+    log_node_changes(m, nodes, count);
+    struct table_node *origins = calloc(count + 1, sizeof *origins);
+    int err = origins == NULL ? ERR_MEMORY : known_keep(m, nodes, count);
+    if (err == 0)
+        err = turn_with_nodes(m, nodes, count, origins, m->turned_ms);
+    if (err != 0)
+        log_error("manager: cannot build the next table, the last stays (%s)",
+                  err_text(err));
+    free(origins);
+    m->stats.tables_built++;
+    m->stats.build_ns += cpu_ns() - from_ns;
+}
+
+static void
+turn_due(evutil_socket_t fd, short what, void *arg)
+{
+    turn(arg);
+}
+
+static void
+turn_soon(struct manager *m)
+{
+    if (event_pending(m->turn, EV_TIMEOUT, NULL))
+        return;
+    const uint64_t since_ms = clock_now_ms() - m->turned_ms;
+    const uint64_t wait_ms =
+        since_ms >= TURN_GAP_MS ? 0 : TURN_GAP_MS - since_ms;
+    const struct timeval wait = {.tv_usec = (suseconds_t) wait_ms * 1000};
+    event_add(m->turn, &wait);
+}
+
+/*
+ * A node that holds a table of ours, or an older one, is as it should be. Else
+ * another Manager was here, and no node would take what we publish: go on
+ * above it (rule 4).
+ */
+static void
+outgrow(struct manager *m, struct table_version held)
+{
+    const struct table_version ours = {m->term, m->sequence};
+    if (held.term > 0 && m->table == NULL)
+        m->is_successor = true;
+    if (table_version_compare(held, ours) <= 0)
+        return;
+    if (held.term >= TERM_MAX) {
+        log_warn("manager: ignore a held table of term %llu",
+                 (unsigned long long) held.term);
+        return;
+    }
+    log_info("manager: term %llu follows %llu (a node holds %llu.%llu)",
+             (unsigned long long) held.term + 1, (unsigned long long) m->term,
+             (unsigned long long) held.term,
+             (unsigned long long) held.sequence);
+    m->term = held.term + 1;
+    m->sequence = 0;
+    m->is_successor = true;
+    turn_soon(m);
+}
+
+static int
+manager_setup(struct manager *m)
+{
+    static const struct timeval tick = {.tv_usec = TICK_MS * 1000};
+    m->demand = demand_new(&m->config.demand);
+    m->tick = event_new(m->base, -1, EV_PERSIST, turn_due, m);
+    m->turn = event_new(m->base, -1, 0, turn_due, m);
+    if (m->demand == NULL || m->tick == NULL || m->turn == NULL
+        || event_add(m->tick, &tick) != 0)
+        return ERR_MEMORY;
+    return 0;
+}
+
+struct manager *
+manager_new(struct event_base *base, const struct manager_config *config)
+{
+    struct manager *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return NULL;
+    m->base = base;
+    m->config = *config;
+    m->term = clock_unix_s();
+    buffer_init(&m->encoded, TABLE_SIZE_MAX);
+    if (manager_setup(m) != 0) {
+        manager_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void
+manager_free(struct manager *m)
+{
+    if (m == NULL)
+        return;
+    if (m->tick != NULL)
+        event_free(m->tick);
+    if (m->turn != NULL)
+        event_free(m->turn);
+    demand_free(m->demand);
+    rows_fini(&m->rows);
+    free(m->known);
+    table_free(m->table);
+    buffer_fini(&m->encoded);
+    free(m);
+}
+
+int
+manager_report(struct manager *m, struct bytes report,
+               struct demand_merge_result *out)
+{
+    int err = demand_merge(m->demand, report, clock_now_ms(), out);
+    if (err != 0) {
+        m->stats.reports_refused++;
+        return err;
+    }
+    m->stats.reports++;
+    m->stats.reports_full_asked += out->wants_full;
+    if (out->is_new)
+        turn_soon(m);
+    else if (!out->wants_full)
+        m->stats.reports_repeated++;
+    if (m->first_report_ms == 0)
+        m->first_report_ms = clock_now_ms();
+    outgrow(m, demand_held_version(m->demand));
+    return 0;
+}
+
+const struct table_snapshot *
+manager_table(const struct manager *m)
+{
+    return m->table;
+}
+
+struct bytes
+manager_table_encoded(const struct manager *m)
+{
+    return buffer_bytes(&m->encoded);
+}
+
+struct table_version
+manager_version(const struct manager *m)
+{
+    return m->version;
+}
+
+uint64_t
+manager_term(const struct manager *m)
+{
+    return m->term;
+}
+
+void
+manager_on_publish(struct manager *m, void (*published)(void *context),
+                   void *context)
+{
+    m->published = published;
+    m->context = context;
+}
+
+struct demand *
+manager_demand(struct manager *m)
+{
+    return m->demand;
+}
+
+const struct manager_stats *
+manager_stats(const struct manager *m)
+{
+    return &m->stats;
+}

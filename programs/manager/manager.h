@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_MANAGER_MANAGER_H
+#define PROGRAMS_MANAGER_MANAGER_H
+
+/*
+ * The Manager: merges reports into demand, classes the contents, publishes
+ * load tables. It holds nothing that the nodes cannot tell it again in one
+ * round. The demand and the classification are core/'s; time, versions and
+ * when to publish are this file's.
+ */
+
+#include "core/classify.h"
+
+struct event_base;
+struct manager;
+
+struct manager_config {
+    struct demand_policy demand;
+    struct classify_policy classify;
+};
+
+struct manager_stats { /* since the start */
+    uint64_t reports;
+    uint64_t reports_refused;
+    uint64_t reports_repeated;
+    uint64_t reports_full_asked;
+    uint64_t tables_built;
+    uint64_t tables_published;
+    uint64_t level_changes;
+    uint64_t build_ns; /* spent building tables */
+};
+
+/* NULL: memory. */
+struct manager *manager_new(struct event_base *base,
+                            const struct manager_config *config);
+void manager_free(struct manager *manager);
+
+/* Merges one report. Bad bytes change nothing (rule 10). */
+int manager_report(struct manager *manager, struct bytes report,
+                   struct demand_merge_result *out);
+
+/* The table in force, and its encoded form; NULL and empty until an origin has
+ * reported. Valid until the next one is published. */
+const struct table_snapshot *manager_table(const struct manager *manager);
+struct bytes manager_table_encoded(const struct manager *manager);
+/* 0.0 until an origin has reported. */
+struct table_version manager_version(const struct manager *manager);
+uint64_t manager_term(const struct manager *manager);
+
+/* `published` is called after each new table. */
+void manager_on_publish(struct manager *manager,
+                        void (*published)(void *context), void *context);
+
+struct demand *manager_demand(struct manager *manager);
+const struct manager_stats *manager_stats(const struct manager *manager);
+
+#endif

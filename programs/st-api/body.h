@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_ST_API_BODY_H
+#define PROGRAMS_ST_API_BODY_H
+
+/*
+ * The JSON bodies st-api takes, read strictly: a field that is unknown,
+ * doubled, missing, of another type or over its size is refused with a message
+ * that names it.
+ */
+
+#include "programs/st-api/catalogue.h"
+
+#define BODY_SIZE_MAX (64u << 10) /* bytes */
+#define BODY_VIEWER_LEN_MAX 128
+#define BODY_MESSAGE_SIZE 256
+
+struct body_playback {
+    char content[CONTENT_ID_LEN_MAX + 1];
+    char viewer[BODY_VIEWER_LEN_MAX + 1]; /* empty: not told */
+};
+
+struct body_content {
+    char title[CATALOGUE_TITLE_LEN_MAX + 1];
+    char version[CONTENT_ID_LEN_MAX + 1];
+    uint64_t duration_ms;
+};
+
+/* ERR_INVALID with the message set: for the caller, to be shown as it is. */
+int body_playback_parse(struct bytes body, struct body_playback *out,
+                        char message[BODY_MESSAGE_SIZE]);
+int body_content_parse(struct bytes body, struct body_content *out,
+                       char message[BODY_MESSAGE_SIZE]);
+
+#endif

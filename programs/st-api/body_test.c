@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "programs/st-api/body.h"
+
+#include "core/buffer.h"
+#include "core/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define TEXT_64 "0123456789012345678901234567890123456789012345678901234567890123"
+#define TEXT_128 TEXT_64 TEXT_64
+
+static void
+a_play_is_read(void **state)
+{
+    struct body_playback out;
+    char message[BODY_MESSAGE_SIZE];
+    const char *body = " {\"content\": \"demo\", \"viewer\":\"anna\"} ";
+    assert_int_equal(body_playback_parse(bytes_of_text(body), &out, message),
+                     0);
+    assert_string_equal(out.content, "demo");
+    assert_string_equal(out.viewer, "anna");
+    body = "{\"content\":\"" TEXT_64 "\"}";
+    assert_int_equal(body_playback_parse(bytes_of_text(body), &out, message),
+                     0);
+    assert_string_equal(out.content, TEXT_64);
+    assert_string_equal(out.viewer, "");
+}
+
+static void
+what_is_wrong_with_a_play_is_named(void **state)
+{
+    static const struct {
+        const char *body, *message;
+    } cases[] = {
+        {"", "the body is empty"},
+        {" ", "bad JSON at line 1"},
+        {"{", "bad JSON at line 1, column 1"},
+        {"{\"content\":\n \"a\",}", "bad JSON at line 2"},
+        {"{\"content\":\"a\"} x", "bad JSON at line 1"},
+        {"{\"content\":\"\\u0000\"}", "bad JSON"},
+        {"{\"content\":\"\xff\"}", "bad JSON"},
+        {"[]", "must be a JSON object"},
+        {"\"demo\"", "bad JSON"},
+        {"{}", "field \"content\" is missing"},
+        {"{\"content\":1}", "field \"content\" must be a string"},
+        {"{\"content\":null}", "field \"content\" must be a string"},
+        {"{\"content\":\"\"}", "field \"content\" must be 1 to 64"},
+        {"{\"content\":\"a/b\"}", "field \"content\" must be 1 to 64"},
+        {"{\"content\":\"..\"}", "field \"content\" must be 1 to 64"},
+        {"{\"content\":\"a" TEXT_64 "\"}", "field \"content\" must be 1 to 64"},
+        {"{\"content\":\"a\",\"viewer\":\"\"}", "field \"viewer\" must be 1"},
+        {"{\"content\":\"a\",\"viewer\":\"a\\nb\"}", "field \"viewer\" must"},
+        {"{\"content\":\"a\",\"viewer\":\"b" TEXT_128 "\"}",
+         "field \"viewer\" must be 1 to 128"},
+        {"{\"content\":\"a\",\"content\":\"b\"}", "a field is given twice"},
+        {"{\"content\":\"a\",\"colour\":\"red\"}", "unknown field \"colour\""},
+        {"{\"" TEXT_128 "\":1}", "unknown field \"" TEXT_64 "\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct body_playback out = {.content = "untouched"};
+        char message[BODY_MESSAGE_SIZE] = "";
+        assert_int_equal(body_playback_parse(bytes_of_text(cases[i].body),
+                                             &out, message),
+                         ERR_INVALID);
+        if (strstr(message, cases[i].message) == NULL)
+            fail_msg("%s: '%s' has no '%s'", cases[i].body, message,
+                     cases[i].message);
+        assert_string_equal(out.content, "untouched");
+    }
+}
+
+static void
+a_long_field_name_is_cut_between_characters(void **state)
+{
+    struct buffer text;
+    buffer_init(&text, 512);
+    buffer_append_text(&text, "{\"x");
+    for (int i = 0; i < 60; i++)
+        buffer_append_text(&text, "\xc3\xa4");
+    buffer_append_text(&text, "\":1}");
+    struct body_playback out;
+    char message[BODY_MESSAGE_SIZE];
+    assert_int_equal(body_playback_parse(buffer_bytes(&text), &out, message),
+                     ERR_INVALID);
+    assert_non_null(strstr(message, "\xc3\xa4\""));
+    buffer_fini(&text);
+}
+
+static void
+a_content_is_read(void **state)
+{
+    struct body_content out;
+    char message[BODY_MESSAGE_SIZE];
+    const char *body = "{\"title\":\"F\xc3\xbc\x6e\x66 \\\"Tage\\\"\","
+                       "\"version\":\"0123456789ab\",\"duration_ms\":60000}";
+    assert_int_equal(body_content_parse(bytes_of_text(body), &out, message),
+                     0);
+    assert_string_equal(out.title, "F\xc3\xbcnf \"Tage\"");
+    assert_string_equal(out.version, "0123456789ab");
+    assert_int_equal(out.duration_ms, 60000);
+}
+
+static void
+what_is_wrong_with_a_content_is_named(void **state)
+{
+    static const struct {
+        const char *body, *message;
+    } cases[] = {
+        {"{}", "field \"title\" is missing"},
+        {"{\"title\":\"t\",\"duration_ms\":1}", "field \"version\" is missing"},
+        {"{\"title\":\"t\",\"version\":\"v\"}",
+         "field \"duration_ms\" is missing"},
+        {"{\"title\":\"\",\"version\":\"v\",\"duration_ms\":1}",
+         "field \"title\" must be 1 to 200 bytes"},
+        {"{\"title\":\"" TEXT_128 TEXT_128 "\"}",
+         "field \"title\" must be 1 to 200 bytes"},
+        {"{\"title\":\"t\",\"version\":\"../..\"}", "field \"version\" must"},
+        {"{\"title\":\"t\",\"version\":\"v\",\"duration_ms\":0}",
+         "field \"duration_ms\" must be an integer from 1"},
+        {"{\"title\":\"t\",\"version\":\"v\",\"duration_ms\":-5}",
+         "field \"duration_ms\" must be an integer from 1"},
+        {"{\"title\":\"t\",\"version\":\"v\",\"duration_ms\":1.5}",
+         "field \"duration_ms\" must be an integer from 1"},
+        {"{\"title\":\"t\",\"version\":\"v\",\"duration_ms\":\"1\"}",
+         "field \"duration_ms\" must be an integer from 1"},
+        {"{\"title\":\"t\",\"version\":\"v\",\"duration_ms\":9999999999999}",
+         "field \"duration_ms\" must be an integer from 1 to 2592000000"},
+        {"{\"duration_ms\":99999999999999999999999}", "bad JSON"},
+        {"{\"id\":\"x\"}", "unknown field \"id\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct body_content out = {.duration_ms = 77};
+        char message[BODY_MESSAGE_SIZE] = "";
+        assert_int_equal(body_content_parse(bytes_of_text(cases[i].body), &out,
+                                            message),
+                         ERR_INVALID);
+        if (strstr(message, cases[i].message) == NULL)
+            fail_msg("%s: '%s' has no '%s'", cases[i].body, message,
+                     cases[i].message);
+        assert_int_equal(out.duration_ms, 77);
+    }
+}
+
+static void
+deep_nesting_is_refused(void **state)
+{
+    static char body[BODY_SIZE_MAX];
+    memset(body, '[', sizeof body);
+    struct body_playback out;
+    char message[BODY_MESSAGE_SIZE];
+    assert_int_equal(body_playback_parse(bytes_of(body, sizeof body), &out,
+                                         message),
+                     ERR_INVALID);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_play_is_read),
+        cmocka_unit_test(what_is_wrong_with_a_play_is_named),
+        cmocka_unit_test(a_long_field_name_is_cut_between_characters),
+        cmocka_unit_test(a_content_is_read),
+        cmocka_unit_test(what_is_wrong_with_a_content_is_named),
+        cmocka_unit_test(deep_nesting_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

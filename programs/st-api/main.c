@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* st-api: answers plays with signed URLs, and keeps the catalogue. */
+
+#include "platform/log.h"
+#include "platform/options.h"
+#include "programs/st-api/api.h"
+#include "programs/st-api/body.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct config {
+    const char *listen, *database, *keys, *playback_url, *admin_key;
+    int64_t token_ttl_ms;
+    bool verbose;
+};
+
+static const struct option options[] = {
+    {"listen", OPTION_TEXT, offsetof(struct config, listen), "127.0.0.1:7200",
+     0, 0, false, NULL,
+     "Address to answer on. A loopback address: nginx faces the network."},
+    {"database", OPTION_TEXT, offsetof(struct config, database), NULL, 0, 0,
+     true, NULL, "File of the catalogue (SQLite); made when missing."},
+    {"keys", OPTION_TEXT, offsetof(struct config, keys), NULL, 0, 0, true,
+     NULL,
+     "File of token keys, a line each: id (0 to 255) and 64 hex digits. The "
+     "first signs. Read again on SIGHUP."},
+    {"playback-url", OPTION_TEXT, offsetof(struct config, playback_url), NULL,
+     0, 0, true, NULL,
+     "Base of the playback URLs: where viewers reach the redirectors."},
+    {"token-ttl", OPTION_DURATION, offsetof(struct config, token_ttl_ms), "6h",
+     1000, 365.0 * 24 * 3600 * 1000, false, NULL,
+     "How long a playback URL stays valid."},
+    {"admin-key", OPTION_TEXT, offsetof(struct config, admin_key), NULL, 0, 0,
+     true, NULL,
+     "File with the key that may change the catalogue: one line of 16 to 256 "
+     "characters. Read again on SIGHUP."},
+    {"verbose", OPTION_FLAG, offsetof(struct config, verbose), NULL, 0, 0,
+     false, NULL, "Log more."},
+};
+
+static const struct program program = {
+    .name = "st-api",
+    .summary = "answer plays with signed URLs",
+    .synopsis = "",
+    .details =
+        "POST /v1/playbacks {\"content\":ID} answers 201 with the signed URL "
+        "of a play. GET /v1/contents lists what can be played; PUT and DELETE "
+        "/v1/contents/{id} change it and need the admin key.\n\n"
+        "On SIGHUP both key files are read again, together or not at all. "
+        "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong use.",
+    .options = options,
+    .option_count = OPTION_COUNT(options),
+};
+
+struct keys_reload {
+    struct api *api;
+    const struct config *config;
+};
+
+static void
+reload_keys(evutil_socket_t number, short events, void *context)
+{
+    struct keys_reload *reload = context;
+    struct api *api = reload->api;
+    struct secrets *secrets;
+    if (secrets_load(reload->config->keys, reload->config->admin_key,
+                     &secrets) != 0) {
+        log_error("keys: keep the old ones (the new ones were refused)");
+        api->metrics[API_METRIC_RELOADS_REFUSED]++;
+        return;
+    }
+    secrets_free(api->secrets);
+    api->secrets = secrets;
+    api->metrics[API_METRIC_RELOADS]++;
+    log_info("keys: read again");
+}
+
+static void
+stop(evutil_socket_t number, short events, void *context)
+{
+    log_info("main: stop (signal %d)", (int) number);
+    event_base_loopbreak(context);
+}
+
+static int
+run(struct event_base *base, struct api *api, const struct config *config)
+{
+    const struct http_server_config http = {
+        .listen = config->listen,
+        .body_size_max = BODY_SIZE_MAX,
+        .idle_timeout_s = 60,
+        .routes = api_routes,
+        .route_count = api_route_count,
+        .context = api,
+    };
+    struct http_server *server;
+    if (http_server_new(base, &http, &server) != 0)
+        return 1;
+    struct keys_reload reload = {api, config};
+    struct event *signals[] = {
+        evsignal_new(base, SIGHUP, reload_keys, &reload),
+        evsignal_new(base, SIGTERM, stop, base),
+        evsignal_new(base, SIGINT, stop, base),
+    };
+    for (size_t i = 0; i < 3; i++)
+        event_add(signals[i], NULL);
+    log_info("main: answer on port %u (%llu contents)",
+             http_server_port(server),
+             (unsigned long long) catalogue_count(api->catalogue));
+    event_base_dispatch(base);
+    for (size_t i = 0; i < 3; i++)
+        event_free(signals[i]);
+    http_server_free(server);
+    return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct config config;
+    options_parse(&program, argc, argv, &config);
+    log_init("st-api", config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    char *url = strdup(config.playback_url);
+    for (size_t n = url != NULL ? strlen(url) : 0; n > 0 && url[n - 1] == '/';)
+        url[--n] = '\0';
+    if (url == NULL || !api_playback_url_is_valid(url)) {
+        fprintf(stderr,
+                "st-api: --playback-url '%s': expected http://HOST[:PORT]\n",
+                config.playback_url);
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+
+    struct api api = {
+        .playback_url = url,
+        .token_ttl_s = (uint64_t) config.token_ttl_ms / 1000,
+    };
+    int status = 1;
+    struct event_base *base = event_base_new();
+    if (base != NULL
+        && secrets_load(config.keys, config.admin_key, &api.secrets) == 0
+        && catalogue_open(config.database, &api.catalogue) == 0)
+        status = run(base, &api, &config);
+    catalogue_close(api.catalogue);
+    secrets_free(api.secrets);
+    if (base != NULL)
+        event_base_free(base);
+    free(url);
+    return status;
+}

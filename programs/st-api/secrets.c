@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the key files. Of the admin key only a digest is kept, which is also
+ * what makes the comparison independent of the length of what is presented.
+ */
+
+#include "programs/st-api/secrets.h"
+
+#include "core/err.h"
+#include "platform/files.h"
+#include "platform/log.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+
+#define KEY_FILE_SIZE_MAX (64u << 10) /* bytes */
+
+struct secrets {
+    struct token_keys *token_keys;
+    uint8_t admin_digest[SHA256_DIGEST_LENGTH];
+};
+
+static void
+buffer_wipe(struct buffer *b)
+{
+    if (b->ptr != NULL)
+        explicit_bzero(b->ptr, b->capacity);
+    buffer_fini(b);
+}
+
+static int
+key_file_read(const char *path, struct buffer *out)
+{
+    errno = 0;
+    int err = file_read(path, out);
+    if (err != 0)
+        log_error("keys: cannot read %s (%s)", path,
+                  err == ERR_IO && errno != 0 ? strerror(errno)
+                                              : err_text(err));
+    return err;
+}
+
+static int
+token_keys_load(const char *path, struct token_keys **out)
+{
+    struct buffer text;
+    buffer_init(&text, KEY_FILE_SIZE_MAX);
+    int err = key_file_read(path, &text);
+    if (err != 0)
+        goto done;
+    unsigned line = 0;
+    err = token_keys_parse(buffer_bytes(&text), out, &line);
+    if (err == 0)
+        goto done;
+    if (line > 0)
+        log_error("keys: refuse %s:%u (expected \"<id 0..255> <64 hex "
+                  "digits>\": %s)",
+                  path, line, err_text(err));
+    else
+        log_error("keys: refuse %s (it holds no key: %s)", path,
+                  err_text(err));
+done:
+    buffer_wipe(&text);
+    return err;
+}
+
+static struct bytes
+trimmed(struct bytes text)
+{
+    while (text.len > 0 && text.ptr[text.len - 1] <= ' ')
+        text.len--;
+    return text;
+}
+
+static bool
+admin_key_is_valid(struct bytes key)
+{
+    if (key.len < SECRETS_ADMIN_KEY_LEN_MIN
+        || key.len > SECRETS_ADMIN_KEY_LEN_MAX)
+        return false;
+    for (size_t i = 0; i < key.len; i++)
+        if (key.ptr[i] <= ' ' || key.ptr[i] > '~')
+            return false;
+    return true;
+}
+
+static int
+admin_key_load(const char *path, uint8_t digest[SHA256_DIGEST_LENGTH])
+{
+    struct buffer text;
+    buffer_init(&text, KEY_FILE_SIZE_MAX);
+    int err = key_file_read(path, &text);
+    if (err != 0)
+        goto done;
+    struct bytes key = trimmed(buffer_bytes(&text));
+    if (!admin_key_is_valid(key)) {
+        log_error("keys: refuse %s (expected one line of %d to %d printable "
+                  "characters)",
+                  path, SECRETS_ADMIN_KEY_LEN_MIN, SECRETS_ADMIN_KEY_LEN_MAX);
+        err = ERR_INVALID;
+        goto done;
+    }
+    SHA256(key.ptr, key.len, digest);
+done:
+    buffer_wipe(&text);
+    return err;
+}
+
+int
+secrets_load(const char *token_keys_path, const char *admin_key_path,
+             struct secrets **out)
+{
+    struct secrets *secrets = calloc(1, sizeof *secrets);
+    if (secrets == NULL)
+        return ERR_MEMORY;
+    int err = token_keys_load(token_keys_path, &secrets->token_keys);
+    if (err == 0)
+        err = admin_key_load(admin_key_path, secrets->admin_digest);
+    if (err != 0) {
+        secrets_free(secrets);
+        return err;
+    }
+    *out = secrets;
+    return 0;
+}
+
+void
+secrets_free(struct secrets *secrets)
+{
+    if (secrets == NULL)
+        return;
+    token_keys_free(secrets->token_keys);
+    explicit_bzero(secrets, sizeof *secrets);
+    free(secrets);
+}
+
+struct token_keys *
+secrets_token_keys(struct secrets *secrets)
+{
+    return secrets->token_keys;
+}
+
+bool
+secrets_is_admin_key(const struct secrets *secrets, struct bytes key)
+{
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256(key.ptr, key.len, digest);
+    return CRYPTO_memcmp(digest, secrets->admin_digest, sizeof digest) == 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "programs/vodst/fetch.h"
+#include "core/err.h"
+
+#include <curl/curl.h>
+
+static size_t
+body_take(char *ptr, size_t size, size_t count, void *context)
+{
+    struct buffer *body = context;
+    buffer_append(body, ptr, size * count);
+    return body->err == 0 ? size * count : 0;
+}
+
+int
+fetch(const char *url, unsigned timeout_ms, struct buffer *body, int *status)
+{
+    CURL *curl = curl_easy_init();
+    if (curl == NULL)
+        return ERR_MEMORY;
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long) timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_take);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+    const CURLcode code = curl_easy_perform(curl);
+    long http_status = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status);
+    curl_easy_cleanup(curl);
+    if (body->err != 0)
+        return body->err;
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return ERR_TIMEOUT;
+    if (code != CURLE_OK)
+        return ERR_UPSTREAM;
+    *status = (int) http_status;
+    return 0;
+}

@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vodst ingest: a film in, a playable content out. The steps are a table; what
+ * a failed one leaves behind is taken away again.
+ */
+
+#include "core/content.h"
+#include "core/err.h"
+#include "platform/clock.h"
+#include "platform/files.h"
+#include "platform/options.h"
+#include "programs/vodst/ingest_child.h"
+#include "programs/vodst/ingest_index.h"
+#include "programs/vodst/ingest_storage.h"
+#include "programs/vodst/ingest_transfer.h"
+#include "programs/vodst/vodst.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TITLE_LEN_MAX 200 /* bytes; what st-api takes */
+
+struct config {
+    const char *id, *title, *ladder, *preset, *temp;
+    struct settings_given given;
+    int64_t segment_ms, crf;
+    bool json;
+};
+
+static const struct option options[] = {
+    {"id", OPTION_TEXT, offsetof(struct config, id), NULL, 0, 0, true, NULL,
+     "Id of the content: 1 to 64 of A-Z a-z 0-9 . _ -; one that exists gets a "
+     "new version."},
+    {"title", OPTION_TEXT, offsetof(struct config, title), NULL, 0, 0, false,
+     NULL, "Title for people; by default the file's name."},
+    {"dir", OPTION_TEXT, offsetof(struct config, given.dir), NULL, 0, 0,
+     false, NULL,
+     "State folder of `vodst up`: storage and API are taken from there."},
+    {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0,
+     0, false, NULL,
+     "Where the files go: a URL that takes HTTP PUT, or a folder."},
+    {"storage-user", OPTION_TEXT, offsetof(struct config, given.storage_user),
+     NULL, 0, 0, false, NULL, "User for the storage (HTTP basic)."},
+    {"storage-password-file", OPTION_TEXT,
+     offsetof(struct config, given.storage_password_file), NULL, 0, 0, false,
+     NULL, "File with the password for the storage."},
+    {"fill-secret-file", OPTION_TEXT,
+     offsetof(struct config, given.fill_secret_file), NULL, 0, 0, false, NULL,
+     "File with the secret that lets one read from the storage; without it "
+     "the stored sizes may not be readable, and are then not verified."},
+    {"api", OPTION_TEXT, offsetof(struct config, given.api), NULL, 0, 0,
+     false, NULL, "URL of st-api, which makes the content playable."},
+    {"api-key-file", OPTION_TEXT, offsetof(struct config, given.api_key_file),
+     NULL, 0, 0, false, NULL, "File with the admin key of st-api."},
+    {"ladder", OPTION_TEXT, offsetof(struct config, ladder), "720,480,360", 0,
+     0, false, NULL,
+     "Heights of the renditions (of the shorter side, for upright films). "
+     "Those above the film's own are left out."},
+    {"segment", OPTION_DURATION, offsetof(struct config, segment_ms), "4s",
+     1000, 30000, false, NULL,
+     "Length of a segment; there is a key frame at every half of it."},
+    {"preset", OPTION_TEXT, offsetof(struct config, preset), "veryfast", 0, 0,
+     false, NULL,
+     "How hard x264 tries, from ultrafast to veryslow: slower is smaller."},
+    {"crf", OPTION_INTEGER, offsetof(struct config, crf), "23", 0, 51, false,
+     NULL, "Quality of x264: 18 is fine, 28 is coarse."},
+    {"temp", OPTION_TEXT, offsetof(struct config, temp), NULL, 0, 0, false,
+     NULL,
+     "Folder for the files while they are made; by default $TMPDIR, else "
+     "/var/tmp. It needs room for all renditions."},
+    {"json", OPTION_FLAG, offsetof(struct config, json), NULL, 0, 0, false,
+     NULL,
+     "Progress and result as JSON lines on standard output, for scripts."},
+};
+
+static const struct program program = {
+    .name = "vodst ingest",
+    .summary = "encode a film, store it and make it playable",
+    .synopsis = "FILE",
+    .details =
+        "Encodes FILE with FFmpeg into renditions of H.264 and AAC with key "
+        "frames at the same moments, cuts them into segments, stores the files "
+        "under ID/VERSION/ and tells st-api. VERSION is a hash of the files.\n\n"
+        "A failure at any step leaves nothing behind, and what was playable "
+        "before stays playable. Exit status: 0 playable, 1 failed, 2 wrong "
+        "use, 128 + signal when interrupted.",
+    .options = options,
+    .option_count = OPTION_COUNT(options),
+    .arguments_min = 1,
+    .arguments_max = 1,
+};
+
+struct ingest {
+    const struct config *config;
+    const char *film;
+    unsigned heights[LADDER_RUNGS_MAX], height_count;
+    struct progress progress;
+    struct settings settings;
+    struct source source;
+    struct encode_plan plan;
+    char title[TITLE_LEN_MAX + 1];
+    char folder[PATH_MAX]; /* temporary; empty: not made */
+    uint64_t encoded_frame_count;
+    struct indexed indexed;
+    char version_text[VERSION_TEXT_SIZE];
+    struct storage_version version;
+    struct storage_file files[STORAGE_FILES_MAX];
+    char names[STORAGE_FILES_MAX][TRACK_NAME_LEN_MAX + 8];
+    char paths[STORAGE_FILES_MAX][PATH_MAX];
+    struct storage *storage;
+    bool is_stored;
+    bool is_unsure; /* st-api may have taken it: what is stored must stay */
+};
+
+/* ---- steps ---- */
+
+static int
+step_probe(struct ingest *in)
+{
+    int err = source_probe(&in->progress, in->film, &in->source);
+    if (err != 0)
+        return err;
+    const struct source *source = &in->source;
+    ladder_fit(in->heights, in->height_count, source, &in->plan);
+    in->plan.audio_count = source->audio_count;
+    in->plan.segment_ms = (uint32_t) in->config->segment_ms;
+    in->plan.crf = (unsigned) in->config->crf;
+    in->plan.preset = in->config->preset;
+    char duration[32], picture[96] = "no video";
+    if (source->has_video)
+        snprintf(picture, sizeof picture, "%ux%u at %.5g frames/s",
+                 source->width, source->height,
+                 (double) source->frame_rate_num / source->frame_rate_den);
+    progress_note(&in->progress, "%s: %s, %s, %u audio", in->film,
+                  time_text(source->duration_s, duration), picture,
+                  source->audio_count);
+    return 0;
+}
+
+static int
+api_answer_judge(struct ingest *in, int err,
+                 const struct transfer_answer *answer)
+{
+    char problem[512];
+    if (err == ERR_TIMEOUT)
+        return err;
+    if (err != 0) {
+        progress_error(&in->progress, "st-api does not answer at %s (%s)",
+                       in->settings.api, answer->reason);
+        return err;
+    }
+    progress_error(&in->progress, "st-api refuses %s (%s)", in->config->id,
+                   transfer_problem(answer, problem));
+    return answer->status == 401 || answer->status == 403 ? ERR_DENIED
+                                                          : ERR_UPSTREAM;
+}
+
+static void
+api_url(const struct ingest *in, char out[SETTING_URL_SIZE + 128])
+{
+    snprintf(out, SETTING_URL_SIZE + 128, "%s/v1/contents/%s",
+             in->settings.api, in->config->id);
+}
+
+/* Before an hour of encoding: would those behind us take the result? */
+static int
+step_check(struct ingest *in)
+{
+    int err = in->storage->check(in->storage, &in->progress);
+    if (err != 0)
+        return err;
+    char url[SETTING_URL_SIZE + 128];
+    struct transfer_answer answer;
+    api_url(in, url);
+    const struct transfer transfer = {
+        .method = "GET", .url = url, .bearer = in->settings.api_key};
+    err = transfer_run(&transfer, &answer);
+    if (err == 0 && (answer.status == 200 || answer.status == 404))
+        return 0;
+    return api_answer_judge(in, err, &answer);
+}
+
+static int
+step_encode(struct ingest *in)
+{
+    const char *base = in->config->temp != NULL ? in->config->temp
+                                                : getenv("TMPDIR");
+    if (base == NULL || base[0] == '\0')
+        base = "/var/tmp";
+    char folder[PATH_MAX];
+    int len = snprintf(folder, sizeof folder, "%s/vodst-ingest.XXXXXX", base);
+    /* room for the longest name of a file in it */
+    if (len < 0 || len >= PATH_MAX - 64 || mkdtemp(folder) == NULL) {
+        progress_error(&in->progress, "cannot make a folder in %s: %s", base,
+                       len >= PATH_MAX - 64 ? "its path is too long"
+                                            : strerror(errno));
+        return ERR_IO;
+    }
+    memcpy(in->folder, folder, sizeof folder);
+    return encode_run(&in->progress, &in->source, &in->plan, in->folder,
+                      &in->encoded_frame_count);
+}
+
+/* Was the whole film encoded? FFmpeg ends a film that breaks off as if it were
+ * over. */
+static int
+length_check(struct ingest *in, const char *what, double expected_s,
+             double found_s)
+{
+    double slack_s = expected_s * 0.01 > 1 ? expected_s * 0.01 : 1;
+    if (expected_s <= 0 || found_s >= expected_s - slack_s)
+        return 0;
+    char expected[32], found[32];
+    time_text(expected_s, expected);
+    time_text(found_s, found);
+    if (!in->source.has_exact_duration) {
+        progress_note(&in->progress, "the %s ends at %s; %s had been "
+                                     "estimated", what, found, expected);
+        return 0;
+    }
+    progress_error(&in->progress, "%s is truncated or damaged: its %s should "
+                                  "last %s and ends at %s",
+                   in->film, what, expected, found);
+    return ERR_INVALID;
+}
+
+static int
+lengths_check(struct ingest *in)
+{
+    const struct source *source = &in->source;
+    const struct indexed *indexed = &in->indexed;
+    double audio_end_s = 0;
+    for (unsigned i = 0; i < source->audio_count; i++)
+        if (source->audio[i].end_s > audio_end_s)
+            audio_end_s = source->audio[i].end_s;
+    int err = length_check(in, "film", source->duration_s
+                                           - source->video_start_s,
+                           indexed->duration_s);
+    if (err == 0)
+        err = length_check(in, "picture", source->video_duration_s,
+                           indexed->video_duration_s);
+    if (err == 0)
+        err = length_check(in, "sound", audio_end_s - source->video_start_s,
+                           indexed->audio_duration_s);
+    if (err != 0)
+        return err;
+    if (indexed->frame_count != in->encoded_frame_count) {
+        progress_error(&in->progress, "FFmpeg encoded %llu frames and wrote "
+                                      "%llu",
+                       (unsigned long long) in->encoded_frame_count,
+                       (unsigned long long) indexed->frame_count);
+        return ERR_INVALID;
+    }
+    if (source->frame_count != 0
+        && source->frame_count != indexed->frame_count)
+        progress_note(&in->progress, "%llu of %llu frames could be decoded or "
+                                     "are to be shown",
+                      (unsigned long long) indexed->frame_count,
+                      (unsigned long long) source->frame_count);
+    return 0;
+}
+
+static int
+step_index(struct ingest *in)
+{
+    int err = index_write(&in->progress, &in->source, &in->plan, in->folder,
+                          &in->indexed);
+    return err != 0 ? err : lengths_check(in);
+}
+
+/* ---- the files of the version ---- */
+
+static int
+file_add(struct ingest *in, const char *track, const char *ending)
+{
+    struct stat st;
+    size_t i = in->version.file_count;
+    char path[PATH_MAX + 64];
+    snprintf(in->names[i], sizeof in->names[i], "%s%s", track, ending);
+    snprintf(path, sizeof path, "%s/%s%s", in->folder, track, ending);
+    if (strlen(path) >= PATH_MAX || stat(path, &st) != 0) {
+        progress_error(&in->progress, "cannot read %s: %s", path,
+                       strerror(errno));
+        return ERR_IO;
+    }
+    memcpy(in->paths[i], path, strlen(path) + 1);
+    in->files[i] = (struct storage_file) {
+        in->names[i], in->paths[i], (uint64_t) st.st_size};
+    in->version.size += (uint64_t) st.st_size;
+    in->version.file_count++;
+    return 0;
+}
+
+static int
+files_list(struct ingest *in)
+{
+    char track[16];
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < in->plan.rung_count; i++) {
+        snprintf(track, sizeof track, "v%u", i);
+        err = file_add(in, track, ".mp4");
+        if (err == 0)
+            err = file_add(in, track, ".idx");
+    }
+    for (unsigned i = 0; err == 0 && i < in->plan.audio_count; i++) {
+        snprintf(track, sizeof track, "a%u", i);
+        err = file_add(in, track, ".mp4");
+        if (err == 0)
+            err = file_add(in, track, ".idx");
+    }
+    return err != 0 ? err : file_add(in, "asset", ".idx");
+}
+
+static int
+file_digest(EVP_MD_CTX *digest, const struct storage_file *file)
+{
+    static uint8_t bytes[1 << 18];
+    FILE *f = fopen(file->path, "rbe");
+    if (f == NULL)
+        return ERR_IO;
+    /* name and size too: moving bytes between files changes the version */
+    EVP_DigestUpdate(digest, file->name, strlen(file->name) + 1);
+    EVP_DigestUpdate(digest, &file->size, sizeof file->size);
+    uint64_t total = 0;
+    for (size_t got; (got = fread(bytes, 1, sizeof bytes, f)) > 0;) {
+        EVP_DigestUpdate(digest, bytes, got);
+        total += got;
+    }
+    int err = ferror(f) || total != file->size ? ERR_IO : 0;
+    fclose(f);
+    return err;
+}
+
+/* A version is named by its bytes: the same film encoded in the same way is
+ * the same version, and anything else is another. */
+static int
+version_name(struct ingest *in)
+{
+    uint8_t hash[EVP_MAX_MD_SIZE] = {0};
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    int err = digest == NULL
+                      || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1
+                  ? ERR_MEMORY
+                  : 0;
+    for (size_t i = 0; err == 0 && i < in->version.file_count; i++)
+        err = stop_signal() != 0 ? ERR_TIMEOUT
+                                 : file_digest(digest, &in->files[i]);
+    if (err == 0 && EVP_DigestFinal_ex(digest, hash, NULL) != 1)
+        err = ERR_MEMORY;
+    EVP_MD_CTX_free(digest);
+    if (err != 0 && err != ERR_TIMEOUT)
+        progress_error(&in->progress, "cannot read the encoded files back: "
+                                      "%s", err_text(err));
+    for (size_t i = 0; i < VERSION_TEXT_SIZE / 2; i++)
+        snprintf(in->version_text + 2 * i, 3, "%02x", hash[i]);
+    return err;
+}
+
+static int
+step_store(struct ingest *in)
+{
+    in->version.content = in->config->id;
+    in->version.version = in->version_text;
+    in->version.files = in->files;
+    int err = files_list(in);
+    if (err == 0)
+        err = version_name(in);
+    if (err == 0)
+        err = in->storage->put(in->storage, &in->progress, &in->version);
+    if (err == 0)
+        in->is_stored = true;
+    return err;
+}
+
+static int
+step_publish(struct ingest *in)
+{
+    char url[SETTING_URL_SIZE + 128];
+    struct transfer_answer answer;
+    api_url(in, url);
+    json_int_t duration_ms = (json_int_t) (in->indexed.duration_s * 1000
+                                           + 0.5);
+    json_t *json = json_pack("{s:s, s:s, s:I}", "title", in->title, "version",
+                             in->version_text, "duration_ms",
+                             duration_ms > 0 ? duration_ms : 1);
+    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (text == NULL) {
+        progress_error(&in->progress, "out of memory");
+        return ERR_MEMORY;
+    }
+    const struct transfer transfer = {
+        .method = "PUT", .url = url, .bearer = in->settings.api_key,
+        .json = bytes_of_text(text)};
+    int err = transfer_run_stubborn(&transfer, &answer);
+    free(text);
+    if (err == 0 && (answer.status == 200 || answer.status == 201))
+        return 0;
+    /* It was asked and nothing came back: it may have done it. */
+    in->is_unsure = err != 0 && !answer.was_refused;
+    return api_answer_judge(in, err, &answer);
+}
+
+static const struct step {
+    const char *name;
+    int (*run)(struct ingest *in);
+} steps[] = {
+    {"probe", step_probe}, {"check", step_check}, {"encode", step_encode},
+    {"index", step_index}, {"store", step_store}, {"publish", step_publish},
+};
+
+/* ---- around the steps ---- */
+
+static int
+steps_run(struct ingest *in)
+{
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        progress_begin(&in->progress, steps[i].name);
+        int err = stop_signal() != 0 ? ERR_TIMEOUT : steps[i].run(in);
+        if (err != 0)
+            return err;
+        progress_end(&in->progress);
+    }
+    return 0;
+}
+
+static void
+result_tell(struct ingest *in)
+{
+    char duration[32], heights[128] = "";
+    json_t *renditions = json_array();
+    for (unsigned i = 0; i < in->plan.rung_count; i++) {
+        const struct rung *rung = &in->plan.rungs[i];
+        size_t len = strlen(heights);
+        snprintf(heights + len, sizeof heights - len, " %ux%u", rung->width,
+                 rung->height);
+        json_array_append_new(renditions,
+                              json_pack("{s:i, s:i}", "width",
+                                        (int) rung->width, "height",
+                                        (int) rung->height));
+    }
+    if (!in->config->json)
+        printf("%s is playable: version %s, %s, renditions%s, %u audio, "
+               "%u segments, %.1f MB\n",
+               in->config->id, in->version_text,
+               time_text(in->indexed.duration_s, duration),
+               heights[0] != '\0' ? heights : " none", in->plan.audio_count,
+               in->indexed.segment_count, (double) in->version.size / 1e6);
+    progress_event(
+        &in->progress, "done",
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:o}", "id",
+                  in->config->id, "title", in->title, "version",
+                  in->version_text, "duration_ms",
+                  (json_int_t) (in->indexed.duration_s * 1000 + 0.5), "frames",
+                  (json_int_t) in->indexed.frame_count, "audio",
+                  (int) in->plan.audio_count, "segments",
+                  (int) in->indexed.segment_count, "bytes",
+                  (json_int_t) in->version.size, "renditions", renditions));
+}
+
+static int
+ingest_run(struct ingest *in)
+{
+    int err = in->settings.is_storage_http
+                  ? storage_http_new(&in->settings, &in->storage)
+                  : storage_folder_new(&in->settings, &in->storage);
+    if (err == 0)
+        err = steps_run(in);
+    if (stop_signal() != 0 && err != 0)
+        progress_error(&in->progress, "interrupted: nothing was made playable");
+    if (err != 0 && in->is_stored && in->is_unsure)
+        progress_note(&in->progress,
+                      "the files stay at %s%s/%s/: st-api may have taken them "
+                      "over; run the same command again to be sure",
+                      in->settings.storage, in->config->id, in->version_text);
+    else if (err != 0 && in->is_stored)
+        in->storage->discard(in->storage, &in->version);
+    if (in->folder[0] != '\0')
+        folder_remove(in->folder);
+    if (in->storage != NULL)
+        in->storage->free(in->storage);
+    if (err == 0)
+        result_tell(in);
+    return err;
+}
+
+static bool
+is_preset(const char *name)
+{
+    static const char *const names[] = {
+        "ultrafast", "superfast", "veryfast", "faster", "fast",
+        "medium", "slow", "slower", "veryslow",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool
+is_title(const char *text)
+{
+    json_t *json = json_string(text); /* NULL when it is not UTF-8 */
+    size_t len = strlen(text);
+    bool is_plain = json != NULL && len >= 1 && len <= TITLE_LEN_MAX;
+    for (size_t i = 0; i < len; i++)
+        is_plain = is_plain && (uint8_t) text[i] >= 0x20 && text[i] != 0x7f;
+    json_decref(json);
+    return is_plain;
+}
+
+/* The file's name without its ending, where that can be a title. */
+static void
+title_set(struct ingest *in)
+{
+    const char *title = in->config->title;
+    const char *slash = strrchr(in->film, '/');
+    char name[TITLE_LEN_MAX + 1];
+    if (title == NULL) {
+        snprintf(name, sizeof name, "%s", slash ? slash + 1 : in->film);
+        char *dot = strrchr(name, '.');
+        if (dot != NULL && dot != name)
+            *dot = '\0';
+        title = is_title(name) ? name : in->config->id;
+    }
+    snprintf(in->title, sizeof in->title, "%s", title);
+}
+
+static int
+config_check(struct ingest *in)
+{
+    const struct config *config = in->config;
+    struct progress *progress = &in->progress;
+    if (!content_id_is_valid(bytes_of_text(config->id))) {
+        progress_error(progress, "--id '%s': expected 1 to %d of A-Z a-z 0-9 "
+                                 ". _ - and no dot at the start",
+                       config->id, CONTENT_ID_LEN_MAX);
+        return ERR_INVALID;
+    }
+    if (config->title != NULL && !is_title(config->title)) {
+        progress_error(progress, "--title: expected 1 to %d bytes of UTF-8 "
+                                 "without control characters",
+                       TITLE_LEN_MAX);
+        return ERR_INVALID;
+    }
+    if (ladder_parse(config->ladder, in->heights, &in->height_count) != 0) {
+        progress_error(progress, "--ladder '%s': expected 1 to %d different "
+                                 "heights of 64 to 4320, as 720,480,360",
+                       config->ladder, LADDER_RUNGS_MAX);
+        return ERR_INVALID;
+    }
+    if (!is_preset(config->preset)) {
+        progress_error(progress, "--preset '%s': expected one of x264's, "
+                                 "ultrafast to veryslow", config->preset);
+        return ERR_INVALID;
+    }
+    return 0;
+}
+
+int
+ingest_main(int argc, char **argv)
+{
+    static struct config config;
+    static struct ingest in; /* too large for the stack */
+    int first = options_parse(&program, argc, argv, &config);
+    in.config = &config;
+    in.film = argv[first];
+    progress_init(&in.progress, config.json);
+    int err = config_check(&in);
+    if (err == 0)
+        err = settings_read(&in.progress, &config.given, &in.settings);
+    if (err != 0)
+        return err == ERR_INVALID ? 2 : 1;
+    title_set(&in);
+    stop_signals_catch();
+    err = ingest_run(&in);
+    settings_fini(&in.settings);
+    if (err == 0)
+        return 0;
+    return stop_signal() != 0 ? 128 + stop_signal() : 1;
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes FFmpeg's command line and follows its progress.
+ *
+ * Time: the film's zero is its first video frame. Video frames keep their own
+ * times (nothing is doubled, nothing dropped); audio that begins earlier is
+ * cut, later is preceded by silence, and gaps in it are filled, so that every
+ * file starts at 0 and needs no edit beyond the encoder's delay.
+ */
+
+#include "programs/vodst/ingest_encode.h"
+
+#include "core/err.h"
+#include "programs/vodst/ingest_child.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ARGUMENTS_SIZE_MAX (64u << 10) /* bytes */
+#define RUNG_HEIGHT_MIN 64
+#define RUNG_HEIGHT_MAX 4320
+/* What 1280x720 at up to 30 frames/s may take at its peaks. */
+#define BITRATE_KBPS_720P 2800
+
+int
+ladder_parse(const char *text, unsigned heights[LADDER_RUNGS_MAX],
+             unsigned *count)
+{
+    unsigned n = 0, found[LADDER_RUNGS_MAX];
+    for (const char *at = text;; at++) {
+        size_t len = strspn(at, "0123456789");
+        if (len == 0 || len > 4 || n == LADDER_RUNGS_MAX)
+            return ERR_INVALID;
+        unsigned height = (unsigned) strtoul(at, NULL, 10);
+        if (height < RUNG_HEIGHT_MIN || height > RUNG_HEIGHT_MAX)
+            return ERR_INVALID;
+        unsigned place = n;
+        for (; place > 0 && found[place - 1] <= height; place--) {
+            if (found[place - 1] == height)
+                return ERR_INVALID;
+            found[place] = found[place - 1];
+        }
+        found[place] = height;
+        n++;
+        at += len;
+        if (*at == '\0')
+            break;
+        if (*at != ',')
+            return ERR_INVALID;
+    }
+    memcpy(heights, found, n * sizeof *found);
+    *count = n;
+    return 0;
+}
+
+/* H.264 in yuv420p has even sides. */
+static unsigned
+even(double side)
+{
+    long n = lround(side / 2) * 2;
+    return n < 2 ? 2 : (unsigned) n;
+}
+
+static unsigned
+bitrate_kbps_max(unsigned width, unsigned height, const struct source *source)
+{
+    double pixels = (double) width * height / (1280.0 * 720.0);
+    double rate = (double) source->frame_rate_num / source->frame_rate_den;
+    double kbps = BITRATE_KBPS_720P * pow(pixels, 0.75);
+    if (rate > 31)
+        kbps *= 1.4;
+    return kbps < 100 ? 100 : (unsigned) kbps;
+}
+
+static void
+rung_add(struct encode_plan *plan, const struct source *source, double scale)
+{
+    struct rung *rung = &plan->rungs[plan->rung_count++];
+    rung->width = even(source->width * scale);
+    rung->height = even(source->height * scale);
+    rung->bitrate_kbps_max =
+        bitrate_kbps_max(rung->width, rung->height, source);
+}
+
+void
+ladder_fit(const unsigned *heights, unsigned count,
+           const struct source *source, struct encode_plan *plan)
+{
+    plan->rung_count = 0;
+    if (!source->has_video)
+        return;
+    unsigned side = source->width < source->height ? source->width
+                                                   : source->height;
+    for (unsigned i = 0; i < count; i++)
+        if (heights[i] <= side)
+            rung_add(plan, source, (double) heights[i] / side);
+    if (plan->rung_count == 0)
+        rung_add(plan, source, 1);
+}
+
+/* ---- the command line ---- */
+
+/* Arguments are written one after the other, each with its end, and turned
+ * into pointers when all are there: the buffer moves while it grows. */
+struct arguments {
+    struct buffer *text;
+    size_t offsets[ENCODE_ARGUMENTS_MAX];
+    size_t count;
+};
+
+static void
+argument(struct arguments *a, const char *text)
+{
+    if (a->count == ENCODE_ARGUMENTS_MAX - 1) {
+        a->text->err = ERR_LIMIT;
+        return;
+    }
+    a->offsets[a->count++] = a->text->len;
+    buffer_append(a->text, text, strlen(text) + 1);
+}
+
+static void
+arguments_of(struct arguments *a, const char *const *texts)
+{
+    for (; *texts != NULL; texts++)
+        argument(a, *texts);
+}
+
+static void argument_printf(struct arguments *a, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+argument_printf(struct arguments *a, const char *format, ...)
+{
+    char text[PATH_MAX + 64];
+    va_list values;
+    va_start(values, format);
+    int len = vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    if (len < 0 || (size_t) len >= sizeof text)
+        a->text->err = ERR_LIMIT;
+    else
+        argument(a, text);
+}
+
+/* True when every frame's time is a whole number of the file's ticks. */
+static bool
+time_base_is_exact(const struct source *s)
+{
+    uint64_t ticks = (uint64_t) s->time_base_den * s->frame_rate_den;
+    uint64_t frames = (uint64_t) s->time_base_num * s->frame_rate_num;
+    return ticks % frames == 0;
+}
+
+/*
+ * Frame times are rounded to the frame rate where the file's ticks are coarser
+ * than its constant rate (Matroska's ms, MPEG-TS's 90 kHz), which gives back
+ * the exact times; else the file's own ticks are kept.
+ */
+static void
+time_base_choose(const struct source *s, unsigned *num, unsigned *den)
+{
+    bool is_rate = s->is_constant_rate && !time_base_is_exact(s);
+    *num = is_rate ? s->frame_rate_den : s->time_base_num;
+    *den = is_rate ? s->frame_rate_num : s->time_base_den;
+}
+
+static void
+video_filters(struct buffer *graph, const struct source *source,
+              const struct encode_plan *plan)
+{
+    buffer_printf(graph, "[0:%d]setpts=PTS-STARTPTS%s,split=%u",
+                  source->video_stream,
+                  source->is_interlaced ? ",yadif=deint=interlaced" : "",
+                  plan->rung_count);
+    for (unsigned i = 0; i < plan->rung_count; i++)
+        buffer_printf(graph, "[s%u]", i);
+    for (unsigned i = 0; i < plan->rung_count; i++)
+        buffer_printf(graph,
+                      ";[s%u]scale=%u:%u:flags=bicubic,setsar=1,"
+                      "format=yuv420p[v%u]",
+                      i, plan->rungs[i].width, plan->rungs[i].height, i);
+}
+
+/* 44.1 and 48 kHz stay; anything else becomes what every player takes. */
+static unsigned
+audio_rate(const struct source_audio *audio)
+{
+    return audio->sample_rate == 44100 ? 44100 : 48000;
+}
+
+static void
+audio_filters(struct buffer *graph, const struct source *source, unsigned i)
+{
+    const struct source_audio *audio = &source->audio[i];
+    buffer_printf(graph, "%s[0:%d]", graph->len > 0 ? ";" : "",
+                  audio->stream);
+    if (source->video_start_s > 0)
+        buffer_printf(graph, "asetpts=PTS-%.6f/TB,", source->video_start_s);
+    buffer_printf(graph,
+                  "aresample=%u:async=1:first_pts=0,"
+                  "aformat=channel_layouts=%s",
+                  audio_rate(audio), audio->channels == 1 ? "mono" : "stereo");
+    /* Players stop where the shorter of picture and sound ends. */
+    double video_end_s = source->video_start_s + source->video_duration_s;
+    if (source->video_duration_s > 0 && audio->end_s > 0
+        && audio->end_s < video_end_s - 0.1)
+        buffer_printf(graph, ",apad=whole_dur=%.6f",
+                      source->video_duration_s);
+    buffer_printf(graph, "[a%u]", i);
+}
+
+/* The muxer doubles a timescale below 10,000 ticks/s until it is above; the
+ * same here, so that the movie's own clock is the track's. */
+static unsigned
+timescale_of(unsigned ticks)
+{
+    uint64_t timescale = ticks;
+    while (timescale < 10000)
+        timescale *= 2;
+    return timescale <= INT_MAX ? (unsigned) timescale : 90000;
+}
+
+static void
+video_output(struct arguments *a, const struct source *source,
+             const struct encode_plan *plan, unsigned i)
+{
+    const struct rung *rung = &plan->rungs[i];
+    double gop_s = plan->segment_ms / 2000.0;
+    double rate = (double) source->frame_rate_num / source->frame_rate_den;
+    unsigned num, den;
+    time_base_choose(source, &num, &den);
+    unsigned timescale = timescale_of(den);
+    argument(a, "-map");
+    argument_printf(a, "[v%u]", i);
+    static const char *const fixed[] = {
+        "-c:v", "libx264", "-profile:v", "high", "-sc_threshold", "0",
+        "-forced-idr", "1", "-fps_mode", "passthrough", "-map_metadata", "-1",
+        "-map_chapters", "-1", "-bitexact", NULL};
+    arguments_of(a, fixed);
+    argument(a, "-preset:v");
+    argument(a, plan->preset);
+    argument(a, "-crf");
+    argument_printf(a, "%u", plan->crf);
+    argument(a, "-maxrate");
+    argument_printf(a, "%uk", rung->bitrate_kbps_max);
+    argument(a, "-bufsize");
+    argument_printf(a, "%uk", 2 * rung->bitrate_kbps_max);
+    argument(a, "-enc_time_base");
+    argument_printf(a, "%u/%u", num, den);
+    argument(a, "-force_key_frames");
+    argument_printf(a, "expr:gte(t,n_forced*%.3f)", gop_s);
+    /* never a key frame of the encoder's own before the forced one */
+    argument(a, "-g");
+    argument_printf(a, "%u", (unsigned) ceil(gop_s * (rate + 1) * 2) + 1);
+    argument(a, "-video_track_timescale");
+    argument_printf(a, "%u", timescale);
+    argument(a, "-movie_timescale");
+    argument_printf(a, "%u", timescale);
+    argument_printf(a, "v%u.mp4", i);
+}
+
+static void
+audio_output(struct arguments *a, const struct source *source, unsigned i)
+{
+    const struct source_audio *audio = &source->audio[i];
+    argument(a, "-map");
+    argument_printf(a, "[a%u]", i);
+    static const char *const fixed[] = {
+        "-c:a", "aac", "-b:a", "128k", "-map_metadata", "-1", "-map_chapters",
+        "-1", "-bitexact", NULL};
+    arguments_of(a, fixed);
+    argument(a, "-movie_timescale");
+    argument_printf(a, "%u", audio_rate(audio));
+    argument_printf(a, "a%u.mp4", i);
+}
+
+int
+encode_arguments(const struct source *source, const struct encode_plan *plan,
+                 struct buffer *text, const char *argv[ENCODE_ARGUMENTS_MAX])
+{
+    struct arguments a = {.text = text};
+    static const char *const fixed[] = {
+        "ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-v", "error", "-y",
+        "-progress", "pipe:1", "-stats_period", "0.25", "-protocol_whitelist",
+        "file,pipe", "-format_whitelist", SOURCE_FORMATS, "-i", NULL};
+    arguments_of(&a, fixed);
+    argument_printf(&a, "file:%s", source->path);
+
+    struct buffer graph;
+    buffer_init(&graph, ARGUMENTS_SIZE_MAX);
+    if (plan->rung_count > 0)
+        video_filters(&graph, source, plan);
+    for (unsigned i = 0; i < plan->audio_count; i++)
+        audio_filters(&graph, source, i);
+    argument(&a, "-filter_complex");
+    buffer_append(&graph, "", 1);
+    int err = graph.err;
+    if (err == 0)
+        argument(&a, (const char *) graph.ptr);
+    buffer_fini(&graph);
+
+    for (unsigned i = 0; i < plan->rung_count; i++)
+        video_output(&a, source, plan, i);
+    for (unsigned i = 0; i < plan->audio_count; i++)
+        audio_output(&a, source, i);
+    if (err == 0)
+        err = text->err;
+    for (size_t i = 0; err == 0 && i < a.count; i++)
+        argv[i] = (const char *) text->ptr + a.offsets[i];
+    if (err == 0)
+        argv[a.count] = NULL;
+    return err;
+}
+
+/* ---- its progress ---- */
+
+struct encode_status {
+    struct progress *progress;
+    double duration_s;
+    double time_s;
+    char speed[16];
+    uint64_t frames, dropped, doubled;
+};
+
+/* "key=value" lines; "progress=" ends each round of them. */
+static void
+status_line(const char *line, void *context)
+{
+    struct encode_status *status = context;
+    const char *equals = strchr(line, '=');
+    if (equals == NULL)
+        return;
+    size_t len = (size_t) (equals - line);
+    const char *value = equals + 1;
+#define IS(key) (len == sizeof key - 1 && memcmp(line, key, len) == 0)
+    if (IS("out_time_us")) {
+        status->time_s = strtod(value, NULL) / 1e6; /* "N/A" gives 0 */
+    } else if (IS("speed")) {
+        double speed = strtod(value, NULL);
+        if (speed > 0)
+            snprintf(status->speed, sizeof status->speed, "%.1fx", speed);
+    } else if (IS("frame")) {
+        status->frames = strtoull(value, NULL, 10);
+    } else if (IS("drop_frames")) {
+        status->dropped = strtoull(value, NULL, 10);
+    } else if (IS("dup_frames")) {
+        status->doubled = strtoull(value, NULL, 10);
+    } else if (IS("progress")) {
+        progress_update(status->progress,
+                        status->duration_s > 0
+                            ? status->time_s / status->duration_s
+                            : -1,
+                        status->speed);
+    }
+#undef IS
+}
+
+static int
+encode_judge(struct progress *progress, const struct child_result *result,
+             const struct encode_status *status)
+{
+    if (result->exit_status != 0) {
+        progress_error(progress, "FFmpeg could not encode the film (exit "
+                                 "status %d):\n%s",
+                       result->exit_status,
+                       text_last_lines(result->errors, 8));
+        return ERR_INVALID;
+    }
+    if (status->dropped != 0 || status->doubled != 0) {
+        progress_error(progress,
+                       "FFmpeg dropped %" PRIu64 " and doubled %" PRIu64
+                       " frames: the renditions would not match the film",
+                       status->dropped, status->doubled);
+        return ERR_INVALID;
+    }
+    if (result->errors[0] != '\0')
+        progress_note(progress, "FFmpeg found faults in the film:\n%s",
+                      text_last_lines(result->errors, 5));
+    return 0;
+}
+
+int
+encode_run(struct progress *progress, const struct source *source,
+           const struct encode_plan *plan, const char *folder,
+           uint64_t *frame_count)
+{
+    struct encode_status status = {
+        .progress = progress, .duration_s = source->duration_s};
+    const char *argv[ENCODE_ARGUMENTS_MAX];
+    struct buffer text;
+    buffer_init(&text, ARGUMENTS_SIZE_MAX);
+    int err = encode_arguments(source, plan, &text, argv);
+    if (err != 0) {
+        progress_error(progress, "cannot write FFmpeg's arguments: %s",
+                       err_text(err));
+        goto done;
+    }
+    const struct child_config config = {.argv = argv, .folder = folder,
+                                        .line = status_line,
+                                        .context = &status};
+    static struct child_result result; /* large */
+    err = child_run(&config, &result);
+    if (err == ERR_NOT_FOUND)
+        progress_error(progress, "ffmpeg is missing: install it (Debian: apt "
+                                 "install ffmpeg)");
+    else if (err != 0 && err != ERR_TIMEOUT)
+        progress_error(progress, "cannot run ffmpeg: %s", strerror(errno));
+    else if (err == 0)
+        err = encode_judge(progress, &result, &status);
+    if (err == 0)
+        *frame_count = plan->rung_count > 0 ? status.frames : 0;
+done:
+    buffer_fini(&text);
+    return err;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_VODST_INGEST_ENCODE_H
+#define PROGRAMS_VODST_INGEST_ENCODE_H
+
+/*
+ * The renditions of a film, encoded by one FFmpeg that reads it once: each in
+ * a single-track MP4 of its own, with key frames at the same moments.
+ */
+
+#include "programs/vodst/ingest_source.h"
+
+#define LADDER_RUNGS_MAX 8
+
+struct rung {
+    unsigned width, height;
+    unsigned bitrate_kbps_max;
+};
+
+/* What to make of a source. */
+struct encode_plan {
+    struct rung rungs[LADDER_RUNGS_MAX]; /* best first; v0, v1, ... */
+    unsigned rung_count;
+    unsigned audio_count; /* a0, a1, ... as source.audio */
+    uint32_t segment_ms;
+    unsigned crf;
+    const char *preset;
+};
+
+/* "720,480,360": 1 to LADDER_RUNGS_MAX heights of 64 to 4320, as pixels of the
+ * picture's shorter side, sorted greatest first. ERR_INVALID. */
+int ladder_parse(const char *text, unsigned heights[LADDER_RUNGS_MAX],
+                 unsigned *count);
+
+/* The rungs that are not above the source; at least one, of its own size. */
+void ladder_fit(const unsigned *heights, unsigned count,
+                const struct source *source, struct encode_plan *plan);
+
+/* FFmpeg's arguments for the plan. Texts are in `text`, which must outlive
+ * them. ERR_LIMIT, ERR_MEMORY. */
+#define ENCODE_ARGUMENTS_MAX 640
+int encode_arguments(const struct source *source,
+                     const struct encode_plan *plan, struct buffer *text,
+                     const char *argv[ENCODE_ARGUMENTS_MAX]);
+
+/*
+ * Writes v0.mp4, ..., a0.mp4, ... into the folder. Tells what is wrong by
+ * progress_error. *frame_count: frames of each video rendition, as FFmpeg
+ * counted them; 0 without video.
+ */
+int encode_run(struct progress *progress, const struct source *source,
+               const struct encode_plan *plan, const char *folder,
+               uint64_t *frame_count);
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cuts are found in v0 and hold for all: every other video must have key
+ * frames at the same moments, audio is cut at the nearest frame.
+ */
+
+#include "programs/vodst/ingest_index.h"
+
+#include "core/err.h"
+#include "media/index.h"
+#include "media/mp4/mp4.h"
+#include "platform/files.h"
+#include "programs/vodst/ingest_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct indexing {
+    struct progress *progress;
+    const struct source *source;
+    const struct encode_plan *plan;
+    const char *folder;
+    uint64_t *cuts; /* presentation times; NULL before the first track */
+    uint32_t cut_count, cut_timescale;
+    char reason[160]; /* of what failed last, when there is more to tell */
+    struct asset asset;
+    struct buffer indexes[ASSET_TRACKS_MAX]; /* asset points into them */
+};
+
+struct track_file {
+    char name[TRACK_NAME_LEN_MAX + 1]; /* "v0" */
+    char path[PATH_MAX];
+    int fd;
+    uint64_t size;
+    struct mp4_movie movie;
+    bool is_open;
+};
+
+static int
+file_read_at(void *context, uint64_t offset, void *out, size_t len)
+{
+    const struct track_file *file = context;
+    uint8_t *at = out;
+    while (len > 0) {
+        ssize_t got = pread(file->fd, at, len, (off_t) offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? ERR_IO : ERR_TRUNCATED;
+        at += got;
+        len -= (size_t) got;
+        offset += (uint64_t) got;
+    }
+    return 0;
+}
+
+static int
+track_file_open(struct progress *progress, const char *folder,
+                const char *name, struct track_file *out)
+{
+    struct stat st;
+    memset(out, 0, sizeof *out);
+    snprintf(out->name, sizeof out->name, "%s", name);
+    snprintf(out->path, sizeof out->path, "%s/%s.mp4", folder, name);
+    out->fd = open(out->path, O_RDONLY | O_CLOEXEC);
+    if (out->fd < 0 || fstat(out->fd, &st) != 0) {
+        progress_error(progress, "cannot read %s.mp4: %s", name,
+                       strerror(errno));
+        return ERR_IO;
+    }
+    out->size = (uint64_t) st.st_size;
+    const struct mp4_source source = {file_read_at, out, out->size};
+    struct mp4_error error = {.reason = ""};
+    int err = mp4_open(&source, &out->movie, &error);
+    if (err != 0) {
+        progress_error(progress,
+                       "%s.mp4 as encoded is broken: box '%s' at byte %llu: "
+                       "%s",
+                       name, error.box, (unsigned long long) error.offset,
+                       error.reason);
+        return err;
+    }
+    out->is_open = true;
+    if (out->movie.track_count != 1) {
+        progress_error(progress, "%s.mp4 has %zu tracks instead of one", name,
+                       out->movie.track_count);
+        return ERR_INVALID;
+    }
+    return 0;
+}
+
+static void
+track_file_close(struct track_file *file)
+{
+    if (file->is_open)
+        mp4_close(&file->movie);
+    if (file->fd >= 0)
+        close(file->fd);
+}
+
+/* Sound alone has no key frames: any multiple of the length will do. */
+static int
+cuts_of_audio(struct indexing *ix, const struct mp4_track *track)
+{
+    uint64_t ms = track->duration * 1000 / track->timescale;
+    uint64_t count = ms / ix->plan->segment_ms;
+    count += ms % ix->plan->segment_ms > 0 || count == 0;
+    if (count > INDEX_SEGMENTS_MAX)
+        return ERR_LIMIT;
+    ix->cuts = calloc(count, sizeof *ix->cuts);
+    if (ix->cuts == NULL)
+        return ERR_MEMORY;
+    for (uint64_t i = 0; i < count; i++)
+        ix->cuts[i] = i * ix->plan->segment_ms;
+    ix->cut_count = (uint32_t) count;
+    ix->cut_timescale = 1000;
+    return 0;
+}
+
+static int
+cuts_compare(struct indexing *ix, const struct track_file *file)
+{
+    const struct mp4_track *track = &file->movie.tracks[0];
+    uint64_t *cuts;
+    uint32_t count;
+    int err = segment_cuts_of_video(track, ix->plan->segment_ms, &cuts,
+                                    &count);
+    if (err != 0)
+        return err;
+    bool is_same = count == ix->cut_count
+                   && track->timescale == ix->cut_timescale
+                   && memcmp(cuts, ix->cuts, count * sizeof *cuts) == 0;
+    free(cuts);
+    if (is_same && track->sample_count == ix->asset.tracks[0].sample_count)
+        return 0;
+    snprintf(ix->reason, sizeof ix->reason,
+             "it does not line up with v0.mp4: %u segments and %u frames "
+             "instead of %u and %u",
+             count, track->sample_count, ix->cut_count,
+             ix->asset.tracks[0].sample_count);
+    return ERR_INVALID;
+}
+
+/* Sound that goes on after the picture is cut as often as the picture was. */
+static int
+cuts_extend(struct indexing *ix, const struct mp4_track *track)
+{
+    uint64_t step = (uint64_t) ix->plan->segment_ms * ix->cut_timescale / 1000;
+    uint64_t end = (uint64_t) ((double) track->duration / track->timescale
+                               * ix->cut_timescale);
+    uint64_t last = ix->cuts[ix->cut_count - 1];
+    uint64_t more = end > last && step > 0 ? (end - last) / step : 0;
+    if (more < 2) /* the usual odd end stays with the last segment */
+        return 0;
+    if (more + ix->cut_count > INDEX_SEGMENTS_MAX)
+        return ERR_LIMIT;
+    uint64_t *cuts =
+        realloc(ix->cuts, (ix->cut_count + more - 1) * sizeof *cuts);
+    if (cuts == NULL)
+        return ERR_MEMORY;
+    ix->cuts = cuts;
+    for (uint64_t i = 1; i < more; i++)
+        ix->cuts[ix->cut_count++] = last + i * step;
+    return 0;
+}
+
+static int
+cuts_find(struct indexing *ix, const struct track_file *file)
+{
+    const struct mp4_track *track = &file->movie.tracks[0];
+    if (track->kind == TRACK_AUDIO)
+        return ix->cuts == NULL ? cuts_of_audio(ix, track) : 0;
+    if (ix->cuts != NULL)
+        return cuts_compare(ix, file);
+    ix->cut_timescale = track->timescale;
+    return segment_cuts_of_video(track, ix->plan->segment_ms, &ix->cuts,
+                                 &ix->cut_count);
+}
+
+static int
+file_save(struct indexing *ix, const char *name, struct bytes bytes)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", ix->folder, name);
+    int err = file_write_atomic(path, bytes, 0644, false);
+    if (err != 0)
+        progress_error(ix->progress, "cannot write %s: %s", path,
+                       strerror(errno));
+    return err;
+}
+
+static int
+track_build(struct indexing *ix, const struct track_file *file,
+            const char *label, const char *language)
+{
+    const struct mp4_track *track = &file->movie.tracks[0];
+    struct buffer *out = &ix->indexes[ix->asset.track_count];
+    int err = cuts_find(ix, file);
+    if (err == 0 && track->kind == TRACK_AUDIO && ix->source->has_video)
+        err = cuts_extend(ix, track);
+    if (err != 0)
+        goto failed;
+    const struct index_build build = {
+        .track = track,
+        .media_size = file->size,
+        .cuts = ix->cuts,
+        .cut_count = ix->cut_count,
+        .cut_timescale = ix->cut_timescale,
+        .name = file->name,
+        .label = label,
+        .language = language,
+    };
+    buffer_init(out, INDEX_SIZE_MAX);
+    struct track_index index;
+    err = track_index_build(&build, out);
+    if (err == 0)
+        err = track_index_open(buffer_bytes(out), &index);
+    if (err != 0)
+        goto failed;
+    ix->asset.tracks[ix->asset.track_count++] = index.info;
+    char name[TRACK_NAME_LEN_MAX + 8];
+    snprintf(name, sizeof name, "%s.idx", file->name);
+    return file_save(ix, name, buffer_bytes(out));
+
+failed:
+    progress_error(ix->progress, "cannot index %s.mp4: %s", file->name,
+                   ix->reason[0] != '\0' ? ix->reason : err_text(err));
+    return err;
+}
+
+static int
+track_index(struct indexing *ix, const char *name, const char *label,
+            const char *language)
+{
+    struct track_file file;
+    if (stop_signal() != 0)
+        return ERR_TIMEOUT;
+    int err = track_file_open(ix->progress, ix->folder, name, &file);
+    if (err == 0)
+        err = track_build(ix, &file, label, language);
+    track_file_close(&file);
+    return err;
+}
+
+static int
+tracks_index(struct indexing *ix)
+{
+    const struct encode_plan *plan = ix->plan;
+    unsigned total = plan->rung_count + plan->audio_count;
+    char name[TRACK_NAME_LEN_MAX + 1], label[TRACK_LABEL_LEN_MAX + 1];
+    for (unsigned i = 0; i < plan->rung_count; i++) {
+        snprintf(name, sizeof name, "v%u", i);
+        snprintf(label, sizeof label, "%up", plan->rungs[i].height);
+        int err = track_index(ix, name, label, "und");
+        if (err != 0)
+            return err;
+        progress_update(ix->progress, (double) (i + 1) / total, "");
+    }
+    for (unsigned i = 0; i < plan->audio_count; i++) {
+        const struct source_audio *audio = &ix->source->audio[i];
+        snprintf(name, sizeof name, "a%u", i);
+        int err = track_index(ix, name, audio->label, audio->language);
+        if (err != 0)
+            return err;
+        progress_update(ix->progress,
+                        (double) (plan->rung_count + i + 1) / total, "");
+    }
+    return 0;
+}
+
+static int
+asset_save(struct indexing *ix)
+{
+    struct buffer text;
+    /* too large for the stack; decoded only to see that it can be */
+    struct asset *decoded = malloc(sizeof *decoded);
+    buffer_init(&text, ASSET_SIZE_MAX);
+    int err = decoded == NULL ? ERR_MEMORY : asset_encode(&ix->asset, &text);
+    if (err == 0)
+        err = asset_decode(buffer_bytes(&text), decoded);
+    if (err != 0)
+        progress_error(ix->progress, "cannot write asset.idx: %s",
+                       err_text(err));
+    else
+        err = file_save(ix, "asset.idx", buffer_bytes(&text));
+    buffer_fini(&text);
+    free(decoded);
+    return err;
+}
+
+static void
+indexed_sum(const struct asset *asset, struct indexed *out)
+{
+    memset(out, 0, sizeof *out);
+    out->track_count = (unsigned) asset->track_count;
+    out->segment_count = asset->tracks[0].segment_count;
+    for (size_t i = 0; i < asset->track_count; i++) {
+        const struct track_info *track = &asset->tracks[i];
+        double seconds = (double) track->duration / track->timescale;
+        double *longest = track->kind == TRACK_VIDEO ? &out->video_duration_s
+                                                     : &out->audio_duration_s;
+        if (seconds > *longest)
+            *longest = seconds;
+        if (seconds > out->duration_s)
+            out->duration_s = seconds;
+        if (track->kind == TRACK_VIDEO)
+            out->frame_count = track->sample_count;
+    }
+}
+
+int
+index_write(struct progress *progress, const struct source *source,
+            const struct encode_plan *plan, const char *folder,
+            struct indexed *out)
+{
+    struct indexing *ix = calloc(1, sizeof *ix);
+    if (ix == NULL) {
+        progress_error(progress, "out of memory");
+        return ERR_MEMORY;
+    }
+    ix->progress = progress;
+    ix->source = source;
+    ix->plan = plan;
+    ix->folder = folder;
+    int err = tracks_index(ix);
+    if (err == 0)
+        err = asset_save(ix);
+    if (err == 0)
+        indexed_sum(&ix->asset, out);
+    for (size_t i = 0; i < ASSET_TRACKS_MAX; i++)
+        if (ix->indexes[i].ptr != NULL)
+            buffer_fini(&ix->indexes[i]);
+    free(ix->cuts);
+    free(ix);
+    return err;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_VODST_INGEST_INDEX_H
+#define PROGRAMS_VODST_INGEST_INDEX_H
+
+/*
+ * From encoded files to what a packager reads: an index beside each track, and
+ * the asset file that names the tracks.
+ */
+
+#include "programs/vodst/ingest_encode.h"
+
+#define VERSION_TEXT_SIZE 13 /* 12 hex digits and the end */
+
+/* What was made. Each file of the version is in the folder under its name. */
+struct indexed {
+    unsigned track_count;
+    unsigned segment_count; /* of the first track */
+    double duration_s;      /* of the longest track */
+    double video_duration_s, audio_duration_s; /* of the longest; or 0 */
+    uint64_t frame_count;   /* of each video rendition; 0 without video */
+};
+
+/*
+ * Reads <track>.mp4 of every rendition in the folder, cuts them all at the
+ * same moments, writes <track>.idx and asset.idx, and opens what it wrote.
+ * Tells what is wrong by progress_error: ERR_INVALID, ERR_UNSUPPORTED, ERR_IO,
+ * ERR_MEMORY.
+ */
+int index_write(struct progress *progress, const struct source *source,
+                const struct encode_plan *plan, const char *folder,
+                struct indexed *out);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_VODST_INGEST_PROGRESS_H
+#define PROGRAMS_VODST_INGEST_PROGRESS_H
+
+/*
+ * Tells how far an ingest is: a bar on a terminal, a line every few seconds
+ * elsewhere, or JSON lines for scripts. People's lines go to standard error,
+ * JSON lines to standard output.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct json_t;
+
+struct progress {
+    bool is_json;
+    bool is_terminal;
+    const char *step; /* NULL between steps */
+    uint64_t started_ms, shown_ms;
+    char speed[32]; /* as shown last */
+};
+
+void progress_init(struct progress *progress, bool is_json);
+
+/* A step begins, and ends well; a failed one is ended by progress_error. */
+void progress_begin(struct progress *progress, const char *step);
+void progress_end(struct progress *progress);
+
+/* done is 0 to 1, or negative: not known. speed is for people ("2.1x"), or
+ * empty. Called as often as one likes. */
+void progress_update(struct progress *progress, double done,
+                     const char *speed);
+
+/* A line about what was found out, and the one that says why it ended. */
+void progress_note(struct progress *progress, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void progress_error(struct progress *progress, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* One JSON line: {"event":event, ...fields}. Nothing unless is_json. Takes
+ * `fields` over. */
+void progress_event(struct progress *progress, const char *event,
+                    struct json_t *fields);
+
+/* "1:02:03", "0:07" */
+const char *time_text(double seconds, char out[32]);
+
+#endif

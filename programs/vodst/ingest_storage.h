@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_VODST_INGEST_STORAGE_H
+#define PROGRAMS_VODST_INGEST_STORAGE_H
+
+/*
+ * Storage as an ingest sees it: a version of a content is put there as a
+ * whole, or not at all. Versions never change: what is there already, with the
+ * right size, is left alone.
+ */
+
+#include "programs/vodst/ingest_settings.h"
+
+#include <stdint.h>
+
+#define STORAGE_FILES_MAX 256
+
+struct storage_file {
+    const char *name; /* "v0.mp4" */
+    const char *path; /* where it is now */
+    uint64_t size;    /* bytes */
+};
+
+/* One version's files, the one that makes it readable (asset.idx) last. */
+struct storage_version {
+    const char *content;
+    const char *version;
+    const struct storage_file *files;
+    size_t file_count;
+    uint64_t size; /* bytes of all files */
+};
+
+struct storage {
+    /* Can it be reached, with these credentials? */
+    int (*check)(struct storage *storage, struct progress *progress);
+    /* Puts all files and reads their sizes back. After a failure nothing of
+     * what was put remains, as far as the storage lets us. */
+    int (*put)(struct storage *storage, struct progress *progress,
+               const struct storage_version *version);
+    /* Takes away what `put` put: the version did not become playable. */
+    void (*discard)(struct storage *storage,
+                    const struct storage_version *version);
+    void (*free)(struct storage *storage);
+};
+
+/* All tell what is wrong by progress_error. ERR_UPSTREAM, ERR_DENIED, ERR_IO,
+ * ERR_TIMEOUT (told to stop). The settings must outlive the storage. */
+int storage_http_new(const struct settings *settings, struct storage **out);
+int storage_folder_new(const struct settings *settings,
+                       struct storage **out);
+
+/* "12.3 MB/s", for progress_update; started at `started_ms`. */
+const char *transfer_speed(uint64_t bytes, uint64_t started_ms, char out[32]);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Storage that speaks HTTP: PUT and DELETE by WebDAV with basic credentials,
+ * HEAD to see what is there.
+ */
+
+#include "programs/vodst/ingest_storage.h"
+
+#include "core/err.h"
+#include "platform/clock.h"
+#include "programs/vodst/ingest_transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define URL_SIZE (SETTING_STORAGE_SIZE + 256)
+
+struct storage_http {
+    struct storage super;
+    const struct settings *settings;
+    bool was_put[STORAGE_FILES_MAX]; /* by us, not there before */
+    /* while sending */
+    struct progress *progress;
+    uint64_t total, before, started_ms;
+};
+
+static struct transfer
+request(const struct storage_http *storage, const char *method,
+        const char *url)
+{
+    const struct settings *settings = storage->settings;
+    bool has_user = settings->storage_user[0] != '\0';
+    return (struct transfer) {
+        .method = method,
+        .url = url,
+        .user = has_user ? settings->storage_user : NULL,
+        .password = has_user ? settings->storage_password : NULL,
+        .fill_secret =
+            settings->fill_secret[0] != '\0' ? settings->fill_secret : NULL,
+    };
+}
+
+static void
+file_url(const struct storage_http *storage,
+         const struct storage_version *version, size_t i, char out[URL_SIZE])
+{
+    snprintf(out, URL_SIZE, "%s%.64s/%.64s/%.63s",
+             storage->settings->storage,
+             version->content, version->version, version->files[i].name);
+}
+
+static int
+refused(struct progress *progress, const char *url, const char *what,
+        const struct transfer_answer *answer)
+{
+    char problem[512];
+    progress_error(progress, "storage refuses to %s %s (%s)", what, url,
+                   transfer_problem(answer, problem));
+    return answer->status == 401 || answer->status == 403 ? ERR_DENIED
+                                                          : ERR_UPSTREAM;
+}
+
+static int
+no_answer(struct progress *progress, const char *url, int err,
+          const struct transfer_answer *answer)
+{
+    if (err == ERR_UPSTREAM)
+        progress_error(progress, "storage does not answer at %s (%s)", url,
+                       answer->reason);
+    else if (err != ERR_TIMEOUT)
+        progress_error(progress, "cannot send to %s: %s", url,
+                       err_text(err));
+    return err;
+}
+
+static int
+http_check(struct storage *super, struct progress *progress)
+{
+    struct storage_http *storage = (struct storage_http *) super;
+    struct transfer_answer answer;
+    struct transfer transfer =
+        request(storage, "HEAD", storage->settings->storage);
+    int err = transfer_run(&transfer, &answer);
+    if (err != 0)
+        return no_answer(progress, transfer.url, err, &answer);
+    if (answer.status == 401)
+        return refused(progress, transfer.url, "read", &answer);
+    return 0; /* a folder itself is not shown: any other answer is fine */
+}
+
+/* The size of a stored file; -1: it is not there; -2: we may not see. */
+static int
+size_read(const struct storage_http *storage, struct progress *progress,
+          const char *url, int64_t *size)
+{
+    struct transfer_answer answer;
+    struct transfer transfer = request(storage, "HEAD", url);
+    int err = transfer_run_stubborn(&transfer, &answer);
+    if (err != 0)
+        return no_answer(progress, url, err, &answer);
+    if (answer.status == 200)
+        *size = answer.size;
+    else if (answer.status == 404)
+        *size = -1;
+    else if (answer.status == 403 && storage->settings->fill_secret[0] == '\0')
+        *size = -2; /* reading needs the fill secret, which we were not given */
+    else
+        return refused(progress, url, "show", &answer);
+    return 0;
+}
+
+static void
+bytes_sent(uint64_t bytes, void *context)
+{
+    struct storage_http *storage = context;
+    uint64_t done = storage->before + bytes;
+    char speed[32];
+    progress_update(storage->progress,
+                    storage->total > 0
+                        ? (double) done / (double) storage->total
+                        : 0,
+                    transfer_speed(done, storage->started_ms, speed));
+}
+
+static int
+file_put(struct storage_http *storage, struct progress *progress,
+         const char *url, const struct storage_file *file)
+{
+    struct transfer_answer answer;
+    struct transfer transfer = request(storage, "PUT", url);
+    transfer.file = file->path;
+    transfer.sent = bytes_sent;
+    transfer.context = storage;
+    int err = transfer_run_stubborn(&transfer, &answer);
+    if (err != 0)
+        return no_answer(progress, url, err, &answer);
+    if (answer.status < 200 || answer.status > 299)
+        return refused(progress, url, "take", &answer);
+    return 0;
+}
+
+static int
+file_settle(struct storage_http *storage, struct progress *progress,
+            const struct storage_version *version, size_t i)
+{
+    const struct storage_file *file = &version->files[i];
+    char url[URL_SIZE];
+    int64_t size = 0;
+    file_url(storage, version, i, url);
+    int err = size_read(storage, progress, url, &size);
+    if (err != 0 || size == (int64_t) file->size)
+        return err;
+    storage->was_put[i] = true;
+    err = file_put(storage, progress, url, file);
+    if (err == 0)
+        err = size_read(storage, progress, url, &size);
+    if (err == 0 && size != -2 && size != (int64_t) file->size) {
+        progress_error(progress,
+                       "%s was stored with %lld bytes instead of %llu", url,
+                       (long long) size, (unsigned long long) file->size);
+        err = ERR_UPSTREAM;
+    }
+    return err;
+}
+
+static void
+http_discard(struct storage *super, const struct storage_version *version)
+{
+    struct storage_http *storage = (struct storage_http *) super;
+    /* backwards: what makes the version readable goes first */
+    for (size_t i = version->file_count; i-- > 0;) {
+        if (!storage->was_put[i])
+            continue;
+        struct transfer_answer answer;
+        char url[URL_SIZE];
+        file_url(storage, version, i, url);
+        struct transfer transfer = request(storage, "DELETE", url);
+        transfer.is_cleanup = true;
+        /* Best effort: no answer worth telling on top of the first error. */
+        transfer_run(&transfer, &answer);
+        storage->was_put[i] = false;
+    }
+}
+
+static int
+http_put(struct storage *super, struct progress *progress,
+         const struct storage_version *version)
+{
+    struct storage_http *storage = (struct storage_http *) super;
+    storage->progress = progress;
+    storage->total = version->size;
+    storage->before = 0;
+    storage->started_ms = clock_now_ms();
+    for (size_t i = 0; i < version->file_count; i++) {
+        int err = file_settle(storage, progress, version, i);
+        if (err != 0) {
+            http_discard(super, version);
+            return err;
+        }
+        storage->before += version->files[i].size;
+    }
+    return 0;
+}
+
+static void
+http_free(struct storage *super)
+{
+    free(super);
+}
+
+int
+storage_http_new(const struct settings *settings, struct storage **out)
+{
+    struct storage_http *storage = calloc(1, sizeof *storage);
+    if (storage == NULL)
+        return ERR_MEMORY;
+    storage->super = (struct storage) {
+        .check = http_check,
+        .put = http_put,
+        .discard = http_discard,
+        .free = http_free,
+    };
+    storage->settings = settings;
+    *out = &storage->super;
+    return 0;
+}
+
+const char *
+transfer_speed(uint64_t bytes, uint64_t started_ms, char out[32])
+{
+    uint64_t ms = clock_now_ms() - started_ms;
+    snprintf(out, 32, "%.1f MB/s",
+             (double) bytes / 1000 / (double) (ms > 0 ? ms : 1));
+    return out;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_VODST_TOPOLOGY_H
+#define PROGRAMS_VODST_TOPOLOGY_H
+
+/*
+ * Which servers `vodst up` runs on this machine, their names, ports and
+ * addresses. Plain data; nothing is started here.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define TOPOLOGY_NODES_MAX 64
+#define TOPOLOGY_TIER_NODES_MAX 16 /* redirectors, origins, caches: of each */
+
+/* In the order in which they are started; what is below starts before what
+ * reads from it. */
+enum tier {
+    TIER_STORAGE,
+    TIER_CACHE,
+    TIER_MANAGER,
+    TIER_ORIGIN,
+    TIER_REDIRECTOR,
+    TIER_VARNISH,
+    TIER_CDN,
+    TIER_API,
+    TIER_COUNT
+};
+
+struct node {
+    enum tier tier;
+    char name[32];
+    unsigned port;
+    bool is_public;  /* viewers reach it; the others are on loopback */
+    char listen[64]; /* "127.0.0.1:8080" */
+    char url[320];   /* "http://127.0.0.1:8080" */
+};
+
+struct topology {
+    struct node nodes[TOPOLOGY_NODES_MAX]; /* in the order of their ports */
+    size_t count;
+};
+
+struct topology_config {
+    unsigned redirectors, origins, caches; /* 1 to TOPOLOGY_TIER_NODES_MAX */
+    const char *address; /* IPv4, where the public ones listen */
+    const char *host;    /* what public URLs name; NULL: the address */
+    const char *port;    /* of the first redirector, or "auto" */
+};
+
+/*
+ * Names every server and gives it a port: consecutive ones from the first, or
+ * any that are free. The first redirector, the front, has the first port.
+ * ERR_INVALID, or ERR_UNAVAILABLE when a port is taken; `error` then says
+ * which, who needs it and what to do.
+ */
+int topology_plan(const struct topology_config *config,
+                  struct topology *out, char *error, size_t error_size);
+
+/* The n-th of its tier, or NULL. */
+const struct node *topology_node(const struct topology *topology,
+                                 enum tier tier, size_t n);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of every process that `vodst up` runs. */
+
+#include "programs/vodst/up.h"
+#include "core/err.h"
+#include "platform/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define READY_MS_MAX 20000 /* a process until it answers */
+#define ARGUMENT_SIZE 1024 /* bytes of one argument with its end */
+
+/* An argument vector whose texts it owns. */
+struct arguments {
+    char texts[PROCESS_ARGUMENTS_MAX][ARGUMENT_SIZE];
+    const char *argv[PROCESS_ARGUMENTS_MAX + 1];
+    size_t count;
+    bool is_full;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+argument_add(struct arguments *arguments, const char *format, ...)
+{
+    va_list list;
+    if (arguments->count == PROCESS_ARGUMENTS_MAX) {
+        arguments->is_full = true;
+        return;
+    }
+    char *text = arguments->texts[arguments->count];
+    va_start(list, format);
+    if (vsnprintf(text, ARGUMENT_SIZE, format, list) >= ARGUMENT_SIZE)
+        arguments->is_full = true;
+    va_end(list);
+    arguments->argv[arguments->count++] = text;
+    arguments->argv[arguments->count] = NULL;
+}
+
+/* Nothing for an option that was not given: its program has the default. */
+static void
+option_pass(struct arguments *arguments, const char *name, const char *value)
+{
+    if (value != NULL) {
+        argument_add(arguments, "--%s", name);
+        argument_add(arguments, "%s", value);
+    }
+}
+
+static int
+process_add(struct up *up, const char *name,
+            const struct arguments *arguments, const char *health_url)
+{
+    char log_name[64], log_path[STATE_FILE_SIZE];
+    if (arguments->is_full) {
+        log_error("up: the command line of %s is too long", name);
+        return ERR_LIMIT;
+    }
+    snprintf(log_name, sizeof log_name, "log/%s.log", name);
+    state_path(&up->state, log_name, log_path);
+    const struct process_config config = {name, arguments->argv, log_path,
+                                          health_url, READY_MS_MAX};
+    const int err = supervisor_add(up->supervisor, &config);
+    if (err != 0)
+        log_error("up: cannot add %s (%s)", name, err_text(err));
+    return err;
+}
+
+static int
+nginx_add(struct up *up, const struct node *node)
+{
+    struct arguments arguments = {0};
+    char run[STATE_FILE_SIZE], health[sizeof node->listen + 32];
+    char name[64];
+    snprintf(name, sizeof name, "run/%s", node->name);
+    state_path(&up->state, name, run);
+    snprintf(health, sizeof health, "http://%s/healthz", node->listen);
+    argument_add(&arguments, "%s", up->places.nginx);
+    argument_add(&arguments, "-e");
+    argument_add(&arguments, "stderr");
+    argument_add(&arguments, "-p");
+    argument_add(&arguments, "%s", run);
+    argument_add(&arguments, "-c");
+    argument_add(&arguments, "%s/nginx.conf", run);
+    return process_add(up, node->name, &arguments, health);
+}
+
+static int
+varnish_add(struct up *up, const struct node *node)
+{
+    struct arguments arguments = {0};
+    char run[STATE_FILE_SIZE], health[sizeof node->listen + 32];
+    state_path(&up->state, "run/varnish", run);
+    snprintf(health, sizeof health, "http://%s/healthz", node->listen);
+    argument_add(&arguments, "%s", up->places.varnishd);
+    argument_add(&arguments, "-F");
+    /* the state folder is ours alone: no change of user can read it */
+    argument_add(&arguments, "-j");
+    argument_add(&arguments, "none");
+    argument_add(&arguments, "-n");
+    argument_add(&arguments, "%s/work", run);
+    argument_add(&arguments, "-a");
+    argument_add(&arguments, "%s", node->listen);
+    argument_add(&arguments, "-T");
+    argument_add(&arguments, "none");
+    argument_add(&arguments, "-f");
+    argument_add(&arguments, "%s/cdn.vcl", run);
+    argument_add(&arguments, "-s");
+    argument_add(&arguments, "malloc,256m");
+    argument_add(&arguments, "-p");
+    argument_add(&arguments, "thread_pools=1");
+    argument_add(&arguments, "-p");
+    argument_add(&arguments, "thread_pool_min=20");
+    return process_add(up, node->name, &arguments, health);
+}
+
+static int
+agent_add(struct up *up, const struct node *node)
+{
+    struct arguments arguments = {0};
+    char run[STATE_FILE_SIZE], name[64];
+    snprintf(name, sizeof name, "run/%s", node->name);
+    state_path(&up->state, name, run);
+    snprintf(name, sizeof name, "%s-agent", node->name);
+    argument_add(&arguments, "%s", up->places.agent);
+    argument_add(&arguments, "--node=%s", node->name);
+    argument_add(&arguments, "--role=%s",
+                 node->tier == TIER_ORIGIN ? "origin" : "redirector");
+    argument_add(&arguments, "--manager=%s",
+                 topology_node(&up->topology, TIER_MANAGER, 0)->url);
+    argument_add(&arguments, "--counters=%s/counters", run);
+    argument_add(&arguments, "--table=%s/table", run);
+    argument_add(&arguments, "--url=%s", node->url);
+    argument_add(&arguments, "--check=http://%s/healthz", node->listen);
+    option_pass(&arguments, "capacity", up->options.capacity);
+    option_pass(&arguments, "interval", up->options.interval);
+    return process_add(up, name, &arguments, NULL);
+}
+
+static int
+manager_add(struct up *up, const struct node *node)
+{
+    struct arguments arguments = {0};
+    char health[sizeof node->url + 32];
+    const struct up_options *options = &up->options;
+    snprintf(health, sizeof health, "%s/healthz", node->url);
+    argument_add(&arguments, "%s", up->places.manager);
+    argument_add(&arguments, "--listen=%s", node->listen);
+    argument_add(&arguments, "--cdn");
+    if (options->cdn_by_share)
+        argument_add(&arguments, "--cdn-by-share");
+    option_pass(&arguments, "spread", options->spread);
+    option_pass(&arguments, "target", options->target);
+    option_pass(&arguments, "down-ratio", options->down_ratio);
+    option_pass(&arguments, "hold", options->hold);
+    option_pass(&arguments, "window", options->window);
+    option_pass(&arguments, "node-timeout", options->node_timeout);
+    option_pass(&arguments, "requests-per-play", options->requests_per_play);
+    return process_add(up, node->name, &arguments, health);
+}
+
+static int
+api_add(struct up *up, const struct node *node)
+{
+    struct arguments arguments = {0};
+    char health[sizeof node->url + 32];
+    snprintf(health, sizeof health, "%s/healthz", node->url);
+    argument_add(&arguments, "%s", up->places.st_api);
+    argument_add(&arguments, "--listen=%s", node->listen);
+    argument_add(&arguments, "--database=%s/catalogue.db", up->state.folder);
+    argument_add(&arguments, "--keys=%s/secrets/token.keys", up->state.folder);
+    argument_add(&arguments, "--admin-key=%s/secrets/admin.key",
+                 up->state.folder);
+    argument_add(&arguments, "--playback-url=%s",
+                 topology_node(&up->topology, TIER_REDIRECTOR, 0)->url);
+    option_pass(&arguments, "token-ttl", up->options.token_ttl);
+    return process_add(up, node->name, &arguments, health);
+}
+
+static int
+node_add(struct up *up, const struct node *node)
+{
+    int err = ERR_INVALID;
+    switch (node->tier) {
+    case TIER_STORAGE:
+    case TIER_CACHE:
+    case TIER_CDN:
+        err = nginx_add(up, node);
+        break;
+    case TIER_ORIGIN:
+    case TIER_REDIRECTOR:
+        if ((err = nginx_add(up, node)) == 0)
+            err = agent_add(up, node);
+        break;
+    case TIER_VARNISH:
+        err = varnish_add(up, node);
+        break;
+    case TIER_MANAGER:
+        err = manager_add(up, node);
+        break;
+    case TIER_API:
+        err = api_add(up, node);
+        break;
+    case TIER_COUNT:
+        break;
+    }
+    return err;
+}
+
+int
+up_processes_add(struct up *up)
+{
+    int err = 0;
+    const struct node *node;
+    for (enum tier tier = 0; tier < TIER_COUNT; tier++)
+        for (size_t n = 0;
+             err == 0 && (node = topology_node(&up->topology, tier, n)); n++)
+            err = node_add(up, node);
+    return err;
+}

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The player page in headless Chromium: it plays, seeks, switches
+renditions, tells who serves, and goes on when its origin is killed."""
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from conftest import film_make, wait_until
+
+FILM_S = 90  # much longer than what the page buffers
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+         "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync",
+         "--disable-dev-shm-usage",
+         "--autoplay-policy=no-user-gesture-required",
+         "--window-size=1400,1100"]
+
+SEEN = """
+const video = document.getElementById('video');
+const text = (id) => document.getElementById(id).textContent.trim();
+const end = video.buffered.length
+  ? video.buffered.end(video.buffered.length - 1) : 0;
+return {
+  time: video.currentTime, paused: video.paused, ended: video.ended,
+  frames: video.getVideoPlaybackQuality().totalVideoFrames,
+  height: video.videoHeight, buffered: end,
+  node: text('node'), level: text('level'), owners: text('owners'),
+  owner_count: text('owner-count'), version: text('version'),
+  title: text('title'), rendition: text('rendition'),
+  platform: text('platform'), nodes: text('nodes'),
+  problem: document.getElementById('problem').hidden ? null : text('problem'),
+  events: [...document.querySelectorAll('#events li span')]
+    .map((one) => one.textContent).reverse(),
+  waits: window.waits || 0, mark: window.mark || null,
+};
+"""
+
+
+class Page:
+    """The page as a viewer has it before them."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def seen(self):
+        return self.driver.execute_script(SEEN)
+
+    def run(self, script):
+        return self.driver.execute_script(script)
+
+    def until(self, condition, timeout=15, what="the page"):
+        """What is seen when the condition holds; never past a problem."""
+        def look():
+            seen = self.seen()
+            assert seen["problem"] is None, seen
+            return seen if condition(seen) else None
+        try:
+            return wait_until(look, timeout, what, 0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; seen: {self.seen()}") from None
+
+    def plays_on(self, seconds=3):
+        """Time and decoded pictures go on from here."""
+        before = self.seen()
+        return self.until(
+            lambda seen: seen["time"] >= before["time"] + seconds
+            and seen["frames"] > before["frames"] + 10,
+            what=f"{seconds} s more after {before}")
+
+    def complaints(self):
+        return [entry["message"] for entry in self.driver.get_log("browser")
+                if entry["level"] == "SEVERE"]
+
+
+@pytest.fixture(scope="module")
+def platform(start_platform, tmp_path_factory):
+    platform = start_platform("--no-restart", "--capacity", "100000")
+    film = film_make(tmp_path_factory.mktemp("film") / "film.mp4", FILM_S)
+    platform.ingest(film, "film", "--title", "A long film", "--ladder",
+                    "360,240", "--segment", "4s")
+    return platform
+
+
+@pytest.fixture
+def page(platform, tmp_path):
+    options = Options()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in FLAGS + [f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"),
+                              options=options)
+    try:
+        driver.get(platform.front + "/")
+        yield Page(driver)
+    finally:
+        driver.quit()
+
+
+def film_choose(page):
+    button = wait_until(
+        lambda: page.driver.find_elements(
+            By.CSS_SELECTOR, "#contents button[data-id=film]"), 10,
+        "the film in the list")[0]
+    assert "A long film" in button.text and "1:30" in button.text
+    button.click()
+    return page.until(lambda seen: seen["time"] >= 3 and seen["frames"] > 0,
+                      what="3 s of the film")
+
+
+def test_01_the_film_is_listed_and_plays(page):
+    seen = film_choose(page)
+    assert seen["title"] == "A long film"
+    assert seen["height"] in (240, 360)
+    assert seen["frames"] >= 48
+    page.plays_on()
+    assert page.complaints() == []
+
+
+def test_02_it_seeks_forward_and_back(page):
+    film_choose(page)
+    for target in (60, 20):
+        page.run(f"document.getElementById('video').currentTime = {target}")
+        seen = page.until(
+            lambda seen: target + 2 <= seen["time"] < target + 20,
+            what=f"playing at {target} s")
+        assert seen["time"] < target + 6
+        page.plays_on(1)
+    assert page.complaints() == []
+
+
+def test_03_it_plays_to_the_very_end(page):
+    film_choose(page)
+    page.run(f"document.getElementById('video').currentTime = {FILM_S - 5}")
+    seen = page.until(lambda seen: seen["ended"], what="the end")
+    assert abs(seen["time"] - FILM_S) < 0.5
+    assert page.complaints() == []
+
+
+def test_04_it_switches_renditions(page):
+    film_choose(page)
+    quality = Select(page.driver.find_element(By.ID, "quality"))
+    assert len(quality.options) == 3  # auto, and each rendition
+    for height in (240, 360, 240):
+        name = next(option.text for option in quality.options
+                    if option.text.startswith(f"{height}p"))
+        quality.select_by_visible_text(name)
+        page.until(lambda seen: seen["height"] == height
+                   and seen["rendition"] == name, 20, name)
+        page.plays_on(1)
+    assert page.complaints() == []
+
+
+def test_05_the_panel_tells_what_the_platform_says(page, platform):
+    seen = film_choose(page)
+    seen = page.until(lambda seen: seen["level"], what="the level")
+    where = platform.where("redirector1", "film")
+    assert seen["level"] == where["level"] == "calm"
+    assert seen["owners"] == ", ".join(where["owners"])
+    assert seen["owner_count"] == \
+        f"{where['owner_count']} of {len(where['nodes'])}"
+    assert seen["node"] == where["owners"][0]
+    term = where["version"].partition(".")[0]
+    assert seen["version"].partition(".")[0] == term != "0"
+    assert f"{seen['node']} serves" in seen["events"]
+    page.until(lambda seen: all(name in seen["nodes"]
+                                for name in platform.origins),
+               what="the table of nodes")
+    assert "nodes up" in page.seen()["platform"]
+
+
+def test_06_what_is_not_there_is_told_with_what_to_do(page):
+    page.driver.find_element(By.ID, "content").send_keys("nothing-here")
+    page.driver.find_element(By.CSS_SELECTOR, "#open button").click()
+    told = wait_until(lambda: page.seen()["problem"], 5, "the message")
+    assert "no film “nothing-here”" in told and "Choose another" in told
+    # and the page is as usable as before
+    page.driver.find_element(By.CSS_SELECTOR,
+                             "#contents button[data-id=film]").click()
+    page.until(lambda seen: seen["time"] >= 3 and seen["frames"] > 0)
+
+
+def test_07_a_killed_origin_interrupts_nothing(page, platform):
+    film_choose(page)
+    page.run("""
+        window.mark = 'not reloaded';
+        window.waits = 0;
+        document.getElementById('video').addEventListener('waiting',
+            () => { window.waits++; });
+    """)
+    # a full buffer, as after some seconds of any play
+    before = page.until(lambda seen: seen["buffered"] - seen["time"] > 15,
+                        what="a buffer")
+    first = before["node"]
+    platform.kill(first)
+    seen = page.until(lambda seen: seen["node"] != first, 20,
+                      "another node that serves")
+    second = seen["node"]
+    assert second in platform.where("redirector1", "film")["owners"]
+    assert f"moved from {first} to {second}" in seen["events"]
+    assert f"recovered: {second} goes on" in seen["events"]
+
+    # what was buffered from the first plays over into what the second gave
+    seen = page.until(lambda seen: seen["time"] > before["buffered"] + 1, 40,
+                      "what the second node gave")
+    assert seen["waits"] == 0
+    assert seen["mark"] == "not reloaded"
+    page.run("document.getElementById('video').currentTime = 75")
+    page.until(lambda seen: seen["time"] >= 77, what="a seek after the move")
+    assert page.until(lambda seen: seen["owners"] == second)["node"] == second

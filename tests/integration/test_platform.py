@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A film plays, the front answers, and strangers are turned away."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import struct
+import subprocess
+import time
+
+import pytest
+import requests
+
+
+@pytest.fixture(scope="module")
+def platform(start_platform, films):
+    return start_platform("--no-restart", state=films)
+
+
+# ---- a film plays ----
+
+def media_facts(source):
+    """Duration in s and number of frames of the video, by decoding it."""
+    done = subprocess.run(
+        ["ffprobe", "-v", "error", "-select_streams", "v:0", "-count_frames",
+         "-show_entries", "stream=nb_read_frames:format=duration", "-of",
+         "json", source], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    facts = json.loads(done.stdout)
+    return (float(facts["format"]["duration"]),
+            int(facts["streams"][0]["nb_read_frames"]))
+
+
+def test_01_the_whole_film_decodes_without_a_message(platform):
+    done = subprocess.run(
+        ["ffmpeg", "-v", "error", "-xerror", "-i", platform.play_url("demo"),
+         "-map", "0", "-f", "null", "-"], capture_output=True, text=True,
+        timeout=120)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_02_duration_and_frames_are_those_of_the_source(platform, film):
+    duration, frames = media_facts(platform.play_url("demo"))
+    source_duration, source_frames = media_facts(film)
+    assert frames == source_frames
+    assert duration == pytest.approx(source_duration, abs=0.05)
+
+
+def test_03_the_answers_say_which_node_served_and_why(platform):
+    url = platform.play_url("demo")
+    redirect = requests.get(url, allow_redirects=False, timeout=5)
+    assert redirect.status_code == 302
+    assert redirect.headers["Cache-Control"] == "no-store"
+    owner, = platform.where("redirector1", "demo")["owners"]
+    assert redirect.headers["Location"].startswith(
+        platform.node(owner)["url"] + "/p/")
+    master = requests.get(url, timeout=5)
+    assert master.status_code == 200
+    assert master.headers["X-Vodst-Node"] == owner
+    assert "rule=" in master.headers["X-Vodst-Decision"]
+    assert master.headers["Access-Control-Allow-Origin"] == "*"
+    assert "X-Vodst-Node" in master.headers["Access-Control-Expose-Headers"]
+
+
+def test_04_the_front_serves_the_player_page_and_the_status(platform):
+    page = requests.get(platform.front + "/", timeout=5)
+    assert page.status_code == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    status = requests.get(platform.front + "/manager/v1/status", timeout=5)
+    assert {node["name"] for node in status.json()["nodes"]} >= {
+        "origin1", "origin2", "origin3"}
+    contents = requests.get(platform.front + "/api/v1/contents", timeout=5)
+    assert "demo" in contents.text
+
+
+# ---- strangers are turned away ----
+
+def play_parts(platform, content):
+    """(token, path after it) of a fresh play."""
+    match = re.fullmatch(re.escape(platform.front) + r"/p/([^/]+)/(.*)",
+                         platform.play_url(content))
+    return match.group(1), match.group(2)
+
+
+def token_make(platform, content, expires, session=1):
+    """A token as core/token.h describes it, with the platform's own key."""
+    with open(platform.state["api"]["token_keys_file"]) as keys:
+        key_id, key = keys.read().split()[:2]
+    claims = struct.pack(">BBIQ", 1, int(key_id), expires, session)
+    mac = hmac.new(bytes.fromhex(key), claims + content.encode(),
+                   hashlib.sha256).digest()[:16]
+    return base64.urlsafe_b64encode(claims + mac).decode()
+
+
+def bad_tokens(platform, content):
+    good, _ = play_parts(platform, content)
+    flipped = good[:20] + ("A" if good[20] != "A" else "B") + good[21:]
+    return {
+        "altered": flipped,
+        "of another content": play_parts(platform, "quiet")[0],
+        "expired": token_make(platform, content, int(time.time()) - 5),
+        "no token": "x",
+        "empty claims": "A" * 40,
+        "cut": good[:-1],
+    }
+
+
+@pytest.mark.parametrize("node", ["redirector1", "origin1", "origin2",
+                                  "origin3", "cdn"])
+def test_05_a_wrong_token_is_refused_by_every_tier(platform, node):
+    url = platform.node(node)["url"]
+    good, path = play_parts(platform, "demo")
+    made = token_make(platform, "demo", int(time.time()) + 60)
+    segment = path.replace("master.m3u8", "v0/0.m4s")
+    for rest in (path, segment):
+        # both a token of st-api's and one made here are good ...
+        for token in (good, made):
+            answer = requests.get(f"{url}/p/{token}/{rest}?hop=9",
+                                  allow_redirects=False, timeout=5)
+            assert answer.status_code == (302 if node == "redirector1"
+                                          else 200)
+        # ... and nothing else is, also for what the CDN holds by now
+        for kind, token in bad_tokens(platform, "demo").items():
+            answer = requests.get(f"{url}/p/{token}/{rest}?hop=9",
+                                  allow_redirects=False, timeout=5)
+            assert answer.status_code == 403, kind
+            assert b"moof" not in answer.content
+
+
+def test_06_what_does_not_exist_is_not_found(platform):
+    assert platform.playback("nothing").status_code == 404
+    token, path = play_parts(platform, "demo")
+    version = path.split("/")[1]
+    owner, = platform.where("redirector1", "demo")["owners"]
+    for node in (owner, "cdn"):
+        url = platform.node(node)["url"]
+        for rest in (f"demo/{version}/v0/999.m4s", f"demo/{version}/v9/0.m4s",
+                     f"demo/{version}/nothing.m3u8",
+                     "demo/nothing/master.m3u8"):
+            answer = requests.get(f"{url}/p/{token}/{rest}", timeout=5)
+            assert answer.status_code == 404, (node, rest)
+    ghost = token_make(platform, "ghost", int(time.time()) + 60)
+    answer = requests.get(f"{platform.front}/p/{ghost}/ghost/1/master.m3u8",
+                          timeout=5)
+    assert answer.status_code == 404
+
+
+def test_07_the_inner_tiers_refuse_whoever_lacks_their_secret(platform):
+    state = platform.state
+    _, path = play_parts(platform, "demo")
+    stored = path.replace("master.m3u8", "asset.idx")
+    with open(state["storage"]["fill_secret_file"]) as file:
+        fill = {"X-Vodst-Fill": file.read()}
+    inner = [state["storage"]["url"]]
+    inner += [cache["url"] + "/media/" for cache in state["caches"]]
+    for url in inner:
+        for headers in ({}, {"X-Vodst-Fill": "guess"}, {"X-Vodst-Fill": ""}):
+            for method in ("GET", "HEAD"):
+                answer = requests.request(method, url + stored, timeout=5,
+                                          headers=headers)
+                assert answer.status_code == 403, (url, method, headers)
+        assert requests.get(url + stored, headers=fill,
+                            timeout=5).status_code == 200
+        part = requests.get(url + stored, timeout=5,
+                            headers={**fill, "Range": "bytes=0-3"})
+        assert part.status_code == 206 and len(part.content) == 4
+    varnish = state["varnish"]["url"]
+    token, path = play_parts(platform, "demo")
+    assert requests.get(f"{varnish}/p/{token}/{path}",
+                        timeout=5).status_code == 403
+
+
+def test_08_only_the_password_changes_what_is_stored(platform):
+    storage = platform.state["storage"]
+    url = storage["url"] + "probe/1/file"
+    with open(storage["password_file"]) as file:
+        password = file.read()
+    with open(storage["fill_secret_file"]) as file:
+        fill = {"X-Vodst-Fill": file.read()}
+    user = storage["user"]
+    for auth in (None, (user, "guess"), ("", "")):
+        assert requests.put(url, b"x", auth=auth, headers=fill,
+                            timeout=5).status_code == 401
+        assert requests.delete(url, auth=auth, headers=fill,
+                               timeout=5).status_code == 401
+    assert requests.get(url, headers=fill, timeout=5).status_code == 404
+    assert requests.put(url, b"x", auth=(user, password),
+                        timeout=5).status_code == 201
+    assert requests.get(url, headers=fill, timeout=5).content == b"x"
+    # one request does not take away more than one version
+    for above in ("", "probe/"):
+        assert requests.delete(storage["url"] + above, timeout=5,
+                               auth=(user, password)).status_code >= 400
+    assert requests.delete(url, auth=(user, password),
+                           timeout=5).status_code == 204
+    for method in ("MKCOL", "MOVE", "COPY", "POST", "PROPFIND"):
+        assert requests.request(method, url, auth=(user, password),
+                                timeout=5).status_code >= 400, method
+
+
+def test_09_the_catalogue_is_not_changed_from_outside(platform):
+    with open(platform.state["api"]["key_file"]) as file:
+        key = {"Authorization": "Bearer " + file.read().strip()}
+    url = platform.front + "/api/v1/contents/demo"
+    for method in ("PUT", "DELETE"):
+        answer = requests.request(method, url, headers=key, timeout=5,
+                                  json={"title": "x", "version": "9"})
+        assert answer.status_code == 403
+    assert requests.get(url, timeout=5).json()["title"] != "x"
+
+
+def test_10_no_log_holds_a_token_or_a_secret(platform):
+    token, path = play_parts(platform, "demo")
+    for node in (platform.front, platform.node("cdn")["url"]):
+        assert requests.get(f"{node}/p/{token}/{path}", timeout=5).ok
+    time.sleep(1.2)  # access logs are written every second
+    secrets = [one.read_text().split()[-1] for one in
+               (platform.folder / "secrets").iterdir()]
+    logs = list((platform.folder / "log").iterdir())
+    assert any("content=demo" in log.read_text() for log in logs)
+    for log in logs:
+        text = log.read_text()
+        for secret in [token, *secrets]:
+            assert secret not in text, log.name
+
+
+# ---- the tiers hold what they should ----
+
+def test_11_a_played_film_outlives_storage_and_caches(start_platform, films):
+    platform = start_platform("--no-restart", "--origins", "1", state=films)
+    play = ["ffmpeg", "-v", "error", "-xerror", "-i",
+            platform.play_url("demo"), "-f", "null", "-"]
+    assert subprocess.run(play, timeout=60).returncode == 0
+    for name in ("storage", "cache1", "cache2"):
+        platform.kill(name)
+    assert subprocess.run(play, timeout=60).returncode == 0
+    platform.stop()

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plays a content with hls.js and keeps it playing when its node fails.
+ *
+ * The playback URL leads through the redirector to a node that serves; hls.js
+ * then takes everything from that node. When the node fails, the playback URL
+ * is asked again, and what follows is loaded from the node it leads to now:
+ * the paths below a playback are the same on every node, so only the place
+ * changes, and what is buffered plays on.
+ */
+
+const RECOVERIES_MAX = 6; // in a row, without a segment between them
+const BACK_OFF_MS = 300;
+const BACK_OFF_MAX_MS = 4000;
+const ERRORS_MAX = 2; // of requests in a row, before the node is left
+
+// A dead host refuses at once, a sick one is given a few seconds; whatever
+// lasts longer is better loaded from another node than waited for.
+const policy = (firstByteMs, loadMs) => ({
+  default: {
+    maxTimeToFirstByteMs: firstByteMs,
+    maxLoadTimeMs: loadMs,
+    timeoutRetry: { maxNumRetry: 1, retryDelayMs: 0, maxRetryDelayMs: 0 },
+    errorRetry: { maxNumRetry: 2, retryDelayMs: 250, maxRetryDelayMs: 1000 },
+  },
+});
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/* "http://host/p/TOKEN/ID/VERSION/" of the playlist in that folder. */
+const placeOf = (url) => new URL('.', url).href;
+
+/* "ID/VERSION": what of a place is the same on every node, for any token. */
+const filmOf = (place) => place.split('/').slice(-3).join('/');
+
+const isFilmGone = (error) => error.status === 404;
+
+class PlayError extends Error {
+  constructor(title, advice, status = 0) {
+    super(title);
+    this.advice = advice;
+    this.status = status;
+  }
+}
+
+async function playbackAsk(content, viewer) {
+  let response;
+  try {
+    response = await fetch('api/v1/playbacks', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ content, viewer }),
+      signal: AbortSignal.timeout(8000),
+    });
+  } catch {
+    throw new PlayError('The platform does not answer.',
+      'Check that it runs (vodst status) and try again.');
+  }
+  if (response.status === 404) {
+    throw new PlayError(`There is no film “${content}”.`,
+      'Choose another, or bring it in with vodst ingest.', 404);
+  }
+  if (!response.ok) {
+    const problem = await response.json().catch(() => ({}));
+    throw new PlayError('The platform refused this play.',
+      problem.detail || `It answered ${response.status}; try again later.`,
+      response.status);
+  }
+  return (await response.json()).urls.hls;
+}
+
+/*
+ * Events (CustomEvent, told in `detail`): segment {node, url, isVideo},
+ * renditions {names, chosen}, rendition {index, name}, recovering {attempt},
+ * recovered {node}, failed {title, advice}.
+ */
+export class Player extends EventTarget {
+  #video;
+  #viewer = `page-${crypto.getRandomValues(new Uint32Array(2)).join('')}`;
+  #content = null;
+  #playbackUrl = null;
+  #firstPlace = null; // where hls.js believes everything to lie
+  #place = null; // where it lies now
+  #errors = 0;
+  #attempts = 0;
+  #isRecovering = false;
+  #mediaRecoveries = 0;
+  #rendition = -1; // the viewer's choice; -1: hls.js chooses
+  #run = 0; // tells an open play's late answers from the next play's
+
+  hls = null;
+
+  constructor(video) {
+    super();
+    this.#video = video;
+  }
+
+  #tell(type, detail = {}) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  async open(content) {
+    this.close();
+    const run = this.#run;
+    this.#content = content;
+    if (!window.Hls || !window.Hls.isSupported()) {
+      this.#fail(window.Hls
+        ? new PlayError('This browser cannot play the film.',
+          'It lacks Media Source Extensions: use a current one.')
+        : new PlayError('The player library is not there.',
+          'Install it with: npm ci --ignore-scripts (in web/).'));
+      return;
+    }
+    try {
+      const url = await playbackAsk(content, this.#viewer);
+      if (run !== this.#run) return;
+      this.#playbackUrl = url;
+      this.#load(0);
+      // may stay pending until the first frame, or be refused by the
+      // browser's autoplay rule: the controls are there for that
+      this.#video.play().catch(() => {});
+    } catch (error) {
+      if (run === this.#run) this.#fail(error);
+    }
+  }
+
+  close() {
+    this.#run++;
+    this.hls?.destroy();
+    this.hls = null;
+    this.#playbackUrl = this.#firstPlace = this.#place = null;
+    this.#errors = this.#attempts = this.#mediaRecoveries = 0;
+    this.#isRecovering = false;
+    this.#rendition = -1;
+  }
+
+  /* -1 leaves the choice to hls.js. What is buffered further on is replaced. */
+  setRendition(index) {
+    this.#rendition = index;
+    if (this.hls) this.hls.nextLevel = index;
+  }
+
+  /* A failed request makes hls.js forget the viewer's choice. */
+  #renditionHold() {
+    if (this.#rendition >= 0 && this.hls.autoLevelEnabled) {
+      this.hls.loadLevel = this.#rendition;
+    }
+  }
+
+  #fail(error) {
+    this.hls?.stopLoad();
+    this.#tell('failed', {
+      title: error.message,
+      advice: error.advice || 'Try again; if it stays so, see the logs.',
+    });
+  }
+
+  #load(position) {
+    this.hls?.destroy();
+    this.#firstPlace = this.#place = null;
+    const hls = new window.Hls({
+      startPosition: position > 0 ? position : -1,
+      maxBufferLength: 20,
+      maxMaxBufferLength: 20, // or it takes as much as 60 MB hold
+      manifestLoadPolicy: policy(5000, 10000),
+      playlistLoadPolicy: policy(5000, 10000),
+      fragLoadPolicy: policy(6000, 30000),
+      xhrSetup: (xhr, url) => {
+        const placed = this.#placed(url);
+        if (placed !== url) xhr.open('GET', placed, true);
+      },
+    });
+    const { Events } = window.Hls;
+    hls.on(Events.MANIFEST_LOADED, (_, data) => {
+      this.#firstPlace = this.#place =
+        placeOf(data.networkDetails?.responseURL || data.url);
+    });
+    hls.on(Events.MANIFEST_PARSED, () => {
+      this.#renditionHold();
+      this.#tell('renditions', {
+        chosen: this.#rendition,
+        names: hls.levels.map((_, index) => this.#renditionName(index)),
+      });
+    });
+    hls.on(Events.LEVEL_SWITCHED, (_, data) => this.#tell('rendition',
+      { index: data.level, name: this.#renditionName(data.level) }));
+    hls.on(Events.FRAG_LOADED, (_, data) => this.#segmentLoaded(data));
+    hls.on(Events.ERROR, (_, data) => this.#errorHeard(data));
+    this.hls = hls;
+    hls.loadSource(this.#playbackUrl);
+    hls.attachMedia(this.#video);
+  }
+
+  #placed(url) {
+    return this.#firstPlace && this.#place !== this.#firstPlace
+      && url.startsWith(this.#firstPlace)
+      ? this.#place + url.slice(this.#firstPlace.length) : url;
+  }
+
+  #renditionName(index) {
+    const level = this.hls?.levels[index];
+    if (!level) return '–';
+    const rate = `${(level.bitrate / 1e6).toFixed(1)} Mbit/s`;
+    return level.height ? `${level.height}p, ${rate}` : rate;
+  }
+
+  #segmentLoaded(data) {
+    const request = data.networkDetails;
+    const url = request?.responseURL || data.frag.url;
+    const node = request?.getResponseHeader?.('X-Vodst-Node')
+      || new URL(url).host;
+    this.#errors = 0;
+    this.#renditionHold();
+    const isVideo = data.frag.type === 'main';
+    this.#tell('segment', { node, url, isVideo });
+    if (isVideo && this.#attempts > 0) {
+      this.#attempts = 0;
+      this.#tell('recovered', { node });
+    }
+  }
+
+  #errorHeard(data) {
+    const { ErrorTypes } = window.Hls;
+    if (data.type === ErrorTypes.NETWORK_ERROR) {
+      if (data.fatal || ++this.#errors >= ERRORS_MAX) this.#recover();
+      return;
+    }
+    if (!data.fatal) return;
+    if (data.type === ErrorTypes.MEDIA_ERROR && this.#mediaRecoveries++ < 2) {
+      this.hls.recoverMediaError();
+      return;
+    }
+    this.#fail(new PlayError('The film cannot be decoded.',
+      `The player says: ${data.details}.`));
+  }
+
+  async #recover() {
+    if (this.#isRecovering) return;
+    this.#isRecovering = true;
+    const run = this.#run;
+    this.hls.stopLoad();
+    let error = null;
+    do {
+      if (this.#attempts === RECOVERIES_MAX) {
+        this.#isRecovering = false;
+        this.#attempts = 0;
+        this.#fail(error || new PlayError('No node serves this film now.',
+          'Try again in a moment; it goes on where it stopped.'));
+        return;
+      }
+      const wait = Math.min(BACK_OFF_MS * 2 ** this.#attempts, BACK_OFF_MAX_MS);
+      await sleep(wait * (0.5 + Math.random()));
+      if (run !== this.#run) return;
+      this.#attempts++;
+      this.#tell('recovering', { attempt: this.#attempts });
+      error = await this.#move(run);
+      if (run !== this.#run) return;
+    } while (error && !isFilmGone(error));
+    this.#isRecovering = false;
+    this.#errors = 0;
+    if (error) this.#fail(error);
+  }
+
+  /* Finds a node by way of the playback URL and goes on there. */
+  async #move(run) {
+    try {
+      let response = await fetch(this.#playbackUrl,
+        { cache: 'no-store', signal: AbortSignal.timeout(5000) });
+      if (run !== this.#run) return null;
+      if (response.status === 403) {
+        // the token has run out: the same play under a new one
+        this.#playbackUrl = await playbackAsk(this.#content, this.#viewer);
+        response = await fetch(this.#playbackUrl,
+          { cache: 'no-store', signal: AbortSignal.timeout(5000) });
+        if (run !== this.#run) return null;
+      }
+      if (!response.ok) {
+        return new PlayError('The film cannot be reached now.',
+          `The answer was ${response.status}; try again in a moment.`);
+      }
+      const place = placeOf(response.url);
+      if (!this.#firstPlace || filmOf(place) !== filmOf(this.#firstPlace)) {
+        this.#load(this.#video.currentTime);
+      } else {
+        this.#place = place;
+        this.#renditionHold();
+        this.hls.startLoad(-1);
+      }
+      return null;
+    } catch (error) {
+      return error instanceof PlayError ? error
+        : new PlayError('The film cannot be reached now.',
+          'Its nodes do not answer; try again in a moment.');
+    }
+  }
+
+  /* After a failure, on the viewer's word: on from the same position. */
+  async retry() {
+    if (!this.#playbackUrl) {
+      if (this.#content) await this.open(this.#content);
+      return;
+    }
+    this.#errors = this.#attempts = this.#mediaRecoveries = 0;
+    await this.#recover();
+  }
+}
