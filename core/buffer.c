@@ -41,7 +41,7 @@ buffer_reserve(struct buffer *b, size_t len)
 void
 buffer_init(struct buffer *b, size_t size_max)
 {
-    *b = (struct buffer) {.size_max = size_max};
+    *b = (struct buffer){.size_max = size_max};
 }
 
 void

@@ -26,8 +26,8 @@ appends_are_kept_in_order(void **state)
         "ab\x01\x03\x02\x02\x03\x07\x06\x05\x04\x04\x05\x06\x07"
         "\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x08\x09\x0a\x0b\x0c\x0d\x0e\x0fz";
     assert_int_equal(b.err, 0);
-    assert_true(bytes_equal(buffer_bytes(&b),
-                            bytes_of(expected, sizeof expected - 1)));
+    assert_true(
+        bytes_equal(buffer_bytes(&b), bytes_of(expected, sizeof expected - 1)));
     buffer_fini(&b);
     assert_null(b.ptr);
 }

@@ -28,9 +28,9 @@ const struct classify_policy classify_policy_default = {
 struct plan {
     struct bytes id;
     uint64_t hash;
-    double rate;    /* long window */
-    double rate_up; /* what steps up go by */
-    uint32_t k, share;      /* as before, then as decided */
+    double rate;       /* long window */
+    double rate_up;    /* what steps up go by */
+    uint32_t k, share; /* as before, then as decided */
     uint64_t calmer_since_ms;
 };
 
@@ -92,8 +92,7 @@ plan_owners(struct plan *plan, const struct classify_policy *policy,
         plan->calmer_since_ms = 0;
     } else if (k_down >= plan->k) {
         plan->calmer_since_ms = 0;
-    } else if (hold_is_over(&plan->calmer_since_ms, now_ms,
-                            policy->hold_ms)) {
+    } else if (hold_is_over(&plan->calmer_since_ms, now_ms, policy->hold_ms)) {
         plan->k = k_down;
         plan->calmer_since_ms = 0;
     }
@@ -232,7 +231,7 @@ plans_fill(struct plan *plans, const struct classify_input *input,
     for (size_t i = 0; i < input->rate_count; i++) {
         const struct demand_rate *rate = &input->rates[i];
         struct plan *plan = &plans[count++];
-        *plan = (struct plan) {
+        *plan = (struct plan){
             .id = rate->id,
             .hash = rate->hash,
             .rate = rate->rate,
@@ -252,7 +251,7 @@ plans_fill(struct plan *plans, const struct classify_input *input,
         const struct table_row *row = &input->previous[i];
         if (seen[i])
             continue;
-        plans[count] = (struct plan) {.id = row->id, .hash = row->hash};
+        plans[count] = (struct plan){.id = row->id, .hash = row->hash};
         plan_take_row(&plans[count++], row);
     }
     return count;
@@ -297,7 +296,7 @@ rows_from_plans(const struct plan *plans, size_t count,
         enum level level = plan_level(&plans[i], cluster);
         if (level == LEVEL_CALM)
             continue;
-        list[found++] = (struct table_row) {
+        list[found++] = (struct table_row){
             .id = plans[i].id,
             .hash = plans[i].hash,
             .level = level,
@@ -318,8 +317,7 @@ static int
 rows_keep(const struct classify_input *input, struct table_row **rows,
           size_t *row_count)
 {
-    struct table_row *list =
-        calloc(input->previous_count + 1, sizeof *list);
+    struct table_row *list = calloc(input->previous_count + 1, sizeof *list);
     if (list == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < input->previous_count; i++)
@@ -339,8 +337,8 @@ classify(const struct classify_policy *policy,
 
     if (!(cluster.unit > 0))
         return rows_keep(input, rows, row_count);
-    struct plan *plans = calloc(
-        input->rate_count + input->previous_count + 1, sizeof *plans);
+    struct plan *plans =
+        calloc(input->rate_count + input->previous_count + 1, sizeof *plans);
     bool *seen = calloc(input->previous_count + 1, sizeof *seen);
     if (plans == NULL || seen == NULL)
         goto done;

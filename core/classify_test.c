@@ -31,9 +31,9 @@ struct world {
 static void
 world_make(struct world *w)
 {
-    *w = (struct world) {.policy = classify_policy_default,
-                         .node_count = NODES,
-                         .now_ms = 1000000};
+    *w = (struct world){.policy = classify_policy_default,
+                        .node_count = NODES,
+                        .now_ms = 1000000};
     w->policy.has_cdn = true;
     for (size_t i = 0; i <= NODES; i++) {
         w->nodes[i].last.role = NODE_ROLE_ORIGIN;
@@ -80,7 +80,7 @@ step(struct world *w, uint32_t ms)
     for (size_t i = 0; i < CONTENTS; i++) {
         if (w->rates[i] <= 0)
             continue;
-        rates[input.rate_count++] = (struct demand_rate) {
+        rates[input.rate_count++] = (struct demand_rate){
             .id = content_name(i),
             .hash = content_hash(content_name(i)),
             .rate = w->rates[i],
@@ -105,8 +105,7 @@ row(const struct world *w, size_t content)
     struct table t = {.rows = w->rows, .row_count = w->row_count};
     struct bytes id = content_name(content);
     const struct table_row *r = table_find(&t, content_hash(id), id);
-    return r ? *r : (struct table_row) {.level = LEVEL_CALM,
-                                        .owner_count = 1};
+    return r ? *r : (struct table_row){.level = LEVEL_CALM, .owner_count = 1};
 }
 
 static void
@@ -117,11 +116,11 @@ owners_follow_demand_up_at_once(void **state)
         uint32_t owner_count;
         enum level level;
     } cases[] = {
-        {0, 0, 1, LEVEL_CALM},         {0.5, 0, 1, LEVEL_CALM},
-        {10, 0, 1, LEVEL_CALM},        {10.5, 0, 2, LEVEL_NORMAL},
-        {20, 0, 2, LEVEL_NORMAL},      {35, 0, 4, LEVEL_NORMAL},
-        {41, 0, 5, LEVEL_HOT},         {300, 0, 5, LEVEL_HOT},
-        {1, 35, 4, LEVEL_NORMAL},      {1, 9, 1, LEVEL_CALM},
+        {0, 0, 1, LEVEL_CALM},    {0.5, 0, 1, LEVEL_CALM},
+        {10, 0, 1, LEVEL_CALM},   {10.5, 0, 2, LEVEL_NORMAL},
+        {20, 0, 2, LEVEL_NORMAL}, {35, 0, 4, LEVEL_NORMAL},
+        {41, 0, 5, LEVEL_HOT},    {300, 0, 5, LEVEL_HOT},
+        {1, 35, 4, LEVEL_NORMAL}, {1, 9, 1, LEVEL_CALM},
         {15, 300, 5, LEVEL_HOT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -426,7 +425,7 @@ load_step(struct load *load, struct world *w, const double *means)
 static struct load
 load_make(void)
 {
-    return (struct load) {
+    return (struct load){
         .demand = demand_new(&demand_policy_default),
         .header = {.node = BYTES_LITERAL("o1"),
                    .url = BYTES_LITERAL("http://o1"),
@@ -484,8 +483,7 @@ levels_rise_within_two_seconds_and_fall_when_the_demand_is_gone(void **state)
     static const struct {
         double mean;
         enum level level;
-    } steps[] = {{40, LEVEL_NORMAL}, {150, LEVEL_HOT},
-                 {800, LEVEL_CRITICAL}};
+    } steps[] = {{40, LEVEL_NORMAL}, {150, LEVEL_HOT}, {800, LEVEL_CRITICAL}};
     for (size_t s = 0; s < 3; s++) {
         means[2] = steps[s].mean;
         int i = 0;
@@ -525,7 +523,8 @@ equal_input_gives_equal_rows_and_is_left_alone(void **state)
         {.last = {.capacity_milli = 300000}},
     };
     struct table_row previous[1] = {{.id = BYTES_LITERAL("z"),
-                                     .level = LEVEL_HOT, .owner_count = 2,
+                                     .level = LEVEL_HOT,
+                                     .owner_count = 2,
                                      .calmer_since_ms = 5}};
     struct classify_policy policy = classify_policy_default;
     struct table_row *a, *b;
@@ -551,15 +550,15 @@ more_rows_than_a_table_holds_are_refused(void **state)
 {
     size_t count = TABLE_ROWS_MAX + 1;
     struct demand_rate *rates = calloc(count, sizeof *rates);
-    char (*ids)[12] = calloc(count, sizeof *ids);
+    char(*ids)[12] = calloc(count, sizeof *ids);
     struct demand_node nodes[2] = {{.last = {.capacity_milli = 1000}},
                                    {.last = {.capacity_milli = 1000}}};
     struct table_row *rows;
     size_t row_count;
     for (size_t i = 0; i < count; i++) {
         snprintf(ids[i], sizeof ids[i], "c%zu", i);
-        rates[i] = (struct demand_rate) {.id = bytes_of_text(ids[i]),
-                                         .rate = 5, .rate_surge = 5};
+        rates[i] = (struct demand_rate){
+            .id = bytes_of_text(ids[i]), .rate = 5, .rate_surge = 5};
         rates[i].hash = content_hash(rates[i].id);
     }
     struct classify_input input = {rates, count, nodes, 2, NULL, 0, 1};

@@ -30,8 +30,7 @@ is_visible(struct bytes text)
 static struct bytes
 segment_take(struct bytes *path)
 {
-    const uint8_t *slash =
-        path->len ? memchr(path->ptr, '/', path->len) : NULL;
+    const uint8_t *slash = path->len ? memchr(path->ptr, '/', path->len) : NULL;
     size_t len = slash ? (size_t) (slash - path->ptr) : path->len;
     struct bytes segment = bytes_of(path->ptr, len);
     size_t taken = slash ? len + 1 : len;

@@ -199,8 +199,7 @@ slot_find(struct counters *c, uint64_t hash, struct bytes id)
 {
     uint32_t index =
         (uint32_t) (((unsigned __int128) hash * c->slot_count) >> 64);
-    uint32_t probes =
-        c->slot_count < PROBES_MAX ? c->slot_count : PROBES_MAX;
+    uint32_t probes = c->slot_count < PROBES_MAX ? c->slot_count : PROBES_MAX;
 
     while (probes-- > 0) {
         struct slot *slot = slot_of(c, index);
@@ -243,7 +242,7 @@ counters_format(void *map, size_t map_size, uint32_t contents_max,
         return ERR_INVALID;
     uint32_t slot_count = slot_count_for(contents_max);
     struct header *header = map;
-    *header = (struct header) {
+    *header = (struct header){
         .form = COUNTERS_FORM,
         .slot_count = slot_count,
         .heap_size = (uint32_t) (size - file_size(slot_count, 0)),
@@ -277,7 +276,7 @@ counters_open(void *map, size_t map_size, struct counters *out)
         return ERR_TRUNCATED;
     if (map_size > size)
         return ERR_INVALID;
-    *out = (struct counters) {
+    *out = (struct counters){
         .map = map,
         .map_size = map_size,
         .boot = header->boot,
@@ -292,14 +291,13 @@ counters_has_shape(const struct counters *c, uint32_t contents_max,
                    uint32_t id_bytes)
 {
     const struct header *header = header_of(c);
-    return header->contents_max == contents_max
-           && header->id_bytes == id_bytes
+    return header->contents_max == contents_max && header->id_bytes == id_bytes
            && c->map_size == counters_file_size(contents_max, id_bytes);
 }
 
 void
-counters_add(struct counters *c, uint64_t hash, struct bytes id,
-             uint64_t bytes, unsigned flags)
+counters_add(struct counters *c, uint64_t hash, struct bytes id, uint64_t bytes,
+             unsigned flags)
 {
     struct slot *slot = NULL;
 
@@ -332,16 +330,17 @@ counters_next(const struct counters *c, uint32_t *cursor,
         struct bytes id = id_of(c, ref);
         if (!content_id_is_valid(id))
             continue;
-        *out = (struct counters_entry) {
+        *out = (struct counters_entry){
             .slot = index,
             .hash = hash,
             .id = id,
-            .values = {
-                .requests = counter_load(&slot->requests),
-                .bytes = counter_load(&slot->bytes),
-                .starts = counter_load(&slot->starts),
-                .offloaded = counter_load(&slot->offloaded),
-            },
+            .values =
+                {
+                    .requests = counter_load(&slot->requests),
+                    .bytes = counter_load(&slot->bytes),
+                    .starts = counter_load(&slot->starts),
+                    .offloaded = counter_load(&slot->offloaded),
+                },
         };
         return true;
     }

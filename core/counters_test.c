@@ -32,8 +32,7 @@ counters_new(uint32_t contents_max, uint32_t id_bytes)
     struct counters c;
     size_t size = counters_file_size(contents_max, id_bytes);
     void *map = map_new(size);
-    assert_int_equal(counters_format(map, size, contents_max, id_bytes, 42),
-                     0);
+    assert_int_equal(counters_format(map, size, contents_max, id_bytes, 42), 0);
     assert_int_equal(counters_open(map, size, &c), 0);
     return c;
 }
@@ -69,8 +68,8 @@ find(const struct counters *c, const char *id, struct counters_values *out)
 static void
 a_file_takes_at_most_64_bytes_a_content_beside_the_ids(void **state)
 {
-    static const uint32_t counts[] = {1024, 5000, 50000, 370000, 400000,
-                                      100000000};
+    static const uint32_t counts[] = {1024,   5000,   50000,
+                                      370000, 400000, 100000000};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         size_t size = counters_file_size(counts[i], 32);
         assert_true(size > 0);
@@ -259,8 +258,9 @@ entries_with_wild_offsets_are_passed_over(void **state)
             bad_slot = entry.slot;
     }
     uint8_t *id_ref = c.map + 4096 + (size_t) bad_slot * 48 + 8;
-    const uint32_t wild[] = {0, c.heap_size, c.heap_size - 1,
-                             c.heap_size + 1, 0xffffffff, 0x80000000, 500};
+    const uint32_t wild[] = {
+        0,          c.heap_size, c.heap_size - 1, c.heap_size + 1, 0xffffffff,
+        0x80000000, 500};
     for (size_t i = 0; i < sizeof wild / sizeof wild[0]; i++) {
         store_le32(id_ref, wild[i]);
         assert_false(find(&c, "bad", &v));
@@ -331,8 +331,7 @@ sums_are_exact(const struct counters *c, unsigned workers)
          * lengths are below '0' */
         assert_int_equal(entry.values.requests, ROUNDS * workers);
         assert_int_equal(entry.values.bytes, (uint64_t) n * ROUNDS * workers);
-        assert_int_equal(entry.values.starts,
-                         n % 2 ? ROUNDS * workers : 0);
+        assert_int_equal(entry.values.starts, n % 2 ? ROUNDS * workers : 0);
     }
     assert_int_equal(seen, IDS);
     assert_int_equal(counters_used(c), IDS);
@@ -361,7 +360,7 @@ sums_of_many_threads_are_exact(void **state)
         pthread_t threads[THREADS];
         struct thread_arg args[THREADS];
         for (unsigned i = 0; i < THREADS; i++) {
-            args[i] = (struct thread_arg) {&c, i};
+            args[i] = (struct thread_arg){&c, i};
             assert_int_equal(
                 pthread_create(&threads[i], NULL, thread_main, &args[i]), 0);
         }
@@ -393,8 +392,7 @@ sums_of_many_processes_are_exact(void **state)
             continue;
         /* a map of its own, at another address than the parent's */
         struct counters c;
-        void *own = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                         0);
+        void *own = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (own == MAP_FAILED || counters_open(own, size, &c) != 0)
             _exit(1);
         worker_run(&c, i);
@@ -425,7 +423,7 @@ a_full_catalogue_fits_and_is_walked(void **state)
 {
     enum { CONTENTS = 370000 };
     struct counters c = counters_new(CONTENTS, 32);
-    char (*ids)[24] = malloc((size_t) CONTENTS * sizeof *ids);
+    char(*ids)[24] = malloc((size_t) CONTENTS * sizeof *ids);
     uint64_t *hashes = malloc((size_t) CONTENTS * sizeof *hashes);
     assert_non_null(ids);
     assert_non_null(hashes);

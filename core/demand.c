@@ -21,10 +21,10 @@
 #define BUCKETS (WINDOW_BUCKETS + 1)
 #define CONTENTS_MAX (1u << 24)
 #define NODES_MAX PLACEMENT_NODES_MAX
-#define BOOTS_MAX 4       /* a node; the one heard first goes */
-#define FORGOTTEN_MAX 16  /* boots that went, so that they do not come back */
-#define PRIOR_PLAYS 50.0  /* weight of the assumed requests per play */
-#define PLAYS_MEMORY 1e5  /* plays after which what was learnt is halved */
+#define BOOTS_MAX 4      /* a node; the one heard first goes */
+#define FORGOTTEN_MAX 16 /* boots that went, so that they do not come back */
+#define PRIOR_PLAYS 50.0 /* weight of the assumed requests per play */
+#define PLAYS_MEMORY 1e5 /* plays after which what was learnt is halved */
 #define TEXT_CHUNK_SIZE 65536
 
 const struct demand_policy demand_policy_default = {
@@ -193,7 +193,7 @@ index_double(struct index *index)
     if (slots == NULL)
         return ERR_MEMORY;
     free(index->slots);
-    *index = (struct index) {.slots = slots, .size = size};
+    *index = (struct index){.slots = slots, .size = size};
     return 0;
 }
 
@@ -361,8 +361,7 @@ ring_of(struct demand *d, uint32_t content)
     if (array_grow(&d->rings, d->ring_count, &capacity, sizeof *d->rings) != 0)
         return NULL;
     if (capacity != d->ring_capacity) {
-        struct demand_rate *rates =
-            realloc(d->rates, capacity * sizeof *rates);
+        struct demand_rate *rates = realloc(d->rates, capacity * sizeof *rates);
         if (rates == NULL)
             return NULL;
         d->rates = rates;
@@ -444,7 +443,7 @@ content_intern(struct demand *d, struct bytes id, uint32_t *position)
     if (kept == NULL)
         return ERR_MEMORY;
     *position = d->content_count++;
-    d->contents[*position] = (struct content) {
+    d->contents[*position] = (struct content){
         .hash = hash,
         .id = kept,
         .id_len = (uint32_t) id.len,
@@ -494,7 +493,7 @@ boot_add(struct node *node, uint64_t id)
                 node->boot_count * sizeof node->boots[0]);
     }
     struct boot *boot = &node->boots[node->boot_count++];
-    *boot = (struct boot) {.id = id};
+    *boot = (struct boot){.id = id};
     return boot;
 }
 
@@ -531,7 +530,7 @@ boot_maximum(struct boot *boot, uint32_t content)
             != 0
         || boot_index_grow(boot) != 0)
         return NULL;
-    boot->list[boot->count] = (struct maximum) {.content = content};
+    boot->list[boot->count] = (struct maximum){.content = content};
     index_put(index, hash, boot->count);
     return &boot->list[boot->count++].values;
 }
@@ -622,8 +621,8 @@ node_refresh(const struct demand *d, struct node *node)
 {
     struct demand_node *view = &node->view;
     view->state = node_is_silent(d, node) ? NODE_DOWN : view->last.state;
-    view->rate = (double) node->requests.total
-                 / seconds_covered(d, WINDOW_BUCKETS);
+    view->rate =
+        (double) node->requests.total / seconds_covered(d, WINDOW_BUCKETS);
     double load = 0;
     if (view->last.capacity_milli > 0)
         load = view->rate * 1000 * TABLE_SHARE_ONE
@@ -684,8 +683,7 @@ rates_add(const struct merge *m, uint32_t content,
             plays_add(d, &ring->offloaded[m->role], m->from_ms,
                       more->offloaded);
     }
-    d->plays_seen[m->role] +=
-        (double) more->starts - (double) more->offloaded;
+    d->plays_seen[m->role] += (double) more->starts - (double) more->offloaded;
     if (is_served)
         d->requests_seen += (double) more->requests;
     return 0;
@@ -792,8 +790,7 @@ node_merge(struct demand *d, struct node *node, bool is_new_node,
         boot = boot_add(node, header->boot);
         boot->awaits_base = is_new_node && header->sequence > 1;
     }
-    bool is_newest =
-        is_new_node || header_is_newest(d, node, boot, header);
+    bool is_newest = is_new_node || header_is_newest(d, node, boot, header);
     if (boot != NULL) {
         /* a word for word repetition, and the usual one: spare the walk */
         if (!is_newest && header->sequence == boot->sequence)
@@ -838,18 +835,17 @@ static double
 surge_of(const struct demand *d, const struct ring *ring,
          double requests_per_play)
 {
-    static const unsigned windows[] = {
-        WINDOW_BUCKETS / 10, WINDOW_BUCKETS / 5, WINDOW_BUCKETS / 2};
+    static const unsigned windows[] = {WINDOW_BUCKETS / 10, WINDOW_BUCKETS / 5,
+                                       WINDOW_BUCKETS / 2};
     double greatest = 0;
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
         double served = series_sum(&ring->served, d->bucket, windows[i]);
-        double plays = plays_sum(&ring->offloaded[plays_role(d)], d->bucket,
-                                 windows[i]);
+        double plays =
+            plays_sum(&ring->offloaded[plays_role(d)], d->bucket, windows[i]);
         double n = served + plays * requests_per_play;
         double variance =
             served + plays * requests_per_play * requests_per_play;
-        double rate =
-            (n - 2 * sqrt(variance)) / seconds_covered(d, windows[i]);
+        double rate = (n - 2 * sqrt(variance)) / seconds_covered(d, windows[i]);
         greatest = rate > greatest ? rate : greatest;
     }
     return greatest;
@@ -861,9 +857,9 @@ rate_of(const struct demand *d, const struct ring *ring,
 {
     const struct content *c = &d->contents[ring->content];
     double seconds = seconds_covered(d, WINDOW_BUCKETS);
-    double requests = (double) ring->served.total
-                      + ring->offloaded[plays_role(d)].total
-                            * requests_per_play;
+    double requests =
+        (double) ring->served.total
+        + ring->offloaded[plays_role(d)].total * requests_per_play;
     struct demand_rate rate = {
         .id = bytes_of(c->id, c->id_len),
         .hash = c->hash,
@@ -871,8 +867,7 @@ rate_of(const struct demand *d, const struct ring *ring,
         .starts = ring->starts[plays_role(d)].total / seconds,
     };
     /* n - 2 sqrt(n) is above 0 from 5 on: most contents end here */
-    rate.rate_surge =
-        requests >= 5 ? surge_of(d, ring, requests_per_play) : 0;
+    rate.rate_surge = requests >= 5 ? surge_of(d, ring, requests_per_play) : 0;
     if (rate.rate_surge < rate.rate)
         rate.rate_surge = rate.rate;
     return rate;

@@ -35,14 +35,14 @@ struct origin {
 static struct origin
 origin_make(const char *name, enum node_role role)
 {
-    return (struct origin) {.header = {
-                                .node = bytes_of_text(name),
-                                .url = BYTES_LITERAL("http://127.0.0.1:1"),
-                                .role = role,
-                                .weight = 100,
-                                .capacity_milli = 100000,
-                                .boot = 1,
-                            }};
+    return (struct origin){.header = {
+                               .node = bytes_of_text(name),
+                               .url = BYTES_LITERAL("http://127.0.0.1:1"),
+                               .role = role,
+                               .weight = 100,
+                               .capacity_milli = 100000,
+                               .boot = 1,
+                           }};
 }
 
 static struct bytes
@@ -96,7 +96,7 @@ rate_find(struct demand *d, const char *id)
         if (bytes_equal(rates[i].id, bytes_of_text(id)))
             return rates[i];
     }
-    return (struct demand_rate) {.rate = 0};
+    return (struct demand_rate){.rate = 0};
 }
 
 static struct counters_values
@@ -302,7 +302,7 @@ plays_are_those_of_redirectors_and_offloaded_ones_are_demand(void **state)
     uint64_t now = START_MS;
     for (int i = 0; i < 60; i++, now += 500) {
         r.values[0].requests += 1;
-        r.values[0].starts += 1;    /* 2 plays/s, all to the CDN */
+        r.values[0].starts += 1; /* 2 plays/s, all to the CDN */
         r.values[0].offloaded += 1;
         o.values[0].starts += 5;    /* not counted a second time */
         o.values[0].requests += 10; /* 20/s on own servers */
@@ -403,9 +403,9 @@ the_greatest_version_held_is_known(void **state)
 {
     struct demand *d = demand_new(&demand_policy_default);
     struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
-    o.header.held = (struct table_version) {5, 9};
+    o.header.held = (struct table_version){5, 9};
     report(d, &o, true, START_MS);
-    o.header.held = (struct table_version) {4, 99};
+    o.header.held = (struct table_version){4, 99};
     report(d, &o, true, START_MS + 1);
     assert_int_equal(demand_held_version(d).term, 5);
     assert_int_equal(demand_held_version(d).sequence, 9);
@@ -429,8 +429,8 @@ run_make(struct run *run, uint64_t *random)
     static const char *const names[NODES] = {"o1", "o2", "o3", "r1"};
     memset(run, 0, sizeof *run);
     for (unsigned n = 0; n < NODES; n++) {
-        struct origin o = origin_make(
-            names[n], n == 3 ? NODE_ROLE_REDIRECTOR : NODE_ROLE_ORIGIN);
+        struct origin o = origin_make(names[n], n == 3 ? NODE_ROLE_REDIRECTOR
+                                                       : NODE_ROLE_ORIGIN);
         for (unsigned step = 0; step < STEPS; step++) {
             if (step % (STEPS / BOOTS) == 0) {
                 memset(o.values, 0, sizeof o.values);
@@ -444,8 +444,7 @@ run_make(struct run *run, uint64_t *random)
                 o.values[i].offloaded += random_next(random) % 2;
             }
             bool is_last = step % (STEPS / BOOTS) == STEPS / BOOTS - 1;
-            unsigned mask =
-                is_last ? ~0u : (unsigned) random_next(random);
+            unsigned mask = is_last ? ~0u : (unsigned) random_next(random);
             run->reports[n][step] = origin_report(&o, is_last, mask);
             for (unsigned i = 0; is_last && i < CONTENTS; i++) {
                 run->totals[i].requests += o.values[i].requests;
@@ -517,9 +516,12 @@ table_of(struct demand *d, uint64_t now_ms, struct buffer *out)
     assert_int_equal(classify(&policy, &input, &rows, &table.row_count), 0);
     for (size_t i = 0; i < input.node_count; i++) {
         const struct demand_node *n = &input.nodes[i];
-        nodes[table.node_count++] = (struct table_node) {
-            .name = n->last.node, .url = n->last.url,
-            .weight = n->last.weight, .load = n->load, .state = n->state};
+        nodes[table.node_count++] =
+            (struct table_node){.name = n->last.node,
+                                .url = n->last.url,
+                                .weight = n->last.weight,
+                                .load = n->load,
+                                .state = n->state};
     }
     table.rows = rows;
     buffer_init(out, TABLE_SIZE_MAX);
@@ -546,8 +548,8 @@ two_managers_with_the_same_reports_make_the_same_table(void **state)
         }
         table_of(a, now, &table_a);
         table_of(b, now, &table_b);
-        assert_true(bytes_equal(buffer_bytes(&table_a),
-                                buffer_bytes(&table_b)));
+        assert_true(
+            bytes_equal(buffer_bytes(&table_a), buffer_bytes(&table_b)));
         buffer_fini(&table_a);
         buffer_fini(&table_b);
     }

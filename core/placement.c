@@ -115,7 +115,7 @@ static inline struct candidate
 candidate_of(const struct placement_node *nodes, size_t i, uint64_t content)
 {
     uint64_t mixed = mix(content, nodes[i].hash);
-    return (struct candidate) {
+    return (struct candidate){
         .mixed = mixed,
         .minus_log2 = minus_log2(mixed),
         .weight = nodes[i].weight,

@@ -101,8 +101,7 @@ owner_sets_are_prefixes_of_each_other(void **state)
                     count);
                 for (size_t k = 0; k <= count; k += k < 70 ? 1 : 101) {
                     assert_int_equal(
-                        placement_owners(nodes, count, hash_of(i), k, some),
-                        k);
+                        placement_owners(nodes, count, hash_of(i), k, some), k);
                     assert_memory_equal(some, all, k * sizeof some[0]);
                 }
             }
@@ -118,7 +117,7 @@ equal_weights_give_the_order_of_the_general_way(void **state)
     nodes_make(equal, COUNT, 7);
     nodes_make(mixed, COUNT, 7);
     /* of another weight, so little that it is always last, or nearly */
-    mixed[COUNT] = (struct placement_node) {.hash = 99, .weight = 1};
+    mixed[COUNT] = (struct placement_node){.hash = 99, .weight = 1};
     for (size_t i = 0; i < COUNT; i++)
         mixed[i].weight = equal[i].weight = 60000;
     for (unsigned i = 0; i < 20000; i++) {
@@ -216,9 +215,9 @@ the_extremes_of_the_hash_are_in_order(void **state)
 {
     /* the mixing is one to one and 0 goes to 0: hashes that equal the
      * content's mix to 0, whose logarithm is taken for that of 1 */
-    struct placement_node nodes[3] = {
-        {.hash = 5, .weight = 1}, {.hash = 6, .weight = 2},
-        {.hash = 7, .weight = 65535}};
+    struct placement_node nodes[3] = {{.hash = 5, .weight = 1},
+                                      {.hash = 6, .weight = 2},
+                                      {.hash = 7, .weight = 65535}};
     for (uint64_t content = 0; content < 20; content++) {
         uint16_t owners[3];
         assert_int_equal(placement_owners(nodes, 3, content, 3, owners), 3);
@@ -242,8 +241,7 @@ a_choice_takes_well_under_a_microsecond(void **state)
             unsigned sum = 0;
             clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
             for (unsigned i = 0; i < ROUNDS; i++) {
-                placement_owners(nodes, 20, i * 0x9e3779b97f4a7c15u, k,
-                                 owners);
+                placement_owners(nodes, 20, i * 0x9e3779b97f4a7c15u, k, owners);
                 sum += owners[0];
             }
             clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);

@@ -44,7 +44,7 @@ static void
 header_read(const uint8_t *from, struct report_header *out)
 {
     size_t node_len = from[75], url_len = from[76];
-    *out = (struct report_header) {
+    *out = (struct report_header){
         .node = bytes_of(from + HEADER_SIZE, node_len),
         .url = bytes_of(from + HEADER_SIZE + node_len, url_len),
         .role = (enum node_role) from[72],
@@ -97,7 +97,7 @@ entry_take(struct bytes *rest, struct report_entry *out)
         return false;
     const uint8_t *values = rest->ptr + 1 + id_len;
     out->id = bytes_of(rest->ptr + 1, id_len);
-    out->values = (struct counters_values) {
+    out->values = (struct counters_values){
         .requests = load_le64(values),
         .bytes = load_le64(values + 8),
         .starts = load_le64(values + 16),

@@ -16,7 +16,7 @@
 static struct report_header
 header_make(void)
 {
-    return (struct report_header) {
+    return (struct report_header){
         .node = BYTES_LITERAL("origin1"),
         .url = BYTES_LITERAL("http://127.0.0.1:8081"),
         .role = NODE_ROLE_ORIGIN,
@@ -32,8 +32,7 @@ header_make(void)
 }
 
 static void
-encode(const struct report_header *header, unsigned count,
-       struct buffer *out)
+encode(const struct report_header *header, unsigned count, struct buffer *out)
 {
     buffer_init(out, REPORT_SIZE_MAX);
     report_begin(out, header);
@@ -128,19 +127,19 @@ bad_fields_with_a_right_checksum_are_refused(void **state)
         size_t offset;
         uint8_t value;
     } cases[] = {
-        {24, 0},    /* sequence 0 */
-        {64, 2},    /* entries fewer */
-        {64, 4},    /* and more than there are */
+        {24, 0},             /* sequence 0 */
+        {64, 2},             /* entries fewer */
+        {64, 4},             /* and more than there are */
         {67, 0xff}, {70, 1}, /* weight 65536 and more */
-        {72, 2},    /* role */
-        {73, 4},    /* state */
-        {74, 2},    /* is_full */
-        {75, 0}, {75, 255}, {76, 0}, {76, 255}, /* lengths */
-        {77, 1}, {79, 1},                       /* zero */
-        {80, '/'},                              /* node */
-        {87, 'x'},                              /* url */
-        {108, 0}, {108, 65}, {108, 255},        /* length of the first id */
-        {109, '/'},                             /* the id */
+        {72, 2},             /* role */
+        {73, 4},             /* state */
+        {74, 2},             /* is_full */
+        {75, 0},    {75, 255}, {76, 0},    {76, 255}, /* lengths */
+        {77, 1},    {79, 1},                          /* zero */
+        {80, '/'},                                    /* node */
+        {87, 'x'},                                    /* url */
+        {108, 0},   {108, 65}, {108, 255}, /* length of the first id */
+        {109, '/'},                        /* the id */
     };
     struct report_header header = header_make();
     struct report_reader r = {.entries_left = 77};
@@ -167,20 +166,36 @@ bad_reports_are_not_written(void **state)
         struct buffer b;
         buffer_init(&b, i == 8 ? 100 : REPORT_SIZE_MAX);
         switch (i) {
-        case 0: header.node = BYTES_LITERAL(""); break;
-        case 1: header.url = BYTES_LITERAL(""); break;
-        case 2: header.weight = 0; break;
-        case 3: header.sequence = 0; break;
-        case 4: header.state = (enum node_state) 7; break;
-        case 5: header.boot = 0; break; /* with an entry */
-        case 6: entry.id = BYTES_LITERAL("a/b"); break;
-        case 7: buffer_append_u8(&b, 1); break; /* not empty */
-        default: break; /* too small */
+        case 0:
+            header.node = BYTES_LITERAL("");
+            break;
+        case 1:
+            header.url = BYTES_LITERAL("");
+            break;
+        case 2:
+            header.weight = 0;
+            break;
+        case 3:
+            header.sequence = 0;
+            break;
+        case 4:
+            header.state = (enum node_state) 7;
+            break;
+        case 5:
+            header.boot = 0;
+            break; /* with an entry */
+        case 6:
+            entry.id = BYTES_LITERAL("a/b");
+            break;
+        case 7:
+            buffer_append_u8(&b, 1);
+            break; /* not empty */
+        default:
+            break; /* too small */
         }
         report_begin(&b, &header);
         report_add(&b, &entry);
-        assert_int_equal(report_finish(&b),
-                         i == 8 ? ERR_LIMIT : ERR_INVALID);
+        assert_int_equal(report_finish(&b), i == 8 ? ERR_LIMIT : ERR_INVALID);
         buffer_fini(&b);
     }
     struct buffer b;

@@ -129,8 +129,7 @@ size_t
 route_owners(const struct table_snapshot *snapshot, struct bytes content,
              uint64_t hash, uint16_t owners[PLACEMENT_NODES_MAX])
 {
-    const struct table_row *row =
-        table_find(&snapshot->table, hash, content);
+    const struct table_row *row = table_find(&snapshot->table, hash, content);
     return placement_owners(snapshot->placement, snapshot->table.node_count,
                             hash, row ? row->owner_count : 1, owners);
 }

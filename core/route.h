@@ -31,7 +31,7 @@ const char *route_rule_name(enum route_rule rule);
 
 /* Not in table.nodes: */
 #define ROUTE_SELF_REDIRECTOR -1 /* never serves */
-#define ROUTE_SELF_UNLISTED -2   /* an origin the table does not name: no owner */
+#define ROUTE_SELF_UNLISTED -2 /* an origin the table lacks: owns nothing */
 
 struct route_request {
     struct bytes content;

@@ -25,11 +25,12 @@ static const struct bytes film = {(const uint8_t *) "film", 4};
 static void
 world_make(struct world *w, enum level level, uint32_t k, uint32_t share)
 {
-    *w = (struct world) {.row = {.id = film, .level = level, .owner_count = k,
-                                 .cdn_share = share}};
+    *w = (struct world){
+        .row = {
+            .id = film, .level = level, .owner_count = k, .cdn_share = share}};
     for (size_t i = 0; i < NODES; i++) {
         snprintf(w->names[i], sizeof w->names[i], "origin%zu", i + 1);
-        w->nodes[i] = (struct table_node) {
+        w->nodes[i] = (struct table_node){
             .name = bytes_of_text(w->names[i]),
             .url = BYTES_LITERAL("http://127.0.0.1:80"),
             .weight = 100,
@@ -41,7 +42,8 @@ world_make(struct world *w, enum level level, uint32_t k, uint32_t share)
 static void
 world_publish(struct world *w)
 {
-    struct table table = {.nodes = w->nodes, .node_count = NODES,
+    struct table table = {.nodes = w->nodes,
+                          .node_count = NODES,
                           .rows = &w->row,
                           .row_count = w->row.owner_count ? 1 : 0};
     struct buffer b;
@@ -171,8 +173,7 @@ an_owner_serves_and_another_origin_redirects_until_the_hop_limit(void **state)
                                                   : ROUTE_RULE_HOP_LIMIT);
             } else {
                 assert_int_equal(d.action, ROUTE_NODE);
-                assert_int_equal(d.node,
-                                 decide(&w, -1, 77, 0, true).node);
+                assert_int_equal(d.node, decide(&w, -1, 77, 0, true).node);
             }
         }
     }
@@ -225,8 +226,7 @@ a_share_is_for_critical_contents_only(void **state)
 static void
 nobody_is_sent_to_a_node_that_is_not_up_while_another_is(void **state)
 {
-    static const enum node_state bad[] = {NODE_DRAINING, NODE_FULL,
-                                          NODE_DOWN};
+    static const enum node_state bad[] = {NODE_DRAINING, NODE_FULL, NODE_DOWN};
     for (unsigned mask = 1; mask < (1u << NODES) - 1; mask++) {
         for (uint32_t k = 0; k <= NODES; k++) {
             struct world w;
@@ -306,8 +306,7 @@ a_chain_of_redirects_ends(void **state)
 static void
 every_rule_has_a_name(void **state)
 {
-    assert_string_equal(route_rule_name(ROUTE_RULE_LESS_LOADED),
-                        "less-loaded");
+    assert_string_equal(route_rule_name(ROUTE_RULE_LESS_LOADED), "less-loaded");
     assert_string_equal(route_rule_name(ROUTE_RULE_NO_NODE), "no-node");
     assert_string_equal(route_rule_name((enum route_rule) 99), "unknown");
 }

@@ -88,8 +88,7 @@ node_is_valid(const struct table_node *node)
 static bool
 row_is_valid(const struct table_row *row)
 {
-    return content_id_is_valid(row->id)
-           && row->hash == content_hash(row->id)
+    return content_id_is_valid(row->id) && row->hash == content_hash(row->id)
            && (unsigned) row->level <= LEVEL_CRITICAL && row->owner_count >= 1
            && row->owner_count <= PLACEMENT_NODES_MAX
            && row->cdn_share <= TABLE_SHARE_ONE;
@@ -222,8 +221,7 @@ frame_check(struct bytes encoded, struct shape *shape)
         return ERR_LIMIT;
     size_t text_at = HEADER_SIZE + (size_t) shape->node_count * NODE_SIZE
                      + (size_t) shape->row_count * ROW_SIZE;
-    shape->text =
-        bytes_of(encoded.ptr + text_at, load_le32(encoded.ptr + 48));
+    shape->text = bytes_of(encoded.ptr + text_at, load_le32(encoded.ptr + 48));
     if (text_at + shape->text.len + CHECKSUM_SIZE != size
         || load_le32(encoded.ptr + 52) != 0)
         return ERR_INVALID;
@@ -299,7 +297,7 @@ placement_fill(struct table_snapshot *snapshot)
     enum node_state use = state_to_use(table);
     for (size_t i = 0; i < table->node_count; i++) {
         bool is_used = use != NODE_DRAINING && table->nodes[i].state == use;
-        snapshot->placement[i] = (struct placement_node) {
+        snapshot->placement[i] = (struct placement_node){
             .hash = table->nodes[i].hash,
             .weight = is_used ? table->nodes[i].weight : 0,
         };

@@ -89,8 +89,9 @@ struct table_snapshot {
 /*
  * Verifies every byte before anything is made of it. When no node is up, the
  * full ones count as available, and when there are none, those that are down
- * (trying beats refusing; see placement); those that are draining never. ERR_TRUNCATED, ERR_CHECKSUM, ERR_VERSION, ERR_INVALID,
- * ERR_LIMIT, ERR_MEMORY.
+ * (trying beats refusing; see placement); those that are draining never.
+ * ERR_TRUNCATED, ERR_CHECKSUM, ERR_VERSION, ERR_INVALID, ERR_LIMIT,
+ * ERR_MEMORY.
  */
 int table_decode(struct bytes encoded, struct table_snapshot **out);
 void table_free(struct table_snapshot *snapshot); /* NULL is fine */

@@ -18,18 +18,32 @@
 #define TEXT(s) BYTES_LITERAL(s)
 
 static const struct table_node nodes[] = {
-    {.name = TEXT("origin2"), .url = TEXT("http://10.0.0.2:8080"),
-     .weight = 100, .load = 1234, .state = NODE_UP},
-    {.name = TEXT("origin1"), .url = TEXT("https://o1.example"),
-     .weight = 65535, .load = UINT32_MAX, .state = NODE_DRAINING},
-    {.name = TEXT("origin10"), .url = TEXT("http://[::1]:80/base"),
-     .weight = 1, .load = 0, .state = NODE_FULL},
+    {.name = TEXT("origin2"),
+     .url = TEXT("http://10.0.0.2:8080"),
+     .weight = 100,
+     .load = 1234,
+     .state = NODE_UP},
+    {.name = TEXT("origin1"),
+     .url = TEXT("https://o1.example"),
+     .weight = 65535,
+     .load = UINT32_MAX,
+     .state = NODE_DRAINING},
+    {.name = TEXT("origin10"),
+     .url = TEXT("http://[::1]:80/base"),
+     .weight = 1,
+     .load = 0,
+     .state = NODE_FULL},
 };
 
 static const struct table_row rows[] = {
-    {.id = TEXT("film-a"), .level = LEVEL_NORMAL, .owner_count = 2,
-     .rate_milli = 123456789012, .calmer_since_ms = 1700000000123},
-    {.id = TEXT("film-b"), .level = LEVEL_CRITICAL, .owner_count = 3,
+    {.id = TEXT("film-a"),
+     .level = LEVEL_NORMAL,
+     .owner_count = 2,
+     .rate_milli = 123456789012,
+     .calmer_since_ms = 1700000000123},
+    {.id = TEXT("film-b"),
+     .level = LEVEL_CRITICAL,
+     .owner_count = 3,
      .cdn_share = 10000},
     {.id = TEXT("film-c"), .level = LEVEL_HOT, .owner_count = 3},
 };
@@ -148,8 +162,7 @@ no_altered_byte_and_no_other_length_is_accepted(void **state)
     for (size_t len = 0; len < b.len; len++) {
         uint8_t *cut = malloc(len ? len : 1);
         memcpy(cut, b.ptr, len);
-        assert_int_equal(table_decode(bytes_of(cut, len), &s),
-                         ERR_TRUNCATED);
+        assert_int_equal(table_decode(bytes_of(cut, len), &s), ERR_TRUNCATED);
         free(cut);
     }
     buffer_append_u8(&b, 0);
@@ -172,15 +185,15 @@ bad_records_with_a_right_checksum_are_refused(void **state)
         uint8_t value;
         int err;
     } cases[] = {
-        {52, 1, ERR_INVALID},          /* header: zero */
-        {40, 4, ERR_INVALID},          /* one node more */
-        {41, 8, ERR_LIMIT},            /* too many nodes */
-        {46, 2, ERR_LIMIT},            /* too many rows */
-        {48, 1, ERR_INVALID},          /* text size */
-        {56, 1, ERR_INVALID},          /* node 0: hash */
-        {56 + 11, 1, ERR_INVALID},     /* name offset */
-        {56 + 12, 0xff, ERR_INVALID},  /* url offset */
-        {56 + 22, 0, ERR_INVALID},     /* name length */
+        {52, 1, ERR_INVALID},         /* header: zero */
+        {40, 4, ERR_INVALID},         /* one node more */
+        {41, 8, ERR_LIMIT},           /* too many nodes */
+        {46, 2, ERR_LIMIT},           /* too many rows */
+        {48, 1, ERR_INVALID},         /* text size */
+        {56, 1, ERR_INVALID},         /* node 0: hash */
+        {56 + 11, 1, ERR_INVALID},    /* name offset */
+        {56 + 12, 0xff, ERR_INVALID}, /* url offset */
+        {56 + 22, 0, ERR_INVALID},    /* name length */
         {56 + 22, 200, ERR_INVALID},
         {56 + 23, 255, ERR_INVALID},   /* url length */
         {56 + 24, 4, ERR_INVALID},     /* state */
@@ -228,24 +241,54 @@ bad_tables_are_not_encoded(void **state)
     for (int i = 0; i < 16; i++) {
         struct table_node n[2] = {nodes[0], nodes[1]};
         struct table_row r[2] = {rows[0], rows[1]};
-        struct table t = {.nodes = n, .node_count = 2, .rows = r,
-                          .row_count = 2};
+        struct table t = {
+            .nodes = n, .node_count = 2, .rows = r, .row_count = 2};
         switch (i) {
-        case 0: n[0].name = n[1].name; break;
-        case 1: n[0].name = TEXT(""); break;
-        case 2: n[0].name = TEXT("a b"); break;
-        case 3: n[0].url = TEXT(""); break;
-        case 4: n[0].url = TEXT("ftp://x"); break;
-        case 5: n[0].weight = 0; break;
-        case 6: n[0].weight = 65536; break;
-        case 7: n[0].state = (enum node_state) 9; break;
-        case 8: r[0].id = r[1].id; break;
-        case 9: r[0].id = TEXT(""); break;
-        case 10: r[0].id = TEXT("../x"); break;
-        case 11: r[0].level = (enum level) 4; break;
-        case 12: r[0].owner_count = 0; break;
-        case 13: r[0].owner_count = PLACEMENT_NODES_MAX + 1; break;
-        case 14: r[0].cdn_share = TABLE_SHARE_ONE + 1; break;
+        case 0:
+            n[0].name = n[1].name;
+            break;
+        case 1:
+            n[0].name = TEXT("");
+            break;
+        case 2:
+            n[0].name = TEXT("a b");
+            break;
+        case 3:
+            n[0].url = TEXT("");
+            break;
+        case 4:
+            n[0].url = TEXT("ftp://x");
+            break;
+        case 5:
+            n[0].weight = 0;
+            break;
+        case 6:
+            n[0].weight = 65536;
+            break;
+        case 7:
+            n[0].state = (enum node_state) 9;
+            break;
+        case 8:
+            r[0].id = r[1].id;
+            break;
+        case 9:
+            r[0].id = TEXT("");
+            break;
+        case 10:
+            r[0].id = TEXT("../x");
+            break;
+        case 11:
+            r[0].level = (enum level) 4;
+            break;
+        case 12:
+            r[0].owner_count = 0;
+            break;
+        case 13:
+            r[0].owner_count = PLACEMENT_NODES_MAX + 1;
+            break;
+        case 14:
+            r[0].cdn_share = TABLE_SHARE_ONE + 1;
+            break;
         default:
             t.row_count = TABLE_ROWS_MAX + 1;
             assert_int_equal(table_encode(&t, &b), ERR_LIMIT);
@@ -264,13 +307,25 @@ urls_are_http_without_what_breaks_a_header(void **state)
         const char *url;
         bool is_valid;
     } cases[] = {
-        {"http://a", true}, {"https://a.b:80", true},
-        {"http://[::1]:8080", true}, {"http://a/base", true},
-        {"http://", false}, {"https://", false}, {"http:///x", false},
-        {"HTTP://a", false}, {"//a", false}, {"a", false}, {"", false},
-        {"http://a/", false}, {"http://a b", false}, {"http://a\r\nX: y", false},
-        {"http://a\"", false}, {"http://a'", false}, {"http://a\\", false},
-        {"http://a<", false}, {"http://\xc3\xa4", false},
+        {"http://a", true},
+        {"https://a.b:80", true},
+        {"http://[::1]:8080", true},
+        {"http://a/base", true},
+        {"http://", false},
+        {"https://", false},
+        {"http:///x", false},
+        {"HTTP://a", false},
+        {"//a", false},
+        {"a", false},
+        {"", false},
+        {"http://a/", false},
+        {"http://a b", false},
+        {"http://a\r\nX: y", false},
+        {"http://a\"", false},
+        {"http://a'", false},
+        {"http://a\\", false},
+        {"http://a<", false},
+        {"http://\xc3\xa4", false},
         {"javascript:http://a", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -343,7 +398,7 @@ static void
 the_largest_table_fits(void **state)
 {
     struct table_row *many = calloc(TABLE_ROWS_MAX, sizeof *many);
-    char (*ids)[65] = calloc(TABLE_ROWS_MAX, sizeof *ids);
+    char(*ids)[65] = calloc(TABLE_ROWS_MAX, sizeof *ids);
     struct table_snapshot *s;
     struct buffer b;
     for (unsigned i = 0; i < TABLE_ROWS_MAX; i++) {

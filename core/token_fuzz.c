@@ -12,8 +12,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define KEY_HEX "000102030405060708090a0b0c0d0e0f"
-static const char key_file[] = "1 " KEY_HEX KEY_HEX "\n65 " KEY_HEX KEY_HEX
-                               "\n";
+static const char key_file[] =
+    "1 " KEY_HEX KEY_HEX "\n65 " KEY_HEX KEY_HEX "\n";
 
 static void
 try_keys(struct bytes text)

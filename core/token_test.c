@@ -23,8 +23,8 @@ keys_of(const char *text)
     return keys;
 }
 
-static const struct token_claims claims = {
-    .session = 0x0123456789abcdef, .expires_s = 2000000000};
+static const struct token_claims claims = {.session = 0x0123456789abcdef,
+                                           .expires_s = 2000000000};
 
 static void
 what_was_signed_is_verified_until_it_expires(void **state)
@@ -54,9 +54,9 @@ the_form_is_the_same_for_ever(void **state)
     /* HMAC-SHA256 by another implementation (Python's hmac) */
     struct token_keys *keys = keys_of("7 " HEX_A "\n");
     char text[TOKEN_TEXT_LEN];
-    assert_int_equal(
-        token_sign(keys, BYTES_LITERAL("film"), &claims, text), 0);
-    assert_memory_equal(text, "AQd3NZQAASNFZ4mrze-G81Gby1xHxAs8di8Kt9aE", TOKEN_TEXT_LEN);
+    assert_int_equal(token_sign(keys, BYTES_LITERAL("film"), &claims, text), 0);
+    assert_memory_equal(text, "AQd3NZQAASNFZ4mrze-G81Gby1xHxAs8di8Kt9aE",
+                        TOKEN_TEXT_LEN);
     token_keys_free(keys);
 }
 
@@ -117,9 +117,8 @@ of_ten_thousand_altered_tokens_none_is_accepted(void **state)
             break;
         }
         }
-        accepted += token_verify(keys, bytes_of(text, len), content, 0,
-                                 &found)
-                    == 0;
+        accepted +=
+            token_verify(keys, bytes_of(text, len), content, 0, &found) == 0;
     }
     assert_int_equal(accepted, 0);
     token_keys_free(keys);
@@ -229,10 +228,9 @@ a_verification_takes_little_time(void **state)
                                  BYTES_LITERAL("film-123456"), 0, &found)
                     == 0);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
-    printf("%.0f ns a verification\n",
-           ((double) (b.tv_sec - a.tv_sec) * 1e9
-            + (double) (b.tv_nsec - a.tv_nsec))
-               / ROUNDS);
+    printf("%.0f ns a verification\n", ((double) (b.tv_sec - a.tv_sec) * 1e9
+                                        + (double) (b.tv_nsec - a.tv_nsec))
+                                           / ROUNDS);
     token_keys_free(keys);
 }
 

@@ -41,6 +41,7 @@ stop_on(int err, const char *what)
         stop(what, err_name(err));
 }
 
+/* The caller frees. */
 static struct bytes
 file_load(const char *path)
 {
@@ -122,7 +123,7 @@ segments_save(const struct track_index *index, struct bytes file,
     buffer_fini(&b);
 }
 
-/* The info's sample entry lives as long as the program: so do the files. */
+/* The info's sample entry lies in the index, which is kept for it. */
 static void
 track_dump(const char *folder, uint32_t target_ms, const char *name,
            const char *path, struct cuts *cuts, struct track_info *info)
@@ -154,6 +155,7 @@ track_dump(const char *folder, uint32_t target_ms, const char *name,
     segments_save(&index, file, text);
     *info = index.info;
     mp4_close(&movie);
+    free((void *) (uintptr_t) file.ptr);
 }
 
 int

@@ -36,7 +36,7 @@ struct track_info {
     uint32_t width, height;                 /* video */
     uint32_t frame_rate_num, frame_rate_den; /* video; average */
     uint32_t channels, sample_rate;          /* audio */
-    struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1', 'mp4a' */
+    struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1' */
 };
 
 /*

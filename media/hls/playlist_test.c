@@ -23,12 +23,18 @@ extinf_sum(const char *playlist, uint64_t *greatest)
 {
     uint64_t sum = 0;
     *greatest = 0;
-    for (const char *p = playlist; (p = strstr(p, "#EXTINF:")) != NULL; p++) {
-        unsigned long long s, us;
-        assert_int_equal(sscanf(p, "#EXTINF:%llu.%6llu,", &s, &us), 2);
-        sum += s * 1000000 + us;
-        if (s * 1000000 + us > *greatest)
-            *greatest = s * 1000000 + us;
+    for (const char *p = playlist; p != NULL; p = strchr(p + 1, '\n')) {
+        char *dot, *comma;
+        if (strncmp(p, "\n#EXTINF:", 9) != 0)
+            continue;
+        uint64_t us = strtoull(p + 9, &dot, 10) * 1000000;
+        us += strtoull(dot + 1, &comma, 10);
+        assert_int_equal(*dot, '.');
+        assert_int_equal(comma - dot, 7); /* six digits */
+        assert_int_equal(*comma, ',');
+        sum += us;
+        if (us > *greatest)
+            *greatest = us;
     }
     return sum;
 }
