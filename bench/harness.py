@@ -3,8 +3,9 @@
 two or more nginx configurations against each other.
 
 Each round starts every variant anew (where a process lands in memory is worth
-a percent or two), warms it, then measures slices in the order A B C C B A, so
-that what drifts hits all alike. One nginx worker on one core, wrk on another.
+a percent or two), warms it, then measures short slices in the order A B C,
+C B A, ..., so that what drifts hits all alike. One nginx worker on one core,
+wrk on the other.
 """
 
 import json
@@ -15,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 TREE = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TREE / "tests" / "integration"))
@@ -26,7 +26,8 @@ CONTENTS = 50_000
 REQUESTS = 200_000  # sampled once; wrk goes round and round through them
 CONNECTIONS = 32
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
-SLICE_S = int(os.environ.get("BENCH_SLICE_S", 2))
+CYCLES = int(os.environ.get("BENCH_CYCLES", 6))  # in a round
+SLICE_S = int(os.environ.get("BENCH_SLICE_S", 1))
 
 WRK_SCRIPT = """\
 local requests, at = {}, 0
@@ -117,34 +118,33 @@ def start(folder, http, modules=()):
 
 def compare(load, variants):
     """variants: name -> function that starts its nginx, the baseline first.
-    Returns name -> median of its ratios to the baseline; prints the way."""
-    ratios = {name: [] for name in variants}
-    costs = {name: [] for name in variants}
+    Returns name -> median over the rounds of its ratio to the baseline; prints
+    the way. A round's cost is that of its cheapest slice: what else runs on the
+    machine only ever adds to it."""
+    names = list(variants)
+    ratios = {name: [] for name in names}
+    costs = {name: [] for name in names}
     for number in range(1, ROUNDS + 1):
         running = {name: begin() for name, begin in variants.items()}
-        spent = dict.fromkeys(variants, 0.0)
+        cycles = []
         try:
             for nginx in running.values():
                 load.run(nginx, 1)
-            names = list(variants)
-            for name in names + names[::-1]:
-                spent[name] += load.run(running[name], SLICE_S)[0] / 2
+            for cycle in range(CYCLES):
+                order = names[::-1] if cycle % 2 else names
+                cycles.append({name: load.run(running[name], SLICE_S)[0]
+                               for name in order})
         finally:
             for nginx in running.values():
                 nginx.stop()
-        base = spent[names[0]]
         for name in names:
-            costs[name].append(spent[name])
-            ratios[name].append(spent[name] / base)
+            costs[name].append(min(cycle[name] for cycle in cycles))
+            ratios[name].append(costs[name][-1] / costs[names[0]][-1])
         print(f"round {number}: " + ", ".join(
-            f"{name} {spent[name] / 1000:.2f} us ({spent[name] / base:.3f})"
+            f"{name} {costs[name][-1] / 1000:.2f} us ({ratios[name][-1]:.3f})"
             for name in names), flush=True)
-    for name, values in costs.items():
-        print(f"{name}: {statistics.median(values) / 1000:.2f} us CPU/request, "
-              f"ratios {' '.join(f'{r:.3f}' for r in sorted(ratios[name]))}")
+    for name in names:
+        print(f"{name}: {statistics.median(costs[name]) / 1000:.2f} us "
+              "CPU/request, ratios "
+              + " ".join(f"{r:.3f}" for r in sorted(ratios[name])))
     return {name: statistics.median(r) for name, r in ratios.items()}
-
-
-def timed(what):
-    """Says how long the preparation took."""
-    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)

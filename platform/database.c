@@ -133,10 +133,9 @@ database_open(const char *path, const char *const *migrations,
     int err = ERR_MEMORY;
     if ((database->path = strdup(path)) == NULL)
         goto failed;
-    int code = sqlite3_open_v2(path, &database->handle,
-                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                                   | SQLITE_OPEN_NOMUTEX,
-                               NULL);
+    int code = sqlite3_open_v2(
+        path, &database->handle,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (code != SQLITE_OK) {
         err = failed(database, "open", code);
         goto failed;
@@ -178,9 +177,9 @@ database_prepare(struct database *database, const char *sql,
     if (statement == NULL)
         return ERR_MEMORY;
     statement->database = database;
-    int code = sqlite3_prepare_v3(database->handle, sql, -1,
-                                  SQLITE_PREPARE_PERSISTENT,
-                                  &statement->handle, NULL);
+    int code =
+        sqlite3_prepare_v3(database->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                           &statement->handle, NULL);
     if (code != SQLITE_OK) {
         int err = failed(database, "prepare", code);
         free(statement);

@@ -55,10 +55,10 @@ static void
 put(struct database *database, const char *id, int64_t n)
 {
     struct statement *insert;
-    assert_int_equal(
-        database_prepare(database, "INSERT INTO t(id, n) VALUES(?, ?)",
-                         &insert),
-        0);
+    assert_int_equal(database_prepare(database,
+                                      "INSERT INTO t(id, n) VALUES(?, ?)",
+                                      &insert),
+                     0);
     statement_bind_text(insert, 1, bytes_of_text(id));
     statement_bind_integer(insert, 2, n);
     assert_int_equal(statement_step(insert), 0);

@@ -558,6 +558,13 @@ http_response_header(const struct http_response *response, const char *name)
                : evhttp_find_header(response->headers, name);
 }
 
+bool
+http_url_is_valid(const char *text)
+{
+    struct url url;
+    return url_parse(text, &url) == 0;
+}
+
 struct http_fetch *
 http_fetch(struct http_client *client, const struct http_fetch_config *config)
 {

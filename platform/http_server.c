@@ -9,6 +9,7 @@
 #include "platform/http.h"
 
 #include "core/buffer.h"
+#include "platform/clock.h"
 #include "platform/http_private.h"
 #include "platform/log.h"
 
@@ -388,7 +389,13 @@ reply_problem(struct http_request *request, int status, const char *title,
 static void
 accept_failed(struct evconnlistener *listener, void *context)
 {
-    /* out of descriptors or memory: the connection stays in the backlog */
+    /* out of descriptors or memory: the connection stays in the backlog, and
+     * this comes again and again until there is room */
+    static uint64_t logged_ms;
+    const uint64_t now_ms = clock_now_ms();
+    if (now_ms - logged_ms < 1000)
+        return;
+    logged_ms = now_ms;
     log_warn("http: cannot accept a connection (%s)", strerror(errno));
 }
 

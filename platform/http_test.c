@@ -831,9 +831,11 @@ a_bad_url_or_method_is_refused(void **state)
         .method = "GET", .done = answer_take};
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
         config.url = urls[i];
-        if (http_fetch(client, &config) != NULL)
+        if (http_fetch(client, &config) != NULL || http_url_is_valid(urls[i]))
             fail_msg("taken: %s", urls[i]);
     }
+    assert_true(http_url_is_valid("http://[::1]:80/a?b"));
+    assert_true(http_url_is_valid("http://host"));
     config.url = "http://127.0.0.1:1/";
     config.method = "BREW";
     assert_null(http_fetch(client, &config));

@@ -92,7 +92,7 @@ full_text(const struct option *option, char *out, size_t size)
         parts[count++] = "may be given often";
     if (option->required && option->default_value == NULL)
         parts[count++] = "required";
-    if (option->default_value != NULL) {
+    if (option->default_value != NULL && option->default_value[0] != '\0') {
         snprintf(standard, sizeof standard, "default: %s",
                  option->default_value);
         parts[count++] = standard;

@@ -283,7 +283,8 @@ help_names_every_option_within_80_columns(void **state)
     assert_non_null(strstr(r->output, "usage: tester [OPTION...] FILE\n"));
     for (size_t i = 0; i < OPTION_COUNT(options); i++)
         assert_non_null(strstr(r->output, options[i].name));
-    assert_non_null(strstr(r->output, "How often. (1 to 10 turns; default: 3)"));
+    assert_non_null(
+        strstr(r->output, "How often. (1 to 10 turns; default: 3)"));
     assert_non_null(strstr(r->output, "(required)"));
     assert_non_null(strstr(r->output, "--listen ADDRESS"));
     for (char *line = r->output, *end; (end = strchr(line, '\n')) != NULL;

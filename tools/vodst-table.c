@@ -89,7 +89,6 @@ level_of(const char *name)
     return -1;
 }
 
-/* The tool ends after one table: what it allocates is not given back. */
 static int
 make(void)
 {
@@ -138,15 +137,22 @@ make(void)
     int err = table_encode(&table, &out);
     if (err != 0)
         return fail("cannot make the table", err);
-    return fwrite(out.ptr, 1, out.len, stdout) == out.len ? 0 : 1;
+    bool is_written = fwrite(out.ptr, 1, out.len, stdout) == out.len;
+    buffer_fini(&out);
+    return is_written ? 0 : 1;
 }
 
 static int
 load(FILE *file, struct table_snapshot **out)
 {
     struct buffer encoded;
-    int err = file == NULL ? ERR_NOT_FOUND : read_all(file, &encoded);
-    return err != 0 ? err : table_decode(buffer_bytes(&encoded), out);
+    if (file == NULL)
+        return ERR_NOT_FOUND;
+    int err = read_all(file, &encoded);
+    if (err == 0)
+        err = table_decode(buffer_bytes(&encoded), out);
+    buffer_fini(&encoded);
+    return err;
 }
 
 static int
@@ -170,6 +176,7 @@ show(void)
                (int) t->rows[i].id.len, (const char *) t->rows[i].id.ptr,
                level_name(t->rows[i].level), t->rows[i].owner_count,
                t->rows[i].cdn_share, t->rows[i].rate_milli);
+    table_free(snapshot);
     return 0;
 }
 
@@ -177,7 +184,10 @@ static int
 show_owners(const char *path)
 {
     struct table_snapshot *snapshot;
-    int err = load(fopen(path, "rb"), &snapshot);
+    FILE *file = fopen(path, "rb");
+    int err = load(file, &snapshot);
+    if (file != NULL)
+        fclose(file);
     if (err != 0)
         return fail(path, err);
     char id[LINE_SIZE_MAX];
@@ -193,6 +203,7 @@ show_owners(const char *path)
         }
         printf("\n");
     }
+    table_free(snapshot);
     return 0;
 }
 
@@ -200,11 +211,13 @@ static int
 sign(const char *path, const char *expires)
 {
     struct buffer text;
-    struct token_keys *keys;
+    struct token_keys *keys = NULL;
     unsigned line = 0;
+    buffer_init(&text, 0);
     int err = read_file(path, &text);
     if (err == 0)
         err = token_keys_parse(buffer_bytes(&text), &keys, &line);
+    buffer_fini(&text);
     if (err != 0)
         return fail(path, err);
 

@@ -14,6 +14,7 @@ let content = null;
 let node = null; // that served the latest segment
 let where = null; // the latest answer of /where/
 let served = new Map(); // node: segments
+let stalls = 0;
 
 /* An element with attributes and children; text is always only text. */
 function make(tag, attributes = {}, ...children) {
@@ -69,8 +70,10 @@ function choose(id, title = id) {
   content = id;
   node = where = null;
   served = new Map();
+  stalls = 0;
   problemHide();
   show('title', title);
+  document.title = `${title} · VODST`;
   for (const fact of ['node', 'owners', 'owner-count', 'cdn-share', 'rate',
     'version', 'rendition', 'served']) show(fact, '–');
   $('level').hidden = true;
@@ -159,11 +162,7 @@ player.addEventListener('failed', ({ detail }) => {
   log(detail.title, 'bad');
 });
 
-video.addEventListener('waiting', () => {
-  if (video.currentTime > 0 && !video.seeking) log('waiting for segments', 'bad');
-});
-
-video.addEventListener('timeupdate', () => {
+function bufferedAhead() {
   const { buffered, currentTime } = video;
   let end = currentTime;
   for (let i = 0; i < buffered.length; i++) {
@@ -171,8 +170,19 @@ video.addEventListener('timeupdate', () => {
       end = Math.max(end, buffered.end(i));
     }
   }
-  show('buffer', `${(end - currentTime).toFixed(0)} s`);
+  return end - currentTime;
+}
+
+video.addEventListener('waiting', () => {
+  // a slow decoder waits too, with segments at hand
+  if (video.currentTime > 0 && !video.seeking && bufferedAhead() < 0.5) {
+    stalls++;
+    log('waiting for segments', 'bad');
+  }
 });
+
+video.addEventListener('timeupdate',
+  () => show('buffer', `${bufferedAhead().toFixed(0)} s`));
 
 /* ---- what the platform tells ---- */
 
@@ -272,5 +282,6 @@ window.vodst = {
   get hls() { return player.hls; },
   get node() { return node; },
   get where() { return where; },
+  get stalls() { return stalls; },
   player,
 };

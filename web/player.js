@@ -20,7 +20,7 @@ const policy = (firstByteMs, loadMs) => ({
   default: {
     maxTimeToFirstByteMs: firstByteMs,
     maxLoadTimeMs: loadMs,
-    timeoutRetry: { maxNumRetry: 1, retryDelayMs: 0, maxRetryDelayMs: 0 },
+    timeoutRetry: { maxNumRetry: 0, retryDelayMs: 0, maxRetryDelayMs: 0 },
     errorRetry: { maxNumRetry: 2, retryDelayMs: 250, maxRetryDelayMs: 1000 },
   },
 });
@@ -222,7 +222,9 @@ export class Player extends EventTarget {
   #errorHeard(data) {
     const { ErrorTypes } = window.Hls;
     if (data.type === ErrorTypes.NETWORK_ERROR) {
-      if (data.fatal || ++this.#errors >= ERRORS_MAX) this.#recover();
+      // a node that hangs has had its time already
+      const hangs = data.details.endsWith('TimeOut');
+      if (data.fatal || hangs || ++this.#errors >= ERRORS_MAX) this.#recover();
       return;
     }
     if (!data.fatal) return;

@@ -199,8 +199,7 @@ ngx_http_package_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     ctx = package_ctx_new(r);
-    if (ctx == NULL
-        || ngx_http_complex_value(r, conf->path, &path) != NGX_OK) {
+    if (ctx == NULL || ngx_http_complex_value(r, conf->path, &path) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (package_path_parse(bytes_of(path.data, path.len), &ctx->path) != 0) {
@@ -347,14 +346,14 @@ static char *
 ngx_http_package_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_package_loc_conf_t *plcf = conf;
-    bool is_fill =
-        cmd->offset == offsetof(ngx_http_package_loc_conf_t, fill);
+    bool is_fill = cmd->offset == offsetof(ngx_http_package_loc_conf_t, fill);
     ngx_str_t *value = cf->args->elts;
     ngx_str_t name = value[1];
 
     if (plcf->root.len != 0 || plcf->fill.len != 0) {
-        return package_conf_refuse(cf, cmd, "is a second source: one of "
-                                            "package_root and package_fill");
+        return package_conf_refuse(cf, cmd,
+                                   "is a second source: one of "
+                                   "package_root and package_fill");
     }
     if (name.len == 0) {
         return package_conf_refuse(cf, cmd, "has an empty value");

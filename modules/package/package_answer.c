@@ -51,9 +51,9 @@ package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         etag->hash = 0;
         return NGX_ERROR;
     }
-    etag->value.len = (size_t) (ngx_sprintf(etag->value.data, "\"%016xL\"",
-                                            index->hash)
-                                - etag->value.data);
+    etag->value.len =
+        (size_t) (ngx_sprintf(etag->value.data, "\"%016xL\"", index->hash)
+                  - etag->value.data);
     r->headers_out.etag = etag;
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = length;
@@ -113,8 +113,9 @@ package_segment_header(ngx_http_request_t *r, struct package_index *index,
     if (segment->size == 0 || size > PACKAGE_HEADER_SIZE_MAX) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: write header of segment %uD of \"%V\" failed "
-                      "(%uD samples, %uD bytes)", segment->number,
-                      &index->node.str, segment->sample_count, segment->size);
+                      "(%uD samples, %uD bytes)",
+                      segment->number, &index->node.str, segment->sample_count,
+                      segment->size);
         return NULL;
     }
     b = ngx_create_temp_buf(r->pool, size);
@@ -123,13 +124,13 @@ package_segment_header(ngx_http_request_t *r, struct package_index *index,
         return NULL;
     }
     /* a buffer that is full from the start never grows: it stays the pool's */
-    text = (struct buffer) {.ptr = b->pos, .capacity = size, .size_max = size};
+    text = (struct buffer){.ptr = b->pos, .capacity = size, .size_max = size};
     cmaf_segment_header_write(&index->track, segment, &text);
     if (text.err != 0 || text.len != size) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "package: write header of segment %uD of \"%V\" failed "
-                      "(%s)", segment->number, &index->node.str,
-                      err_text(text.err));
+                      "(%s)",
+                      segment->number, &index->node.str, err_text(text.err));
         return NULL;
     }
     b->last = b->pos + size;
@@ -169,7 +170,8 @@ package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (!of.is_file || (uint64_t) of.size != expected) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: open \"%V\" failed (%O bytes, the index says "
-                      "%uL)", &file->name, of.size, expected);
+                      "%uL)",
+                      &file->name, of.size, expected);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     file->fd = of.fd;
@@ -216,8 +218,7 @@ package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 static bool
 package_is_conditional(ngx_http_request_t *r)
 {
-    return r->headers_in.if_match != NULL
-           || r->headers_in.if_none_match != NULL
+    return r->headers_in.if_match != NULL || r->headers_in.if_none_match != NULL
            || r->headers_in.if_modified_since != NULL
            || r->headers_in.if_unmodified_since != NULL;
 }
@@ -237,7 +238,7 @@ package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
 
-    ctx->fill = (struct package_fill) {
+    ctx->fill = (struct package_fill){
         .request = r,
         .uri = package_source_name(r, ctx, ".mp4"),
         .slice_size = conf->slice_size,

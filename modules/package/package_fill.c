@@ -57,13 +57,14 @@ fill_range_read(struct package_fill *fill, ngx_http_request_t *sr,
         if (length < 0 || (uint64_t) length > fill->slice_size) {
             return fill_fail(fill, NGX_HTTP_BAD_GATEWAY, "no range in answer");
         }
-        *range = (struct content_range) {.end = (uint64_t) length,
-                                         .total = (uint64_t) length};
+        *range = (struct content_range){.end = (uint64_t) length,
+                                        .total = (uint64_t) length};
         return NGX_OK;
     }
     if (header == NULL
         || content_range_parse(bytes_of(header->value.data, header->value.len),
-                               range) != 0) {
+                               range)
+               != 0) {
         return fill_fail(fill, NGX_HTTP_BAD_GATEWAY, "bad range in answer");
     }
     if (length >= 0 && (uint64_t) length != range->end - range->start) {
@@ -81,8 +82,7 @@ fill_whole_begin(struct package_fill *fill, ngx_http_request_t *sr,
     }
     fill->memory = ngx_alloc(total ? total : 1, sr->connection->log);
     if (fill->memory == NULL) {
-        return fill_fail(fill, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                         "out of memory");
+        return fill_fail(fill, NGX_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
     }
     fill->modified = sr->headers_out.last_modified_time;
     fill->total = total;
@@ -318,8 +318,7 @@ fill_slice_start(struct package_fill *fill)
     fill->post.handler = fill_slice_done;
     fill->post.data = fill;
 
-    if (ngx_http_subrequest(r, &fill->uri, &args, &sr, &fill->post, 0)
-            != NGX_OK
+    if (ngx_http_subrequest(r, &fill->uri, &args, &sr, &fill->post, 0) != NGX_OK
         || fill_headers_clear(sr) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -355,9 +354,8 @@ fill_drain(ngx_http_request_t *r)
             ngx_add_timer(wev, clcf->send_timeout);
         }
     }
-    return ngx_handle_write_event(wev, clcf->send_lowat) == NGX_OK
-               ? NGX_DONE
-               : NGX_ERROR;
+    return ngx_handle_write_event(wev, clcf->send_lowat) == NGX_OK ? NGX_DONE
+                                                                   : NGX_ERROR;
 }
 
 static void

@@ -22,26 +22,26 @@ struct package_fill {
     ngx_http_request_t *request;
     ngx_str_t uri; /* of the internal location: "/fill/<...>/v0.mp4" */
     uint64_t slice_size;
-    bool is_whole;        /* into memory */
-    uint64_t size_max;    /* whole: the most that is taken */
-    uint64_t start, end;  /* window: what is wanted of the file */
-    uint64_t total;       /* window: the size the file must have; whole:
-                           * PACKAGE_FILL_SIZE_UNKNOWN */
-    ngx_chain_t *prefix;  /* window: one buffer sent before the first byte */
+    bool is_whole;       /* into memory */
+    uint64_t size_max;   /* whole: the most that is taken */
+    uint64_t start, end; /* window: what is wanted of the file */
+    uint64_t total;      /* window: the size the file must have; whole:
+                          * PACKAGE_FILL_SIZE_UNKNOWN */
+    ngx_chain_t *prefix; /* window: one buffer sent before the first byte */
 
     /* results of a whole fill */
     u_char *memory;  /* ngx_alloc'ed, `total` bytes */
     time_t modified; /* -1: not known */
 
     /* private */
-    uint64_t next;             /* where the next slice starts */
+    uint64_t next; /* where the next slice starts */
     uint64_t slice_start, slice_end;
-    uint64_t received;         /* bytes of the current slice */
+    uint64_t received; /* bytes of the current slice */
     bool has_begun;
-    bool has_header;           /* the current slice's was accepted */
+    bool has_header; /* the current slice's was accepted */
     ngx_http_request_t *subrequest;
     ngx_http_post_subrequest_t post;
-    ngx_int_t status;          /* it failed with this HTTP status */
+    ngx_int_t status; /* it failed with this HTTP status */
 };
 
 /*

@@ -41,12 +41,12 @@ struct package_index {
 
     /* READY */
     bool is_asset;
-    time_t modified;            /* of the file; -1: not known */
-    uint64_t hash;              /* of the file's bytes: the entity tag */
-    u_char *file;               /* tracks only: what `track` points into */
-    struct track_index track;   /* tracks only */
-    struct buffer playlist;     /* the asset's or the track's */
-    struct buffer init;         /* tracks only */
+    time_t modified;          /* of the file; -1: not known */
+    uint64_t hash;            /* of the file's bytes: the entity tag */
+    u_char *file;             /* tracks only: what `track` points into */
+    struct track_index track; /* tracks only */
+    struct buffer playlist;   /* the asset's or the track's */
+    struct buffer init;       /* tracks only */
 };
 
 /* A request's hold on an index. Zeroed is empty. */

@@ -60,8 +60,7 @@ byte_take(struct bytes *text, uint8_t byte)
 static bool
 part_take(struct bytes *path, struct bytes *part)
 {
-    const uint8_t *slash =
-        path->len ? memchr(path->ptr, '/', path->len) : NULL;
+    const uint8_t *slash = path->len ? memchr(path->ptr, '/', path->len) : NULL;
 
     if (slash == NULL) {
         return false;
@@ -74,12 +73,11 @@ part_take(struct bytes *path, struct bytes *part)
 static int
 segment_parse(struct bytes name, uint32_t *out)
 {
-    bool is_zero_first = name.len > 1 && name.ptr[0] == '0'
-                         && name.ptr[1] != '.';
+    bool is_zero_first =
+        name.len > 1 && name.ptr[0] == '0' && name.ptr[1] != '.';
     uint64_t number;
 
-    if (is_zero_first || number_take(&name, &number) != 0
-        || number > UINT32_MAX
+    if (is_zero_first || number_take(&name, &number) != 0 || number > UINT32_MAX
         || !bytes_equal(name, BYTES_LITERAL(".m4s"))) {
         return ERR_NOT_FOUND;
     }

@@ -76,8 +76,7 @@ package_index_size_max(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 /* Hands the malloc'ed file over; `status` is for one that is no good. */
 static ngx_int_t
 package_index_take(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                   u_char *file, size_t size, time_t modified,
-                   ngx_int_t status)
+                   u_char *file, size_t size, time_t modified, ngx_int_t status)
 {
     ngx_str_t name = ctx->use.index->node.str;
     int err = package_index_open(&ctx->use, file, size, modified);
@@ -188,9 +187,8 @@ package_index_load_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         }
     }
     if (rc != NGX_OK) {
-        package_index_fail(&ctx->use, rc == NGX_ERROR
-                                          ? NGX_HTTP_INTERNAL_SERVER_ERROR
-                                          : rc);
+        package_index_fail(
+            &ctx->use, rc == NGX_ERROR ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc);
     }
     return rc;
 }
@@ -210,7 +208,7 @@ package_index_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (conf->fill.len != 0 && ctx->use.is_loader) {
-        ctx->fill = (struct package_fill) {
+        ctx->fill = (struct package_fill){
             .request = r,
             .uri = name,
             .slice_size = conf->slice_size,

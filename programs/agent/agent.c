@@ -7,6 +7,7 @@
 #include "platform/clock.h"
 #include "platform/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* with its spread less than the Manager waits for nodes after a restart */
@@ -83,6 +84,17 @@ back_off(unsigned failure_count, unsigned first_ms)
     ms = ms / 2 + random_u64() % (ms + 1); /* a half to one and a half */
     return (struct timeval){.tv_sec = (time_t) (ms / 1000),
                             .tv_usec = (suseconds_t) (ms % 1000) * 1000};
+}
+
+void
+manager_url(char out[MANAGER_URL_SIZE + MANAGER_PATH_SIZE], const char *manager,
+            const char *path)
+{
+    size_t len = strlen(manager);
+    while (len > 0 && manager[len - 1] == '/')
+        len--;
+    snprintf(out, MANAGER_URL_SIZE + MANAGER_PATH_SIZE, "%.*s/%s", (int) len,
+             manager, path);
 }
 
 int

@@ -53,6 +53,13 @@ struct agent_shared {
  * most 1 s, and spread so that nodes do not come together. */
 struct timeval back_off(unsigned failure_count, unsigned first_ms);
 
+#define MANAGER_URL_SIZE 512 /* with its end */
+#define MANAGER_PATH_SIZE 128
+
+/* "http://m:1", "v1/reports" -> "http://m:1/v1/reports". */
+void manager_url(char out[MANAGER_URL_SIZE + MANAGER_PATH_SIZE],
+                 const char *manager, const char *path);
+
 struct health;
 /* `changed` is called after the first answer and after each change of
  * shared->state. */

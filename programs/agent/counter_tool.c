@@ -6,8 +6,9 @@
  *   counter-tool FILE [CONTENTS]
  *     add ID N [start|offloaded]   counts N requests now
  *     rate ID R [start|offloaded]  from now on R requests/s (0: none)
- *   counter-tool --report FILE NODE URL SEQUENCE
- *     writes a full report of FILE to standard output
+ *   counter-tool --report FILE NODE URL SEQUENCE [TERM]
+ *     writes a full report of FILE to standard output, of a node that holds a
+ *     table of that term
  *   counter-tool --table FILE
  *     writes a load table as lines of text, or says why it is none
  */
@@ -167,7 +168,7 @@ run(struct counters *c)
 }
 
 static int
-write_report(char **argv)
+write_report(int argc, char **argv)
 {
     struct counters c;
     struct buffer out;
@@ -175,14 +176,15 @@ write_report(char **argv)
     void *map = map_file(argv[0], O_RDWR, &size);
     if (map == NULL || counters_open(map, size, &c) != 0)
         return 1;
-    const struct report_header header = {.node = bytes_of_text(argv[1]),
-                                         .url = bytes_of_text(argv[2]),
-                                         .weight = 100,
-                                         .capacity_milli = 100000,
-                                         .boot = c.boot,
-                                         .sequence =
-                                             strtoull(argv[3], NULL, 10),
-                                         .is_full = true};
+    struct report_header header = {.node = bytes_of_text(argv[1]),
+                                   .url = bytes_of_text(argv[2]),
+                                   .weight = 100,
+                                   .capacity_milli = 100000,
+                                   .boot = c.boot,
+                                   .sequence = strtoull(argv[3], NULL, 10),
+                                   .is_full = true};
+    if (argc > 4)
+        header.held = (struct table_version){strtoull(argv[4], NULL, 10), 1};
     buffer_init(&out, REPORT_SIZE_MAX);
     report_begin(&out, &header);
     uint32_t cursor = 0;
@@ -232,8 +234,8 @@ main(int argc, char **argv)
     struct counters c;
     if (argc == 3 && strcmp(argv[1], "--table") == 0)
         return print_table(argv[2]);
-    if (argc == 6 && strcmp(argv[1], "--report") == 0)
-        return write_report(argv + 2);
+    if (argc >= 6 && strcmp(argv[1], "--report") == 0)
+        return write_report(argc - 2, argv + 2);
     if (argc < 2)
         return 2;
     const uint32_t contents = argc > 2 ? (uint32_t) atoi(argv[2]) : 1000;

@@ -64,11 +64,29 @@ static const struct program program = {
 };
 
 static int
-fail_use(const char *message)
+fail_use(const char *message, const char *value)
 {
-    fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program.name, message,
-            program.name);
+    fprintf(stderr, "%s: %s%s\nTry '%s --help'.\n", program.name, message,
+            value, program.name);
     return 2;
+}
+
+/* 0, or the exit status after telling what is wrong. */
+static int
+check_texts(const struct config *config)
+{
+    if (strcmp(config->role, "origin") != 0
+        && strcmp(config->role, "redirector") != 0)
+        return fail_use("--role is neither origin nor redirector: ",
+                        config->role);
+    for (size_t i = 0; i < config->managers.count; i++) {
+        const char *url = config->managers.items[i];
+        if (!http_url_is_valid(url) || strlen(url) >= MANAGER_URL_SIZE)
+            return fail_use("--manager is no http://HOST:PORT: ", url);
+    }
+    if (config->check != NULL && !http_url_is_valid(config->check))
+        return fail_use("--check is no http://HOST:PORT/PATH: ", config->check);
+    return 0;
 }
 
 static int
@@ -80,7 +98,8 @@ run(const struct agent_config *config)
     int status = err == 0 ? 0 : 1;
     if (err == ERR_INVALID) {
         status = fail_use("--node or --url is not valid (a name has up to 63 "
-                          "of A-Z a-z 0-9 . _ -, a URL is http://HOST:PORT)");
+                          "of A-Z a-z 0-9 . _ -, a URL is http://HOST:PORT)",
+                          "");
     } else {
         if (err == 0)
             err = loop_run(base);
@@ -100,9 +119,10 @@ main(int argc, char **argv)
     struct config config;
     options_parse(&program, argc, argv, &config);
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    int status = check_texts(&config);
+    if (status != 0)
+        return status;
     const bool is_origin = strcmp(config.role, "origin") == 0;
-    if (!is_origin && strcmp(config.role, "redirector") != 0)
-        return fail_use("--role is neither 'origin' nor 'redirector'");
     const struct agent_config agent = {
         .node = config.node,
         .url = config.url,
@@ -116,7 +136,7 @@ main(int argc, char **argv)
         .managers = config.managers.items,
         .manager_count = config.managers.count,
     };
-    const int status = run(&agent);
+    status = run(&agent);
     options_release();
     return status;
 }

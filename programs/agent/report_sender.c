@@ -17,14 +17,13 @@
 
 #define REPORT_TIMEOUT_MS 5000
 #define ANSWER_SIZE_MAX 4096 /* bytes */
-#define URL_SIZE 512
 
 struct report_sender {
     struct agent_shared *shared;
     struct counter_source *source;
     struct event timer;
-    struct http_fetch *fetch; /* NULL: none under way */
-    char url[URL_SIZE];       /* of the Manager that is asked */
+    struct http_fetch *fetch;   /* NULL: none under way */
+    char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     uint64_t sequence;
     uint64_t acknowledged_boot;
     bool is_full_next;
@@ -144,9 +143,9 @@ report_post(struct report_sender *s, struct bytes report)
     static const char *const headers[] = {"Content-Type",
                                           "application/octet-stream", NULL};
     struct coordination *coordination = s->shared->coordination;
-    char url[URL_SIZE + 32];
+    char url[MANAGER_URL_SIZE + MANAGER_PATH_SIZE];
     snprintf(s->url, sizeof s->url, "%s", coordination->manager(coordination));
-    snprintf(url, sizeof url, "%s/v1/reports", s->url);
+    manager_url(url, s->url, "v1/reports");
     const struct http_fetch_config config = {
         .method = "POST",
         .url = url,

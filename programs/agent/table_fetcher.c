@@ -17,13 +17,12 @@
 
 #define ANSWER_TIME_MS 5000 /* over the time that the question may wait */
 #define RETRY_MS 100
-#define URL_SIZE 512
 
 struct table_fetcher {
     struct agent_shared *shared;
     struct event timer;
-    struct http_fetch *fetch; /* NULL: none under way */
-    char url[URL_SIZE];       /* of the Manager that is asked */
+    struct http_fetch *fetch;   /* NULL: none under way */
+    char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     unsigned failure_count;
 };
 
@@ -152,12 +151,13 @@ void
 table_fetcher_start(struct table_fetcher *f)
 {
     struct coordination *coordination = f->shared->coordination;
-    char url[URL_SIZE + 128];
+    char url[MANAGER_URL_SIZE + MANAGER_PATH_SIZE], path[MANAGER_PATH_SIZE];
     snprintf(f->url, sizeof f->url, "%s", coordination->manager(coordination));
-    snprintf(url, sizeof url, "%s/v1/table?after=%llu.%llu&wait_ms=%u", f->url,
+    snprintf(path, sizeof path, "v1/table?after=%llu.%llu&wait_ms=%u",
              (unsigned long long) f->shared->held.term,
              (unsigned long long) f->shared->held.sequence,
              coordination->table_wait_ms);
+    manager_url(url, f->url, path);
     const struct http_fetch_config config = {
         .method = "GET",
         .url = url,

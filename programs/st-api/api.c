@@ -100,8 +100,7 @@ is_admin_or_reply(struct api *api, struct http_request *request)
 {
     static const char scheme[] = "Bearer ";
     const char *header = http_request_header(request, "Authorization");
-    if (header == NULL
-        || strncasecmp(header, scheme, sizeof scheme - 1) != 0) {
+    if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0) {
         count(api, API_METRIC_DENIED);
         reply_unauthorized(request);
         return false;
@@ -153,8 +152,8 @@ playback_create(struct http_request *request, void *context)
         return;
     }
     char version[CONTENT_ID_LEN_MAX + 1];
-    err = catalogue_find_version(api->catalogue,
-                                 bytes_of_text(asked.content), version);
+    err = catalogue_find_version(api->catalogue, bytes_of_text(asked.content),
+                                 version);
     if (err == ERR_NOT_FOUND) {
         count(api, API_METRIC_PLAYBACKS_UNKNOWN);
         reply_unknown_content(request, asked.content);
@@ -188,8 +187,7 @@ static void
 content_put(struct http_request *request, void *context)
 {
     struct api *api = context;
-    if (!is_admin_or_reply(api, request)
-        || !json_body_or_reply(api, request))
+    if (!is_admin_or_reply(api, request) || !json_body_or_reply(api, request))
         return;
     const char *id = http_request_segment(request, 0);
     if (id == NULL || !content_id_is_valid(bytes_of_text(id))) {
@@ -237,9 +235,9 @@ content_get(struct http_request *request, void *context)
         return;
     const char *id = http_request_segment(request, 0);
     struct catalogue_content content;
-    int err = id == NULL ? ERR_NOT_FOUND
-                         : catalogue_find(api->catalogue, bytes_of_text(id),
-                                          &content);
+    int err = id == NULL
+                  ? ERR_NOT_FOUND
+                  : catalogue_find(api->catalogue, bytes_of_text(id), &content);
     if (err == ERR_NOT_FOUND)
         reply_unknown_content(request, id != NULL ? id : "");
     else if (err != 0)
@@ -365,8 +363,7 @@ metrics(struct http_request *request, void *context)
                       table[i].type, table[i].name, api->metrics[i]);
     buffer_printf(&text,
                   "# HELP st_api_contents Contents in the catalogue.\n"
-                  "# TYPE st_api_contents gauge\nst_api_contents %" PRIu64
-                  "\n",
+                  "# TYPE st_api_contents gauge\nst_api_contents %" PRIu64 "\n",
                   catalogue_count(api->catalogue));
     if (text.err != 0)
         http_reply_error(request, text.err, NULL);

@@ -12,29 +12,29 @@
 #include "programs/st-api/secrets.h"
 
 /* Metrics: X(symbol, name, type, sentence). */
-#define API_METRICS(X)                                                        \
-    X(PLAYBACKS, "st_api_playbacks_total", "counter",                         \
-      "Signed playback URLs answered.")                                       \
-    X(PLAYBACKS_UNKNOWN, "st_api_playbacks_unknown_total", "counter",         \
-      "Plays asked for of contents that are not in the catalogue.")           \
-    X(INVALID, "st_api_requests_invalid_total", "counter",                    \
-      "Requests refused for their form: JSON, fields, type, parameters.")     \
-    X(DENIED, "st_api_requests_denied_total", "counter",                      \
-      "Requests refused for a missing or wrong admin key.")                   \
-    X(CHANGES, "st_api_catalogue_changes_total", "counter",                   \
-      "Contents added, replaced or removed.")                                 \
-    X(FAILURES, "st_api_failures_total", "counter",                           \
-      "Requests that failed for a reason of this program or its database.")   \
-    X(RELOADS, "st_api_key_reloads_total", "counter",                         \
-      "Times the keys were read again and taken over.")                       \
-    X(RELOADS_REFUSED, "st_api_key_reloads_refused_total", "counter",         \
+#define API_METRICS(X)                                                      \
+    X(PLAYBACKS, "st_api_playbacks_total", "counter",                       \
+      "Signed playback URLs answered.")                                     \
+    X(PLAYBACKS_UNKNOWN, "st_api_playbacks_unknown_total", "counter",       \
+      "Plays asked for of contents that are not in the catalogue.")         \
+    X(INVALID, "st_api_requests_invalid_total", "counter",                  \
+      "Requests refused for their form: JSON, fields, type, parameters.")   \
+    X(DENIED, "st_api_requests_denied_total", "counter",                    \
+      "Requests refused for a missing or wrong admin key.")                 \
+    X(CHANGES, "st_api_catalogue_changes_total", "counter",                 \
+      "Contents added, replaced or removed.")                               \
+    X(FAILURES, "st_api_failures_total", "counter",                         \
+      "Requests that failed for a reason of this program or its database.") \
+    X(RELOADS, "st_api_key_reloads_total", "counter",                       \
+      "Times the keys were read again and taken over.")                     \
+    X(RELOADS_REFUSED, "st_api_key_reloads_refused_total", "counter",       \
       "Times the keys were read again and refused; the old ones stay.")
 
 enum api_metric {
 #define API_METRIC(symbol, name, type, sentence) API_METRIC_##symbol,
     API_METRICS(API_METRIC)
 #undef API_METRIC
-    API_METRIC_COUNT
+        API_METRIC_COUNT
 };
 
 struct api {

@@ -110,8 +110,7 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
     switch (field->type) {
     case FIELD_ID:
     case FIELD_TEXT:
-        return text_read(field, value, (char *) (out + field->offset),
-                         message);
+        return text_read(field, value, (char *) (out + field->offset), message);
     case FIELD_INTEGER: {
         uint64_t n = 0;
         int err = integer_read(field, value, &n, message);
@@ -142,7 +141,8 @@ object_read(json_t *object, const struct field *fields, size_t count,
     }
     const char *name;
     json_t *value;
-    json_object_foreach(object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         const struct field *field = field_find(fields, count, name);
         if (field == NULL) {
             snprintf(message, BODY_MESSAGE_SIZE, "unknown field \"%.*s\"",
@@ -180,8 +180,8 @@ body_read(struct bytes body, const struct field *fields, size_t count,
         /* The parser's own text may quote what was sent: not shown. */
         bool is_double = json_error_code(&error) == json_error_duplicate_key;
         snprintf(message, BODY_MESSAGE_SIZE, "%s at line %d, column %d",
-                 is_double ? "a field is given twice" : "bad JSON",
-                 error.line, error.column);
+                 is_double ? "a field is given twice" : "bad JSON", error.line,
+                 error.column);
         return ERR_INVALID;
     }
     int err = object_read(root, fields, count, out, message);
@@ -208,8 +208,8 @@ body_content_parse(struct bytes body, struct body_content *out,
                    char message[BODY_MESSAGE_SIZE])
 {
     struct body_content read = {0};
-    int err = body_read(body, content_fields, COUNT(content_fields), &read,
-                        message);
+    int err =
+        body_read(body, content_fields, COUNT(content_fields), &read, message);
     if (err == 0)
         *out = read;
     return err;

@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-#define TEXT_64 "0123456789012345678901234567890123456789012345678901234567890123"
+#define TEXT_64 \
+    "0123456789012345678901234567890123456789012345678901234567890123"
 #define TEXT_128 TEXT_64 TEXT_64
 
 static void
@@ -63,9 +64,9 @@ what_is_wrong_with_a_play_is_named(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct body_playback out = {.content = "untouched"};
         char message[BODY_MESSAGE_SIZE] = "";
-        assert_int_equal(body_playback_parse(bytes_of_text(cases[i].body),
-                                             &out, message),
-                         ERR_INVALID);
+        assert_int_equal(
+            body_playback_parse(bytes_of_text(cases[i].body), &out, message),
+            ERR_INVALID);
         if (strstr(message, cases[i].message) == NULL)
             fail_msg("%s: '%s' has no '%s'", cases[i].body, message,
                      cases[i].message);
@@ -97,8 +98,7 @@ a_content_is_read(void **state)
     char message[BODY_MESSAGE_SIZE];
     const char *body = "{\"title\":\"F\xc3\xbc\x6e\x66 \\\"Tage\\\"\","
                        "\"version\":\"0123456789ab\",\"duration_ms\":60000}";
-    assert_int_equal(body_content_parse(bytes_of_text(body), &out, message),
-                     0);
+    assert_int_equal(body_content_parse(bytes_of_text(body), &out, message), 0);
     assert_string_equal(out.title, "F\xc3\xbcnf \"Tage\"");
     assert_string_equal(out.version, "0123456789ab");
     assert_int_equal(out.duration_ms, 60000);
@@ -135,9 +135,9 @@ what_is_wrong_with_a_content_is_named(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct body_content out = {.duration_ms = 77};
         char message[BODY_MESSAGE_SIZE] = "";
-        assert_int_equal(body_content_parse(bytes_of_text(cases[i].body), &out,
-                                            message),
-                         ERR_INVALID);
+        assert_int_equal(
+            body_content_parse(bytes_of_text(cases[i].body), &out, message),
+            ERR_INVALID);
         if (strstr(message, cases[i].message) == NULL)
             fail_msg("%s: '%s' has no '%s'", cases[i].body, message,
                      cases[i].message);
@@ -152,9 +152,9 @@ deep_nesting_is_refused(void **state)
     memset(body, '[', sizeof body);
     struct body_playback out;
     char message[BODY_MESSAGE_SIZE];
-    assert_int_equal(body_playback_parse(bytes_of(body, sizeof body), &out,
-                                         message),
-                     ERR_INVALID);
+    assert_int_equal(
+        body_playback_parse(bytes_of(body, sizeof body), &out, message),
+        ERR_INVALID);
 }
 
 int

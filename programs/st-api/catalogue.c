@@ -65,9 +65,9 @@ static int
 prepare(struct catalogue *catalogue)
 {
     int err;
-#define STATEMENT(name, sql)                                                  \
-    if ((err = database_prepare(catalogue->database, sql, &catalogue->name))  \
-        != 0)                                                                 \
+#define STATEMENT(name, sql)                                                 \
+    if ((err = database_prepare(catalogue->database, sql, &catalogue->name)) \
+        != 0)                                                                \
         return err;
     STATEMENTS(STATEMENT)
 #undef STATEMENT
@@ -89,9 +89,9 @@ catalogue_open(const char *path, struct catalogue **out)
     struct catalogue *catalogue = calloc(1, sizeof *catalogue);
     if (catalogue == NULL)
         return ERR_MEMORY;
-    int err = database_open(path, migrations,
-                            sizeof migrations / sizeof *migrations,
-                            &catalogue->database);
+    int err =
+        database_open(path, migrations, sizeof migrations / sizeof *migrations,
+                      &catalogue->database);
     if (err != 0 || (err = prepare(catalogue)) != 0)
         goto failed;
     int step = statement_step(catalogue->count);

@@ -55,8 +55,8 @@ a_replaced_content_keeps_its_birthday(void **state)
     assert_true(put("demo", "aaa", 100));
     assert_false(put("demo", "bbb", 200));
     struct catalogue_content found;
-    assert_int_equal(
-        catalogue_find(catalogue, BYTES_LITERAL("demo"), &found), 0);
+    assert_int_equal(catalogue_find(catalogue, BYTES_LITERAL("demo"), &found),
+                     0);
     assert_string_equal(found.title, "Title of demo");
     assert_string_equal(found.version, "bbb");
     assert_int_equal(found.duration_ms, 60000);

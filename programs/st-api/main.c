@@ -23,8 +23,7 @@ static const struct option options[] = {
      "Address to answer on. A loopback address: nginx faces the network."},
     {"database", OPTION_TEXT, offsetof(struct config, database), NULL, 0, 0,
      true, NULL, "File of the catalogue (SQLite); made when missing."},
-    {"keys", OPTION_TEXT, offsetof(struct config, keys), NULL, 0, 0, true,
-     NULL,
+    {"keys", OPTION_TEXT, offsetof(struct config, keys), NULL, 0, 0, true, NULL,
      "File of token keys, a line each: id (0 to 255) and 64 hex digits. The "
      "first signs. Read again on SIGHUP."},
     {"playback-url", OPTION_TEXT, offsetof(struct config, playback_url), NULL,
@@ -66,8 +65,8 @@ reload_keys(evutil_socket_t number, short events, void *context)
     struct keys_reload *reload = context;
     struct api *api = reload->api;
     struct secrets *secrets;
-    if (secrets_load(reload->config->keys, reload->config->admin_key,
-                     &secrets) != 0) {
+    if (secrets_load(reload->config->keys, reload->config->admin_key, &secrets)
+        != 0) {
         log_error("keys: keep the old ones (the new ones were refused)");
         api->metrics[API_METRIC_RELOADS_REFUSED]++;
         return;
@@ -130,6 +129,7 @@ main(int argc, char **argv)
         fprintf(stderr,
                 "st-api: --playback-url '%s': expected http://HOST[:PORT]\n",
                 config.playback_url);
+        free(url);
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);

@@ -59,8 +59,7 @@ token_keys_load(const char *path, struct token_keys **out)
                   "digits>\": %s)",
                   path, line, err_text(err));
     else
-        log_error("keys: refuse %s (it holds no key: %s)", path,
-                  err_text(err));
+        log_error("keys: refuse %s (it holds no key: %s)", path, err_text(err));
 done:
     buffer_wipe(&text);
     return err;

@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-#define HEX_64 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define HEX_64 \
+    "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
 static char folder[64], keys_path[96], admin_path[96];
 
@@ -47,14 +48,17 @@ static void
 only_the_whole_admin_key_is_the_admin_key(void **state)
 {
     struct secrets *secrets;
-    assert_int_equal(load("1 " HEX_64 "\n", "0123456789abcdef\n", &secrets),
-                     0);
+    assert_int_equal(load("1 " HEX_64 "\n", "0123456789abcdef\n", &secrets), 0);
     assert_non_null(secrets_token_keys(secrets));
     assert_true(
         secrets_is_admin_key(secrets, BYTES_LITERAL("0123456789abcdef")));
     static const char *const wrong[] = {
-        "", "0123456789abcde", "0123456789abcdef\n", "0123456789abcdeg",
-        "0123456789ABCDEF", "0123456789abcdef0",
+        "",
+        "0123456789abcde",
+        "0123456789abcdef\n",
+        "0123456789abcdeg",
+        "0123456789ABCDEF",
+        "0123456789abcdef0",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_false(secrets_is_admin_key(secrets, bytes_of_text(wrong[i])));
@@ -80,8 +84,7 @@ one_bad_file_refuses_both(void **state)
         assert_null(secrets);
     }
     struct secrets *secrets = NULL;
-    assert_int_not_equal(secrets_load("/nonexistent", admin_path, &secrets),
-                         0);
+    assert_int_not_equal(secrets_load("/nonexistent", admin_path, &secrets), 0);
     assert_null(secrets);
 }
 

@@ -88,9 +88,9 @@ static const struct program program = {
         " playlists and fetches video and audio segments at the pace of"
         " playback, dropping the bytes. When a node fails it tries again, then"
         " opens its playback URL anew and goes on where it was: a recovery.\n\n"
-        "A hundred viewers who come within ten seconds and stay a minute:\n\n"
-        "    vodst audience --dir .vodst --content demo --players 100 "
-        "--ramp 10s --duration 60s\n\n"
+        "A hundred viewers who come within ten seconds and stay a minute:"
+        " `vodst audience --dir .vodst --content demo --players 100 --ramp 10s"
+        " --duration 60s`.\n\n"
         "Exit status: 0 when no play failed, 1 when one did or none could be"
         " begun, 2 for wrong use.",
     .options = options,
@@ -209,7 +209,7 @@ state_read(const char *folder, char *url, size_t size)
         fprintf(stderr, "vodst audience: %s names no front\n", path);
     json_decref(root);
     buffer_fini(&text);
-    return front != NULL ? 0 : ERR_INVALID;
+    return front != NULL ? 0 : ERR_NOT_FOUND;
 }
 
 static int

@@ -208,11 +208,12 @@ load_fail(struct load *load, enum audience_error error)
     struct player *player = load->player;
     error_count(player, error);
     /* another attempt cannot change what st-api says of this content, nor a
-     * node's mind about a URL */
-    bool is_final = error == AUDIENCE_ERROR_HTTP_4XX;
-    if (is_final && load->kind == LOAD_PLAYBACK) {
+     * node's mind about a URL; and a node that hangs has had its time */
+    bool is_refused = error == AUDIENCE_ERROR_HTTP_4XX;
+    if (is_refused && load->kind == LOAD_PLAYBACK) {
         player->is_failed = true;
-    } else if (is_final || ++load->try_count >= TRIES_MAX) {
+    } else if (is_refused || error == AUDIENCE_ERROR_TIMEOUT
+               || ++load->try_count >= TRIES_MAX) {
         player_recover(player);
     } else {
         free(load->location);

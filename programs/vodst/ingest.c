@@ -11,16 +11,14 @@
 #include "platform/options.h"
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_index.h"
-#include "programs/vodst/ingest_storage.h"
 #include "programs/vodst/ingest_transfer.h"
+#include "programs/vodst/ingest_version.h"
 #include "programs/vodst/vodst.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TITLE_LEN_MAX 200 /* bytes; what st-api takes */
@@ -38,11 +36,10 @@ static const struct option options[] = {
      "new version."},
     {"title", OPTION_TEXT, offsetof(struct config, title), NULL, 0, 0, false,
      NULL, "Title for people; by default the file's name."},
-    {"dir", OPTION_TEXT, offsetof(struct config, given.dir), NULL, 0, 0,
+    {"dir", OPTION_TEXT, offsetof(struct config, given.dir), NULL, 0, 0, false,
+     NULL, "State folder of `vodst up`: storage and API are taken from there."},
+    {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0, 0,
      false, NULL,
-     "State folder of `vodst up`: storage and API are taken from there."},
-    {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0,
-     0, false, NULL,
      "Where the files go: a URL that takes HTTP PUT, or a folder."},
     {"storage-user", OPTION_TEXT, offsetof(struct config, given.storage_user),
      NULL, 0, 0, false, NULL, "User for the storage (HTTP basic)."},
@@ -53,8 +50,8 @@ static const struct option options[] = {
      offsetof(struct config, given.fill_secret_file), NULL, 0, 0, false, NULL,
      "File with the secret that lets one read from the storage; without it "
      "the stored sizes may not be readable, and are then not verified."},
-    {"api", OPTION_TEXT, offsetof(struct config, given.api), NULL, 0, 0,
-     false, NULL, "URL of st-api, which makes the content playable."},
+    {"api", OPTION_TEXT, offsetof(struct config, given.api), NULL, 0, 0, false,
+     NULL, "URL of st-api, which makes the content playable."},
     {"api-key-file", OPTION_TEXT, offsetof(struct config, given.api_key_file),
      NULL, 0, 0, false, NULL, "File with the admin key of st-api."},
     {"ladder", OPTION_TEXT, offsetof(struct config, ladder), "720,480,360", 0,
@@ -85,7 +82,8 @@ static const struct program program = {
     .details =
         "Encodes FILE with FFmpeg into renditions of H.264 and AAC with key "
         "frames at the same moments, cuts them into segments, stores the files "
-        "under ID/VERSION/ and tells st-api. VERSION is a hash of the files.\n\n"
+        "under ID/VERSION/ and tells st-api. VERSION is a hash of the "
+        "files.\n\n"
         "A failure at any step leaves nothing behind, and what was playable "
         "before stays playable. Exit status: 0 playable, 1 failed, 2 wrong "
         "use, 128 + signal when interrupted.",
@@ -107,11 +105,7 @@ struct ingest {
     char folder[PATH_MAX]; /* temporary; empty: not made */
     uint64_t encoded_frame_count;
     struct indexed indexed;
-    char version_text[VERSION_TEXT_SIZE];
-    struct storage_version version;
-    struct storage_file files[STORAGE_FILES_MAX];
-    char names[STORAGE_FILES_MAX][TRACK_NAME_LEN_MAX + 8];
-    char paths[STORAGE_FILES_MAX][PATH_MAX];
+    struct version version;
     struct storage *storage;
     bool is_stored;
     bool is_unsure; /* st-api may have taken it: what is stored must stay */
@@ -163,8 +157,8 @@ api_answer_judge(struct ingest *in, int err,
 static void
 api_url(const struct ingest *in, char out[SETTING_URL_SIZE + 128])
 {
-    snprintf(out, SETTING_URL_SIZE + 128, "%s/v1/contents/%s",
-             in->settings.api, in->config->id);
+    snprintf(out, SETTING_URL_SIZE + 128, "%s/v1/contents/%s", in->settings.api,
+             in->config->id);
 }
 
 /* Before an hour of encoding: would those behind us take the result? */
@@ -188,8 +182,8 @@ step_check(struct ingest *in)
 static int
 step_encode(struct ingest *in)
 {
-    const char *base = in->config->temp != NULL ? in->config->temp
-                                                : getenv("TMPDIR");
+    const char *base =
+        in->config->temp != NULL ? in->config->temp : getenv("TMPDIR");
     if (base == NULL || base[0] == '\0')
         base = "/var/tmp";
     char folder[PATH_MAX];
@@ -219,12 +213,15 @@ length_check(struct ingest *in, const char *what, double expected_s,
     time_text(expected_s, expected);
     time_text(found_s, found);
     if (!in->source.has_exact_duration) {
-        progress_note(&in->progress, "the %s ends at %s; %s had been "
-                                     "estimated", what, found, expected);
+        progress_note(&in->progress,
+                      "the %s ends at %s; %s had been "
+                      "estimated",
+                      what, found, expected);
         return 0;
     }
-    progress_error(&in->progress, "%s is truncated or damaged: its %s should "
-                                  "last %s and ends at %s",
+    progress_error(&in->progress,
+                   "%s is truncated or damaged: its %s should "
+                   "last %s and ends at %s",
                    in->film, what, expected, found);
     return ERR_INVALID;
 }
@@ -238,9 +235,9 @@ lengths_check(struct ingest *in)
     for (unsigned i = 0; i < source->audio_count; i++)
         if (source->audio[i].end_s > audio_end_s)
             audio_end_s = source->audio[i].end_s;
-    int err = length_check(in, "film", source->duration_s
-                                           - source->video_start_s,
-                           indexed->duration_s);
+    int err =
+        length_check(in, "film", source->duration_s - source->video_start_s,
+                     indexed->duration_s);
     if (err == 0)
         err = length_check(in, "picture", source->video_duration_s,
                            indexed->video_duration_s);
@@ -250,16 +247,17 @@ lengths_check(struct ingest *in)
     if (err != 0)
         return err;
     if (indexed->frame_count != in->encoded_frame_count) {
-        progress_error(&in->progress, "FFmpeg encoded %llu frames and wrote "
-                                      "%llu",
+        progress_error(&in->progress,
+                       "FFmpeg encoded %llu frames and wrote "
+                       "%llu",
                        (unsigned long long) in->encoded_frame_count,
                        (unsigned long long) indexed->frame_count);
         return ERR_INVALID;
     }
-    if (source->frame_count != 0
-        && source->frame_count != indexed->frame_count)
-        progress_note(&in->progress, "%llu of %llu frames could be decoded or "
-                                     "are to be shown",
+    if (source->frame_count != 0 && source->frame_count != indexed->frame_count)
+        progress_note(&in->progress,
+                      "%llu of %llu frames could be decoded or "
+                      "are to be shown",
                       (unsigned long long) indexed->frame_count,
                       (unsigned long long) source->frame_count);
     return 0;
@@ -273,105 +271,13 @@ step_index(struct ingest *in)
     return err != 0 ? err : lengths_check(in);
 }
 
-/* ---- the files of the version ---- */
-
-static int
-file_add(struct ingest *in, const char *track, const char *ending)
-{
-    struct stat st;
-    size_t i = in->version.file_count;
-    char path[PATH_MAX + 64];
-    snprintf(in->names[i], sizeof in->names[i], "%s%s", track, ending);
-    snprintf(path, sizeof path, "%s/%s%s", in->folder, track, ending);
-    if (strlen(path) >= PATH_MAX || stat(path, &st) != 0) {
-        progress_error(&in->progress, "cannot read %s: %s", path,
-                       strerror(errno));
-        return ERR_IO;
-    }
-    memcpy(in->paths[i], path, strlen(path) + 1);
-    in->files[i] = (struct storage_file) {
-        in->names[i], in->paths[i], (uint64_t) st.st_size};
-    in->version.size += (uint64_t) st.st_size;
-    in->version.file_count++;
-    return 0;
-}
-
-static int
-files_list(struct ingest *in)
-{
-    char track[16];
-    int err = 0;
-    for (unsigned i = 0; err == 0 && i < in->plan.rung_count; i++) {
-        snprintf(track, sizeof track, "v%u", i);
-        err = file_add(in, track, ".mp4");
-        if (err == 0)
-            err = file_add(in, track, ".idx");
-    }
-    for (unsigned i = 0; err == 0 && i < in->plan.audio_count; i++) {
-        snprintf(track, sizeof track, "a%u", i);
-        err = file_add(in, track, ".mp4");
-        if (err == 0)
-            err = file_add(in, track, ".idx");
-    }
-    return err != 0 ? err : file_add(in, "asset", ".idx");
-}
-
-static int
-file_digest(EVP_MD_CTX *digest, const struct storage_file *file)
-{
-    static uint8_t bytes[1 << 18];
-    FILE *f = fopen(file->path, "rbe");
-    if (f == NULL)
-        return ERR_IO;
-    /* name and size too: moving bytes between files changes the version */
-    EVP_DigestUpdate(digest, file->name, strlen(file->name) + 1);
-    EVP_DigestUpdate(digest, &file->size, sizeof file->size);
-    uint64_t total = 0;
-    for (size_t got; (got = fread(bytes, 1, sizeof bytes, f)) > 0;) {
-        EVP_DigestUpdate(digest, bytes, got);
-        total += got;
-    }
-    int err = ferror(f) || total != file->size ? ERR_IO : 0;
-    fclose(f);
-    return err;
-}
-
-/* A version is named by its bytes: the same film encoded in the same way is
- * the same version, and anything else is another. */
-static int
-version_name(struct ingest *in)
-{
-    uint8_t hash[EVP_MAX_MD_SIZE] = {0};
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    int err = digest == NULL
-                      || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1
-                  ? ERR_MEMORY
-                  : 0;
-    for (size_t i = 0; err == 0 && i < in->version.file_count; i++)
-        err = stop_signal() != 0 ? ERR_TIMEOUT
-                                 : file_digest(digest, &in->files[i]);
-    if (err == 0 && EVP_DigestFinal_ex(digest, hash, NULL) != 1)
-        err = ERR_MEMORY;
-    EVP_MD_CTX_free(digest);
-    if (err != 0 && err != ERR_TIMEOUT)
-        progress_error(&in->progress, "cannot read the encoded files back: "
-                                      "%s", err_text(err));
-    for (size_t i = 0; i < VERSION_TEXT_SIZE / 2; i++)
-        snprintf(in->version_text + 2 * i, 3, "%02x", hash[i]);
-    return err;
-}
-
 static int
 step_store(struct ingest *in)
 {
-    in->version.content = in->config->id;
-    in->version.version = in->version_text;
-    in->version.files = in->files;
-    int err = files_list(in);
+    int err = version_make(&in->progress, &in->plan, in->folder, in->config->id,
+                           &in->version);
     if (err == 0)
-        err = version_name(in);
-    if (err == 0)
-        err = in->storage->put(in->storage, &in->progress, &in->version);
+        err = in->storage->put(in->storage, &in->progress, &in->version.stored);
     if (err == 0)
         in->is_stored = true;
     return err;
@@ -383,10 +289,9 @@ step_publish(struct ingest *in)
     char url[SETTING_URL_SIZE + 128];
     struct transfer_answer answer;
     api_url(in, url);
-    json_int_t duration_ms = (json_int_t) (in->indexed.duration_s * 1000
-                                           + 0.5);
+    json_int_t duration_ms = (json_int_t) (in->indexed.duration_s * 1000 + 0.5);
     json_t *json = json_pack("{s:s, s:s, s:I}", "title", in->title, "version",
-                             in->version_text, "duration_ms",
+                             in->version.text, "duration_ms",
                              duration_ms > 0 ? duration_ms : 1);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
@@ -394,9 +299,10 @@ step_publish(struct ingest *in)
         progress_error(&in->progress, "out of memory");
         return ERR_MEMORY;
     }
-    const struct transfer transfer = {
-        .method = "PUT", .url = url, .bearer = in->settings.api_key,
-        .json = bytes_of_text(text)};
+    const struct transfer transfer = {.method = "PUT",
+                                      .url = url,
+                                      .bearer = in->settings.api_key,
+                                      .json = bytes_of_text(text)};
     int err = transfer_run_stubborn(&transfer, &answer);
     free(text);
     if (err == 0 && (answer.status == 200 || answer.status == 201))
@@ -439,28 +345,28 @@ result_tell(struct ingest *in)
         size_t len = strlen(heights);
         snprintf(heights + len, sizeof heights - len, " %ux%u", rung->width,
                  rung->height);
-        json_array_append_new(renditions,
-                              json_pack("{s:i, s:i}", "width",
-                                        (int) rung->width, "height",
-                                        (int) rung->height));
+        json_array_append_new(renditions, json_pack("{s:i, s:i}", "width",
+                                                    (int) rung->width, "height",
+                                                    (int) rung->height));
     }
     if (!in->config->json)
         printf("%s is playable: version %s, %s, renditions%s, %u audio, "
                "%u segments, %.1f MB\n",
-               in->config->id, in->version_text,
+               in->config->id, in->version.text,
                time_text(in->indexed.duration_s, duration),
                heights[0] != '\0' ? heights : " none", in->plan.audio_count,
-               in->indexed.segment_count, (double) in->version.size / 1e6);
-    progress_event(
-        &in->progress, "done",
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:o}", "id",
-                  in->config->id, "title", in->title, "version",
-                  in->version_text, "duration_ms",
-                  (json_int_t) (in->indexed.duration_s * 1000 + 0.5), "frames",
-                  (json_int_t) in->indexed.frame_count, "audio",
-                  (int) in->plan.audio_count, "segments",
-                  (int) in->indexed.segment_count, "bytes",
-                  (json_int_t) in->version.size, "renditions", renditions));
+               in->indexed.segment_count,
+               (double) in->version.stored.size / 1e6);
+    progress_event(&in->progress, "done",
+                   json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:o}",
+                             "id", in->config->id, "title", in->title,
+                             "version", in->version.text, "duration_ms",
+                             (json_int_t) (in->indexed.duration_s * 1000 + 0.5),
+                             "frames", (json_int_t) in->indexed.frame_count,
+                             "audio", (int) in->plan.audio_count, "segments",
+                             (int) in->indexed.segment_count, "bytes",
+                             (json_int_t) in->version.stored.size, "renditions",
+                             renditions));
 }
 
 static int
@@ -477,9 +383,9 @@ ingest_run(struct ingest *in)
         progress_note(&in->progress,
                       "the files stay at %s%s/%s/: st-api may have taken them "
                       "over; run the same command again to be sure",
-                      in->settings.storage, in->config->id, in->version_text);
+                      in->settings.storage, in->config->id, in->version.text);
     else if (err != 0 && in->is_stored)
-        in->storage->discard(in->storage, &in->version);
+        in->storage->discard(in->storage, &in->version.stored);
     if (in->folder[0] != '\0')
         folder_remove(in->folder);
     if (in->storage != NULL)
@@ -493,8 +399,8 @@ static bool
 is_preset(const char *name)
 {
     static const char *const names[] = {
-        "ultrafast", "superfast", "veryfast", "faster", "fast",
-        "medium", "slow", "slower", "veryslow",
+        "ultrafast", "superfast", "veryfast", "faster",   "fast",
+        "medium",    "slow",      "slower",   "veryslow",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0)
@@ -537,26 +443,31 @@ config_check(struct ingest *in)
     const struct config *config = in->config;
     struct progress *progress = &in->progress;
     if (!content_id_is_valid(bytes_of_text(config->id))) {
-        progress_error(progress, "--id '%s': expected 1 to %d of A-Z a-z 0-9 "
-                                 ". _ - and no dot at the start",
+        progress_error(progress,
+                       "--id '%s': expected 1 to %d of A-Z a-z 0-9 "
+                       ". _ - and no dot at the start",
                        config->id, CONTENT_ID_LEN_MAX);
         return ERR_INVALID;
     }
     if (config->title != NULL && !is_title(config->title)) {
-        progress_error(progress, "--title: expected 1 to %d bytes of UTF-8 "
-                                 "without control characters",
+        progress_error(progress,
+                       "--title: expected 1 to %d bytes of UTF-8 "
+                       "without control characters",
                        TITLE_LEN_MAX);
         return ERR_INVALID;
     }
     if (ladder_parse(config->ladder, in->heights, &in->height_count) != 0) {
-        progress_error(progress, "--ladder '%s': expected 1 to %d different "
-                                 "heights of 64 to 4320, as 720,480,360",
+        progress_error(progress,
+                       "--ladder '%s': expected 1 to %d different "
+                       "heights of 64 to 4320, as 720,480,360",
                        config->ladder, LADDER_RUNGS_MAX);
         return ERR_INVALID;
     }
     if (!is_preset(config->preset)) {
-        progress_error(progress, "--preset '%s': expected one of x264's, "
-                                 "ultrafast to veryslow", config->preset);
+        progress_error(progress,
+                       "--preset '%s': expected one of x264's, "
+                       "ultrafast to veryslow",
+                       config->preset);
         return ERR_INVALID;
     }
     return 0;

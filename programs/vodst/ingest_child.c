@@ -128,8 +128,7 @@ child_start(const struct child_config *config, struct child *out)
     close(output[1]);
     close(errors[1]);
     close(failure[0]);
-    *out = (struct child) {
-        .pid = pid, .output = output[0], .errors = errors[0]};
+    *out = (struct child){.pid = pid, .output = output[0], .errors = errors[0]};
     return 0;
 
 failed:
@@ -145,8 +144,8 @@ lines_take(struct line_reader *reader)
 {
     char *start = reader->text;
     char *end = reader->text + reader->len;
-    for (char *stop; (stop = memchr(start, '\n', (size_t) (end - start)))
-                     != NULL;
+    for (char *stop;
+         (stop = memchr(start, '\n', (size_t) (end - start))) != NULL;
          start = stop + 1) {
         *stop = '\0';
         if (reader->config->line != NULL)
@@ -162,8 +161,8 @@ lines_take(struct line_reader *reader)
 static bool
 output_read(int fd, struct line_reader *reader)
 {
-    ssize_t got = read(fd, reader->text + reader->len,
-                       sizeof reader->text - reader->len);
+    ssize_t got =
+        read(fd, reader->text + reader->len, sizeof reader->text - reader->len);
     if (got < 0)
         return errno == EINTR || errno == EAGAIN;
     reader->len += (size_t) got;
@@ -253,8 +252,8 @@ child_run(const struct child_config *config, struct child_result *out)
     while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
         if (stop_signal() != 0)
             child_stop(&child);
-    out->exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status)
-                                           : WEXITSTATUS(status);
+    out->exit_status =
+        WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     return stop_signal() != 0 ? ERR_TIMEOUT : 0;
 }
 

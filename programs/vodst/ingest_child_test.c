@@ -50,9 +50,8 @@ static void
 of_many_errors_the_last_are_kept(void **state)
 {
     static struct child_result result;
-    assert_int_equal(run("for i in $(seq 5000); do echo line $i >&2; done",
-                         &result),
-                     0);
+    assert_int_equal(
+        run("for i in $(seq 5000); do echo line $i >&2; done", &result), 0);
     assert_true(strlen(result.errors) < CHILD_ERRORS_SIZE);
     assert_string_equal(text_last_lines(result.errors, 2),
                         "line 4999\nline 5000");
@@ -66,9 +65,9 @@ much_output_blocks_nobody(void **state)
     assert_int_equal(seen_count, 200000);
     assert_string_equal(seen, "200000");
     /* one line longer than anything that is kept, then one that is not */
-    assert_int_equal(run("head -c 300000 /dev/zero | tr '\\0' x; echo; echo ok",
-                         &result),
-                     0);
+    assert_int_equal(
+        run("head -c 300000 /dev/zero | tr '\\0' x; echo; echo ok", &result),
+        0);
     assert_string_equal(seen, "ok");
 }
 

@@ -87,14 +87,14 @@ rung_add(struct encode_plan *plan, const struct source *source, double scale)
 }
 
 void
-ladder_fit(const unsigned *heights, unsigned count,
-           const struct source *source, struct encode_plan *plan)
+ladder_fit(const unsigned *heights, unsigned count, const struct source *source,
+           struct encode_plan *plan)
 {
     plan->rung_count = 0;
     if (!source->has_video)
         return;
-    unsigned side = source->width < source->height ? source->width
-                                                   : source->height;
+    unsigned side =
+        source->width < source->height ? source->width : source->height;
     for (unsigned i = 0; i < count; i++)
         if (heights[i] <= side)
             rung_add(plan, source, (double) heights[i] / side);
@@ -197,8 +197,7 @@ static void
 audio_filters(struct buffer *graph, const struct source *source, unsigned i)
 {
     const struct source_audio *audio = &source->audio[i];
-    buffer_printf(graph, "%s[0:%d]", graph->len > 0 ? ";" : "",
-                  audio->stream);
+    buffer_printf(graph, "%s[0:%d]", graph->len > 0 ? ";" : "", audio->stream);
     if (source->video_start_s > 0)
         buffer_printf(graph, "asetpts=PTS-%.6f/TB,", source->video_start_s);
     buffer_printf(graph,
@@ -209,8 +208,7 @@ audio_filters(struct buffer *graph, const struct source *source, unsigned i)
     double video_end_s = source->video_start_s + source->video_duration_s;
     if (source->video_duration_s > 0 && audio->end_s > 0
         && audio->end_s < video_end_s - 0.1)
-        buffer_printf(graph, ",apad=whole_dur=%.6f",
-                      source->video_duration_s);
+        buffer_printf(graph, ",apad=whole_dur=%.6f", source->video_duration_s);
     buffer_printf(graph, "[a%u]", i);
 }
 
@@ -238,9 +236,10 @@ video_output(struct arguments *a, const struct source *source,
     argument(a, "-map");
     argument_printf(a, "[v%u]", i);
     static const char *const fixed[] = {
-        "-c:v", "libx264", "-profile:v", "high", "-sc_threshold", "0",
-        "-forced-idr", "1", "-fps_mode", "passthrough", "-map_metadata", "-1",
-        "-map_chapters", "-1", "-bitexact", NULL};
+        "-c:v",          "libx264",     "-profile:v",    "high",
+        "-sc_threshold", "0",           "-forced-idr",   "1",
+        "-fps_mode",     "passthrough", "-map_metadata", "-1",
+        "-map_chapters", "-1",          "-bitexact",     NULL};
     arguments_of(a, fixed);
     argument(a, "-preset:v");
     argument(a, plan->preset);
@@ -271,8 +270,8 @@ audio_output(struct arguments *a, const struct source *source, unsigned i)
     argument(a, "-map");
     argument_printf(a, "[a%u]", i);
     static const char *const fixed[] = {
-        "-c:a", "aac", "-b:a", "128k", "-map_metadata", "-1", "-map_chapters",
-        "-1", "-bitexact", NULL};
+        "-c:a", "aac",           "-b:a", "128k",      "-map_metadata",
+        "-1",   "-map_chapters", "-1",   "-bitexact", NULL};
     arguments_of(a, fixed);
     argument(a, "-movie_timescale");
     argument_printf(a, "%u", audio_rate(audio));
@@ -284,10 +283,23 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
                  struct buffer *text, const char *argv[ENCODE_ARGUMENTS_MAX])
 {
     struct arguments a = {.text = text};
-    static const char *const fixed[] = {
-        "ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-v", "error", "-y",
-        "-progress", "pipe:1", "-stats_period", "0.25", "-protocol_whitelist",
-        "file,pipe", "-format_whitelist", SOURCE_FORMATS, "-i", NULL};
+    static const char *const fixed[] = {"ffmpeg",
+                                        "-nostdin",
+                                        "-hide_banner",
+                                        "-nostats",
+                                        "-v",
+                                        "error",
+                                        "-y",
+                                        "-progress",
+                                        "pipe:1",
+                                        "-stats_period",
+                                        "0.25",
+                                        "-protocol_whitelist",
+                                        "file,pipe",
+                                        "-format_whitelist",
+                                        SOURCE_FORMATS,
+                                        "-i",
+                                        NULL};
     arguments_of(&a, fixed);
     argument_printf(&a, "file:%s", source->path);
 
@@ -351,11 +363,10 @@ status_line(const char *line, void *context)
     } else if (IS("dup_frames")) {
         status->doubled = strtoull(value, NULL, 10);
     } else if (IS("progress")) {
-        progress_update(status->progress,
-                        status->duration_s > 0
-                            ? status->time_s / status->duration_s
-                            : -1,
-                        status->speed);
+        progress_update(
+            status->progress,
+            status->duration_s > 0 ? status->time_s / status->duration_s : -1,
+            status->speed);
     }
 #undef IS
 }
@@ -365,10 +376,10 @@ encode_judge(struct progress *progress, const struct child_result *result,
              const struct encode_status *status)
 {
     if (result->exit_status != 0) {
-        progress_error(progress, "FFmpeg could not encode the film (exit "
-                                 "status %d):\n%s",
-                       result->exit_status,
-                       text_last_lines(result->errors, 8));
+        progress_error(progress,
+                       "FFmpeg could not encode the film (exit "
+                       "status %d):\n%s",
+                       result->exit_status, text_last_lines(result->errors, 8));
         return ERR_INVALID;
     }
     if (status->dropped != 0 || status->doubled != 0) {
@@ -389,8 +400,8 @@ encode_run(struct progress *progress, const struct source *source,
            const struct encode_plan *plan, const char *folder,
            uint64_t *frame_count)
 {
-    struct encode_status status = {
-        .progress = progress, .duration_s = source->duration_s};
+    struct encode_status status = {.progress = progress,
+                                   .duration_s = source->duration_s};
     const char *argv[ENCODE_ARGUMENTS_MAX];
     struct buffer text;
     buffer_init(&text, ARGUMENTS_SIZE_MAX);
@@ -400,7 +411,8 @@ encode_run(struct progress *progress, const struct source *source,
                        err_text(err));
         goto done;
     }
-    const struct child_config config = {.argv = argv, .folder = folder,
+    const struct child_config config = {.argv = argv,
+                                        .folder = folder,
                                         .line = status_line,
                                         .context = &status};
     static struct child_result result; /* large */

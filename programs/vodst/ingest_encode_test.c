@@ -12,11 +12,18 @@
 static struct source
 film(unsigned width, unsigned height)
 {
-    return (struct source) {
-        .path = "/films/a b.mp4", .has_video = true, .width = width,
-        .height = height, .frame_rate_num = 25, .frame_rate_den = 1,
-        .time_base_num = 1, .time_base_den = 12800, .is_constant_rate = true,
-        .duration_s = 10, .video_duration_s = 10,
+    return (struct source){
+        .path = "/films/a b.mp4",
+        .has_video = true,
+        .width = width,
+        .height = height,
+        .frame_rate_num = 25,
+        .frame_rate_den = 1,
+        .time_base_num = 1,
+        .time_base_den = 12800,
+        .is_constant_rate = true,
+        .duration_s = 10,
+        .video_duration_s = 10,
     };
 }
 
@@ -35,8 +42,13 @@ static void
 a_bad_ladder_is_refused(void **state)
 {
     static const char *const cases[] = {
-        "", ",", "720,", ",720", "720,,480", "720 480", "abc", "-720", "63",
-        "4321", "99999", "720,720", "0", "100,200,300,400,500,600,700,800,900",
+        "",         ",",
+        "720,",     ",720",
+        "720,,480", "720 480",
+        "abc",      "-720",
+        "63",       "4321",
+        "99999",    "720,720",
+        "0",        "100,200,300,400,500,600,700,800,900",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         unsigned heights[LADDER_RUNGS_MAX] = {7}, count = 7;
@@ -100,10 +112,10 @@ arguments_name_source_filters_and_files(void **state)
 {
     struct source source = film(1280, 720);
     static const unsigned heights[] = {720, 360};
-    struct encode_plan plan = {.segment_ms = 4000, .crf = 23,
-                               .preset = "veryfast", .audio_count = 1};
+    struct encode_plan plan = {
+        .segment_ms = 4000, .crf = 23, .preset = "veryfast", .audio_count = 1};
     source.audio_count = 1;
-    source.audio[0] = (struct source_audio) {
+    source.audio[0] = (struct source_audio){
         .stream = 1, .channels = 6, .sample_rate = 44100, .end_s = 9};
     ladder_fit(heights, 2, &source, &plan);
     struct buffer text;

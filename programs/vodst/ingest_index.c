@@ -59,8 +59,8 @@ file_read_at(void *context, uint64_t offset, void *out, size_t len)
 }
 
 static int
-track_file_open(struct progress *progress, const char *folder,
-                const char *name, struct track_file *out)
+track_file_open(struct progress *progress, const char *folder, const char *name,
+                struct track_file *out)
 {
     struct stat st;
     memset(out, 0, sizeof *out);
@@ -127,8 +127,7 @@ cuts_compare(struct indexing *ix, const struct track_file *file)
     const struct mp4_track *track = &file->movie.tracks[0];
     uint64_t *cuts;
     uint32_t count;
-    int err = segment_cuts_of_video(track, ix->plan->segment_ms, &cuts,
-                                    &count);
+    int err = segment_cuts_of_video(track, ix->plan->segment_ms, &cuts, &count);
     if (err != 0)
         return err;
     bool is_same = count == ix->cut_count

@@ -9,15 +9,13 @@
 
 #include "programs/vodst/ingest_encode.h"
 
-#define VERSION_TEXT_SIZE 13 /* 12 hex digits and the end */
-
 /* What was made. Each file of the version is in the folder under its name. */
 struct indexed {
     unsigned track_count;
-    unsigned segment_count; /* of the first track */
-    double duration_s;      /* of the longest track */
+    unsigned segment_count;                    /* of the first track */
+    double duration_s;                         /* of the longest track */
     double video_duration_s, audio_duration_s; /* of the longest; or 0 */
-    uint64_t frame_count;   /* of each video rendition; 0 without video */
+    uint64_t frame_count; /* of each video rendition; 0 without video */
 };
 
 /*

@@ -20,9 +20,8 @@
 const char *
 time_text(double seconds, char out[32])
 {
-    unsigned long s = seconds > 0 && seconds < 1e9
-                          ? (unsigned long) (seconds + 0.5)
-                          : 0;
+    unsigned long s =
+        seconds > 0 && seconds < 1e9 ? (unsigned long) (seconds + 0.5) : 0;
     if (s >= 3600)
         snprintf(out, 32, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
     else
@@ -97,9 +96,9 @@ progress_end(struct progress *progress)
         fprintf(stderr, "%-8s done in %s%s%s\n", progress->step,
                 time_text(seconds, took), progress->speed[0] ? ", " : "",
                 progress->speed);
-    progress_event(progress, "step_done",
-                   json_pack("{s:s, s:f}", "step", progress->step, "seconds",
-                             seconds));
+    progress_event(
+        progress, "step_done",
+        json_pack("{s:s, s:f}", "step", progress->step, "seconds", seconds));
     progress->step = NULL;
 }
 
@@ -148,8 +147,8 @@ void
 progress_update(struct progress *progress, double done, const char *speed)
 {
     uint64_t now_ms = clock_now_ms();
-    uint64_t since = progress->shown_ms != 0 ? progress->shown_ms
-                                             : progress->started_ms;
+    uint64_t since =
+        progress->shown_ms != 0 ? progress->shown_ms : progress->started_ms;
     uint64_t interval = progress->is_json       ? JSON_INTERVAL_MS
                         : progress->is_terminal ? TERMINAL_INTERVAL_MS
                                                 : LINE_INTERVAL_MS;

@@ -29,8 +29,7 @@ void progress_end(struct progress *progress);
 
 /* done is 0 to 1, or negative: not known. speed is for people ("2.1x"), or
  * empty. Called as often as one likes. */
-void progress_update(struct progress *progress, double done,
-                     const char *speed);
+void progress_update(struct progress *progress, double done, const char *speed);
 
 /* A line about what was found out, and the one that says why it ended. */
 void progress_note(struct progress *progress, const char *format, ...)

@@ -45,8 +45,9 @@ secret_load(struct progress *progress, const char *what, const char *path,
     for (size_t i = 0; is_valid && i < len; i++)
         is_valid = text.ptr[i] >= ' ' && text.ptr[i] != 0x7f;
     if (!is_valid) {
-        progress_error(progress, "%s %s must hold one line of 1 to %d "
-                                 "characters",
+        progress_error(progress,
+                       "%s %s must hold one line of 1 to %d "
+                       "characters",
                        what, path, SETTING_SECRET_SIZE - 1);
         err = ERR_IO;
         goto done;
@@ -78,8 +79,9 @@ state_text(struct progress *progress, const char *path, const json_t *root,
     if (value == NULL)
         return 0; /* whoever needs it says so */
     if (text == NULL || text[0] == '\0' || strlen(text) >= size) {
-        progress_error(progress, "%s: %s.%s must be a string of 1 to %zu "
-                                 "bytes",
+        progress_error(progress,
+                       "%s: %s.%s must be a string of 1 to %zu "
+                       "bytes",
                        path, part, name, size - 1);
         return ERR_IO;
     }
@@ -106,8 +108,8 @@ state_texts_read(struct progress *progress, const char *path,
         {"api", "key_file", out->key_file, sizeof out->key_file},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        int err = state_text(progress, path, root, texts[i].part,
-                             texts[i].name, texts[i].text, texts[i].size);
+        int err = state_text(progress, path, root, texts[i].part, texts[i].name,
+                             texts[i].text, texts[i].size);
         if (err != 0)
             return err;
     }
@@ -115,8 +117,7 @@ state_texts_read(struct progress *progress, const char *path,
 }
 
 static int
-state_read(struct progress *progress, const char *dir,
-           struct state_texts *out)
+state_read(struct progress *progress, const char *dir, struct state_texts *out)
 {
     char path[PATH_MAX];
     struct buffer text;
@@ -128,15 +129,15 @@ state_read(struct progress *progress, const char *dir,
     buffer_init(&text, FILE_SIZE_MAX);
     int err = file_read(path, &text);
     if (err == ERR_NOT_FOUND) {
-        progress_error(progress, "nothing runs in %s: there is no %s (start "
-                                 "it with `vodst up --dir %s`)",
+        progress_error(progress,
+                       "nothing runs in %s: there is no %s (start "
+                       "it with `vodst up --dir %s`)",
                        dir, path, dir);
     } else if (err != 0) {
         progress_error(progress, "cannot read %s: %s", path, err_text(err));
     } else {
         json_error_t error;
-        json_t *root = json_loadb((const char *) text.ptr, text.len, 0,
-                                  &error);
+        json_t *root = json_loadb((const char *) text.ptr, text.len, 0, &error);
         if (!json_is_object(root)) {
             progress_error(progress, "%s:%d: %s", path,
                            root == NULL ? error.line : 1,
@@ -167,8 +168,7 @@ is_http(const char *text)
 }
 
 static int
-storage_set(struct progress *progress, const char *text,
-            struct settings *out)
+storage_set(struct progress *progress, const char *text, struct settings *out)
 {
     if (text == NULL) {
         progress_error(progress, "say where to store the film: --storage URL "
@@ -177,8 +177,10 @@ storage_set(struct progress *progress, const char *text,
     }
     out->is_storage_http = is_http(text);
     if (!out->is_storage_http && strstr(text, "://") != NULL) {
-        progress_error(progress, "--storage %s: expected http://, https:// or "
-                                 "a folder", text);
+        progress_error(progress,
+                       "--storage %s: expected http://, https:// or "
+                       "a folder",
+                       text);
         return ERR_INVALID;
     }
     size_t len = strlen(text);
@@ -204,8 +206,7 @@ api_set(struct progress *progress, const char *text, struct settings *out)
     while (len > 0 && text[len - 1] == '/')
         len--;
     if (!is_http(text) || len >= sizeof out->api) {
-        progress_error(progress, "--api %s: expected http://HOST[:PORT]",
-                       text);
+        progress_error(progress, "--api %s: expected http://HOST[:PORT]", text);
         return ERR_INVALID;
     }
     memcpy(out->api, text, len);
@@ -223,10 +224,12 @@ storage_secrets_set(struct progress *progress, const char *user,
                                  "belong together");
         return ERR_INVALID;
     }
-    if (user != NULL && (strlen(user) >= sizeof out->storage_user
-                         || strchr(user, ':') != NULL || user[0] == '\0')) {
-        progress_error(progress, "--storage-user must be 1 to %d bytes "
-                                 "without a colon",
+    if (user != NULL
+        && (strlen(user) >= sizeof out->storage_user
+            || strchr(user, ':') != NULL || user[0] == '\0')) {
+        progress_error(progress,
+                       "--storage-user must be 1 to %d bytes "
+                       "without a colon",
                        SETTING_SECRET_SIZE - 1);
         return ERR_INVALID;
     }

@@ -23,7 +23,8 @@ struct settings_given {
 };
 
 struct settings {
-    char storage[SETTING_STORAGE_SIZE]; /* "http://.../" with the slash, or a folder */
+    char storage[SETTING_STORAGE_SIZE]; /* "http://.../" with the slash, or a
+                                           folder */
     bool is_storage_http;
     char storage_user[SETTING_SECRET_SIZE]; /* empty: no credentials */
     char storage_password[SETTING_SECRET_SIZE];
@@ -37,8 +38,8 @@ struct settings {
  * missing by progress_error: ERR_INVALID for wrong use, ERR_NOT_FOUND or
  * ERR_IO for files that cannot be read.
  */
-int settings_read(struct progress *progress,
-                  const struct settings_given *given, struct settings *out);
+int settings_read(struct progress *progress, const struct settings_given *given,
+                  struct settings *out);
 
 /* Wipes. */
 void settings_fini(struct settings *settings);

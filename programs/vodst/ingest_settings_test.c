@@ -104,17 +104,18 @@ another_storage_does_not_get_the_credentials(void **state)
     assert_string_equal(settings.storage, "https://elsewhere.example/media/");
     assert_string_equal(settings.storage_user, "");
     assert_string_equal(settings.storage_password, "");
-    const struct settings_given other_api = {
-        .dir = folder, .api = "http://elsewhere.example"};
+    const struct settings_given other_api = {.dir = folder,
+                                             .api = "http://elsewhere.example"};
     assert_int_equal(read_quietly(&other_api), ERR_INVALID);
 }
 
 static void
 a_folder_is_storage_too(void **state)
 {
-    const struct settings_given given = {
-        .storage = folder, .api = "http://127.0.0.1:2",
-        .api_key_file = file("key", "0123456789abcdef")};
+    const struct settings_given given = {.storage = folder,
+                                         .api = "http://127.0.0.1:2",
+                                         .api_key_file =
+                                             file("key", "0123456789abcdef")};
     assert_int_equal(read_quietly(&given), 0);
     assert_false(settings.is_storage_http);
     assert_int_equal(settings.storage[strlen(settings.storage) - 1], '/');
@@ -135,11 +136,15 @@ what_is_missing_or_wrong_is_refused(void **state)
         {{.storage = "ftp://s", .api = "http://a", .api_key_file = key},
          ERR_INVALID},
         {{.storage = "/s", .api = "a", .api_key_file = key}, ERR_INVALID},
-        {{.storage = "/s", .storage_user = "u", .api = "http://a",
+        {{.storage = "/s",
+          .storage_user = "u",
+          .api = "http://a",
           .api_key_file = key},
          ERR_INVALID},
-        {{.storage = "/s", .storage_user = "u:v",
-          .storage_password_file = key, .api = "http://a",
+        {{.storage = "/s",
+          .storage_user = "u:v",
+          .storage_password_file = key,
+          .api = "http://a",
           .api_key_file = key},
          ERR_INVALID},
         {{.storage = "/s", .api = "http://a", .api_key_file = "/nonexistent"},
@@ -156,7 +161,10 @@ static void
 a_bad_state_file_is_refused(void **state)
 {
     static const char *const texts[] = {
-        "", "{", "[]", "{\"storage\":{\"url\":5}}",
+        "",
+        "{",
+        "[]",
+        "{\"storage\":{\"url\":5}}",
         "{\"storage\":{\"url\":\"\"}}",
     };
     const struct settings_given given = {.dir = folder};

@@ -43,7 +43,9 @@ language_normalise(const char *tag, char out[TRACK_LANGUAGE_LEN_MAX + 1])
     bool is_tag = len >= 2 && len <= TRACK_LANGUAGE_LEN_MAX;
     for (size_t i = 0; is_tag && i < len; i++)
         is_tag = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                        "0123456789-", tag[i]) != NULL;
+                        "0123456789-",
+                        tag[i])
+                 != NULL;
     if (!is_tag)
         tag = "und";
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
@@ -100,7 +102,8 @@ is_quarter_turned(const json_t *stream)
 {
     size_t i;
     json_t *side;
-    json_array_foreach(json_object_get(stream, "side_data_list"), i, side) {
+    json_array_foreach(json_object_get(stream, "side_data_list"), i, side)
+    {
         long turn = lround(number_of(side, "rotation"));
         if (turn % 180 != 0)
             return true;
@@ -137,8 +140,8 @@ rate_parse(const json_t *stream, struct source *out)
     unsigned num, den;
     out->frame_rate_num = 25;
     out->frame_rate_den = 1;
-    bool has_average = ratio_of(stream, "avg_frame_rate",
-                                &out->frame_rate_num, &out->frame_rate_den);
+    bool has_average = ratio_of(stream, "avg_frame_rate", &out->frame_rate_num,
+                                &out->frame_rate_den);
     if (!ratio_of(stream, "time_base", &out->time_base_num,
                   &out->time_base_den)) {
         out->time_base_num = 1;
@@ -187,8 +190,7 @@ audio_parse(const json_t *stream, double start_s, struct source *out)
     audio->sample_rate = unsigned_of(stream, "sample_rate");
     double duration_s = number_of(stream, "duration");
     if (duration_s > 0)
-        audio->end_s =
-            number_of(stream, "start_time") - start_s + duration_s;
+        audio->end_s = number_of(stream, "start_time") - start_s + duration_s;
     language_normalise(json_string_value(json_object_get(tags, "language")),
                        audio->language);
     if (title != NULL && title[0] != '\0'
@@ -215,8 +217,8 @@ streams_parse(const json_t *root, struct source *out, const char **reason)
     double start_s = number_of(format, "start_time");
     size_t i;
     json_t *stream;
-    const char *name = json_string_value(json_object_get(format,
-                                                         "format_name"));
+    const char *name =
+        json_string_value(json_object_get(format, "format_name"));
     static const char *const exact[] = {"mp4", "matroska", "avi", "wav",
                                         "flac"};
     out->is_mp4 = name != NULL && strstr(name, "mp4") != NULL;
@@ -226,7 +228,8 @@ streams_parse(const json_t *root, struct source *out, const char **reason)
     out->duration_s = number_of(format, "duration");
     if (out->duration_s < 0)
         out->duration_s = 0;
-    json_array_foreach(json_object_get(root, "streams"), i, stream) {
+    json_array_foreach(json_object_get(root, "streams"), i, stream)
+    {
         if (text_is(stream, "codec_type", "video") && !out->has_video
             && !is_cover(stream)) {
             int err = video_parse(stream, start_s, out, reason);
@@ -255,8 +258,7 @@ source_parse(struct bytes json, struct source *out, const char **reason)
     struct source source = {.video_stream = -1};
     json_t *root = json_loadb((const char *) json.ptr, json.len, 0, NULL);
     *reason = "ffprobe's answer cannot be read";
-    int err = root == NULL ? ERR_INVALID
-                           : streams_parse(root, &source, reason);
+    int err = root == NULL ? ERR_INVALID : streams_parse(root, &source, reason);
     json_decref(root);
     if (err != 0)
         return err;
@@ -349,8 +351,8 @@ json_line_append(const char *line, void *context)
 static bool
 is_mp4_file(const char *path)
 {
-    static const char *const boxes[] = {"ftyp", "moov", "mdat", "free",
-                                        "skip", "wide"};
+    static const char *const boxes[] = {"ftyp", "moov", "mdat",
+                                        "free", "skip", "wide"};
     char start[8] = "";
     FILE *f = fopen(path, "rbe");
     size_t got = f != NULL ? fread(start, 1, sizeof start, f) : 0;
@@ -372,10 +374,13 @@ probe_failed(struct progress *progress, const char *path, const char *errors)
     else if (is_without_moov)
         progress_error(progress,
                        "%s is not a whole MP4: its index (moov) is missing, "
-                       "as when a copy or a recording was cut short", path);
+                       "as when a copy or a recording was cut short",
+                       path);
     else if (strstr(errors, "not on whitelist") != NULL)
-        progress_error(progress, "%s is not a film: of a kind that is not "
-                                 "taken (text, picture, playlist, ...)", path);
+        progress_error(progress,
+                       "%s is not a film: of a kind that is not "
+                       "taken (text, picture, playlist, ...)",
+                       path);
     else
         progress_error(progress, "%s is not a film that FFmpeg can read:\n%s",
                        path, text_last_lines(errors, 5));
@@ -387,10 +392,19 @@ probe_run(struct progress *progress, const struct source *source,
 {
     char url[PATH_MAX + 8];
     snprintf(url, sizeof url, "file:%s", source->path);
-    const char *const argv[] = {
-        "ffprobe", "-v", "error", "-protocol_whitelist", "file",
-        "-format_whitelist", SOURCE_FORMATS, "-print_format", "json",
-        "-show_format", "-show_streams", url, NULL};
+    const char *const argv[] = {"ffprobe",
+                                "-v",
+                                "error",
+                                "-protocol_whitelist",
+                                "file",
+                                "-format_whitelist",
+                                SOURCE_FORMATS,
+                                "-print_format",
+                                "json",
+                                "-show_format",
+                                "-show_streams",
+                                url,
+                                NULL};
     const struct child_config config = {
         .argv = argv, .line = json_line_append, .context = json};
     struct child_result result;

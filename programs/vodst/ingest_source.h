@@ -16,8 +16,8 @@
 
 /* Kinds of files that are taken, by FFmpeg's names: films and music, and none
  * that would make FFmpeg open other files or addresses (playlists). */
-#define SOURCE_FORMATS                                                        \
-    "mov,matroska,mpegts,mpeg,avi,flv,asf,mxf,ogg,rm,wav,mp3,aac,flac,ac3,"   \
+#define SOURCE_FORMATS                                                      \
+    "mov,matroska,mpegts,mpeg,avi,flv,asf,mxf,ogg,rm,wav,mp3,aac,flac,ac3," \
     "eac3,aiff,nut,dv,gif,ivf,w64,wtv,caf,yuv4mpegpipe"
 
 struct source_audio {
@@ -41,8 +41,8 @@ struct source {
     unsigned time_base_num, time_base_den;
     bool is_constant_rate;
     bool is_interlaced;
-    uint64_t frame_count;  /* as the file says; 0: it does not */
-    double video_start_s;  /* after the film's start */
+    uint64_t frame_count;    /* as the file says; 0: it does not */
+    double video_start_s;    /* after the film's start */
     double video_duration_s; /* 0: not known */
     struct source_audio audio[SOURCE_AUDIO_MAX];
     unsigned audio_count;
@@ -61,7 +61,6 @@ int source_probe(struct progress *progress, const char *path,
 int source_parse(struct bytes json, struct source *out, const char **reason);
 
 /* "ger" -> "de"; what has no two-letter code stays. out: BCP 47 or "und". */
-void language_normalise(const char *tag,
-                        char out[TRACK_LANGUAGE_LEN_MAX + 1]);
+void language_normalise(const char *tag, char out[TRACK_LANGUAGE_LEN_MAX + 1]);
 
 #endif

@@ -18,7 +18,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(reason != NULL);
         return 0;
     }
-    struct encode_plan plan = {.segment_ms = 4000, .crf = 23,
+    struct encode_plan plan = {.segment_ms = 4000,
+                               .crf = 23,
                                .preset = "veryfast",
                                .audio_count = source.audio_count};
     ladder_fit(heights, 3, &source, &plan);

@@ -9,20 +9,20 @@
 
 #include <cmocka.h>
 
-#define FORMAT(start)                                                         \
-    "\"format\":{\"format_name\":\"mov,mp4,m4a,3gp,3g2,mj2\","                \
+#define FORMAT(start)                                          \
+    "\"format\":{\"format_name\":\"mov,mp4,m4a,3gp,3g2,mj2\"," \
     "\"start_time\":\"" start "\",\"duration\":\"10.5\",\"probe_score\":100}"
 
-#define VIDEO                                                                 \
-    "{\"index\":0,\"codec_type\":\"video\",\"width\":720,\"height\":576,"     \
-    "\"sample_aspect_ratio\":\"16:15\",\"r_frame_rate\":\"25/1\","            \
-    "\"avg_frame_rate\":\"25/1\",\"time_base\":\"1/12800\","                  \
-    "\"start_time\":\"0.040\",\"duration\":\"10.0\",\"nb_frames\":\"250\","   \
+#define VIDEO                                                               \
+    "{\"index\":0,\"codec_type\":\"video\",\"width\":720,\"height\":576,"   \
+    "\"sample_aspect_ratio\":\"16:15\",\"r_frame_rate\":\"25/1\","          \
+    "\"avg_frame_rate\":\"25/1\",\"time_base\":\"1/12800\","                \
+    "\"start_time\":\"0.040\",\"duration\":\"10.0\",\"nb_frames\":\"250\"," \
     "\"field_order\":\"tt\"}"
 
-#define AUDIO                                                                 \
-    "{\"index\":1,\"codec_type\":\"audio\",\"channels\":6,"                   \
-    "\"sample_rate\":\"44100\",\"start_time\":\"0.0\",\"duration\":\"9.5\","  \
+#define AUDIO                                                                \
+    "{\"index\":1,\"codec_type\":\"audio\",\"channels\":6,"                  \
+    "\"sample_rate\":\"44100\",\"start_time\":\"0.0\",\"duration\":\"9.5\"," \
     "\"tags\":{\"language\":\"ger\",\"title\":\"Deutsch\"}}"
 
 static int
@@ -42,8 +42,8 @@ a_film_is_understood(void **state)
     static struct source s;
     assert_int_equal(
         parse("{\"streams\":[" VIDEO "," AUDIO "]," FORMAT("0.0") "}", &s), 0);
-    assert_true(s.has_video && s.is_mp4 && s.is_interlaced
-                && s.is_constant_rate && s.has_exact_duration);
+    assert_true(s.has_video && s.is_mp4 && s.is_interlaced && s.is_constant_rate
+                && s.has_exact_duration);
     assert_int_equal(s.width, 768); /* 720 pixels of 16:15 */
     assert_int_equal(s.height, 576);
     assert_int_equal(s.frame_count, 250);
@@ -63,7 +63,8 @@ a_turned_film_is_upright(void **state)
     assert_int_equal(
         parse("{\"streams\":[{\"index\":0,\"codec_type\":\"video\","
               "\"width\":1920,\"height\":1080,\"side_data_list\":["
-              "{\"rotation\":-90}]}]," FORMAT("0.0") "}", &s),
+              "{\"rotation\":-90}]}]," FORMAT("0.0") "}",
+              &s),
         0);
     assert_int_equal(s.width, 1080);
     assert_int_equal(s.height, 1920);
@@ -74,10 +75,12 @@ a_variable_rate_is_seen(void **state)
 {
     static struct source s;
     assert_int_equal(
-        parse("{\"streams\":[{\"index\":0,\"codec_type\":\"video\","
-              "\"width\":640,\"height\":360,\"r_frame_rate\":\"60/1\","
-              "\"avg_frame_rate\":\"291/10\",\"time_base\":\"1/1000\"}],"
-              FORMAT("0.0") "}", &s),
+        parse(
+            "{\"streams\":[{\"index\":0,\"codec_type\":\"video\","
+            "\"width\":640,\"height\":360,\"r_frame_rate\":\"60/1\","
+            "\"avg_frame_rate\":\"291/10\",\"time_base\":\"1/1000\"}]," FORMAT(
+                "0.0") "}",
+            &s),
         0);
     assert_false(s.is_constant_rate);
     assert_int_equal(s.frame_rate_num, 291);
@@ -105,15 +108,20 @@ static void
 what_is_no_film_is_refused(void **state)
 {
     static const char *const cases[] = {
-        "", "{", "[]", "null", "{}", "{\"streams\":{}}",
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        "{\"streams\":{}}",
         "{\"streams\":[1,null,[]]," FORMAT("0.0") "}",
         "{\"streams\":[{\"codec_type\":\"subtitle\"}]," FORMAT("0.0") "}",
-        "{\"streams\":[{\"codec_type\":\"video\",\"width\":0,\"height\":0}],"
-        FORMAT("0.0") "}",
+        "{\"streams\":[{\"codec_type\":\"video\",\"width\":0,\"height\":0}]"
+        "," FORMAT("0.0") "}",
         "{\"streams\":[{\"codec_type\":\"video\",\"width\":1e9,"
         "\"height\":20}]," FORMAT("0.0") "}",
-        "{\"streams\":[{\"codec_type\":\"audio\",\"channels\":0}],"
-        FORMAT("0.0") "}",
+        "{\"streams\":[{\"codec_type\":\"audio\",\"channels\":0}]," FORMAT(
+            "0.0") "}",
         /* FFmpeg is only guessing */
         "{\"streams\":[" AUDIO "],\"format\":{\"probe_score\":1}}",
     };
@@ -128,10 +136,10 @@ static void
 languages_become_bcp_47(void **state)
 {
     static const char *const cases[][2] = {
-        {"eng", "en"}, {"ger", "de"}, {"deu", "de"}, {"JPN", "ja"},
-        {"und", "und"}, {"en-GB", "en-GB"}, {"tlh", "tlh"}, {"", "und"},
-        {"x", "und"}, {"a b", "und"}, {"\"\\", "und"},
-        {"much-too-long-for-a-tag", "und"},
+        {"eng", "en"},  {"ger", "de"},   {"deu", "de"},
+        {"JPN", "ja"},  {"und", "und"},  {"en-GB", "en-GB"},
+        {"tlh", "tlh"}, {"", "und"},     {"x", "und"},
+        {"a b", "und"}, {"\"\\", "und"}, {"much-too-long-for-a-tag", "und"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char out[TRACK_LANGUAGE_LEN_MAX + 1];

@@ -87,8 +87,9 @@ bytes_copy(struct progress *progress, int in, int out, uint64_t size,
         uint64_t left = size - done;
         ssize_t got = copy_file_range(in, NULL, out, NULL,
                                       left < COPY_SIZE ? left : COPY_SIZE, 0);
-        if (got < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS
-                        || errno == EOPNOTSUPP))
+        if (got < 0
+            && (errno == EXDEV || errno == EINVAL || errno == ENOSYS
+                || errno == EOPNOTSUPP))
             got = block_copy(in, out);
         if (got < 0 && errno == EINTR)
             continue;
@@ -96,9 +97,9 @@ bytes_copy(struct progress *progress, int in, int out, uint64_t size,
             return ERR_IO;
         done += (uint64_t) got;
         char speed[32];
-        progress_update(
-            progress, (double) (before + done) / (double) version->size,
-            transfer_speed(before + done, started_ms, speed));
+        progress_update(progress,
+                        (double) (before + done) / (double) version->size,
+                        transfer_speed(before + done, started_ms, speed));
     }
     return 0;
 }
@@ -141,8 +142,7 @@ is_there(const char *folder, const struct storage_version *version)
     for (size_t i = 0; i < version->file_count; i++) {
         char path[PATH_SIZE];
         struct stat st;
-        snprintf(path, sizeof path, "%s/%.63s", folder,
-                 version->files[i].name);
+        snprintf(path, sizeof path, "%s/%.63s", folder, version->files[i].name);
         if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)
             || (uint64_t) st.st_size != version->files[i].size)
             return false;
@@ -182,8 +182,8 @@ folder_put(struct storage *super, struct progress *progress,
     version_folder(storage, version, place);
     if (is_there(place, version))
         return 0;
-    snprintf(content, sizeof content, "%s%.64s",
-             storage->settings->storage, version->content);
+    snprintf(content, sizeof content, "%s%.64s", storage->settings->storage,
+             version->content);
     snprintf(beside, sizeof beside, "%s/.%.40s.XXXXXX", content,
              version->version);
     if (folder_make(content, 0755) != 0 || mkdtemp(beside) == NULL)
@@ -191,6 +191,10 @@ folder_put(struct storage *super, struct progress *progress,
     int err = files_copy(progress, version, beside);
     if (err == 0 && (chmod(beside, 0755) != 0 || sync_folder(beside) != 0))
         err = failed(progress, "write", beside);
+    if (err == 0 && is_there(place, version)) {
+        folder_remove(beside); /* another ingest was faster */
+        return 0;
+    }
     /* What stands in its place is an incomplete copy: never made by us. */
     if (err == 0 && folder_remove(place) != 0)
         err = failed(progress, "replace the incomplete", place);
@@ -232,7 +236,7 @@ storage_folder_new(const struct settings *settings, struct storage **out)
     struct storage_folder *storage = calloc(1, sizeof *storage);
     if (storage == NULL)
         return ERR_MEMORY;
-    storage->super = (struct storage) {
+    storage->super = (struct storage){
         .check = folder_check,
         .put = folder_put,
         .discard = folder_discard,

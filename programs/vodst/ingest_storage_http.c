@@ -25,12 +25,11 @@ struct storage_http {
 };
 
 static struct transfer
-request(const struct storage_http *storage, const char *method,
-        const char *url)
+request(const struct storage_http *storage, const char *method, const char *url)
 {
     const struct settings *settings = storage->settings;
     bool has_user = settings->storage_user[0] != '\0';
-    return (struct transfer) {
+    return (struct transfer){
         .method = method,
         .url = url,
         .user = has_user ? settings->storage_user : NULL,
@@ -44,8 +43,7 @@ static void
 file_url(const struct storage_http *storage,
          const struct storage_version *version, size_t i, char out[URL_SIZE])
 {
-    snprintf(out, URL_SIZE, "%s%.64s/%.64s/%.63s",
-             storage->settings->storage,
+    snprintf(out, URL_SIZE, "%s%.64s/%.64s/%.63s", storage->settings->storage,
              version->content, version->version, version->files[i].name);
 }
 
@@ -68,8 +66,7 @@ no_answer(struct progress *progress, const char *url, int err,
         progress_error(progress, "storage does not answer at %s (%s)", url,
                        answer->reason);
     else if (err != ERR_TIMEOUT)
-        progress_error(progress, "cannot send to %s: %s", url,
-                       err_text(err));
+        progress_error(progress, "cannot send to %s: %s", url, err_text(err));
     return err;
 }
 
@@ -116,9 +113,8 @@ bytes_sent(uint64_t bytes, void *context)
     uint64_t done = storage->before + bytes;
     char speed[32];
     progress_update(storage->progress,
-                    storage->total > 0
-                        ? (double) done / (double) storage->total
-                        : 0,
+                    storage->total > 0 ? (double) done / (double) storage->total
+                                       : 0,
                     transfer_speed(done, storage->started_ms, speed));
 }
 
@@ -214,7 +210,7 @@ storage_http_new(const struct settings *settings, struct storage **out)
     struct storage_http *storage = calloc(1, sizeof *storage);
     if (storage == NULL)
         return ERR_MEMORY;
-    storage->super = (struct storage) {
+    storage->super = (struct storage){
         .check = http_check,
         .put = http_put,
         .discard = http_discard,

@@ -93,8 +93,7 @@ headers_make(const struct transfer *transfer)
         list = curl_slist_append(list, text);
     }
     if (list != NULL && transfer->fill_secret != NULL) {
-        snprintf(text, sizeof text, "X-Vodst-Fill: %s",
-                 transfer->fill_secret);
+        snprintf(text, sizeof text, "X-Vodst-Fill: %s", transfer->fill_secret);
         list = curl_slist_append(list, text);
     }
     explicit_bzero(text, sizeof text);
@@ -191,8 +190,10 @@ transfer_run(const struct transfer *transfer, struct transfer_answer *out)
     static CURL *kept;
     memset(out, 0, sizeof *out);
     out->size = -1;
-    struct sending s = {.transfer = transfer, .answer = out,
-                        .body = transfer->json, .size = transfer->json.len};
+    struct sending s = {.transfer = transfer,
+                        .answer = out,
+                        .body = transfer->json,
+                        .size = transfer->json.len};
     struct curl_slist *headers = NULL;
     int err = ERR_MEMORY;
     if (transfer->file != NULL && (err = file_open(transfer->file, &s)) != 0)
@@ -231,8 +232,8 @@ transfer_run_stubborn(const struct transfer *transfer,
         if (attempt == ATTEMPTS_MAX || !is_worth_another(err, out))
             return err;
         /* 0.5 s, 1 s, 2 s; a signal ends the pause */
-        const struct timespec pause = {
-            attempt / 2, attempt == 1 ? 500000000L : 0};
+        const struct timespec pause = {attempt / 2,
+                                       attempt == 1 ? 500000000L : 0};
         nanosleep(&pause, NULL);
         if (stop_signal() != 0)
             return ERR_TIMEOUT;
@@ -243,8 +244,7 @@ const char *
 transfer_problem(const struct transfer_answer *answer, char out[512])
 {
     json_t *problem = json_loads(answer->body, 0, NULL);
-    const char *detail =
-        json_string_value(json_object_get(problem, "detail"));
+    const char *detail = json_string_value(json_object_get(problem, "detail"));
     if (detail != NULL)
         snprintf(out, 512, "%d: %s", answer->status, detail);
     else if (answer->status == 401)
@@ -252,8 +252,9 @@ transfer_problem(const struct transfer_answer *answer, char out[512])
     else if (answer->status == 403)
         snprintf(out, 512, "403: not allowed");
     else if (answer->status == 405)
-        snprintf(out, 512, "405: it takes no such request (is WebDAV PUT "
-                           "switched on?)");
+        snprintf(out, 512,
+                 "405: it takes no such request (is WebDAV PUT "
+                 "switched on?)");
     else if (answer->status == 413)
         snprintf(out, 512, "413: the file is larger than it takes");
     else if (answer->status == 507)

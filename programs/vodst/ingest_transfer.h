@@ -37,8 +37,7 @@ struct transfer_answer {
 /* 0: an answer came, whatever its status. ERR_UPSTREAM with `reason` and
  * `was_refused` set; ERR_TIMEOUT: told to stop; ERR_IO: the file; ERR_MEMORY.
  */
-int transfer_run(const struct transfer *transfer,
-                 struct transfer_answer *out);
+int transfer_run(const struct transfer *transfer, struct transfer_answer *out);
 
 /* As transfer_run, and tries again a few times, with pauses, when the
  * connection breaks or the other side says 502, 503 or 504. For requests that

@@ -169,6 +169,12 @@ topology_plan(const struct topology_config *config, struct topology *out,
                  config->host);
         return ERR_INVALID;
     }
+    if (config->host == NULL && address.s_addr == htonl(INADDR_ANY)) {
+        snprintf(error, error_size,
+                 "--address %s needs --host NAME: what viewers are to ask for",
+                 config->address);
+        return ERR_INVALID;
+    }
     nodes_name(out, config);
     if (strcmp(config->port, "auto") == 0)
         return ports_give_any(out, config, error, error_size);

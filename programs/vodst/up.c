@@ -53,7 +53,8 @@ static const struct option up_table[] = {
     {"interval", OPTION_TEXT, FIELD(interval), NULL, 0, 0, false, NULL,
      "How often nodes report (see vodst-agent)."},
     {"spread", OPTION_TEXT, FIELD(spread), NULL, 0, 0, false, NULL,
-     "See vodst-manager, as the seven below."},
+     "Share of an origin's capacity that one content may take before it gets "
+     "another owner. This and the next six are vodst-manager's options."},
     {"target", OPTION_TEXT, FIELD(target), NULL, 0, 0, false, NULL,
      "The utilisation above which the CDN takes contents."},
     {"down-ratio", OPTION_TEXT, FIELD(down_ratio), NULL, 0, 0, false, NULL,

@@ -4,6 +4,7 @@ answered, without following anything, and a flood whose counts are exact."""
 
 import concurrent.futures
 import http.client
+import json
 import os
 import socket
 
@@ -17,6 +18,9 @@ class Answer:
         self.names = [k.lower() for k, _ in response.getheaders()]
         self.body = body
         self.location = self.headers.get("location")
+
+    def json(self):
+        return json.loads(self.body)
 
     @property
     def decision(self):
@@ -36,6 +40,7 @@ def ask(port, path, method="GET", headers=None, body=None):
                 "Connection": "close", **(headers or {})})
             response = connection.getresponse()
             answer = Answer(response, response.read())
+            other.settimeout(10)
             other.recv(1)
             return answer
         finally:

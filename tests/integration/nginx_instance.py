@@ -3,7 +3,9 @@
 
 Tests and benches write the http{} block; this adds what makes it run alone,
 waits until it answers, and ends it by its process id. The build folder is
-VODST_BUILD, or build/ of the tree.
+VODST_BUILD, or build/ of the tree. With VODST_SANITIZED set the modules come
+from a build with -Db_sanitize=address,undefined: nginx, which is not, then
+needs the runtime loaded before it.
 """
 
 import os
@@ -37,13 +39,29 @@ def wait_for(condition, seconds=10, what="a condition"):
         time.sleep(0.02)
 
 
+def environment(folder):
+    """What nginx is started with. Reports of a sanitizer go to files
+    "sanitizer.PID" in the folder, and end the process."""
+    if not os.environ.get("VODST_SANITIZED"):
+        return None
+    libraries = [subprocess.run(["gcc", f"-print-file-name=lib{name}.so"],
+                                capture_output=True, text=True,
+                                check=True).stdout.strip()
+                 for name in ("asan", "ubsan")]
+    report = f"log_path={folder}/sanitizer"
+    return {**os.environ, "LD_PRELOAD": ":".join(libraries),
+            # nginx leaks by its nature, and every module has a
+            # ngx_module_order
+            "ASAN_OPTIONS": f"detect_leaks=0:detect_odr_violation=0:{report}",
+            "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:{report}"}
+
+
 class NginxInstance:
     """Starts at once; also a context manager. `http` is the inside of http{},
     `modules` short names ("meter"), `port` one it listens on."""
 
     def __init__(self, folder, http, port, modules=(), workers=1, main="",
-                 http_defaults="access_log off; default_type text/plain;",
-                 environment=None):
+                 http_defaults="access_log off; default_type text/plain;"):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = port
@@ -55,8 +73,8 @@ class NginxInstance:
         self.error_log = self.folder / "error.log"
         self.configure(http)
         self.process = subprocess.Popen(
-            self.command(), stderr=subprocess.DEVNULL,
-            env=None if environment is None else {**os.environ, **environment})
+            self.command(), env=environment(self.folder),
+            stderr=subprocess.DEVNULL)
         try:
             wait_for(self._answers, what="nginx to listen")
             wait_for(lambda: len(self.worker_pids()) == workers,
@@ -106,7 +124,8 @@ http {{
     def check(self):
         """nginx -t: its exit status and what it said."""
         done = subprocess.run(self.command("-t"), capture_output=True,
-                              text=True, check=False)
+                              env=environment(self.folder), text=True,
+                              check=False)
         return done.returncode, done.stderr
 
     def log(self):
@@ -138,6 +157,9 @@ http {{
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        reports = [p.read_text() for p in self.folder.glob("sanitizer*")]
+        if reports:
+            raise RuntimeError("\n".join(reports))
 
     def __enter__(self):
         return self

@@ -2,6 +2,7 @@
 """vodst audience: emulated players see what viewers see, and tell of it."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -178,12 +179,13 @@ def test_11_a_platform_that_is_not_there_is_told(tmp_path):
 
 
 def test_12_file_limits_are_told_before_anything_is_asked(platform):
+    # root may raise its own limit, unless it lacks this capability
+    confine = [] if os.geteuid() != 0 else \
+        ["setpriv", "--bounding-set", "-sys_resource"]
     done = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--clear-groups", "--bounding-set",
-         "-all", "--inh-caps", "-all", "sh", "-c",
-         'ulimit -n 200; exec "$@"', "sh", VODST, "audience", "--api",
-         platform.front + "/api", "--content", "film", "--players", "5000"],
-        capture_output=True, text=True)
+        [*confine, "sh", "-c", 'ulimit -n 200; exec "$@"', "sh", VODST,
+         "audience", "--api", platform.front + "/api", "--content", "film",
+         "--players", "5000"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "ulimit -n" in done.stderr and done.stdout == ""
 

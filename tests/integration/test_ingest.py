@@ -319,7 +319,9 @@ def source_late_picture(path):
     """The picture begins 0.4 s after the sound."""
     ffmpeg("-itsoffset", 0.4, "-f", "lavfi", "-i",
            "testsrc2=s=160x90:r=25:d=5", "-f", "lavfi", "-i", "sine=d=5.4",
-           "-c:v", "libx264", "-preset", "ultrafast", path)
+           "-fps_mode", "passthrough", "-c:v", "libx264", "-preset",
+           "ultrafast", path)
+    assert float(probe(path)["streams"][0]["start_time"]) == 0.4
 
 
 def source_late_sound(path):
@@ -335,7 +337,7 @@ def source_b_frames(path):
 
 
 def source_silent(path):
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=162x91:r=25:d=5", "-c:v",
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=162x91:r=25:d=5", "-c:v",
            "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", path)
 
 
@@ -364,7 +366,8 @@ def source_upright(path):
     (source_b_frames, "mp4", (160, 90), 5),
     (source_b_frames, "ts", (160, 90), 5),
     (source_b_frames, "flv", (160, 90), 5),
-    (source_silent, "avi", (162, 92), 5),
+    (source_silent, "mp4", (162, 92), 5),
+    (source_plain, "avi", (160, 90), 5),
     (source_old, "ts", (176, 144), 5),
     (source_upright, "mov", (180, 320), 5),
 ])
@@ -558,9 +561,13 @@ def test_14_a_storage_that_refuses_leaves_nothing(nginx_place, film):
     # the small files would fit: what was put before is taken away again
     error = place.refused(film, "bad", "--ladder", "180,64")
     assert "refuses to take" in error and "413" in error
+
+
+def test_14_a_wrong_storage_password_is_told(nginx_place, film):
+    place = nginx_place()
     (place.folder / "password").write_text("wrong\n")
     error = place.refused(film, "bad", "--ladder", "64")
-    assert "user or password refused" in error
+    assert "refuses to take" in error and "user or password refused" in error
 
 
 def test_15_a_storage_that_is_not_there_is_told_before_encoding(place, film):

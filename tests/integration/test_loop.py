@@ -226,10 +226,14 @@ def test_programs_tell_how_they_are_used():
         assert "= " in run("--sample").stdout
         wrong = run("--no-such-option")
         assert wrong.returncode == 2 and "--help" in wrong.stderr
-    bad = subprocess.run([AGENT, "--node", "a b", "--role", "redirector",
-                          "--counters", "c", "--table", "t"], text=True,
-                         capture_output=True)
-    assert bad.returncode == 2 and "--node" in bad.stderr
+    for option, value in (("--node", "a b"), ("--role", "cache"),
+                          ("--manager", "https://x"), ("--check", "x"),
+                          ("--url", "")):
+        given = {"--node": "a", "--role": "origin", "--counters": "c",
+                 "--table": "t", "--url": "http://a:1", option: value}
+        bad = subprocess.run([AGENT, *sum(given.items(), ())], text=True,
+                             capture_output=True, timeout=10)
+        assert bad.returncode == 2 and option in bad.stderr, option
 
 
 def test_a_taken_port_is_told(tmp_path):
@@ -315,6 +319,19 @@ def test_a_manager_restarted_at_once_goes_on_above(loop):
     loop.restart_manager()
     wait_for(lambda: min(n.table()["version"] for n in loop.nodes.values())
              > before, 6, "a newer table")
+
+
+def test_a_newer_table_on_any_node_is_outgrown(loop):
+    # another manager was here: no node would take a table below its own
+    term = loop.manager.status()["term"] + 1000
+    report = subprocess.run(
+        [TOOL, "--report", loop.nodes["origin1"].counters_path, "origin8",
+         "http://origin8.test:80", "1", str(term)],
+        capture_output=True).stdout
+    assert requests.post(loop.manager.url + "/v1/reports",
+                         report).status_code == 200
+    wait_for(lambda: all(n.table()["version"][0] == term + 1
+                         for n in loop.nodes.values()), 3, "the next term")
 
 
 def test_a_silent_agent_is_a_node_down_and_comes_back(loop):

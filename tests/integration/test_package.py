@@ -472,7 +472,7 @@ class OddStorage:
                                                       Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever,
+        threading.Thread(target=self.server.serve_forever, args=(0.02,),
                          daemon=True).start()
 
     def answer(self, request):

@@ -16,7 +16,9 @@ import requests
 
 @pytest.fixture(scope="module")
 def platform(start_platform, films):
-    return start_platform("--no-restart", state=films)
+    # so much that ffmpeg as fast as it can is no demand to speak of
+    return start_platform("--no-restart", "--capacity", "1000000",
+                          state=films)
 
 
 # ---- a film plays ----

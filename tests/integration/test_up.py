@@ -97,6 +97,19 @@ def test_05_a_port_that_cannot_be_is_refused(port, tmp_path):
     assert "it must be 1 to" in failed.stderr
 
 
+@pytest.mark.parametrize("options, told", [
+    (["--address", "localhost"], "must be an IPv4 address"),
+    (["--address", "0.0.0.0"], "needs --host"),
+    (["--host", "a b;"], "must be a host name"),
+    (["--origins", "0"], "origins"),
+    (["--dir", 'quo"ted'], "cannot be used"),
+])
+def test_05_other_options_that_cannot_be_are_refused(options, told, tmp_path):
+    failed = vodst("up", "--port", "auto", *options, cwd=tmp_path)
+    assert failed.returncode in (1, 2)
+    assert told in failed.stderr
+
+
 def test_06_missing_programs_are_all_named_with_their_packages(tmp_path):
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -182,7 +195,20 @@ def test_12_interrupted_while_it_starts_it_ends_cleanly(tmp_path):
     assert not (tmp_path / "vodst.json").exists()
 
 
-def test_13_two_platforms_live_side_by_side(minded, start_platform):
+def test_13_viewers_may_be_given_another_name(start_platform, films):
+    platform = start_platform("--address", "0.0.0.0", "--host", "localhost",
+                              state=films)
+    url = platform.play_url("demo")
+    assert url.startswith("http://localhost:")
+    answer = requests.get(url, timeout=5)
+    assert answer.status_code == 200
+    assert answer.url.startswith("http://localhost:")
+    # what is behind stays on loopback
+    for name in ("storage", "cache1", "manager", "st-api", "varnish"):
+        assert platform.node(name)["url"].startswith("http://127.0.0.1:")
+
+
+def test_14_two_platforms_live_side_by_side(minded, start_platform):
     other = start_platform("--redirectors", "2", "--origins", "1")
     assert not set(ports_of(minded.state)) & set(ports_of(other.state))
     assert [node["name"] for node in other.state["redirectors"]] \

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A version is named by its bytes: the same film encoded in the same way is
+ * the same version, and anything else is another.
+ */
+
+#include "programs/vodst/ingest_version.h"
+
+#include "core/err.h"
+#include "programs/vodst/ingest_child.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int
+file_add(struct progress *progress, struct version *version, const char *folder,
+         const char *track, const char *ending)
+{
+    struct stat st;
+    size_t i = version->stored.file_count;
+    char path[PATH_MAX + 64];
+    snprintf(path, sizeof path, "%s/%s%s", folder, track, ending);
+    if (strlen(path) >= PATH_MAX || stat(path, &st) != 0) {
+        progress_error(progress, "cannot read %s: %s", path, strerror(errno));
+        return ERR_IO;
+    }
+    memcpy(version->paths[i], path, strlen(path) + 1);
+    snprintf(version->names[i], sizeof version->names[i], "%s%s", track,
+             ending);
+    version->files[i] = (struct storage_file){
+        version->names[i], version->paths[i], (uint64_t) st.st_size};
+    version->stored.size += (uint64_t) st.st_size;
+    version->stored.file_count++;
+    return 0;
+}
+
+static int
+tracks_add(struct progress *progress, struct version *version,
+           const char *folder, char kind, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char track[TRACK_NAME_LEN_MAX + 1];
+        snprintf(track, sizeof track, "%c%u", kind, i);
+        int err = file_add(progress, version, folder, track, ".mp4");
+        if (err == 0)
+            err = file_add(progress, version, folder, track, ".idx");
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+static int
+file_digest(EVP_MD_CTX *digest, const struct storage_file *file)
+{
+    static uint8_t bytes[1 << 18];
+    FILE *f = fopen(file->path, "rbe");
+    if (f == NULL)
+        return ERR_IO;
+    /* name and size too: moving bytes between files changes the version */
+    EVP_DigestUpdate(digest, file->name, strlen(file->name) + 1);
+    EVP_DigestUpdate(digest, &file->size, sizeof file->size);
+    uint64_t total = 0;
+    for (size_t got; (got = fread(bytes, 1, sizeof bytes, f)) > 0;) {
+        EVP_DigestUpdate(digest, bytes, got);
+        total += got;
+    }
+    int err = ferror(f) || total != file->size ? ERR_IO : 0;
+    fclose(f);
+    return err;
+}
+
+static int
+version_name(struct progress *progress, struct version *version)
+{
+    uint8_t hash[EVP_MAX_MD_SIZE] = {0};
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    int err = 0;
+    if (digest == NULL || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
+        err = ERR_MEMORY;
+    for (size_t i = 0; err == 0 && i < version->stored.file_count; i++)
+        err = stop_signal() != 0 ? ERR_TIMEOUT
+                                 : file_digest(digest, &version->files[i]);
+    if (err == 0 && EVP_DigestFinal_ex(digest, hash, NULL) != 1)
+        err = ERR_MEMORY;
+    EVP_MD_CTX_free(digest);
+    if (err != 0 && err != ERR_TIMEOUT)
+        progress_error(progress, "cannot read the encoded files back: %s",
+                       err_text(err));
+    for (size_t i = 0; i < VERSION_TEXT_SIZE / 2; i++)
+        snprintf(version->text + 2 * i, 3, "%02x", hash[i]);
+    return err;
+}
+
+int
+version_make(struct progress *progress, const struct encode_plan *plan,
+             const char *folder, const char *content, struct version *out)
+{
+    memset(out, 0, sizeof *out);
+    out->stored.content = content;
+    out->stored.version = out->text;
+    out->stored.files = out->files;
+    int err = tracks_add(progress, out, folder, 'v', plan->rung_count);
+    if (err == 0)
+        err = tracks_add(progress, out, folder, 'a', plan->audio_count);
+    if (err == 0) /* last: it makes the version readable */
+        err = file_add(progress, out, folder, "asset", ".idx");
+    return err != 0 ? err : version_name(progress, out);
+}
