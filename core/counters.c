@@ -193,12 +193,18 @@ has_room(const struct counters *c, struct bytes id)
            && counter_load(&header->heap_used) + id.len + 1 <= c->heap_size;
 }
 
+/* Where probing for the hash begins. */
+static uint32_t
+slot_first(const struct counters *c, uint64_t hash)
+{
+    return (uint32_t) (((unsigned __int128) hash * c->slot_count) >> 64);
+}
+
 /* The id's slot, made when it is new; NULL: no room. */
 static struct slot *
 slot_find(struct counters *c, uint64_t hash, struct bytes id)
 {
-    uint32_t index =
-        (uint32_t) (((unsigned __int128) hash * c->slot_count) >> 64);
+    uint32_t index = slot_first(c, hash);
     uint32_t probes = c->slot_count < PROBES_MAX ? c->slot_count : PROBES_MAX;
 
     while (probes-- > 0) {
@@ -314,6 +320,15 @@ counters_add(struct counters *c, uint64_t hash, struct bytes id, uint64_t bytes,
         counter_add(&slot->starts, 1);
     if (flags & COUNTERS_OFFLOADED)
         counter_add(&slot->offloaded, 1);
+}
+
+void
+counters_prefetch(const struct counters *c, uint64_t hash)
+{
+    const char *slot = (const char *) slot_of(c, slot_first(c, hash));
+    /* for writing; a slot may lie across two cache lines */
+    __builtin_prefetch(slot, 1);
+    __builtin_prefetch(slot + SLOT_SIZE - 1, 1);
 }
 
 bool

@@ -66,6 +66,10 @@ bool counters_has_shape(const struct counters *c, uint32_t contents_max,
 void counters_add(struct counters *c, uint64_t hash, struct bytes id,
                   uint64_t bytes, unsigned flags);
 
+/* Asks the processor for what counters_add of that hash will touch, for a
+ * caller that has something to do meanwhile. */
+void counters_prefetch(const struct counters *c, uint64_t hash);
+
 struct counters_entry {
     uint32_t slot; /* stable for the life of the file */
     uint64_t hash;

@@ -34,7 +34,8 @@ function log(text, kind = '') {
   const now = new Date();
   const time = make('time', { datetime: now.toISOString() },
     now.toTimeString().slice(0, 8));
-  $('events').prepend(make('li', {}, time, make('span', { class: kind }, text)));
+  $('events').prepend(
+    make('li', {}, time, make('span', { class: kind }, text)));
   while ($('events').children.length > EVENTS_MAX) {
     $('events').lastElementChild.remove();
   }

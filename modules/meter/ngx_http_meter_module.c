@@ -53,30 +53,59 @@ typedef struct {
 
 ngx_module_t ngx_http_meter_module;
 
-static ngx_int_t
-ngx_http_meter_handler(ngx_http_request_t *r)
+static ngx_http_output_header_filter_pt ngx_http_next_header_filter;
+
+/* The content id of a request that counts. */
+static bool
+ngx_http_meter_id(ngx_http_request_t *r, const ngx_http_meter_loc_conf_t *mlcf,
+                  struct bytes *id)
 {
-    ngx_http_meter_loc_conf_t *mlcf
-        = ngx_http_get_module_loc_conf(r, ngx_http_meter_module);
     if (mlcf->content < 0 || r != r->main)
-        return NGX_OK;
+        return false;
 
     ngx_uint_t status = r->err_status ? r->err_status : r->headers_out.status;
     if (status < 200 || status >= 400
         || (status >= 300 && status != 304 && !mlcf->redirects))
-        return NGX_OK;
+        return false;
 
-    ngx_http_variable_value_t *v
-        = ngx_http_get_indexed_variable(r, mlcf->content);
-    if (v == NULL || v->not_found)
-        return NGX_OK;
-    struct bytes id = bytes_of(v->data, v->len);
-    if (!content_id_is_valid(id))
+    const ngx_http_variable_value_t *v
+        = ngx_http_get_indexed_variable(r, (ngx_uint_t) mlcf->content);
+    if (v == NULL || v->not_found || v->len == 0)
+        return false;
+    *id = bytes_of(v->data, v->len);
+    return true;
+}
+
+/* Counting is a few cache misses in a file larger than the caches. They are
+ * begun here, so that the kernel's sending of the answer hides them. */
+static ngx_int_t
+ngx_http_meter_header_filter(ngx_http_request_t *r)
+{
+    const ngx_http_meter_loc_conf_t *mlcf
+        = ngx_http_get_module_loc_conf(r, ngx_http_meter_module);
+    struct bytes id;
+
+    if (ngx_http_meter_id(r, mlcf, &id)) {
+        const ngx_http_meter_main_conf_t *mmcf
+            = ngx_http_get_module_main_conf(r, ngx_http_meter_module);
+        counters_prefetch(&mmcf->counters, content_hash(id));
+    }
+    return ngx_http_next_header_filter(r);
+}
+
+static ngx_int_t
+ngx_http_meter_log_handler(ngx_http_request_t *r)
+{
+    const ngx_http_meter_loc_conf_t *mlcf
+        = ngx_http_get_module_loc_conf(r, ngx_http_meter_module);
+    struct bytes id;
+    if (!ngx_http_meter_id(r, mlcf, &id) || !content_id_is_valid(id))
         return NGX_OK;
 
     unsigned flags = mlcf->start ? COUNTERS_START : 0;
     if (mlcf->offloaded >= 0) {
-        v = ngx_http_get_indexed_variable(r, mlcf->offloaded);
+        const ngx_http_variable_value_t *v
+            = ngx_http_get_indexed_variable(r, (ngx_uint_t) mlcf->offloaded);
         if (v != NULL && !v->not_found && v->len > 0
             && !(v->len == 1 && v->data[0] == '0'))
             flags |= COUNTERS_OFFLOADED;
@@ -248,7 +277,10 @@ ngx_http_meter_postconfiguration(ngx_conf_t *cf)
         = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
     if (h == NULL)
         return NGX_ERROR;
-    *h = ngx_http_meter_handler;
+    *h = ngx_http_meter_log_handler;
+
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_meter_header_filter;
     return NGX_OK;
 }
 

@@ -33,10 +33,10 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     r->headers_out.content_type_lowcase = NULL;
 }
 
-/* The entity tag is of the index's bytes: the same on every node. */
+/* The tag is of what is sent: the same on every node that would send it. */
 static ngx_int_t
 package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                    off_t length)
+                    off_t length, uint64_t tag)
 {
     struct package_index *index = ctx->use.index;
     ngx_table_elt_t *etag = ngx_list_push(&r->headers_out.headers);
@@ -46,14 +46,13 @@ package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     }
     etag->hash = 1;
     ngx_str_set(&etag->key, "ETag");
-    etag->value.data = ngx_pnalloc(r->pool, 2 * sizeof index->hash + 2);
+    etag->value.data = ngx_pnalloc(r->pool, 2 * sizeof tag + 2);
     if (etag->value.data == NULL) {
         etag->hash = 0;
         return NGX_ERROR;
     }
-    etag->value.len =
-        (size_t) (ngx_sprintf(etag->value.data, "\"%016xL\"", index->hash)
-                  - etag->value.data);
+    etag->value.len = (size_t) (ngx_sprintf(etag->value.data, "\"%016xL\"", tag)
+                                - etag->value.data);
     r->headers_out.etag = etag;
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = length;
@@ -66,23 +65,24 @@ static ngx_int_t
 package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     struct package_index *index = ctx->use.index;
-    struct bytes text;
+    const struct package_text *text = ctx->path.kind == PACKAGE_INIT
+                                          ? package_index_init_segment(index)
+                                          : package_index_playlist(index);
+    const struct bytes bytes = buffer_bytes(&text->bytes);
     ngx_chain_t out = {.next = NULL};
     ngx_int_t rc;
-    int err = ctx->path.kind == PACKAGE_INIT
-                  ? package_index_init_segment(index, &text)
-                  : package_index_playlist(index, &text);
 
-    if (err != 0 || text.len == 0) {
+    if (text->bytes.err != 0 || bytes.len == 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: write %s of \"%V\" failed (%s)",
                       package_kind_name(ctx->path.kind), &index->node.str,
-                      err_text(err));
+                      err_text(text->bytes.err));
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     out.buf = ngx_calloc_buf(r->pool);
     if (out.buf == NULL
-        || package_headers_set(r, ctx, (off_t) text.len) != NGX_OK) {
+        || package_headers_set(r, ctx, (off_t) bytes.len, text->hash)
+               != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     r->allow_ranges = 1;
@@ -93,8 +93,8 @@ package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     /* `memory`: nobody may change it; it is the index's, which is held until
      * the request ends */
     out.buf->memory = 1;
-    out.buf->pos = (u_char *) (uintptr_t) text.ptr;
-    out.buf->last = out.buf->pos + text.len;
+    out.buf->pos = (u_char *) (uintptr_t) bytes.ptr;
+    out.buf->last = out.buf->pos + bytes.len;
     out.buf->last_buf = r == r->main;
     out.buf->last_in_chain = 1;
     return ngx_http_output_filter(r, &out);
@@ -269,7 +269,7 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     struct package_index *index = ctx->use.index;
     struct segment segment;
     ngx_chain_t *header;
-    off_t length;
+    struct bytes head;
 
     if (track_index_segment(&index->track, ctx->path.segment, &segment) != 0) {
         return NGX_HTTP_NOT_FOUND;
@@ -278,8 +278,10 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (header == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    length = ngx_buf_size(header->buf) + (off_t) segment.size;
-    if (package_headers_set(r, ctx, length) != NGX_OK) {
+    head = bytes_of(header->buf->pos, (size_t) ngx_buf_size(header->buf));
+    if (package_headers_set(r, ctx, (off_t) (head.len + segment.size),
+                            package_index_hash(index, head))
+        != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     return conf->fill.len ? package_segment_fill(r, ctx, &segment, header)

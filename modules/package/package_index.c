@@ -21,8 +21,8 @@ static struct {
 static void
 index_free(struct package_index *index)
 {
-    buffer_fini(&index->playlist);
-    buffer_fini(&index->init);
+    buffer_fini(&index->playlist.bytes);
+    buffer_fini(&index->init.bytes);
     ngx_free(index->file);
     ngx_free(index);
 }
@@ -91,11 +91,23 @@ index_new(ngx_str_t *key, uint32_t hash, bool is_asset)
     ngx_memcpy(index->node.str.data, key->data, key->len);
     ngx_queue_init(&index->waiters);
     index->is_asset = is_asset;
-    buffer_init(&index->playlist, PACKAGE_TEXT_SIZE_MAX);
-    buffer_init(&index->init, PACKAGE_TEXT_SIZE_MAX);
+    buffer_init(&index->playlist.bytes, PACKAGE_TEXT_SIZE_MAX);
+    buffer_init(&index->init.bytes, PACKAGE_TEXT_SIZE_MAX);
     ngx_rbtree_insert(&indexes.tree, &index->node.node);
     index_grow(index, size);
     return index;
+}
+
+static bool
+text_is_written(const struct package_text *text)
+{
+    return text->bytes.len != 0 || text->bytes.err != 0;
+}
+
+static void
+text_finish(struct package_text *text)
+{
+    text->hash = XXH3_64bits(text->bytes.ptr, text->bytes.len);
 }
 
 /* Of an asset nothing is kept but its playlist. */
@@ -110,8 +122,9 @@ asset_open(struct package_index *index, struct bytes file)
     }
     err = asset_decode(file, asset);
     if (err == 0) {
-        hls_multivariant_write(asset, &index->playlist);
-        err = index->playlist.err;
+        hls_multivariant_write(asset, &index->playlist.bytes);
+        err = index->playlist.bytes.err;
+        text_finish(&index->playlist);
     }
     ngx_free(asset);
     return err;
@@ -174,7 +187,7 @@ package_index_open(struct package_use *use, u_char *file, size_t file_size,
     index->hash = XXH3_64bits(file, file_size);
     if (index->is_asset) {
         ngx_free(file);
-        index_grow(index, index->playlist.capacity);
+        index_grow(index, index->playlist.bytes.capacity);
     } else {
         index->file = file;
         index_grow(index, file_size);
@@ -202,26 +215,36 @@ package_index_wait(struct package_use *use)
     }
 }
 
-int
-package_index_playlist(struct package_index *index, struct bytes *out)
+const struct package_text *
+package_index_playlist(struct package_index *index)
 {
-    if (index->playlist.len == 0 && index->playlist.err == 0) {
-        hls_media_playlist_write(&index->track, &index->playlist);
-        index_grow(index, index->playlist.capacity);
+    struct package_text *text = &index->playlist;
+
+    if (!text_is_written(text)) {
+        hls_media_playlist_write(&index->track, &text->bytes);
+        text_finish(text);
+        index_grow(index, text->bytes.capacity);
     }
-    *out = buffer_bytes(&index->playlist);
-    return index->playlist.err;
+    return text;
 }
 
-int
-package_index_init_segment(struct package_index *index, struct bytes *out)
+const struct package_text *
+package_index_init_segment(struct package_index *index)
 {
-    if (index->init.len == 0 && index->init.err == 0) {
-        cmaf_init_write(&index->track.info, &index->init);
-        index_grow(index, index->init.capacity);
+    struct package_text *text = &index->init;
+
+    if (!text_is_written(text)) {
+        cmaf_init_write(&index->track.info, &text->bytes);
+        text_finish(text);
+        index_grow(index, text->bytes.capacity);
     }
-    *out = buffer_bytes(&index->init);
-    return index->init.err;
+    return text;
+}
+
+uint64_t
+package_index_hash(const struct package_index *index, struct bytes header)
+{
+    return XXH3_64bits_withSeed(header.ptr, header.len, index->hash);
 }
 
 void

@@ -29,6 +29,12 @@ enum package_index_state {
     PACKAGE_INDEX_ABANDONED,
 };
 
+/* What is written once and sent often. */
+struct package_text {
+    struct buffer bytes;
+    uint64_t hash;
+};
+
 struct package_index {
     ngx_str_node_t node; /* first: the tree's functions cast to it; the key is
                           * a terminated copy */
@@ -41,12 +47,12 @@ struct package_index {
 
     /* READY */
     bool is_asset;
-    time_t modified;          /* of the file; -1: not known */
-    uint64_t hash;            /* of the file's bytes: the entity tag */
-    u_char *file;             /* tracks only: what `track` points into */
-    struct track_index track; /* tracks only */
-    struct buffer playlist;   /* the asset's or the track's */
-    struct buffer init;       /* tracks only */
+    time_t modified;              /* of the file; -1: not known */
+    uint64_t hash;                /* of the file's bytes */
+    u_char *file;                 /* tracks only: what `track` points into */
+    struct track_index track;     /* tracks only */
+    struct package_text playlist; /* the asset's or the track's */
+    struct package_text init;     /* tracks only */
 };
 
 /* A request's hold on an index. Zeroed is empty. */
@@ -75,9 +81,15 @@ void package_index_fail(struct package_use *use, ngx_int_t status);
 void package_index_wait(struct package_use *use);
 
 /* The playlist or init segment, written at first use; valid until release.
- * ERR_LIMIT, ERR_MEMORY. */
-int package_index_playlist(struct package_index *index, struct bytes *out);
-int package_index_init_segment(struct package_index *index, struct bytes *out);
+ * bytes.err says whether that went well. */
+const struct package_text *package_index_playlist(struct package_index *index);
+const struct package_text *package_index_init_segment(
+    struct package_index *index);
+
+/* Of the answer that starts with `header` and goes on with the track's bytes:
+ * for an entity tag that changes with either. */
+uint64_t package_index_hash(const struct package_index *index,
+                            struct bytes header);
 
 /* Empties `use`; a loader that has not finished abandons the index. */
 void package_index_release(struct package_use *use);

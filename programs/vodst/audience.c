@@ -386,7 +386,7 @@ static void
 live_print(struct audience *audience)
 {
     const struct audience_report *report = &audience->report;
-    uint64_t passed_s = (clock_now_ms() - audience->began_ms) / 1000;
+    uint64_t passed_s = (clock_now_ms() - audience->began_ms + 500) / 1000;
     uint64_t errors = 0;
     for (size_t i = 0; i < AUDIENCE_ERROR_COUNT; i++)
         errors += report->errors[i];

@@ -248,7 +248,7 @@ audience_report_print(const struct audience_report *report, FILE *out)
             (double) report->stalled_ms / 1000);
     fprintf(out,
             "requests    %" PRIu64 " in %.1f s, %.1f Mbit/s; %" PRIu64
-            " redirects, %" PRIu64 " of them mid-play; %" PRIu64
+            " redirects, %" PRIu64 " segments moved mid-play, %" PRIu64
             " recoveries\n",
             report->requests, seconds,
             seconds > 0 ? (double) report->bytes * 8 / 1e6 / seconds : 0,

@@ -96,16 +96,20 @@ decimal_parse(struct bytes text, uint64_t max, uint64_t *out)
     return 0;
 }
 
+/* What stands before a byte; all where it is not there. */
+static struct bytes
+bytes_before(struct bytes text, int byte)
+{
+    const uint8_t *end = text.len > 0 ? memchr(text.ptr, byte, text.len) : NULL;
+    return end != NULL ? bytes_of(text.ptr, (size_t) (end - text.ptr)) : text;
+}
+
 /* "4.004,title" in microseconds. */
 static int
 duration_parse(struct bytes text, uint64_t *out_us)
 {
-    const uint8_t *comma = text.len > 0 ? memchr(text.ptr, ',', text.len) : NULL;
-    if (comma != NULL)
-        text.len = (size_t) (comma - text.ptr);
-    const uint8_t *point = text.len > 0 ? memchr(text.ptr, '.', text.len) : NULL;
-    struct bytes whole =
-        point != NULL ? bytes_of(text.ptr, (size_t) (point - text.ptr)) : text;
+    text = bytes_before(text, ',');
+    struct bytes whole = bytes_before(text, '.');
     uint64_t seconds;
     int err = decimal_parse(whole, PLAYLIST_SEGMENT_MS_MAX / 1000, &seconds);
     if (err != 0)
@@ -185,11 +189,11 @@ variant_add(struct playlist_variant variant, struct bytes uri,
         || out->variant_count == PLAYLIST_VARIANTS_MAX)
         return ERR_LIMIT;
     variant.uri = uri;
-    size_t at = out->variant_count++;
-    for (; at > 0 && out->variants[at - 1].bandwidth_bps < variant.bandwidth_bps;
+    struct playlist_variant *at = &out->variants[out->variant_count++];
+    for (; at > out->variants && at[-1].bandwidth_bps < variant.bandwidth_bps;
          at--)
-        out->variants[at] = out->variants[at - 1];
-    out->variants[at] = variant;
+        at[0] = at[-1];
+    *at = variant;
     return 0;
 }
 

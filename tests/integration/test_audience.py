@@ -10,6 +10,7 @@ import time
 import pytest
 
 from conftest import VODST, vodst, wait_until
+from nginx_instance import NginxInstance, free_port
 
 FILM_S = 30
 SEGMENTS = 8  # of 4 s; the last is shorter
@@ -22,6 +23,46 @@ def platform(start_platform, film):
     platform = start_platform("--no-restart", "--capacity", "100000")
     platform.ingest(film, "film", "--ladder", "360,240", "--segment", "4s")
     return platform
+
+
+# Answers that a healthy platform never gives, from files that are no film:
+# players count bytes and look at none.
+ODD_NODES = """
+server {
+    listen 127.0.0.1:%(port)d;
+    root %(root)s;
+    location /good/ { add_header X-Vodst-Node good; }
+    location /moved/ { add_header X-Vodst-Node moved; }
+    location ~ ^/moved/(.*[.]m4s)$ { return 302 ../good/$1; }
+    location ~ ^/loops/.*[.]m4s$ { return 302 $request_uri; }
+    location ~ ^/sick/.*[.]m4s$ { return 503; }
+    location ~ ^/denied/.*[.]m4s$ { return 403; }
+}
+"""
+
+MASTER = """#EXTM3U
+#EXT-X-STREAM-INF:BANDWIDTH=1000000
+index.m3u8
+"""
+MEDIA = "#EXTM3U\n" + "".join(f"#EXTINF:1,\n{n}.m4s\n" for n in range(4))
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    root = tmp_path_factory.mktemp("odd")
+    root.chmod(0o755)
+    for name in ("good", "moved", "loops", "sick", "denied", "live", "html"):
+        (root / name).mkdir()
+        (root / name / "master.m3u8").write_text(MASTER)
+        (root / name / "index.m3u8").write_text(
+            {"live": MEDIA, "html": "<html>"}.get(
+                name, MEDIA + "#EXT-X-ENDLIST\n"))
+        for n in range(4):
+            (root / name / f"{n}.m4s").write_bytes(b"x" * 1000)
+    port = free_port()
+    with NginxInstance(root / "nginx", ODD_NODES % {"port": port, "root": root},
+                       port) as nginx:
+        yield nginx
 
 
 def audience(platform, *options, **run):
@@ -190,7 +231,34 @@ def test_12_file_limits_are_told_before_anything_is_asked(platform):
     assert "ulimit -n" in done.stderr and done.stdout == ""
 
 
-def test_13_plays_recover_when_their_origin_is_killed(platform):
+def test_13_segments_that_moved_are_followed_and_counted(odd):
+    done = vodst("audience", "--url", odd.url + "/moved/master.m3u8",
+                 "--players", 2, "--speed", 10, "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert report["moves"] == report["redirects"] == 2 * 4
+    assert report["nodes"]["moved"]["requests"] == 2 * 2
+    assert report["nodes"]["good"]["requests"] == 2 * 4
+    assert report["nodes"]["good"]["bytes"] == 2 * 4 * 1000
+    assert report["nodes"]["good"]["plays"] == 2
+
+
+def test_14_what_cannot_be_played_fails_under_its_name(odd):
+    kinds = {"loops": "redirect", "sick": "http_5xx", "denied": "http_4xx",
+             "live": "playlist", "html": "playlist", "absent": "http_4xx"}
+    runs = {name: subprocess.Popen(
+        [VODST, "audience", "--url", f"{odd.url}/{name}/master.m3u8",
+         "--players", "1", "--json"], stdout=subprocess.PIPE, text=True)
+        for name in kinds}
+    for name, run in runs.items():
+        report = json.loads(run.communicate(timeout=60)[0])
+        assert run.returncode == 1, name
+        assert set(report["errors"]) == {kinds[name]}, name
+        assert report["plays"]["failed"] == 1
+        assert report["recoveries"] == 0
+
+
+def test_15_plays_recover_when_their_origin_is_killed(platform):
     first = owner(platform)
     run = subprocess.Popen(
         [VODST, "audience", "--dir", platform.folder, "--content", "film",
