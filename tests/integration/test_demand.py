@@ -197,13 +197,14 @@ def test_04_when_the_demand_is_gone_all_is_calm_again(platform):
 
 
 def test_05_a_growing_audience_goes_through_every_level(start_platform, films):
-    # 30 requests/s for one more owner, 240 for the CDN; a play makes about 13
-    platform = start_platform("--capacity", "100", "--spread", "0.3", *QUICK,
+    # 60 requests/s for one more owner, 480 for the CDN; a play makes about 13,
+    # so normal takes seconds of the ramp
+    platform = start_platform("--capacity", "200", "--spread", "0.3", *QUICK,
                               "--requests-per-play", "13", state=films)
     audience = subprocess.Popen(
         [VODST, "audience", "--dir", platform.folder, "--content", "popular",
-         "--players", "400", "--rate", "30", "--ramp", "16s", "--duration",
-         "20s", "--watch", "6s", "--buffer", "4s", "--json"],
+         "--players", "800", "--rate", "50", "--ramp", "26s", "--duration",
+         "26s", "--watch", "6s", "--buffer", "4s", "--json"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)
     try:

@@ -340,13 +340,13 @@ def test_storage_sees_each_slice_once(node, storage, root):
         answers = list(pool.map(
             lambda name: node.get("/fill/film/1/" + name), names * 4))
     assert {a.status_code for a in answers} == {200}
-    reads = storage_reads(storage)
-    assert len(reads) == len(set(reads))
     sizes = {p.name: p.stat().st_size for p in (root / "film/1").iterdir()}
     expected = {f"/media/film/1/{name}?slice={n}"
                 for name, size in sizes.items()
                 for n in range(-(-size // 20011))}
-    assert set(reads) == expected
+    wait_for(lambda: len(storage_reads(storage)) >= len(expected),
+             what="the storage's log")
+    assert sorted(storage_reads(storage)) == sorted(expected)
 
 
 def test_the_viewers_headers_stay_with_the_node(node, storage):
@@ -646,7 +646,7 @@ def test_one_request_loads_the_index_for_all_who_wait(odd_node, odd):
 
 
 def test_those_who_wait_share_the_error(odd_node, odd):
-    odd.delay_s = 0.3
+    odd.delay_s = 1
     odd.behave = with_status(500)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: odd_node.get(
@@ -669,7 +669,8 @@ def test_another_takes_over_when_the_loader_leaves(odd_node, odd):
         leaver.close()
         loader.close()
         assert {a.result().status_code for a in answers} == {200}
-    assert odd.reads.count("/media/film/1/v1.idx") == 2
+    # the other one that left may have had its turn, too
+    assert odd.reads.count("/media/film/1/v1.idx") in (2, 3)
 
 
 # ---- viewers, many and odd ones ----
