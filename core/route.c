@@ -34,6 +34,23 @@ is_offloaded(const struct table_row *row, const struct route_request *request)
                   < row->cdn_share;
 }
 
+/* The owner set for a choice, in any order: where everybody owns the content,
+ * as for the most asked ones, ordering them all would be for nothing. */
+static size_t
+owners_for_choice(const struct table_snapshot *snapshot, uint64_t hash,
+                  size_t k, uint16_t *owners)
+{
+    size_t count = 0;
+    if (k < snapshot->available_count)
+        return placement_owners(snapshot->placement,
+                                snapshot->table.node_count, hash, k, owners);
+    for (size_t i = 0; i < snapshot->table.node_count; i++) {
+        if (snapshot->placement[i].weight > 0)
+            owners[count++] = (uint16_t) i;
+    }
+    return count;
+}
+
 /* One of the owners for this session: the first of its two choices, unless
  * the second is less loaded by more than the margin. */
 static int
@@ -115,9 +132,8 @@ route_decide(const struct table_snapshot *snapshot,
 
     out->node = -1;
     out->level = row ? row->level : LEVEL_CALM;
-    out->owner_count = (uint32_t) placement_owners(
-        snapshot->placement, table->node_count, request->hash,
-        row ? row->owner_count : 1, owners);
+    out->owner_count = (uint32_t) owners_for_choice(
+        snapshot, request->hash, row ? row->owner_count : 1, owners);
     if (decide_without_choice(request, row, owners, out))
         return;
     out->action = ROUTE_NODE;

@@ -197,7 +197,8 @@ ngx_http_meter_make(ngx_conf_t *cf, ngx_http_meter_main_conf_t *mmcf)
     size_t size = counters_file_size((uint32_t) mmcf->contents_max,
                                      (uint32_t) mmcf->id_bytes);
     u_char *name = ngx_pnalloc(cf->pool,
-                               mmcf->path.len + NGX_INT_T_LEN + sizeof("..new"));
+                               mmcf->path.len + NGX_INT_T_LEN
+                                   + sizeof("..new"));
     if (name == NULL)
         return NGX_ERROR;
     ngx_sprintf(name, "%V.%P.new%Z", &mmcf->path, ngx_pid);
@@ -240,8 +241,9 @@ ngx_http_meter_make(ngx_conf_t *cf, ngx_http_meter_main_conf_t *mmcf)
     if (err == 0)
         err = counters_open(map, size, &mmcf->counters);
     if (err != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "meter: cannot make \"%s\" (%s)",
-                           name, err_text(err));
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "meter: cannot make \"%s\" (%s)", name,
+                           err_text(err));
         return NGX_ERROR;
     }
     return NGX_OK;

@@ -133,11 +133,12 @@ ngx_http_redirect_explain_handler(ngx_http_request_t *r)
         return rc;
 
     const ngx_str_t *prefix = &rlcf->explain_prefix;
-    struct bytes content = bytes_of(r->uri.data + ngx_min(prefix->len, r->uri.len),
-                                    r->uri.len - ngx_min(prefix->len, r->uri.len));
     if (r->uri.len < prefix->len
-        || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0
-        || !content_id_is_valid(content))
+        || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
+        return NGX_HTTP_NOT_FOUND;
+    struct bytes content = bytes_of(r->uri.data + prefix->len,
+                                    r->uri.len - prefix->len);
+    if (!content_id_is_valid(content))
         return NGX_HTTP_NOT_FOUND;
 
     ngx_http_redirect_look(rmcf, r->connection->log);

@@ -31,8 +31,7 @@ static void
 value_add(struct values *values, const char *name, const char *value)
 {
     if (values->count < VALUES_MAX)
-        values->items[values->count++]
-            = (struct template_value) {name, value};
+        values->items[values->count++] = (struct template_value){name, value};
 }
 
 static void
@@ -56,14 +55,14 @@ lines_set(struct values *values, const struct topology *topology)
                      node->listen);
             line_add(values->cache_servers, line);
         } else if (node->tier == TIER_ORIGIN) {
-            snprintf(line, sizeof line, "    redirect_node %s %s;",
-                     node->name, node->url);
+            snprintf(line, sizeof line, "    redirect_node %s %s;", node->name,
+                     node->url);
             line_add(values->redirect_nodes, line);
             snprintf(line, sizeof line,
                      "backend %s {\n    .host = \"%.*s\";\n"
                      "    .port = \"%u\";\n    .probe = healthz;\n}",
-                     node->name, (int) strcspn(node->listen, ":"),
-                     node->listen, node->port);
+                     node->name, (int) strcspn(node->listen, ":"), node->listen,
+                     node->port);
             line_add(values->backends, line);
             snprintf(line, sizeof line, "    origins.add_backend(%s);",
                      node->name);
@@ -92,8 +91,7 @@ paths_set(struct values *values, const struct configure *configure,
     state_path(state, "storage", values->storage_root);
     snprintf(values->counters, sizeof values->counters, "%s/counters",
              values->run_dir);
-    snprintf(values->table, sizeof values->table, "%s/table",
-             values->run_dir);
+    snprintf(values->table, sizeof values->table, "%s/table", values->run_dir);
 }
 
 static void
@@ -106,8 +104,7 @@ values_set(struct values *values, const struct configure *configure,
     memset(values, 0, sizeof *values);
     paths_set(values, configure, node);
     lines_set(values, topology);
-    snprintf(values->workers, sizeof values->workers, "%u",
-             configure->workers);
+    snprintf(values->workers, sizeof values->workers, "%u", configure->workers);
     snprintf(values->cache_size, sizeof values->cache_size, "%lu",
              configure->cache_size);
 
@@ -167,8 +164,8 @@ node_write(const struct values *values, const char *folder, const char *file,
     struct buffer out;
     int err;
     buffer_init(&out, TEMPLATE_SIZE_MAX);
-    err = template_render(folder, file, values->items, &out, error,
-                          sizeof error);
+    err =
+        template_render(folder, file, values->items, &out, error, sizeof error);
     if (err != 0) {
         log_error("up: %s", error);
         goto done;
@@ -186,12 +183,9 @@ static int
 node_configure(const struct configure *configure, const struct node *node)
 {
     static const char *const templates[TIER_COUNT] = {
-        [TIER_STORAGE] = "storage.conf",
-        [TIER_CACHE] = "cache.conf",
-        [TIER_ORIGIN] = "origin.conf",
-        [TIER_REDIRECTOR] = "redirector.conf",
-        [TIER_CDN] = "cdn.conf",
-        [TIER_VARNISH] = "cdn.vcl",
+        [TIER_STORAGE] = "storage.conf", [TIER_CACHE] = "cache.conf",
+        [TIER_ORIGIN] = "origin.conf",   [TIER_REDIRECTOR] = "redirector.conf",
+        [TIER_CDN] = "cdn.conf",         [TIER_VARNISH] = "cdn.vcl",
     };
     struct values values;
     int err;

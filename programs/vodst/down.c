@@ -30,7 +30,10 @@ static const struct program down_program = {
     "",
     "Ends all processes of the platform and waits for them. That nothing runs "
     "is no error. What is stored stays.",
-    down_table, OPTION_COUNT(down_table), 0, 0,
+    down_table,
+    OPTION_COUNT(down_table),
+    0,
+    0,
 };
 
 int

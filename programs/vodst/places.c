@@ -57,7 +57,8 @@ tool_find(char out[PLACE_SIZE], const char *name, const char *package)
         || (only == NULL && path_search(out, SEARCH_PATH, name, X_OK)))
         return 0;
     log_error("up: %s is not on this machine: install the Debian package %s "
-              "(`./dev deps` installs all that is needed)", name, package);
+              "(`./dev deps` installs all that is needed)",
+              name, package);
     return ERR_NOT_FOUND;
 }
 
@@ -83,11 +84,11 @@ share_find(const char *share, const char *build, struct places *out)
         if (!path_set(marked, tries[i], len, mark, R_OK))
             continue;
         if (path_set(out->nginx_templates, tries[i], len, "deploy/nginx", R_OK)
-            && path_set(out->varnish_templates, tries[i], len,
-                        "deploy/varnish", R_OK)
+            && path_set(out->varnish_templates, tries[i], len, "deploy/varnish",
+                        R_OK)
             && path_set(out->web, tries[i], len, "web", R_OK)) {
-            path_set(out->hls_js, tries[i], len,
-                     "web/node_modules/hls.js/dist", R_OK);
+            path_set(out->hls_js, tries[i], len, "web/node_modules/hls.js/dist",
+                     R_OK);
             return 0;
         }
     }
@@ -104,8 +105,8 @@ places_find(const char *share, struct places *out)
     int err = 0;
 
     memset(out, 0, sizeof *out);
-    const ssize_t len
-        = readlink("/proc/self/exe", out->vodst, sizeof out->vodst - 1);
+    const ssize_t len =
+        readlink("/proc/self/exe", out->vodst, sizeof out->vodst - 1);
     if (len <= 0 || len == sizeof out->vodst - 1) {
         log_error("up: /proc/self/exe cannot be read");
         return ERR_NOT_FOUND;
@@ -120,23 +121,23 @@ places_find(const char *share, struct places *out)
              build, build, build, SEARCH_PATH);
     snprintf(modules, sizeof modules,
              "%s/modules/meter:%s/modules/redirect:%s/modules/package:"
-             "%s/modules:/usr/lib/nginx/modules", build, build, build, build);
+             "%s/modules:/usr/lib/nginx/modules",
+             build, build, build, build);
 
     if (own_find(out->manager, programs, "vodst-manager", X_OK) != 0
         || own_find(out->agent, programs, "vodst-agent", X_OK) != 0
         || own_find(out->st_api, programs, "st-api", X_OK) != 0
         || own_find(out->meter, modules, "ngx_http_meter_module.so", R_OK) != 0
-        || own_find(out->redirect, modules, "ngx_http_redirect_module.so",
-                    R_OK) != 0
-        || own_find(out->package, modules, "ngx_http_package_module.so",
-                    R_OK) != 0)
+        || own_find(out->redirect, modules, "ngx_http_redirect_module.so", R_OK)
+               != 0
+        || own_find(out->package, modules, "ngx_http_package_module.so", R_OK)
+               != 0)
         err = ERR_NOT_FOUND;
     /* all of these, so that one run names every package that is missing */
     err = tool_find(out->nginx, "nginx", "nginx") != 0 ? ERR_NOT_FOUND : err;
     err = tool_find(out->varnishd, "varnishd", "varnish") != 0 ? ERR_NOT_FOUND
                                                                : err;
-    err = tool_find(out->ffmpeg, "ffmpeg", "ffmpeg") != 0 ? ERR_NOT_FOUND
-                                                          : err;
+    err = tool_find(out->ffmpeg, "ffmpeg", "ffmpeg") != 0 ? ERR_NOT_FOUND : err;
     if (share_find(share, build, out) != 0)
         err = ERR_NOT_FOUND;
     if (err == 0 && out->hls_js[0] == '\0')

@@ -76,7 +76,8 @@ secret_keep(struct state *state, const char *name, char out[SECRET_TEXT_SIZE])
         out[file.len] = '\0';
     } else {
         log_error("up: %s is not a secret of %u hex digits: remove it and a "
-                  "new one is made", path, 2 * SECRET_SIZE);
+                  "new one is made",
+                  path, 2 * SECRET_SIZE);
         err = ERR_INVALID;
     }
     buffer_fini(&file);
@@ -108,7 +109,8 @@ htpasswd_write(struct state *state)
     char line[sizeof text + 32];
     unsigned size = 0;
     if (EVP_Digest(state->storage_password, strlen(state->storage_password),
-                   digest, &size, EVP_sha1(), NULL) != 1)
+                   digest, &size, EVP_sha1(), NULL)
+        != 1)
         return ERR_MEMORY;
     EVP_EncodeBlock(text, digest, (int) size);
     snprintf(line, sizeof line, "%s:{SHA}%s\n", STATE_STORAGE_USER,
@@ -146,7 +148,8 @@ state_open(const char *folder, struct state *out)
     }
     if (strlen(resolved) >= sizeof out->folder || !path_is_quotable(resolved)) {
         log_error("up: --dir %s cannot be used (over %zu bytes, or one of "
-                  "\" \\ $ @ in it)", resolved, sizeof out->folder - 1);
+                  "\" \\ $ @ in it)",
+                  resolved, sizeof out->folder - 1);
         free(resolved);
         return ERR_INVALID;
     }
@@ -161,8 +164,8 @@ state_open(const char *folder, struct state *out)
     }
     if (flock(out->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         log_error("up: already running in %s as process %d: `vodst down "
-                  "--dir %s` ends it", out->folder,
-                  (int) state_running_pid(out->folder), folder);
+                  "--dir %s` ends it",
+                  out->folder, (int) state_running_pid(out->folder), folder);
         state_close(out);
         return ERR_UNAVAILABLE;
     }
@@ -210,7 +213,8 @@ state_prepare(struct state *state)
         || (err = secret_keep(state, "secrets/fill", state->fill_secret)) != 0
         || (err = secret_keep(state, "secrets/pull", state->pull_secret)) != 0
         || (err = secret_keep(state, "secrets/storage.password",
-                              state->storage_password)) != 0
+                              state->storage_password))
+               != 0
         || (err = secret_keep(state, "secrets/admin.key", admin_key)) != 0)
         return err;
     explicit_bzero(admin_key, sizeof admin_key);

@@ -33,7 +33,10 @@ static const struct program status_program = {
     "",
     "Asks the manager. A content that is not listed is calm: it has one "
     "owner.",
-    status_table, OPTION_COUNT(status_table), 0, 0,
+    status_table,
+    OPTION_COUNT(status_table),
+    0,
+    0,
 };
 
 static const char *
@@ -58,8 +61,7 @@ manager_url(const char *folder, char *url, size_t url_size)
     snprintf(path, sizeof path, "%s/vodst.json", folder);
     buffer_init(&file, STATUS_SIZE_MAX);
     if ((err = file_read(path, &file)) == 0) {
-        json_t *json
-            = json_loadb((const char *) file.ptr, file.len, 0, NULL);
+        json_t *json = json_loadb((const char *) file.ptr, file.len, 0, NULL);
         snprintf(url, url_size, "%s/v1/status",
                  text_of(json_object_get(json, "manager"), "url"));
         json_decref(json);
@@ -114,9 +116,8 @@ contents_print(const json_t *contents)
     json_array_foreach(contents, i, content)
     {
         owners_join(json_object_get(content, "owners"), owners);
-        printf("%-24s %-9s %3.0f %4.0f%% %8.1f/s  %s\n",
-               text_of(content, "id"), text_of(content, "level"),
-               number_of(content, "owner_count"),
+        printf("%-24s %-9s %3.0f %4.0f%% %8.1f/s  %s\n", text_of(content, "id"),
+               text_of(content, "level"), number_of(content, "owner_count"),
                100 * number_of(content, "cdn_share"),
                number_of(content, "rate"), owners);
     }
@@ -126,8 +127,7 @@ static int
 status_print(struct bytes body)
 {
     json_error_t error;
-    json_t *json
-        = json_loadb((const char *) body.ptr, body.len, 0, &error);
+    json_t *json = json_loadb((const char *) body.ptr, body.len, 0, &error);
     if (json == NULL) {
         fprintf(stderr, "vodst status: the manager's answer is no JSON (%s)\n",
                 error.text);
@@ -151,17 +151,19 @@ status_main(int argc, char **argv)
 
     options_parse(&status_program, argc, argv, &options);
     if (manager_url(options.dir, url, sizeof url) != 0) {
-        fprintf(stderr, "vodst status: nothing is up in %s (no vodst.json): "
-                "start it with `vodst up --dir %s`\n", options.dir,
-                options.dir);
+        fprintf(stderr,
+                "vodst status: nothing is up in %s (no vodst.json): "
+                "start it with `vodst up --dir %s`\n",
+                options.dir, options.dir);
         return 1;
     }
     buffer_init(&body, STATUS_SIZE_MAX);
     err = fetch(url, TIMEOUT_MS, &body, &http_status);
     if (err != 0 || http_status != 200)
-        fprintf(stderr, "vodst status: the manager does not answer at %s "
-                "(%s, HTTP status %d): see %s/log/manager.log\n", url,
-                err_text(err != 0 ? err : ERR_UPSTREAM), http_status,
+        fprintf(stderr,
+                "vodst status: the manager does not answer at %s "
+                "(%s, HTTP status %d): see %s/log/manager.log\n",
+                url, err_text(err != 0 ? err : ERR_UPSTREAM), http_status,
                 options.dir);
     else if (options.json)
         result = printf("%.*s\n", (int) body.len, (const char *) body.ptr) < 0;

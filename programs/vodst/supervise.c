@@ -85,8 +85,8 @@ process_exec(struct supervisor *supervisor, struct process *process,
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(1);
-    const int log = open(process->log_path,
-                         O_WRONLY | O_CREAT | O_APPEND | flags, 0644);
+    const int log =
+        open(process->log_path, O_WRONLY | O_CREAT | O_APPEND | flags, 0644);
     const int null = open("/dev/null", O_RDONLY);
     if (log < 0 || null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0
         || dup2(log, 2) < 0)
@@ -152,8 +152,8 @@ process_ended(struct supervisor *supervisor, struct process *process,
             process->backoff_ms *= 2;
         process->start_at_ms = now + process->backoff_ms;
         log_error("up: %s ended (%s); it is started again in %u ms, its log "
-                  "is %s", process->name, how, process->backoff_ms,
-                  process->log_path);
+                  "is %s",
+                  process->name, how, process->backoff_ms, process->log_path);
     }
     supervisor->changed(supervisor->context);
 }
@@ -199,9 +199,8 @@ revive_wait_ms(const struct supervisor *supervisor)
         const struct process *process = &supervisor->processes[i];
         if (process->start_at_ms == 0)
             continue;
-        const int ms = process->start_at_ms > now
-                           ? (int) (process->start_at_ms - now)
-                           : 0;
+        const int ms =
+            process->start_at_ms > now ? (int) (process->start_at_ms - now) : 0;
         if (wait_ms < 0 || ms < wait_ms)
             wait_ms = ms;
     }
@@ -218,8 +217,7 @@ supervisor_turn(struct supervisor *supervisor, int timeout_ms)
     if (revive_ms >= 0 && (timeout_ms < 0 || revive_ms < timeout_ms))
         timeout_ms = revive_ms;
     if (poll(&fd, 1, timeout_ms) > 0)
-        while (read(supervisor->signal_fd, &info, sizeof info)
-               == sizeof info)
+        while (read(supervisor->signal_fd, &info, sizeof info) == sizeof info)
             if (info.ssi_signo != SIGCHLD)
                 supervisor->told_to_stop = true;
     children_reap(supervisor);
@@ -235,8 +233,8 @@ process_is_healthy(void *context)
     if (process->health_url == NULL)
         return true;
     buffer_init(&body, 65536);
-    const int err
-        = fetch(process->health_url, HEALTH_TIMEOUT_MS, &body, &status);
+    const int err =
+        fetch(process->health_url, HEALTH_TIMEOUT_MS, &body, &status);
     buffer_fini(&body);
     return err == 0 && status == 200;
 }

@@ -17,10 +17,10 @@
 #define PROCESS_ARGUMENTS_MAX 64
 
 struct process_config {
-    const char *name;         /* "origin1", for logs and vodst.json */
-    const char *const *argv;  /* argv[0] is the program's path; NULL ends */
-    const char *log_path;     /* standard output and error */
-    const char *health_url;   /* ready when it answers 200; NULL: once started */
+    const char *name;        /* "origin1", for logs and vodst.json */
+    const char *const *argv; /* argv[0] is the program's path; NULL ends */
+    const char *log_path;    /* standard output and error */
+    const char *health_url;  /* ready when it answers 200; NULL: once started */
     unsigned ready_ms_max;
 };
 
@@ -48,9 +48,8 @@ int supervisor_start(struct supervisor *supervisor);
 
 /* Looks after the processes until `done` says so: 0; or ERR_TIMEOUT after
  * `timeout_ms`, ERR_UNAVAILABLE when one ended, or told to stop. */
-int supervisor_wait(struct supervisor *supervisor,
-                    bool (*done)(void *context), void *context,
-                    unsigned timeout_ms);
+int supervisor_wait(struct supervisor *supervisor, bool (*done)(void *context),
+                    void *context, unsigned timeout_ms);
 
 /* Looks after the processes until SIGINT or SIGTERM comes. */
 void supervisor_run(struct supervisor *supervisor);

@@ -17,8 +17,7 @@ struct render {
     size_t error_size;
 };
 
-static int render_file(struct render *render, const char *file,
-                       unsigned depth);
+static int render_file(struct render *render, const char *file, unsigned depth);
 
 /* The length of "name" in "@name@..." at `text`, or 0: a plain '@'. */
 static size_t
@@ -50,8 +49,7 @@ render_line(struct render *render, struct bytes line, const char *file,
     for (size_t i = 0; i < line.len; i++) {
         if (line.ptr[i] != '@')
             continue;
-        const size_t length
-            = name_length(bytes_of(line.ptr + i, line.len - i));
+        const size_t length = name_length(bytes_of(line.ptr + i, line.len - i));
         if (length == 0)
             continue;
         const struct bytes name = bytes_of(line.ptr + i + 1, length);
@@ -85,7 +83,8 @@ render_include(struct render *render, struct bytes line, const char *file,
         || line.len - mark - 1 >= sizeof name) {
         snprintf(render->error, render->error_size,
                  "%s/%s:%u: an include is \"@include FILE@\", alone on its "
-                 "line", render->folder, file, number);
+                 "line",
+                 render->folder, file, number);
         return ERR_INVALID;
     }
     snprintf(name, sizeof name, "%.*s", (int) (line.len - mark - 1),

@@ -18,8 +18,8 @@ put(const char *name, const char *text)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_equal(
-        file_write_atomic(path, bytes_of_text(text), 0600, false), 0);
+    assert_int_equal(file_write_atomic(path, bytes_of_text(text), 0600, false),
+                     0);
 }
 
 static int
@@ -30,8 +30,8 @@ render(const char *file, char *out, size_t out_size)
     struct buffer buffer;
     buffer_init(&buffer, TEMPLATE_SIZE_MAX);
     error[0] = '\0';
-    const int err = template_render(folder, file, values, &buffer, error,
-                                    sizeof error);
+    const int err =
+        template_render(folder, file, values, &buffer, error, sizeof error);
     snprintf(out, out_size, "%.*s", (int) buffer.len,
              buffer.ptr ? (const char *) buffer.ptr : "");
     buffer_fini(&buffer);

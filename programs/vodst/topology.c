@@ -64,8 +64,7 @@ port_try(const char *address, unsigned port)
     if (fd < 0)
         return errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *) &in, sizeof in) != 0
-        || listen(fd, 1) != 0)
+    if (bind(fd, (struct sockaddr *) &in, sizeof in) != 0 || listen(fd, 1) != 0)
         failed = errno;
     close(fd);
     return failed;
@@ -79,13 +78,12 @@ ports_give(struct topology *topology, const struct topology_config *config,
     for (size_t i = 0; i < topology->count; i++) {
         struct node *node = &topology->nodes[i];
         const char *address = node->is_public ? config->address : LOOPBACK;
-        const char *host
-            = node->is_public && config->host ? config->host : address;
+        const char *host =
+            node->is_public && config->host ? config->host : address;
         node->port = base + (unsigned) i;
         snprintf(node->listen, sizeof node->listen, "%s:%u", address,
                  node->port);
-        snprintf(node->url, sizeof node->url, "http://%s:%u", host,
-                 node->port);
+        snprintf(node->url, sizeof node->url, "http://%s:%u", host, node->port);
         if ((*failed = port_try(address, node->port)) != 0)
             return node;
     }
@@ -98,9 +96,9 @@ ports_give_any(struct topology *topology, const struct topology_config *config,
 {
     int failed = 0;
     for (unsigned i = 0; i < AUTO_TRIES; i++) {
-        const unsigned base
-            = AUTO_PORT_MIN
-              + (unsigned) (random_u64() % (AUTO_PORT_MAX - AUTO_PORT_MIN));
+        const unsigned base =
+            AUTO_PORT_MIN
+            + (unsigned) (random_u64() % (AUTO_PORT_MAX - AUTO_PORT_MIN));
         if (ports_give(topology, config, base, &failed) == NULL)
             return 0;
     }
@@ -111,9 +109,8 @@ ports_give_any(struct topology *topology, const struct topology_config *config,
 }
 
 static int
-ports_give_from(struct topology *topology,
-                const struct topology_config *config, char *error,
-                size_t error_size)
+ports_give_from(struct topology *topology, const struct topology_config *config,
+                char *error, size_t error_size)
 {
     char *end;
     int failed = 0;
@@ -126,8 +123,8 @@ ports_give_from(struct topology *topology,
                  base_max);
         return ERR_INVALID;
     }
-    const struct node *node
-        = ports_give(topology, config, (unsigned) base, &failed);
+    const struct node *node =
+        ports_give(topology, config, (unsigned) base, &failed);
     if (node == NULL)
         return 0;
     if (failed == EADDRINUSE)

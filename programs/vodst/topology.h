@@ -54,8 +54,8 @@ struct topology_config {
  * ERR_INVALID, or ERR_UNAVAILABLE when a port is taken; `error` then says
  * which, who needs it and what to do.
  */
-int topology_plan(const struct topology_config *config,
-                  struct topology *out, char *error, size_t error_size);
+int topology_plan(const struct topology_config *config, struct topology *out,
+                  char *error, size_t error_size);
 
 /* The n-th of its tier, or NULL. */
 const struct node *topology_node(const struct topology *topology,

@@ -40,8 +40,8 @@ static const struct option up_table[] = {
      "The name or address that viewers' URLs carry, if not --address."},
     {"redirectors", OPTION_INTEGER, FIELD(redirectors), "1", 1,
      TOPOLOGY_TIER_NODES_MAX, false, NULL, "How many redirectors."},
-    {"origins", OPTION_INTEGER, FIELD(origins), "3", 1,
-     TOPOLOGY_TIER_NODES_MAX, false, NULL, "How many origins."},
+    {"origins", OPTION_INTEGER, FIELD(origins), "3", 1, TOPOLOGY_TIER_NODES_MAX,
+     false, NULL, "How many origins."},
     {"caches", OPTION_INTEGER, FIELD(caches), "2", 1, TOPOLOGY_TIER_NODES_MAX,
      false, NULL, "How many proxy caches."},
     {"workers", OPTION_INTEGER, FIELD(workers), "1", 1, 64, false, NULL,
@@ -90,7 +90,10 @@ static const struct program up_program = {
     "in vodst.json in the state folder.\n\nVODST_TOOLS in the environment, "
     "folders as in PATH, says where to look for nginx, varnishd and ffmpeg "
     "instead of PATH and Debian's folders.",
-    up_table, OPTION_COUNT(up_table), 0, 0,
+    up_table,
+    OPTION_COUNT(up_table),
+    0,
+    0,
 };
 
 static void
@@ -190,13 +193,15 @@ platform_run(struct up *up)
 {
     char error[512];
     const struct up_options *options = &up->options;
-    const struct topology_config plan = {
-        (unsigned) options->redirectors, (unsigned) options->origins,
-        (unsigned) options->caches, options->address, options->host,
-        options->port};
-    const struct configure configure = {
-        &up->places, &up->state, &up->topology, (unsigned) options->workers,
-        (unsigned long) options->cache_size};
+    const struct topology_config plan = {(unsigned) options->redirectors,
+                                         (unsigned) options->origins,
+                                         (unsigned) options->caches,
+                                         options->address,
+                                         options->host,
+                                         options->port};
+    const struct configure configure = {&up->places, &up->state, &up->topology,
+                                        (unsigned) options->workers,
+                                        (unsigned long) options->cache_size};
     int err;
 
     if ((err = topology_plan(&plan, &up->topology, error, sizeof error)) != 0) {
@@ -205,8 +210,8 @@ platform_run(struct up *up)
     }
     if (state_prepare(&up->state) != 0 || configure_all(&configure) != 0)
         return 1;
-    up->supervisor
-        = supervisor_new(!options->no_restart, processes_changed, up);
+    up->supervisor =
+        supervisor_new(!options->no_restart, processes_changed, up);
     if (up->supervisor == NULL) {
         log_error("up: cannot mind processes (%s)", strerror(errno));
         return 1;

@@ -47,8 +47,8 @@ option_pass(struct arguments *arguments, const char *name, const char *value)
 }
 
 static int
-process_add(struct up *up, const char *name,
-            const struct arguments *arguments, const char *health_url)
+process_add(struct up *up, const char *name, const struct arguments *arguments,
+            const char *health_url)
 {
     char log_name[64], log_path[STATE_FILE_SIZE];
     if (arguments->is_full) {

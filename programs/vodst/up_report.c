@@ -17,18 +17,18 @@ static void
 path_put(json_t *object, const char *key, const struct up *up,
          const char *folder, const char *name, const char *ending)
 {
-    json_object_set_new(object, key,
-                        json_sprintf("%s/%s%s%s", up->state.folder, folder,
-                                     name, ending));
+    json_object_set_new(
+        object, key,
+        json_sprintf("%s/%s%s%s", up->state.folder, folder, name, ending));
 }
 
 static json_t *
 node_json(const struct up *up, const struct node *node)
 {
     char agent[64];
-    json_t *json = json_pack(
-        "{s:s, s:s, s:i}", "name", node->name, "url", node->url, "pid",
-        (int) supervisor_pid(up->supervisor, node->name));
+    json_t *json =
+        json_pack("{s:s, s:s, s:i}", "name", node->name, "url", node->url,
+                  "pid", (int) supervisor_pid(up->supervisor, node->name));
     path_put(json, "folder", up, "run/", node->name, "");
     path_put(json, "log", up, "log/", node->name, ".log");
     snprintf(agent, sizeof agent, "%s-agent", node->name);
@@ -68,9 +68,8 @@ processes_json(const struct up *up)
     for (size_t i = 0; i < supervisor_count(up->supervisor); i++) {
         const char *name = supervisor_name(up->supervisor, i);
         json_array_append_new(
-            processes,
-            json_pack("{s:s, s:i}", "name", name, "pid",
-                      (int) supervisor_pid(up->supervisor, name)));
+            processes, json_pack("{s:s, s:i}", "name", name, "pid",
+                                 (int) supervisor_pid(up->supervisor, name)));
     }
     return processes;
 }
@@ -89,8 +88,8 @@ report_json(const struct up *up)
     json_object_set_new(json, "origins", tier_json(up, TIER_ORIGIN));
     json_object_set_new(json, "caches", tier_json(up, TIER_CACHE));
     json_object_set_new(json, "storage", storage_json(up));
-    json_object_set_new(
-        json, "cdn", node_json(up, topology_node(topology, TIER_CDN, 0)));
+    json_object_set_new(json, "cdn",
+                        node_json(up, topology_node(topology, TIER_CDN, 0)));
     json_object_set_new(
         json, "varnish",
         node_json(up, topology_node(topology, TIER_VARNISH, 0)));
@@ -104,11 +103,10 @@ report_json(const struct up *up)
     json_object_set_new(json, "processes", processes_json(up));
     json_object_set_new(
         json, "programs",
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "vodst",
-                  places->vodst, "manager", places->manager, "agent",
-                  places->agent, "st-api", places->st_api, "nginx",
-                  places->nginx, "varnishd", places->varnishd, "ffmpeg",
-                  places->ffmpeg));
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "vodst", places->vodst,
+                  "manager", places->manager, "agent", places->agent, "st-api",
+                  places->st_api, "nginx", places->nginx, "varnishd",
+                  places->varnishd, "ffmpeg", places->ffmpeg));
     return json;
 }
 
@@ -142,8 +140,7 @@ void
 up_report_print(const struct up *up)
 {
     const struct up_options *options = &up->options;
-    const char *front
-        = topology_node(&up->topology, TIER_REDIRECTOR, 0)->url;
+    const char *front = topology_node(&up->topology, TIER_REDIRECTOR, 0)->url;
     printf("VODST is up: %d redirector%s, %d origin%s, %d cache%s, storage, "
            "CDN, manager, agents, st-api\n"
            "  player page  %s/\n"
@@ -152,7 +149,7 @@ up_report_print(const struct up *up)
            "  logs         %s/log/\n",
            (int) options->redirectors, options->redirectors > 1 ? "s" : "",
            (int) options->origins, options->origins > 1 ? "s" : "",
-           (int) options->caches, options->caches > 1 ? "s" : "", front,
-           front, up->state.folder, up->state.folder);
+           (int) options->caches, options->caches > 1 ? "s" : "", front, front,
+           up->state.folder, up->state.folder);
     fflush(stdout);
 }
