@@ -39,6 +39,19 @@ bytes_equal(struct bytes a, struct bytes b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+/* The one order of names and ids, <0, 0, >0 as memcmp: bytewise, a prefix
+ * before what it begins. Nodes and rows are sorted by it everywhere, so that
+ * equal demands give equal tables. */
+static inline int
+bytes_compare(struct bytes a, struct bytes b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len ? memcmp(a.ptr, b.ptr, len) : 0;
+    if (order != 0)
+        return order;
+    return (a.len > b.len) - (a.len < b.len);
+}
+
 static inline uint16_t
 load_le16(const void *p)
 {

@@ -273,9 +273,7 @@ row_compare(const void *a_void, const void *b_void)
     const struct table_row *a = a_void, *b = b_void;
     if (a->hash != b->hash)
         return a->hash < b->hash ? -1 : 1;
-    size_t len = a->id.len < b->id.len ? a->id.len : b->id.len;
-    int order = memcmp(a->id.ptr, b->id.ptr, len);
-    return order ? order : (a->id.len > b->id.len) - (a->id.len < b->id.len);
+    return bytes_compare(a->id, b->id);
 }
 
 static int

@@ -51,7 +51,7 @@ owners_for_choice(const struct table_snapshot *snapshot, uint64_t hash,
     return count;
 }
 
-/* One of the owners for this session: the first of its two choices, unless
+/* One of the owners for the session: the first of its two choices, unless
  * the second is less loaded by more than the margin. */
 static int
 owner_pick(const struct table *table, const uint16_t *owners, size_t count,

@@ -41,16 +41,6 @@ struct shape {
 };
 
 static int
-bytes_compare(struct bytes a, struct bytes b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len ? memcmp(a.ptr, b.ptr, len) : 0;
-    if (order != 0)
-        return order;
-    return (a.len > b.len) - (a.len < b.len);
-}
-
-static int
 node_compare(const struct table_node *a, const struct table_node *b)
 {
     return bytes_compare(a->name, b->name);

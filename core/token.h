@@ -3,7 +3,7 @@
 #define CORE_TOKEN_H
 
 /*
- * The playback token: proof that st-api allowed this session to play this
+ * The playback token: proof that st-api allowed one session to play this
  * content until a moment. It rides in the URL as one path segment of 40
  * base64url characters (RFC 4648 section 5, no padding):
  *

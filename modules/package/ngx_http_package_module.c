@@ -128,8 +128,14 @@ package_resume(ngx_http_request_t *r)
 {
     ngx_http_package_ctx_t *ctx =
         ngx_http_get_module_ctx(r, ngx_http_package_module);
-    ngx_int_t rc = package_step(r, ctx);
+    ngx_int_t rc;
 
+    /* the viewer's line may wake the request before what it waited for does:
+     * once is enough, and a second time would be after its end */
+    if (ctx->use.ready.posted) {
+        ngx_delete_posted_event(&ctx->use.ready);
+    }
+    rc = package_step(r, ctx);
     if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
     }

@@ -117,26 +117,28 @@ track_ingest(const char *folder, const char *name, uint32_t segment_ms,
 int
 main(int argc, char **argv)
 {
-    struct asset *asset = calloc(1, sizeof *asset);
+    static struct asset asset;
     struct cuts cuts = {0};
     struct buffer text;
     char path[4096];
 
-    if (argc < 4 || argc - 3 > ASSET_TRACKS_MAX || asset == NULL) {
+    if (argc < 4 || argc - 3 > ASSET_TRACKS_MAX) {
         fprintf(stderr, "usage: package_test_ingest FOLDER SEGMENT_MS TRACK"
                         "...\n");
         return 2;
     }
     for (int i = 3; i < argc; i++) {
-        asset->tracks[asset->track_count++] = track_ingest(
+        asset.tracks[asset.track_count++] = track_ingest(
             argv[1], argv[i], (uint32_t) strtoul(argv[2], NULL, 10), &cuts);
     }
     buffer_init(&text, ASSET_SIZE_MAX);
-    int err = asset_encode(asset, &text);
+    int err = asset_encode(&asset, &text);
     if (err != 0) {
         die("asset.idx", err);
     }
     path_of(path, sizeof path, argv[1], "asset", ".idx");
     file_write(path, buffer_bytes(&text));
+    buffer_fini(&text);
+    free(cuts.times);
     return 0;
 }

@@ -207,6 +207,18 @@ table_published(void *context)
 
 /* ---- for people and monitoring ---- */
 
+/* Answers with the body, or with why it could not be written; frees it. */
+static void
+reply_written(struct http_request *request, int err, const char *type,
+              struct buffer *body)
+{
+    if (err != 0)
+        http_reply_error(request, err, NULL);
+    else
+        http_reply(request, 200, type, buffer_bytes(body));
+    buffer_fini(body);
+}
+
 static void
 handle_status(struct http_request *request, void *context)
 {
@@ -214,11 +226,7 @@ handle_status(struct http_request *request, void *context)
     struct buffer body;
     buffer_init(&body, STATUS_SIZE_MAX);
     const int err = status_write(api->manager, &body);
-    if (err != 0)
-        http_reply_error(request, err, NULL);
-    else
-        http_reply(request, 200, "application/json", buffer_bytes(&body));
-    buffer_fini(&body);
+    reply_written(request, err, "application/json", &body);
 }
 
 static void
@@ -229,11 +237,7 @@ handle_content(struct http_request *request, void *context)
     struct buffer body;
     buffer_init(&body, STATUS_SIZE_MAX);
     const int err = content_write(api->manager, id, &body);
-    if (err != 0)
-        http_reply_error(request, err, NULL);
-    else
-        http_reply(request, 200, "application/json", buffer_bytes(&body));
-    buffer_fini(&body);
+    reply_written(request, err, "application/json", &body);
 }
 
 static void
@@ -243,12 +247,7 @@ handle_metrics(struct http_request *request, void *context)
     struct buffer body;
     buffer_init(&body, METRICS_SIZE_MAX);
     metrics_write(api->manager, api->waiting_count, &body);
-    if (body.err != 0)
-        http_reply_error(request, body.err, NULL);
-    else
-        http_reply(request, 200, "text/plain; version=0.0.4",
-                   buffer_bytes(&body));
-    buffer_fini(&body);
+    reply_written(request, body.err, "text/plain; version=0.0.4", &body);
 }
 
 static void

@@ -78,9 +78,7 @@ row_compare(const struct table_row *a, const struct table_row *b)
 {
     if (a->hash != b->hash)
         return a->hash < b->hash ? -1 : 1;
-    const size_t len = a->id.len < b->id.len ? a->id.len : b->id.len;
-    const int c = memcmp(a->id.ptr, b->id.ptr, len);
-    return c != 0 ? c : (a->id.len > b->id.len) - (a->id.len < b->id.len);
+    return bytes_compare(a->id, b->id);
 }
 
 /* Both lists are sorted: walks them side by side. */

@@ -11,6 +11,7 @@
 #include "media/mp4/mp4.h"
 #include "platform/files.h"
 #include "programs/vodst/ingest_child.h"
+#include "programs/vodst/ingest_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,24 +42,6 @@ struct track_file {
 };
 
 static int
-file_read_at(void *context, uint64_t offset, void *out, size_t len)
-{
-    const struct track_file *file = context;
-    uint8_t *at = out;
-    while (len > 0) {
-        ssize_t got = pread(file->fd, at, len, (off_t) offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return got < 0 ? ERR_IO : ERR_TRUNCATED;
-        at += got;
-        len -= (size_t) got;
-        offset += (uint64_t) got;
-    }
-    return 0;
-}
-
-static int
 track_file_open(struct progress *progress, const char *folder, const char *name,
                 struct track_file *out)
 {
@@ -73,7 +56,7 @@ track_file_open(struct progress *progress, const char *folder, const char *name,
         return ERR_IO;
     }
     out->size = (uint64_t) st.st_size;
-    const struct mp4_source source = {file_read_at, out, out->size};
+    const struct mp4_source source = file_mp4_source(&out->fd, out->size);
     struct mp4_error error = {.reason = ""};
     int err = mp4_open(&source, &out->movie, &error);
     if (err != 0) {

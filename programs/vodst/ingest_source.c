@@ -6,6 +6,7 @@
 #include "core/err.h"
 #include "media/mp4/mp4.h"
 #include "programs/vodst/ingest_child.h"
+#include "programs/vodst/ingest_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -294,24 +295,6 @@ file_check(struct progress *progress, const char *path, struct source *out)
     return 0;
 }
 
-static int
-source_read(void *context, uint64_t offset, void *out, size_t len)
-{
-    const int *fd = context;
-    uint8_t *at = out;
-    while (len > 0) {
-        ssize_t got = pread(*fd, at, len, (off_t) offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return got < 0 ? ERR_IO : ERR_TRUNCATED;
-        at += got;
-        len -= (size_t) got;
-        offset += (uint64_t) got;
-    }
-    return 0;
-}
-
 /* An MP4 names every byte it needs: one that was cut short is told before hours
  * of encoding. What else our reader does not like, FFmpeg may still read. */
 static int
@@ -323,7 +306,7 @@ mp4_check(struct progress *progress, const char *path,
         progress_error(progress, "cannot read %s: %s", path, strerror(errno));
         return ERR_IO;
     }
-    const struct mp4_source bytes = {source_read, &fd, source->size};
+    const struct mp4_source bytes = file_mp4_source(&fd, source->size);
     struct mp4_movie movie;
     struct mp4_error error = {.reason = ""};
     int err = mp4_open(&bytes, &movie, &error);

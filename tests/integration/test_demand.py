@@ -17,13 +17,13 @@ from conftest import VODST, wait_until
 # An origin carries 600 requests/s, so one more owner stands for 60, and the
 # CDN helps above 1440.
 CAPACITY = 600
-STEPS = [("normal", 2, 95), ("hot", 3, 260), ("critical", 3, 1650)]
-QUICK = ["--window", "2s", "--interval", "200ms", "--requests-per-play", "13"]
+STEPS = [("normal", 2, 95), ("hot", 3, 260), ("critical", 3, 2000)]
+PLAYS = ["--requests-per-play", "13"]
 
 
 @pytest.fixture(scope="module")
 def platform(start_platform, films):
-    return start_platform("--capacity", CAPACITY, "--hold", "1s", *QUICK,
+    return start_platform("--capacity", CAPACITY, "--hold", "1s", *PLAYS,
                           state=films)
 
 
@@ -200,11 +200,11 @@ def test_05_a_growing_audience_goes_through_every_level(start_platform, films):
     # an owner for each 30 requests/s, hot above 150, the CDN above 480: a play
     # makes about 13, most of them as it starts, and must be no step of its own
     platform = start_platform("--origins", "6", "--capacity", "100", "--spread",
-                              "0.3", "--hold", "5s", *QUICK, state=films)
+                              "0.3", "--hold", "5s", *PLAYS, state=films)
     audience = subprocess.Popen(
         [VODST, "audience", "--dir", platform.folder, "--content", "popular",
          "--players", "800", "--rate", "50", "--ramp", "26s", "--duration",
-         "26s", "--watch", "6s", "--buffer", "4s", "--json"],
+         "34s", "--watch", "6s", "--buffer", "4s", "--json"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)
     try:

@@ -5,9 +5,11 @@ location in front of a storage, well behaved and not."""
 import concurrent.futures
 import http.server
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -671,6 +673,52 @@ def test_another_takes_over_when_the_loader_leaves(odd_node, odd):
         assert {a.result().status_code for a in answers} == {200}
     # the other one that left may have had its turn, too
     assert odd.reads.count("/media/film/1/v1.idx") in (2, 3)
+
+
+def read_answer(line):
+    answer = line.makefile("rb")
+    length = 0
+    while (header := answer.readline()) != b"\r\n":
+        assert header, "the connection was closed"
+        if header.startswith(b"Content-Length:"):
+            length = int(header.split(b":")[1])
+    body = answer.read(length)
+    assert len(body) == length
+    return body
+
+
+def test_a_wait_that_ends_twice_at_once_is_answered_once(root, odd, tmp_path):
+    """In one turn of the worker the index is there and the viewer's line
+    wakes up, and the answer does not leave in one piece."""
+    with Node(tmp_path / "node", root, odd.port,
+              "limit_rate $arg_rate;") as node:
+        config = node.folder / "nginx.conf"
+        listen = f"listen 127.0.0.1:{node.port}"
+        config.write_text(config.read_text().replace(listen,
+                                                     f"{listen} sndbuf=4k"))
+        node.reload()
+        worker, = node.worker_pids()
+        with socket.socket() as waiter, socket.create_connection(
+                ("127.0.0.1", node.port)) as loader:
+            waiter.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            waiter.connect(("127.0.0.1", node.port))
+            waiter.sendall(b"GET /local/film/1/v0/3.m4s HTTP/1.1\r\n"
+                           b"Host: x\r\n\r\n")
+            time.sleep(0.2)  # its line fills up: nginx watches it for writing
+            read_answer(waiter)
+            odd.delay_s = 0.5
+            loader.sendall(b"GET /raw/film/1/v1/index.m3u8?rate=1m HTTP/1.1"
+                           b"\r\nHost: x\r\n\r\n")
+            wait_for(lambda: odd.reads, what="the read of the index")
+            waiter.sendall(b"GET /raw/film/1/v1/index.m3u8?rate=100 HTTP/1.1"
+                           b"\r\nHost: x\r\n\r\n")
+            time.sleep(0.2)
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(0.6)
+            waiter.sendall(b"G")
+            os.kill(worker, signal.SIGCONT)
+            assert read_answer(waiter) == read_answer(loader)
+        assert node.worker_pids() == [worker]
 
 
 # ---- viewers, many and odd ones ----

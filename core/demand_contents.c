@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contents heard of and their rings, see core/demand_contents.h. */
+
+#include "core/demand_contents.h"
+#include "core/content.h"
+#include "core/err.h"
+
+#include <stdlib.h>
+
+#define CONTENTS_MAX (1u << 24)
+#define TEXT_CHUNK_SIZE 65536
+
+struct text_chunk {
+    struct text_chunk *next;
+    size_t used;
+    uint8_t text[TEXT_CHUNK_SIZE];
+};
+
+static const uint8_t *
+text_keep(struct contents *contents, struct bytes text)
+{
+    struct text_chunk *chunk = contents->texts;
+    if (chunk == NULL || chunk->used + text.len > TEXT_CHUNK_SIZE) {
+        chunk = malloc(sizeof *chunk);
+        if (chunk == NULL)
+            return NULL;
+        chunk->next = contents->texts;
+        chunk->used = 0;
+        contents->texts = chunk;
+    }
+    uint8_t *kept = chunk->text + chunk->used;
+    memcpy(kept, text.ptr, text.len);
+    chunk->used += text.len;
+    return kept;
+}
+
+static int
+index_grow(struct contents *contents)
+{
+    if (index_has_room(&contents->index, contents->count))
+        return 0;
+    int err = index_double(&contents->index);
+    if (err != 0)
+        return err;
+    for (uint32_t i = 0; i < contents->count; i++)
+        index_put(&contents->index, contents->list[i].hash, i);
+    return 0;
+}
+
+/* The last ring takes the place of ring i. */
+static void
+ring_remove(struct contents *contents, uint32_t i)
+{
+    contents->list[contents->rings[i].content].ring = 0;
+    contents->ring_count--;
+    if (i < contents->ring_count) {
+        contents->rings[i] = contents->rings[contents->ring_count];
+        contents->list[contents->rings[i].content].ring = i + 1;
+    }
+}
+
+void
+contents_fini(struct contents *contents)
+{
+    while (contents->texts != NULL) {
+        struct text_chunk *next = contents->texts->next;
+        free(contents->texts);
+        contents->texts = next;
+    }
+    free(contents->list);
+    free(contents->index.slots);
+    free(contents->rings);
+    free(contents->rates);
+}
+
+bool
+contents_find(const struct contents *contents, struct bytes id, uint64_t hash,
+              uint32_t *position)
+{
+    const struct index *index = &contents->index;
+    uint32_t mask = index->size - 1;
+
+    if (index->size == 0)
+        return false;
+    for (uint32_t at = (uint32_t) hash & mask; index->slots[at] != 0;
+         at = (at + 1) & mask) {
+        const struct content *c = &contents->list[index->slots[at] - 1];
+        if (c->hash == hash && bytes_equal(bytes_of(c->id, c->id_len), id)) {
+            *position = index->slots[at] - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+int
+contents_intern(struct contents *contents, struct bytes id, uint32_t *position)
+{
+    uint64_t hash = content_hash(id);
+    if (contents_find(contents, id, hash, position))
+        return 0;
+    if (contents->count == CONTENTS_MAX)
+        return ERR_LIMIT;
+    int err = array_grow(&contents->list, contents->count, &contents->capacity,
+                         sizeof *contents->list);
+    if (err != 0 || (err = index_grow(contents)) != 0)
+        return err;
+    const uint8_t *kept = text_keep(contents, id);
+    if (kept == NULL)
+        return ERR_MEMORY;
+    *position = contents->count++;
+    contents->list[*position] = (struct content){
+        .hash = hash,
+        .id = kept,
+        .id_len = (uint32_t) id.len,
+    };
+    index_put(&contents->index, hash, *position);
+    return 0;
+}
+
+struct ring *
+contents_ring(struct contents *contents, uint32_t position)
+{
+    struct content *c = &contents->list[position];
+    if (c->ring != 0)
+        return &contents->rings[c->ring - 1];
+    uint32_t capacity = contents->ring_capacity;
+    if (array_grow(&contents->rings, contents->ring_count, &capacity,
+                   sizeof *contents->rings)
+        != 0)
+        return NULL;
+    if (capacity != contents->ring_capacity) {
+        struct demand_rate *rates =
+            realloc(contents->rates, capacity * sizeof *rates);
+        if (rates == NULL)
+            return NULL;
+        contents->rates = rates;
+        contents->ring_capacity = capacity;
+    }
+    struct ring *ring = &contents->rings[contents->ring_count++];
+    memset(ring, 0, sizeof *ring);
+    ring->content = position;
+    c->ring = contents->ring_count;
+    return ring;
+}
+
+void
+contents_rotate(struct contents *contents, uint64_t from, uint64_t to)
+{
+    for (uint32_t i = 0; i < contents->ring_count;) {
+        if (ring_rotate(&contents->rings[i], from, to))
+            i++;
+        else
+            ring_remove(contents, i);
+    }
+}

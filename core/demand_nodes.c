@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nodes, their boots and the maxima of each, see core/demand_nodes.h. */
+
+#include "core/demand_nodes.h"
+#include "core/err.h"
+
+#include <stdlib.h>
+
+static uint64_t
+mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+static void
+boot_fini(struct boot *boot)
+{
+    free(boot->list);
+    free(boot->index.slots);
+}
+
+static int
+boot_index_grow(struct boot *boot)
+{
+    if (index_has_room(&boot->index, boot->count))
+        return 0;
+    int err = index_double(&boot->index);
+    if (err != 0)
+        return err;
+    for (uint32_t i = 0; i < boot->count; i++)
+        index_put(&boot->index, mix(boot->list[i].content), i);
+    return 0;
+}
+
+static void
+node_free(struct node *node)
+{
+    for (unsigned i = 0; i < node->boot_count; i++)
+        boot_fini(&node->boots[i]);
+    free(node);
+}
+
+static void
+node_refresh(struct node *node, const struct window_clock *clock,
+             bool is_silent)
+{
+    struct demand_node *view = &node->view;
+    view->state = is_silent ? NODE_DOWN : view->last.state;
+    view->rate =
+        (double) node->requests.total / window_seconds(clock, WINDOW_BUCKETS);
+    double load = 0;
+    if (view->last.capacity_milli > 0)
+        load = view->rate * 1000 * TABLE_SHARE_ONE
+               / (double) view->last.capacity_milli;
+    view->load = load < UINT32_MAX ? (uint32_t) load : UINT32_MAX;
+}
+
+void
+nodes_fini(struct nodes *nodes)
+{
+    for (size_t i = 0; i < nodes->count; i++)
+        node_free(nodes->list[i]);
+}
+
+bool
+nodes_find(const struct nodes *nodes, struct bytes name, size_t *at)
+{
+    size_t low = 0, high = nodes->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = bytes_compare(nodes->list[middle]->view.last.node, name);
+        if (order == 0) {
+            *at = middle;
+            return true;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *at = low;
+    return false;
+}
+
+int
+nodes_add(struct nodes *nodes, size_t at, const struct report_header *header,
+          uint64_t now_ms)
+{
+    if (nodes->count == NODES_MAX)
+        return ERR_LIMIT;
+    struct node *node = calloc(1, sizeof *node);
+    if (node == NULL)
+        return ERR_MEMORY;
+    node_take_header(node, header, now_ms);
+    memmove(&nodes->list[at + 1], &nodes->list[at],
+            (nodes->count - at) * sizeof nodes->list[0]);
+    nodes->list[at] = node;
+    nodes->count++;
+    return 0;
+}
+
+void
+nodes_rotate(struct nodes *nodes, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < nodes->count; i++)
+        series_rotate(&nodes->list[i]->requests, from, to);
+}
+
+void
+nodes_refresh(struct nodes *nodes, const struct window_clock *clock,
+              uint32_t timeout_ms)
+{
+    size_t kept = 0;
+    nodes->has_redirector = false;
+    for (size_t i = 0; i < nodes->count; i++) {
+        struct node *node = nodes->list[i];
+        if (clock->now_ms - node->view.heard_ms > DEMAND_NODE_FORGET_MS) {
+            node_free(node);
+            continue;
+        }
+        bool is_silent = clock->now_ms - node->view.heard_ms > timeout_ms;
+        node_refresh(node, clock, is_silent);
+        nodes->has_redirector |=
+            node->view.last.role == NODE_ROLE_REDIRECTOR && !is_silent;
+        nodes->views[kept] = node->view;
+        nodes->list[kept++] = node;
+    }
+    nodes->count = kept;
+    nodes->view_count = kept;
+}
+
+void
+node_take_header(struct node *node, const struct report_header *header,
+                 uint64_t now_ms)
+{
+    memcpy(node->name, header->node.ptr, header->node.len);
+    if (header->url.len > 0)
+        memcpy(node->url, header->url.ptr, header->url.len);
+    node->view.last = *header;
+    node->view.last.node.ptr = node->name;
+    node->view.last.url.ptr = node->url;
+    node->header_ms = now_ms;
+}
+
+struct boot *
+boot_find(struct node *node, uint64_t id)
+{
+    for (unsigned i = 0; i < node->boot_count; i++) {
+        if (node->boots[i].id == id)
+            return &node->boots[i];
+    }
+    return NULL;
+}
+
+bool
+boot_is_forgotten(const struct node *node, uint64_t id)
+{
+    for (unsigned i = 0; i < FORGOTTEN_MAX && i < node->forgotten_count; i++) {
+        if (node->forgotten[i] == id)
+            return true;
+    }
+    return false;
+}
+
+struct boot *
+boot_add(struct node *node, uint64_t id)
+{
+    if (node->boot_count == BOOTS_MAX) {
+        unsigned at = node->forgotten_count++ % FORGOTTEN_MAX;
+        node->forgotten[at] = node->boots[0].id;
+        boot_fini(&node->boots[0]);
+        node->boot_count--;
+        memmove(&node->boots[0], &node->boots[1],
+                node->boot_count * sizeof node->boots[0]);
+    }
+    struct boot *boot = &node->boots[node->boot_count++];
+    *boot = (struct boot){.id = id};
+    return boot;
+}
+
+struct counters_values *
+boot_maximum(struct boot *boot, uint32_t content)
+{
+    struct index *index = &boot->index;
+    uint64_t hash = mix(content);
+    if (index->size != 0) {
+        uint32_t mask = index->size - 1;
+        for (uint32_t at = (uint32_t) hash & mask; index->slots[at] != 0;
+             at = (at + 1) & mask) {
+            struct maximum *maximum = &boot->list[index->slots[at] - 1];
+            if (maximum->content == content)
+                return &maximum->values;
+        }
+    }
+    if (array_grow(&boot->list, boot->count, &boot->capacity,
+                   sizeof *boot->list)
+            != 0
+        || boot_index_grow(boot) != 0)
+        return NULL;
+    boot->list[boot->count] = (struct maximum){.content = content};
+    index_put(index, hash, boot->count);
+    return &boot->list[boot->count++].values;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_DEMAND_NODES_H
+#define CORE_DEMAND_NODES_H
+
+/*
+ * For core/demand*.c alone: the nodes that report, sorted by name. Each has the
+ * last boots of its counter file, and each boot the largest values seen of
+ * each content: what makes a repeated or late report harmless (rule 2).
+ */
+
+#include "core/demand.h"
+#include "core/demand_index.h"
+#include "core/demand_windows.h"
+
+#define NODES_MAX PLACEMENT_NODES_MAX
+#define BOOTS_MAX 4      /* a node; the one heard first goes */
+#define FORGOTTEN_MAX 16 /* boots that went, so that they do not come back */
+
+struct maximum {
+    uint32_t content;
+    struct counters_values values;
+};
+
+struct boot {
+    uint64_t id;
+    uint64_t sequence; /* the greatest merged */
+    uint64_t heard_ms;
+    bool awaits_base; /* the next report is one: it adds nothing to rates */
+    struct maximum *list;
+    uint32_t count, capacity;
+    struct index index; /* by content */
+};
+
+struct node {
+    struct demand_node view;
+    uint8_t name[TABLE_NODE_NAME_LEN_MAX];
+    uint8_t url[TABLE_NODE_URL_LEN_MAX];
+    uint64_t header_ms; /* when view.last was taken */
+    struct series requests;
+    struct boot boots[BOOTS_MAX]; /* in the order they were heard of */
+    unsigned boot_count;
+    uint64_t forgotten[FORGOTTEN_MAX];
+    unsigned forgotten_count; /* ever */
+};
+
+struct nodes {
+    struct node *list[NODES_MAX];
+    size_t count;
+    struct demand_node views[NODES_MAX]; /* as of the last refresh */
+    size_t view_count;
+    bool has_redirector; /* heard, as of the last refresh */
+};
+
+/* All zeros is an empty one. */
+void nodes_fini(struct nodes *nodes);
+
+/* True with its place, or false with the place where it belongs. */
+bool nodes_find(const struct nodes *nodes, struct bytes name, size_t *at);
+/* Adds one at that place. ERR_LIMIT, ERR_MEMORY. */
+int nodes_add(struct nodes *nodes, size_t at,
+              const struct report_header *header, uint64_t now_ms);
+void nodes_rotate(struct nodes *nodes, uint64_t from, uint64_t to);
+/* Drops who was silent for too long and makes the views. */
+void nodes_refresh(struct nodes *nodes, const struct window_clock *clock,
+                   uint32_t timeout_ms);
+
+/* Makes the header, with copies of its texts, the node's last word. */
+void node_take_header(struct node *node, const struct report_header *header,
+                      uint64_t now_ms);
+
+struct boot *boot_find(struct node *node, uint64_t id);
+bool boot_is_forgotten(const struct node *node, uint64_t id);
+/* Adds the newest boot; forgets the oldest when there are too many. */
+struct boot *boot_add(struct node *node, uint64_t id);
+/* The largest values seen of a content, made as zeros; valid until the next
+ * call. NULL: memory. */
+struct counters_values *boot_maximum(struct boot *boot, uint32_t content);
+
+#endif
