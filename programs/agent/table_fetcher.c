@@ -2,7 +2,8 @@
 /*
  * Keeps one question for a newer table open at the Manager, and puts what
  * comes into place for nginx: verified first, written beside and renamed, and
- * only ever forward in version (rule 4).
+ * only ever forward in version (rule 4). A Manager that was restarted asks
+ * back for the table that is held, and is told.
  */
 
 #include "programs/agent/agent.h"
@@ -77,6 +78,42 @@ fetch_failed(struct table_fetcher *f)
 }
 
 static void
+told(const struct http_response *response, void *context)
+{
+    static const struct timeval wait = {.tv_usec = RETRY_MS * 1000};
+    struct table_fetcher *f = context;
+    f->fetch = NULL;
+    if (response->err == 0 && response->status == 204)
+        event_add(&f->timer, &wait); /* it may ask again, for a newer one */
+    else
+        fetch_failed(f);
+}
+
+static void
+tell_held_table(struct table_fetcher *f)
+{
+    char url[MANAGER_URL_SIZE + MANAGER_PATH_SIZE];
+    struct buffer text;
+    buffer_init(&text, TABLE_SIZE_MAX);
+    const int err = file_read(f->shared->config->table, &text);
+    manager_url(url, f->url, "v1/table");
+    const struct http_fetch_config config = {
+        .method = "PUT",
+        .url = url,
+        .body = buffer_bytes(&text),
+        .timeout_ms = ANSWER_TIME_MS,
+        .discard_body = true,
+        .done = told,
+        .context = f,
+    };
+    if (err == 0)
+        f->fetch = http_fetch(f->shared->client, &config);
+    if (f->fetch == NULL)
+        fetch_failed(f);
+    buffer_fini(&text);
+}
+
+static void
 answered(const struct http_response *response, void *context)
 {
     struct table_fetcher *f = context;
@@ -92,6 +129,8 @@ answered(const struct http_response *response, void *context)
         }
         f->failure_count = 0;
         table_fetcher_start(f);
+    } else if (response->err == 0 && response->status == 409) {
+        tell_held_table(f);
     } else {
         if (response->err == 0)
             log_warn("agent: cannot fetch the table from %s (it answers %d)",

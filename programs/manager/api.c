@@ -181,6 +181,8 @@ handle_table(struct http_request *request, void *context)
     }
     if (is_newer(api, after)) {
         reply_table(api, request);
+    } else if (manager_wants_table(api->manager, after)) {
+        http_reply_error(request, ERR_STALE, "PUT the table that is held");
     } else if (wait_ms == 0) {
         reply_nothing_newer(request);
     } else {
@@ -188,6 +190,19 @@ handle_table(struct http_request *request, void *context)
         if (err != 0)
             http_reply_error(request, err, NULL);
     }
+}
+
+static void
+handle_held_table(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    const int err = manager_adopt(api->manager, http_request_body(request));
+    if (err != 0) {
+        log_warn("api: refuse a held table (%s)", err_text(err));
+        http_reply_error(request, err, "the table is not used");
+        return;
+    }
+    http_reply(request, 204, NULL, bytes_of("", 0));
 }
 
 static void
@@ -259,6 +274,7 @@ handle_health(struct http_request *request, void *context)
 static const struct http_route routes[] = {
     {"POST", "/v1/reports", handle_report},
     {"GET", "/v1/table", handle_table},
+    {"PUT", "/v1/table", handle_held_table},
     {"GET", "/v1/status", handle_status},
     {"GET", "/v1/contents/{id}", handle_content},
     {"GET", "/metrics", handle_metrics},

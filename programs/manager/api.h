@@ -7,6 +7,9 @@
  *
  *   POST /v1/reports           a report (core/report.h)
  *   GET  /v1/table?after=V&wait_ms=N   the table when newer, else 204 later
+ *                              409: the Manager was restarted and has none
+ *                              yet, and asks for the one that is held
+ *   PUT  /v1/table             the held one
  *   GET  /v1/status            all of it for people and programs, JSON
  *   GET  /v1/contents/{id}     one content, as in the status, calm or not
  *   GET  /metrics, /healthz

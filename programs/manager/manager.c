@@ -51,8 +51,9 @@ struct manager {
     struct buffer encoded;
     struct table_snapshot *table; /* NULL until there is one */
     uint64_t published_ms;
-    uint64_t first_report_ms; /* 0: none yet */
-    bool is_successor;        /* a node holds a table of another Manager */
+    uint64_t first_report_ms;     /* 0: none yet */
+    bool is_successor;            /* a node holds a table of another Manager */
+    struct table_version adopted; /* of the table that `rows` began with */
 
     void (*published)(void *context);
     void *context;
@@ -234,6 +235,7 @@ rows_differ(const struct table *table, const struct rows *rows, bool with_rate)
  * After a restart of the Manager the nodes come one by one, and their rates
  * some time after them. Where they hold a table they go by it meanwhile: it is
  * better than one that knows the first of them only and calls everything calm.
+ * Nor is anything classed: with few of the nodes all owner sets would shrink.
  */
 static bool
 is_settling(const struct manager *m, uint64_t now_ms)
@@ -248,8 +250,6 @@ static bool
 is_worth_publishing(const struct manager *m, const struct table_node *nodes,
                     size_t count, uint64_t now_ms)
 {
-    if (is_settling(m, now_ms))
-        return false;
     if (m->sequence == 0)
         return true;
     const struct table *table = &m->table->table;
@@ -328,7 +328,7 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
     size_t up_count;
     const size_t origin_count =
         origins_of(nodes, node_count, origins, &up_count);
-    if (origin_count == 0)
+    if (origin_count == 0 || is_settling(m, now_ms))
         return 0;
     struct classify_input input = {
         .nodes = nodes,
@@ -426,6 +426,27 @@ outgrow(struct manager *m, struct table_version held)
 }
 
 static int
+adopt_rows(struct manager *m, const struct table *table)
+{
+    struct table_row *rows = calloc(table->row_count + 1, sizeof *rows);
+    if (rows == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < table->row_count; i++) {
+        rows[i] = table->rows[i];
+        rows[i].calmer_since_ms = 0; /* it was by another clock */
+    }
+    const int err = take_rows(&m->rows, rows, table->row_count);
+    if (err != 0)
+        return err;
+    m->adopted = table->version;
+    log_info("manager: go on from table %llu.%llu (%zu contents)",
+             (unsigned long long) table->version.term,
+             (unsigned long long) table->version.sequence, table->row_count);
+    outgrow(m, table->version);
+    return 0;
+}
+
+static int
 manager_setup(struct manager *m)
 {
     static const struct timeval tick = {.tv_usec = TICK_MS * 1000};
@@ -491,6 +512,26 @@ manager_report(struct manager *m, struct bytes report,
         m->first_report_ms = clock_now_ms();
     outgrow(m, demand_held_version(m->demand));
     return 0;
+}
+
+bool
+manager_wants_table(const struct manager *m, struct table_version held)
+{
+    return m->table == NULL && held.term < TERM_MAX
+           && table_version_compare(held, m->adopted) > 0;
+}
+
+int
+manager_adopt(struct manager *m, struct bytes encoded)
+{
+    struct table_snapshot *snapshot;
+    int err = table_decode(encoded, &snapshot);
+    if (err != 0)
+        return err;
+    if (manager_wants_table(m, snapshot->table.version))
+        err = adopt_rows(m, &snapshot->table);
+    table_free(snapshot);
+    return err;
 }
 
 const struct table_snapshot *

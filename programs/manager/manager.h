@@ -5,8 +5,9 @@
 /*
  * The Manager: merges reports into demand, classes the contents, publishes
  * load tables. It holds nothing that the nodes cannot tell it again in one
- * round. The demand and the classification are core/'s; time, versions and
- * when to publish are this file's.
+ * round: their counts, and the table that they go by. The demand and the
+ * classification are core/'s; time, versions and when to publish are this
+ * file's.
  */
 
 #include "core/classify.h"
@@ -38,6 +39,16 @@ void manager_free(struct manager *manager);
 /* Merges one report. Bad bytes change nothing (rule 10). */
 int manager_report(struct manager *manager, struct bytes report,
                    struct demand_merge_result *out);
+
+/*
+ * After a restart: whether the node that holds this version is to tell it, and
+ * the telling. The rows of the newest one are what the first turn goes on
+ * from, so that what the Manager before held up is not let go. Bad bytes
+ * change nothing; one that is not wanted is no error.
+ */
+bool manager_wants_table(const struct manager *manager,
+                         struct table_version held);
+int manager_adopt(struct manager *manager, struct bytes encoded);
 
 /* The table in force, and its encoded form; NULL and empty until an origin has
  * reported. Valid until the next one is published. */

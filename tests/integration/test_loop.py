@@ -312,6 +312,40 @@ def test_a_killed_manager_is_missed_by_nobody(loop):
     loop.wait_level("film", "hot", 6)
 
 
+@pytest.fixture
+def holding_loop(tmp_path):
+    """What goes up stays up for long."""
+    loop = Loop(tmp_path, ["--hold", "60s", "--window", "2s",
+                           "--node-timeout", "1500ms", "--cdn"])
+    yield loop
+    loop.close()
+
+
+def test_what_one_manager_held_up_the_next_holds_up(holding_loop):
+    loop = holding_loop
+    loop.demand("film", 400)
+    loop.demand("other", 15)
+    loop.wait_level("film", "critical", 3.0)
+    loop.wait_level("other", "normal", 3.0)
+    loop.demand("film", 0)
+    loop.demand("other", 0)
+    wait_for(lambda: loop.manager.content("film")["rate"] == 0, 5, "silence")
+    held = loop.nodes["origin1"].table()
+    loop.manager.kill()
+    loop.restart_manager()
+    wait_for(lambda: all(n.table()["version"][0] > held["version"][0]
+                         for n in loop.nodes.values()), 6, "a newer table")
+    for node in loop.nodes.values():
+        assert node.table()["rows"] == held["rows"]
+        assert node.table()["nodes"] == held["nodes"]
+    # once it has a table of its own it takes none, and never a bad one
+    told = loop.manager.url + "/v1/table"
+    table = loop.nodes["origin1"].table_path.read_bytes()
+    assert requests.put(told, table, timeout=5).status_code == 204
+    assert requests.put(told, table[:-1], timeout=5).status_code == 400
+    assert loop.manager.text().count("go on from table") == 1
+
+
 def test_a_manager_restarted_at_once_goes_on_above(loop):
     # within the same second its term begins as the one before
     before = max(n.table()["version"] for n in loop.nodes.values())

@@ -724,6 +724,26 @@ def test_a_wait_that_ends_twice_at_once_is_answered_once(root, odd, tmp_path):
 # ---- viewers, many and odd ones ----
 
 
+def test_over_http2_the_bytes_are_the_same(root, storage, tmp_path):
+    with Node(tmp_path / "node", root, storage.port) as node:
+        port = free_port()
+        config = node.folder / "nginx.conf"
+        listen = f"listen 127.0.0.1:{node.port};"
+        config.write_text(config.read_text().replace(
+            listen, f"{listen} listen 127.0.0.1:{port} http2;"))
+        node.reload()
+        names = names_of_film(node, "local")
+        for name in names:
+            whole = node.get("/local/film/1/" + name).content
+            for source in ("local", "fill", "raw"):
+                url = f"http://127.0.0.1:{port}/{source}/film/1/{name}"
+                version = run("curl", "-sS", "--fail", "-o", tmp_path / "got",
+                              "--http2-prior-knowledge", "-w",
+                              "%{http_version}", url)
+                assert version == "2"
+                assert (tmp_path / "got").read_bytes() == whole, url
+
+
 def test_viewers_that_leave_or_dawdle_do_no_harm(odd_node, odd):
     odd.delay_s = 0.05
     whole = odd_node.get("/local/film/1/v0/3.m4s").content
