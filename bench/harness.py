@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benches share: a Zipf load from wrk, and CPU time per request of
-two or more nginx configurations against each other.
+two or more locations of one nginx against each other.
 
-Each round starts every variant anew (where a process lands in memory is worth
-a percent or two), warms it, then measures short slices in the order A B C,
-C B A, ..., so that what drifts hits all alike. One nginx worker on one core,
-wrk on the other.
+The variants are locations of one nginx, answered by one worker: where a process
+lands in memory is worth up to ten percent here, more than what is measured, and
+so hits all alike. Each round starts nginx anew, warms it, then measures short
+slices in the order A B C, C B A, ..., so that what drifts hits all alike too.
+The worker has one core, wrk the other.
 """
 
 import json
@@ -32,8 +33,8 @@ SLICE_S = int(os.environ.get("BENCH_SLICE_S", 1))
 WRK_SCRIPT = """\
 local requests, at = {}, 0
 function init(args)
-    for line in io.lines(args[1]) do
-        requests[#requests + 1] = wrk.format("GET", line)
+    for line in io.lines(args[2]) do
+        requests[#requests + 1] = wrk.format("GET", args[1] .. line)
     end
 end
 function request()
@@ -75,7 +76,8 @@ def cpu_ns(pid):
 
 
 class Load:
-    """wrk over a list of paths; the same for every variant."""
+    """wrk over a list of paths, the same for every variant but for the prefix
+    that names its location."""
 
     def __init__(self, folder, paths):
         self.script = pathlib.Path(folder) / "zipf.lua"
@@ -83,13 +85,13 @@ class Load:
         self.paths = pathlib.Path(folder) / "paths"
         self.paths.write_text("\n".join(paths) + "\n")
 
-    def run(self, nginx, seconds):
+    def run(self, nginx, prefix, seconds):
         """Returns (CPU ns of the worker per request, what wrk counted)."""
         (worker,) = nginx.worker_pids()
         before = cpu_ns(worker)
         done = subprocess.run(
             [*pinned(1), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s",
-             "-s", str(self.script), nginx.url, "--", str(self.paths)],
+             "-s", str(self.script), nginx.url, "--", prefix, str(self.paths)],
             capture_output=True, text=True, check=True)
         spent = cpu_ns(worker) - before
         seen = json.loads(done.stdout.strip().rpartition("\n")[2])
@@ -116,33 +118,33 @@ def start(folder, http, modules=()):
                       " keepalive_requests 1000000000;")
 
 
-def compare(load, variants):
-    """variants: name -> function that starts its nginx, the baseline first.
-    Returns name -> median over the rounds of its ratio to the baseline; prints
-    the way. A round's cost is that of its cheapest slice: what else runs on the
-    machine only ever adds to it."""
+def compare(load, begin, variants):
+    """begin: starts the nginx. variants: name -> prefix of its location, the
+    baseline first. Returns name -> ratio to the baseline: the median over the
+    rounds of the median of a round's cycles. Prints the way."""
     names = list(variants)
+    base = names[0]
     ratios = {name: [] for name in names}
     costs = {name: [] for name in names}
     for number in range(1, ROUNDS + 1):
-        running = {name: begin() for name, begin in variants.items()}
         cycles = []
+        nginx = begin()
         try:
-            for nginx in running.values():
-                load.run(nginx, 1)
+            for prefix in variants.values():
+                load.run(nginx, prefix, 1)
             for cycle in range(CYCLES):
                 order = names[::-1] if cycle % 2 else names
-                cycles.append({name: load.run(running[name], SLICE_S)[0]
+                cycles.append({name: load.run(nginx, variants[name],
+                                              SLICE_S)[0]
                                for name in order})
         finally:
-            for nginx in running.values():
-                nginx.stop()
+            nginx.stop()
         for name in names:
-            costs[name].append(min(cycle[name] for cycle in cycles))
-            ratios[name].append(costs[name][-1] / costs[names[0]][-1])
+            costs[name] += [cycle[name] for cycle in cycles]
+            ratios[name].append(statistics.median(
+                cycle[name] / cycle[base] for cycle in cycles))
         print(f"round {number}: " + ", ".join(
-            f"{name} {costs[name][-1] / 1000:.2f} us ({ratios[name][-1]:.3f})"
-            for name in names), flush=True)
+            f"{name} {ratios[name][-1]:.3f}" for name in names), flush=True)
     for name in names:
         print(f"{name}: {statistics.median(costs[name]) / 1000:.2f} us "
               "CPU/request, ratios "
