@@ -4,10 +4,15 @@
 #include "core/route.h"
 
 /* Which use of the session's randomness; each is independent of the others. */
-enum session_use { USE_FIRST = 1, USE_SECOND = 2, USE_SHARE = 3 };
+enum session_use {
+    USE_FIRST = 1,
+    USE_SECOND = 2,
+    USE_SHARE = 3,
+    USE_SPILL = 4, /* and those after it, one a spill */
+};
 
 static uint64_t
-session_mix(uint64_t session, enum session_use use)
+session_mix(uint64_t session, unsigned use)
 {
     uint64_t x = session + (uint64_t) use * 0x9e3779b97f4a7c15u;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
@@ -101,11 +106,75 @@ decide_without_choice(const struct route_request *request,
         out->rule = ROUTE_RULE_OWNER;
         return true;
     }
+    if (request->spills > 0) {
+        out->rule = ROUTE_RULE_SPILLED;
+        return true;
+    }
     if (request->hops >= request->hops_max) {
         out->rule = ROUTE_RULE_HOP_LIMIT;
         return true;
     }
     return false;
+}
+
+/* Leaves out the first `from` and self; the count. */
+static size_t
+nodes_behind(uint16_t *nodes, size_t count, size_t from, int self)
+{
+    size_t kept = 0;
+    for (size_t i = from; i < count; i++) {
+        if ((int) nodes[i] != self)
+            nodes[kept++] = nodes[i];
+    }
+    return kept;
+}
+
+/* Whom a full node may pass a play on to, itself left out: the ring of the
+ * order that this spill has reached, or everybody where that is empty. */
+static size_t
+spill_candidates(const struct table_snapshot *snapshot,
+                 const struct route_request *request, size_t owner_count,
+                 uint16_t *nodes)
+{
+    const struct table *table = &snapshot->table;
+    size_t from = owner_count;
+    for (unsigned i = 0; i < request->spills && from < table->node_count; i++)
+        from *= ROUTE_SPILL_STEP;
+    if (from < snapshot->available_count) {
+        size_t count =
+            placement_owners(snapshot->placement, table->node_count,
+                             request->hash, from * ROUTE_SPILL_STEP, nodes);
+        count = nodes_behind(nodes, count, from, request->self);
+        if (count > 0)
+            return count;
+    }
+    size_t count = owners_for_choice(snapshot, request->hash,
+                                     snapshot->available_count, nodes);
+    return nodes_behind(nodes, count, 0, request->self);
+}
+
+/* Turns a decision to serve into one to pass on, where there is anybody. */
+static void
+spill(const struct table_snapshot *snapshot,
+      const struct route_request *request, struct route_decision *out)
+{
+    uint16_t nodes[PLACEMENT_NODES_MAX];
+    uint64_t session =
+        session_mix(request->session, USE_SPILL + request->spills);
+    size_t count = spill_candidates(snapshot, request, out->owner_count, nodes);
+    if (count == 0)
+        return;
+    out->node = owner_pick(&snapshot->table, nodes, count, session, &out->rule);
+    out->action = ROUTE_NODE;
+    out->rule = ROUTE_RULE_SPILL;
+}
+
+static bool
+is_spilling(const struct route_request *request,
+            const struct route_decision *decision)
+{
+    return decision->action == ROUTE_SERVE && decision->owner_count > 0
+           && request->self_full && request->spills < ROUTE_SPILLS_MAX;
 }
 
 const char *
@@ -134,8 +203,11 @@ route_decide(const struct table_snapshot *snapshot,
     out->level = row ? row->level : LEVEL_CALM;
     out->owner_count = (uint32_t) owners_for_choice(
         snapshot, request->hash, row ? row->owner_count : 1, owners);
-    if (decide_without_choice(request, row, owners, out))
+    if (decide_without_choice(request, row, owners, out)) {
+        if (is_spilling(request, out))
+            spill(snapshot, request, out);
         return;
+    }
     out->action = ROUTE_NODE;
     out->node = owner_pick(table, owners, out->owner_count, request->session,
                            &out->rule);

@@ -20,6 +20,8 @@ enum route_action { ROUTE_SERVE, ROUTE_NODE, ROUTE_CDN };
     X(STICKY, "sticky", "the session's first choice among the owners")        \
     X(OFFLOAD, "offload", "critical: this share of plays goes to the CDN")    \
     X(HOP_LIMIT, "hop-limit", "redirected often enough: it is served here")   \
+    X(SPILL, "spill", "this node is at its limit: another of the order")      \
+    X(SPILLED, "spilled", "taken over from a node that was at its limit")     \
     X(NO_NODE, "no-node", "no node can take it")
 
 enum route_rule {
@@ -41,6 +43,8 @@ struct route_request {
     unsigned hops;    /* how often this request was redirected already */
     unsigned hops_max;
     bool has_cdn;     /* a CDN is configured */
+    bool self_full;   /* this node is at its limit, and the play new to it */
+    unsigned spills;  /* how often full nodes passed this play on */
 };
 
 struct route_decision {
@@ -59,7 +63,20 @@ struct route_decision {
  * choices the second is taken only when the first is more loaded by over
  * ROUTE_LOAD_MARGIN, so that a session stays where it is.
  */
-#define ROUTE_LOAD_MARGIN 1000 /* 1/10000 of capacity */
+#define ROUTE_LOAD_MARGIN 100 /* 1/10000 of capacity */
+
+/*
+ * Spill: a full origin passes a play on along the content's order by what it
+ * knows itself, however old its table is. The first full node names one of
+ * the nodes behind the k owners up to k * ROUTE_SPILL_STEP, the next one of
+ * those up to the square of that, and so on; past the end, any node. So few
+ * nodes hold a copy while few are needed, and a crowd for all nodes finds room
+ * in a handful of redirects. Who gets a spilled play serves it, owner or not,
+ * unless it is full itself; after ROUTE_SPILLS_MAX it is served full or not.
+ * Its redirects are not counted against hops_max.
+ */
+#define ROUTE_SPILL_STEP 8
+#define ROUTE_SPILLS_MAX 8
 void route_decide(const struct table_snapshot *snapshot,
                   const struct route_request *request,
                   struct route_decision *out);

@@ -303,6 +303,155 @@ a_chain_of_redirects_ends(void **state)
     table_free(b.snapshot);
 }
 
+/* Follows a play from the node that the redirector names; the last word. */
+static int
+spill_from(const struct world *w, uint64_t session, const bool full[NODES],
+           unsigned *spills)
+{
+    int at = decide(w, -1, session, 0, false).node;
+    struct route_request request = {.content = film,
+                                    .hash = content_hash(film),
+                                    .session = session,
+                                    .hops_max = 2};
+    for (*spills = 0;; ++*spills) {
+        struct route_decision d;
+        request.self = at;
+        request.hops++;
+        request.self_full = full[at];
+        request.spills = *spills;
+        route_decide(w->snapshot, &request, &d);
+        if (d.action == ROUTE_SERVE) {
+            assert_true(*spills > 0 || d.rule == ROUTE_RULE_OWNER);
+            return at;
+        }
+        assert_int_equal(d.action, ROUTE_NODE);
+        assert_int_equal(d.rule, ROUTE_RULE_SPILL);
+        assert_int_not_equal(d.node, at);
+        at = d.node;
+    }
+}
+
+static void
+a_full_owner_passes_new_plays_on_and_the_next_node_keeps_them(void **state)
+{
+    for (uint32_t k = 1; k <= NODES; k++) {
+        struct world w;
+        bool full[NODES] = {false};
+        uint16_t owners[PLACEMENT_NODES_MAX];
+        unsigned spills;
+        world_make(&w, k < NODES ? LEVEL_NORMAL : LEVEL_HOT, k, 0);
+        world_publish(&w);
+        owners_of(&w, owners);
+        for (uint32_t i = 0; i < k; i++)
+            full[owners[i]] = k < NODES || i > 0;
+        for (uint64_t session = 0; session < 500; session++) {
+            int at = spill_from(&w, session, full, &spills);
+            if (k < NODES) /* the first try finds one that is not full */
+                assert_int_equal(spills, 1);
+            assert_true(!full[at] || spills == ROUTE_SPILLS_MAX);
+            assert_int_equal(spill_from(&w, session, full, &spills), at);
+        }
+        table_free(w.snapshot);
+    }
+}
+
+static void
+with_all_nodes_full_a_play_is_served_after_the_last_spill(void **state)
+{
+    struct world w;
+    const bool full[NODES] = {true, true, true, true, true};
+    unsigned spills;
+    world_make(&w, LEVEL_CALM, 0, 0);
+    world_publish(&w);
+    for (uint64_t session = 0; session < 100; session++) {
+        spill_from(&w, session, full, &spills);
+        assert_int_equal(spills, ROUTE_SPILLS_MAX);
+    }
+    table_free(w.snapshot);
+}
+
+static void
+a_node_that_is_alone_serves_though_it_is_full(void **state)
+{
+    struct world w;
+    const bool full[NODES] = {true, true, true, true, true};
+    unsigned spills;
+    world_make(&w, LEVEL_CALM, 0, 0);
+    for (size_t i = 1; i < NODES; i++)
+        w.nodes[i].state = NODE_DOWN;
+    world_publish(&w);
+    assert_int_equal(spill_from(&w, 3, full, &spills), 0);
+    assert_int_equal(spills, 0);
+    table_free(w.snapshot);
+}
+
+static void
+a_spilled_play_stays_where_it_was_taken(void **state)
+{
+    struct world w;
+    struct route_decision d;
+    world_make(&w, LEVEL_CALM, 0, 0);
+    world_publish(&w);
+    int owner = decide(&w, -1, 1, 0, false).node;
+    struct route_request request = {.content = film,
+                                    .hash = content_hash(film),
+                                    .session = 1,
+                                    .self = (owner + 1) % NODES,
+                                    .hops_max = 2};
+    route_decide(w.snapshot, &request, &d);
+    assert_int_equal(d.node, owner);
+    request.spills = 1;
+    route_decide(w.snapshot, &request, &d);
+    assert_int_equal(d.action, ROUTE_SERVE);
+    assert_int_equal(d.rule, ROUTE_RULE_SPILLED);
+    table_free(w.snapshot);
+}
+
+static void
+spills_stay_near_the_owner_while_there_is_room(void **state)
+{
+    enum { MANY = 200 };
+    struct table_node nodes[MANY];
+    static char names[MANY][8];
+    struct table_snapshot *snapshot;
+    uint16_t order[PLACEMENT_NODES_MAX];
+    struct buffer b;
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "n%03zu", i);
+        nodes[i] = (struct table_node){
+            .name = bytes_of_text(names[i]),
+            .url = BYTES_LITERAL("http://127.0.0.1:80"),
+            .weight = 100,
+            .state = NODE_UP,
+        };
+    }
+    const struct table table = {.nodes = nodes, .node_count = MANY};
+    buffer_init(&b, TABLE_SIZE_MAX);
+    assert_int_equal(table_encode(&table, &b), 0);
+    assert_int_equal(table_decode(buffer_bytes(&b), &snapshot), 0);
+    buffer_fini(&b);
+    const uint64_t hash = content_hash(film);
+    placement_owners(snapshot->placement, MANY, hash, MANY, order);
+    for (uint64_t session = 0; session < 300; session++) {
+        size_t from = 1;
+        for (unsigned spills = 0; spills < 3; spills++, from *= 8) {
+            struct route_request request = {.content = film,
+                                            .hash = hash,
+                                            .session = session,
+                                            .self = order[0],
+                                            .self_full = true,
+                                            .spills = spills};
+            struct route_decision d;
+            route_decide(snapshot, &request, &d);
+            bool is_in_ring = false;
+            for (size_t i = from; i < from * ROUTE_SPILL_STEP && i < MANY; i++)
+                is_in_ring |= order[i] == d.node;
+            assert_true(is_in_ring);
+        }
+    }
+    table_free(snapshot);
+}
+
 static void
 every_rule_has_a_name(void **state)
 {
@@ -326,6 +475,13 @@ main(void)
             nobody_is_sent_to_a_node_that_is_not_up_while_another_is),
         cmocka_unit_test(with_no_node_the_cdn_is_named_or_nothing),
         cmocka_unit_test(a_chain_of_redirects_ends),
+        cmocka_unit_test(
+            a_full_owner_passes_new_plays_on_and_the_next_node_keeps_them),
+        cmocka_unit_test(
+            with_all_nodes_full_a_play_is_served_after_the_last_spill),
+        cmocka_unit_test(a_node_that_is_alone_serves_though_it_is_full),
+        cmocka_unit_test(a_spilled_play_stays_where_it_was_taken),
+        cmocka_unit_test(spills_stay_near_the_owner_while_there_is_room),
         cmocka_unit_test(every_rule_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

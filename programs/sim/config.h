@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_SIM_CONFIG_H
+#define PROGRAMS_SIM_CONFIG_H
+
+/* What a simulation is asked to do. Times are virtual, from 0 on. */
+
+#include "core/classify.h"
+
+/* Virtual time goes in steps: how often an agent reports. */
+#define SIM_STEP_MS 500
+#define SIM_ORIGINS_MAX (PLACEMENT_NODES_MAX - 2)
+#define SIM_CONTENTS_MAX 50000000
+
+struct sim_config {
+    uint64_t seed;
+    uint32_t nodes, contents;
+    double zipf;
+    double capacity;                 /* plays a node */
+    double utilisation;              /* of all capacity, without the crowd */
+    uint64_t warmup_ms, duration_ms; /* measured after the warm-up */
+    uint64_t segment_ms, watch_ms;   /* the segment: a multiple of the step */
+
+    double loss;             /* of reports, their answers and tables */
+    uint64_t delay_ms;       /* of reports, half to one and a half times */
+    uint64_t table_delay_ms; /* age of the tables that are acted on */
+    bool is_exact;           /* the Manager knows the demand itself */
+    bool has_spill;
+
+    uint64_t flash_ms, flash_ramp_ms;
+    double flash_share; /* of all capacity, 0: no crowd */
+    uint64_t swap_ms;   /* 0: never */
+    uint32_t kill_node; /* from 0 */
+    uint64_t kill_ms;   /* 0: never */
+
+    struct demand_policy demand;
+    struct classify_policy classify;
+};
+
+static inline uint64_t
+sim_end_ms(const struct sim_config *config)
+{
+    return config->warmup_ms + config->duration_ms;
+}
+
+/* A node's capacity as it is reported: every play asks once a segment. */
+static inline double
+sim_capacity_requests(const struct sim_config *config)
+{
+    return config->capacity * 1000 / (double) config->segment_ms;
+}
+
+#endif

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Manager and its tables' way, see programs/sim/control.h. */
+
+#include "programs/sim/control.h"
+
+#include "core/content.h"
+#include "core/err.h"
+#include "programs/sim/knowledge.h"
+#include "programs/sim/reports.h"
+
+#include <stdlib.h>
+
+#define EPOCH_MS 1000000     /* the Manager's clock at virtual time 0 */
+#define PUBLISH_LOAD_MS 1000 /* between tables of new loads only */
+#define POLL_MS 1000         /* after a table that was lost */
+
+struct view { /* a published table */
+    struct table_snapshot *snapshot;
+    uint64_t published_ms;
+    uint32_t users; /* nodes that act on it */
+};
+
+struct control {
+    const struct sim_config *config;
+    struct traffic *traffic;
+    struct rng rng;
+    struct demand *demand;
+    struct reports *reports;
+    struct knowledge *knowledge;
+    bool is_beginning; /* every table is worth publishing */
+
+    struct table_row *rows; /* of the last turn */
+    uint8_t (*row_names)[CONTENT_NAME_LEN];
+    size_t row_count;
+
+    struct view *views; /* oldest first; none between is dropped */
+    uint32_t view_first, view_count, view_capacity;
+    uint32_t acting[PLACEMENT_NODES_MAX];  /* each node's view */
+    uint64_t poll_ms[PLACEMENT_NODES_MAX]; /* not before */
+    struct control_stats stats;
+};
+
+/* ---- rows ---- */
+
+static int
+row_compare(const struct table_row *a, const struct table_row *b)
+{
+    if (a->hash != b->hash)
+        return a->hash < b->hash ? -1 : 1;
+    return bytes_compare(a->id, b->id);
+}
+
+typedef void row_change(struct control *c, const struct table_row *before,
+                        const struct table_row *now);
+
+/* Both are sorted: calls for each content that is in one or both. */
+static void
+rows_walk(struct control *c, const struct table *before,
+          const struct table *now, row_change *change)
+{
+    size_t i = 0, j = 0;
+    while (i < before->row_count || j < now->row_count) {
+        const int order = i == before->row_count ? 1
+                          : j == now->row_count
+                              ? -1
+                              : row_compare(&before->rows[i], &now->rows[j]);
+        change(c, order <= 0 ? &before->rows[i] : NULL,
+               order >= 0 ? &now->rows[j] : NULL);
+        i += order <= 0;
+        j += order >= 0;
+    }
+}
+
+static void
+level_count(struct control *c, const struct table_row *before,
+            const struct table_row *now)
+{
+    c->stats.level_changes += (before ? before->level : LEVEL_CALM)
+                              != (now ? now->level : LEVEL_CALM);
+}
+
+static void
+shrunk_recheck(struct control *c, const struct table_row *before,
+               const struct table_row *now)
+{
+    if (before && before->owner_count > (now ? now->owner_count : 1))
+        traffic_recheck(c->traffic, content_of_name(before->id));
+}
+
+/* Takes the rows, which point into what is about to change. */
+static int
+rows_keep(struct control *c, struct table_row *rows, size_t count)
+{
+    uint8_t(*names)[CONTENT_NAME_LEN] = calloc(count + 1, sizeof *names);
+    if (names == NULL) {
+        free(rows);
+        return ERR_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        memcpy(names[i], rows[i].id.ptr, CONTENT_NAME_LEN);
+        rows[i].id.ptr = names[i];
+    }
+    const struct table before = {.rows = c->rows, .row_count = c->row_count};
+    const struct table now = {.rows = rows, .row_count = count};
+    rows_walk(c, &before, &now, level_count);
+    free(c->rows);
+    free(c->row_names);
+    c->rows = rows;
+    c->row_names = names;
+    c->row_count = count;
+    return 0;
+}
+
+/* ---- publishing ---- */
+
+static void
+crowd_note(const struct control *c, const struct table *table, uint64_t now_ms,
+           uint64_t times[LEVEL_CRITICAL + 1])
+{
+    uint8_t name[CONTENT_NAME_LEN];
+    const struct bytes id = content_name(c->config->contents, name);
+    const struct table_row *row = table_find(table, content_hash(id), id);
+    if (row != NULL && times[row->level] == 0)
+        times[row->level] = now_ms;
+}
+
+static struct view *
+newest(const struct control *c)
+{
+    return c->view_count ? &c->views[c->view_count - 1] : NULL;
+}
+
+static bool
+is_worth_publishing(const struct control *c, const struct table_node *nodes,
+                    size_t count, uint64_t now_ms)
+{
+    const struct view *view = newest(c);
+    if (c->is_beginning || now_ms - view->published_ms >= PUBLISH_LOAD_MS)
+        return true;
+    const struct table *table = &view->snapshot->table;
+    if (table->node_count != count || table->row_count != c->row_count)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (table->nodes[i].state != nodes[i].state)
+            return true;
+    for (size_t i = 0; i < c->row_count; i++) {
+        const struct table_row *a = &table->rows[i], *b = &c->rows[i];
+        if (row_compare(a, b) != 0 || a->level != b->level
+            || a->owner_count != b->owner_count || a->cdn_share != b->cdn_share)
+            return true;
+    }
+    return false;
+}
+
+static int
+publish(struct control *c, const struct table_node *nodes, size_t count,
+        uint64_t now_ms)
+{
+    const struct table table = {
+        .version = {1, ++c->stats.tables},
+        .created_ms = EPOCH_MS + now_ms,
+        .nodes = nodes,
+        .node_count = count,
+        .rows = c->rows,
+        .row_count = c->row_count,
+    };
+    struct view view = {.published_ms = now_ms};
+    struct buffer encoded;
+    buffer_init(&encoded, TABLE_SIZE_MAX);
+    int err = table_encode(&table, &encoded);
+    if (err == 0)
+        err = table_decode(buffer_bytes(&encoded), &view.snapshot);
+    if (encoded.len > c->stats.table_bytes_max)
+        c->stats.table_bytes_max = encoded.len;
+    buffer_fini(&encoded);
+    if (err != 0)
+        return err;
+    c->stats.rows = c->row_count;
+    c->views =
+        list_grow(c->views, c->view_count, &c->view_capacity, sizeof *c->views);
+    c->views[c->view_count++] = view;
+    crowd_note(c, &view.snapshot->table, now_ms, c->stats.crowd_published_ms);
+    return 0;
+}
+
+static size_t
+origins_of(const struct demand_node *nodes, size_t count,
+           struct table_node *origins)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct report_header *last = &nodes[i].last;
+        if (last->role != NODE_ROLE_ORIGIN)
+            continue;
+        origins[found++] = (struct table_node){
+            .name = last->node,
+            .url = last->url,
+            .weight = last->weight,
+            .load = nodes[i].load,
+            .state = nodes[i].state,
+        };
+    }
+    return found;
+}
+
+/* As the Manager's: classify, then publish what is worth it. */
+static int
+turn(struct control *c, struct classify_input *input, uint64_t now_ms)
+{
+    struct table_node origins[PLACEMENT_NODES_MAX];
+    struct table_row *rows;
+    size_t row_count;
+    const size_t count = origins_of(input->nodes, input->node_count, origins);
+    if (count == 0)
+        return 0;
+    input->previous = c->rows;
+    input->previous_count = c->row_count;
+    input->now_ms = EPOCH_MS + now_ms;
+    int err = classify(&c->config->classify, input, &rows, &row_count);
+    if (err == 0)
+        err = rows_keep(c, rows, row_count);
+    if (err == 0 && is_worth_publishing(c, origins, count, now_ms))
+        err = publish(c, origins, count, now_ms);
+    return err;
+}
+
+/* No more often than loads alone are worth a table. */
+static int
+turn_exact(struct control *c, uint64_t now_ms)
+{
+    if (now_ms % PUBLISH_LOAD_MS != 0)
+        return 0;
+    struct classify_input input;
+    input.rates = knowledge_rates(c->knowledge, &input.rate_count);
+    input.nodes =
+        knowledge_nodes(c->knowledge, EPOCH_MS + now_ms, &input.node_count);
+    return turn(c, &input, now_ms);
+}
+
+static int
+turn_by_reports(struct control *c, uint64_t now_ms)
+{
+    struct classify_input input;
+    int err = reports_step(c->reports, EPOCH_MS + now_ms);
+    if (err != 0)
+        return err;
+    c->stats.report_bytes = reports_bytes(c->reports);
+    demand_advance(c->demand, EPOCH_MS + now_ms);
+    input.nodes = demand_nodes(c->demand, &input.node_count);
+    input.rates = demand_rates(c->demand, &input.rate_count);
+    return turn(c, &input, now_ms);
+}
+
+/* ---- to the nodes ---- */
+
+static void
+adopt(struct control *c, uint32_t node, uint32_t view)
+{
+    if (c->traffic->nodes[node].table != NULL)
+        c->views[c->acting[node]].users--;
+    c->acting[node] = view;
+    c->views[view].users++;
+    c->traffic->nodes[node].table = c->views[view].snapshot;
+}
+
+/* What the redirector acts on now: each table in between counts for whose
+ * owners became fewer. */
+static void
+redirector_adopts(struct control *c, uint32_t view, uint64_t now_ms)
+{
+    const uint32_t redirector = traffic_redirector(c->traffic);
+    for (uint32_t i = c->acting[redirector]; i < view; i++)
+        rows_walk(c, &c->views[i].snapshot->table,
+                  &c->views[i + 1].snapshot->table, shrunk_recheck);
+    adopt(c, redirector, view);
+    crowd_note(c, &c->views[view].snapshot->table, now_ms,
+               c->stats.crowd_acted_ms);
+}
+
+/* Tables that nobody will act on again; their places stay empty until half of
+ * the list is. */
+static void
+views_drop(struct control *c)
+{
+    while (c->view_first + 1 < c->view_count
+           && c->views[c->view_first].users == 0) {
+        table_free(c->views[c->view_first].snapshot);
+        c->views[c->view_first++].snapshot = NULL;
+    }
+    const uint32_t gone = c->view_first;
+    if (gone < 64 || gone < c->view_count / 2)
+        return;
+    c->view_count -= gone;
+    c->view_first = 0;
+    memmove(c->views, c->views + gone, c->view_count * sizeof *c->views);
+    for (uint32_t i = 0; i <= traffic_redirector(c->traffic); i++)
+        c->acting[i] -= gone;
+}
+
+static void
+tables_arrive(struct control *c, uint64_t now_ms)
+{
+    const uint32_t redirector = traffic_redirector(c->traffic);
+    uint32_t view = c->acting[redirector];
+    for (uint32_t i = 0; i <= redirector; i++) {
+        if (c->acting[i] > view)
+            view = c->acting[i];
+    }
+    while (view + 1 < c->view_count
+           && c->views[view + 1].published_ms + c->config->table_delay_ms
+                  <= now_ms)
+        view++;
+    for (uint32_t i = 0; i <= redirector; i++) {
+        if (c->acting[i] == view || now_ms < c->poll_ms[i])
+            continue;
+        if (rng_happens(&c->rng, c->config->loss))
+            c->poll_ms[i] = now_ms + POLL_MS;
+        else if (i == redirector)
+            redirector_adopts(c, view, now_ms);
+        else
+            adopt(c, i, view);
+    }
+    views_drop(c);
+}
+
+int
+control_new(const struct sim_config *config, const struct audience *audience,
+            struct traffic *traffic, struct control **out)
+{
+    struct control *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return ERR_MEMORY;
+    c->config = config;
+    c->traffic = traffic;
+    c->rng = rng_of(config->seed, 4);
+    c->demand = demand_new(&config->demand);
+    c->knowledge = knowledge_new(config, audience, traffic);
+    if (c->demand != NULL)
+        c->reports = reports_new(config, traffic, c->demand);
+    if (c->knowledge == NULL || c->reports == NULL) {
+        control_free(c);
+        return ERR_MEMORY;
+    }
+    *out = c;
+    return 0;
+}
+
+void
+control_free(struct control *c)
+{
+    if (c == NULL)
+        return;
+    for (uint32_t i = c->view_first; i < c->view_count; i++)
+        table_free(c->views[i].snapshot);
+    free(c->views);
+    free(c->rows);
+    free(c->row_names);
+    reports_free(c->reports);
+    knowledge_free(c->knowledge);
+    demand_free(c->demand);
+    free(c);
+}
+
+int
+control_begin(struct control *c)
+{
+    c->is_beginning = true;
+    int err = turn_exact(c, 0);
+    c->is_beginning = false;
+    if (err != 0)
+        return err;
+    for (uint32_t i = 0; i <= traffic_redirector(c->traffic); i++)
+        adopt(c, i, c->view_count - 1);
+    views_drop(c);
+    return 0;
+}
+
+int
+control_step(struct control *c, uint64_t now_ms)
+{
+    int err = c->config->is_exact ? turn_exact(c, now_ms)
+                                  : turn_by_reports(c, now_ms);
+    if (err == 0)
+        tables_arrive(c, now_ms);
+    return err;
+}
+
+const struct control_stats *
+control_stats(const struct control *c)
+{
+    return &c->stats;
+}
+
+uint32_t
+control_crowd_owners(const struct control *c)
+{
+    uint8_t name[CONTENT_NAME_LEN];
+    const struct bytes id = content_name(c->config->contents, name);
+    const struct table_row *row =
+        table_find(&newest(c)->snapshot->table, content_hash(id), id);
+    return row ? row->owner_count : 1;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_SIM_PAIRS_H
+#define PROGRAMS_SIM_PAIRS_H
+
+/*
+ * What a node has to do with a content: its plays now and the counts of its
+ * counter file. A pair is made with the content's first play on the node, and
+ * stays: it is also the copy that was filled then.
+ */
+
+#include "core/counters.h"
+
+struct pair {
+    uint32_t content;
+    uint16_t node;
+    bool is_listed;                       /* among the node's changed ones */
+    uint32_t plays;                       /* now */
+    uint32_t changed_step;                /* when the counts last changed */
+    uint32_t requests, starts, offloaded; /* since the start */
+};
+
+struct pairs {
+    struct pair *list;
+    uint32_t count, capacity;
+    uint32_t *slots; /* open addressing: position + 1, 0 free */
+    uint32_t slot_count;
+};
+
+/* All zeros is an empty one. */
+void pairs_fini(struct pairs *pairs);
+/* Finds or makes it: its position. Ends the program without memory: a
+ * simulation is worth nothing then. */
+uint32_t pairs_at(struct pairs *pairs, uint32_t content, uint16_t node);
+
+/* realloc for a list that grows by half when it is full; ends the program
+ * without memory. */
+void *list_grow(void *list, uint32_t count, uint32_t *capacity, size_t size);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "programs/sim/audience.h"
+#include "programs/sim/pairs.h"
+#include "programs/sim/random.h"
+
+enum { DRAWS = 200000 };
+
+static void
+a_seed_gives_the_same_numbers_and_each_stream_others(void **state)
+{
+    struct rng a = rng_of(7, 1), b = rng_of(7, 1), c = rng_of(7, 2);
+    for (int i = 0; i < 1000; i++) {
+        const uint64_t x = rng_next(&a);
+        assert_int_equal(x, rng_next(&b));
+        assert_true(x != rng_next(&c));
+    }
+}
+
+static void
+poisson_numbers_have_their_mean_and_variance(void **state)
+{
+    static const double means[] = {0.3, 4, 29.5, 30, 100, 1234.5};
+    for (size_t i = 0; i < sizeof means / sizeof means[0]; i++) {
+        struct rng rng = rng_of(1, i);
+        double sum = 0, squares = 0;
+        enum { N = 20000 };
+        for (int j = 0; j < N; j++) {
+            const double n = (double) rng_poisson(&rng, means[i]);
+            sum += n;
+            squares += (n - means[i]) * (n - means[i]);
+        }
+        assert_true(fabs(sum / N - means[i]) < 4 * sqrt(means[i] / N));
+        assert_true(fabs(squares / N / means[i] - 1) < 0.06);
+    }
+    struct rng rng = rng_of(1, 1);
+    assert_int_equal(rng_poisson(&rng, 0), 0);
+}
+
+static void
+geometric_numbers_have_their_mean_and_are_at_least_1(void **state)
+{
+    static const double means[] = {1, 1.5, 10, 300};
+    for (size_t i = 0; i < sizeof means / sizeof means[0]; i++) {
+        struct rng rng = rng_of(2, i);
+        double sum = 0;
+        for (int j = 0; j < DRAWS; j++) {
+            const uint64_t n = rng_geometric(&rng, means[i]);
+            assert_true(n >= 1);
+            sum += (double) n;
+        }
+        assert_true(fabs(sum / DRAWS / means[i] - 1) < 0.02);
+    }
+}
+
+static void
+draws_follow_the_weights(void **state)
+{
+    double weights[] = {5, 0, 1, 0.5, 3.5};
+    const double shares[] = {0.5, 0, 0.1, 0.05, 0.35};
+    unsigned got[5] = {0};
+    struct alias alias;
+    struct rng rng = rng_of(3, 0);
+    assert_int_equal(alias_init(&alias, weights, 5), 0);
+    for (int i = 0; i < DRAWS; i++)
+        got[alias_draw(&alias, &rng)]++;
+    for (int i = 0; i < 5; i++)
+        assert_true(fabs((double) got[i] / DRAWS - shares[i]) < 0.005);
+    assert_int_equal(got[1], 0);
+    alias_fini(&alias);
+}
+
+static void
+a_swap_gives_every_content_one_rank(void **state)
+{
+    static const uint32_t counts[] = {1, 2, 10, 97, 360};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        const struct sim_config config = {
+            .seed = i, .contents = counts[i], .zipf = 1};
+        struct audience audience;
+        bool seen[360] = {false};
+        assert_int_equal(audience_init(&audience, &config), 0);
+        for (uint32_t rank = 0; rank < counts[i]; rank++)
+            assert_int_equal(audience_content(&audience, rank), rank);
+        audience.is_swapped = true;
+        for (uint32_t rank = 0; rank < counts[i]; rank++) {
+            const uint32_t content = audience_content(&audience, rank);
+            assert_true(content < counts[i]);
+            assert_false(seen[content]);
+            seen[content] = true;
+        }
+        audience_fini(&audience);
+    }
+}
+
+static void
+a_name_leads_back_to_its_content(void **state)
+{
+    static const uint32_t contents[] = {0, 9, 10, 15, 16, 370000, UINT32_MAX};
+    uint8_t name[CONTENT_NAME_LEN];
+    for (size_t i = 0; i < sizeof contents / sizeof contents[0]; i++)
+        assert_int_equal(content_of_name(content_name(contents[i], name)),
+                         contents[i]);
+}
+
+static void
+a_pair_is_made_once(void **state)
+{
+    struct pairs pairs = {0};
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint32_t content = 0; content < 5000; content++)
+            for (uint16_t node = 0; node < 3; node++) {
+                const uint32_t at = pairs_at(&pairs, content, node);
+                assert_int_equal(at, content * 3 + node);
+                assert_int_equal(pairs.list[at].content, content);
+                assert_int_equal(pairs.list[at].node, node);
+            }
+        assert_int_equal(pairs.count, 15000);
+    }
+    pairs_fini(&pairs);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_seed_gives_the_same_numbers_and_each_stream_others),
+        cmocka_unit_test(poisson_numbers_have_their_mean_and_variance),
+        cmocka_unit_test(geometric_numbers_have_their_mean_and_are_at_least_1),
+        cmocka_unit_test(draws_follow_the_weights),
+        cmocka_unit_test(a_swap_gives_every_content_one_rank),
+        cmocka_unit_test(a_name_leads_back_to_its_content),
+        cmocka_unit_test(a_pair_is_made_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

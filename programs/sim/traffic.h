@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_SIM_TRAFFIC_H
+#define PROGRAMS_SIM_TRAFFIC_H
+
+/*
+ * The plays and the nodes that serve them. A play asks for a segment, all in
+ * its time, until it is over; between two requests nothing happens to it. So
+ * all plays of one phase lie in one list, and a step walks one list. Where a
+ * play goes is route_decide()'s word, by the table that each node holds.
+ */
+
+#include "core/table.h"
+#include "programs/sim/audience.h"
+#include "programs/sim/pairs.h"
+
+/* A player may be moved once in so long. */
+#define MOVE_GAP_MS (5u * 60 * 1000)
+
+struct play;
+
+struct phase {
+    struct play *list;
+    uint32_t count, capacity;
+};
+
+struct traffic_node {
+    const struct table_snapshot *table; /* what it acts on */
+    uint32_t plays;
+    bool is_dead;
+    uint32_t *changed; /* pairs whose counts changed */
+    uint32_t changed_count, changed_capacity;
+};
+
+struct traffic_stats { /* since the start */
+    uint64_t starts;
+    uint64_t moves;
+    uint64_t
+        moves_too_soon; /* within MOVE_GAP_MS of the one before: not made */
+    uint64_t spills;
+    uint64_t redirects_max; /* between two nodes, for one play */
+    uint64_t dead_requests; /* went to a dead node, and then elsewhere */
+    uint64_t refused;       /* found nobody at all */
+    uint64_t fills;         /* contents that came to a node */
+    uint64_t fills_least;   /* had none but owners got them */
+};
+
+struct traffic {
+    const struct sim_config *config;
+    struct audience *audience;
+    struct rng rng;
+    uint32_t step;    /* from 1 */
+    bool is_counting; /* not before time runs, nor when nobody reads it */
+    struct pairs pairs;
+    struct phase *phases;
+    uint32_t phase_count;
+    struct traffic_node nodes[PLACEMENT_NODES_MAX];
+    uint32_t node_count; /* origins, a redirector, the CDN: in this order */
+
+    uint32_t *content_plays;                   /* on origins */
+    uint16_t *content_owners, *content_starts; /* most owners; saturating */
+    uint32_t active_contents, active_pairs;    /* with plays on origins */
+    uint32_t crowd_plays;                      /* the CDN's too */
+
+    uint64_t *rechecked; /* bits: contents that lost owners lately */
+    uint32_t *rechecked_list;
+    uint32_t rechecked_count, rechecked_capacity, rechecked_until;
+    struct traffic_stats stats;
+};
+
+/* ERR_MEMORY. Config and audience must outlive it; the caller gives every node
+ * a table before there are plays. */
+int traffic_init(struct traffic *traffic, const struct sim_config *config,
+                 struct audience *audience);
+void traffic_fini(struct traffic *traffic);
+
+static inline uint32_t
+traffic_redirector(const struct traffic *traffic)
+{
+    return traffic->config->nodes;
+}
+
+static inline uint32_t
+traffic_cdn(const struct traffic *traffic)
+{
+    return traffic->config->nodes + 1;
+}
+
+/* As many plays as are under way at any moment, in one of `parts` parts. */
+void traffic_populate(struct traffic *traffic, uint32_t parts);
+void traffic_step(struct traffic *traffic, uint64_t now_ms);
+/* Plays of this content look whether their node still owns it, at their next
+ * request. */
+void traffic_recheck(struct traffic *traffic, uint32_t content);
+
+/* "n0000", as in tables; room for 8. */
+struct bytes node_name(uint32_t node, char name[8]);
+
+#endif
