@@ -26,7 +26,7 @@
 struct config {
     const char *id, *title, *ladder, *preset, *temp;
     struct settings_given given;
-    int64_t segment_ms, crf;
+    int64_t segment_ms, crf, threads;
     bool json;
 };
 
@@ -64,6 +64,11 @@ static const struct option options[] = {
     {"preset", OPTION_TEXT, offsetof(struct config, preset), "veryfast", 0, 0,
      false, NULL,
      "How hard x264 tries, from ultrafast to veryslow: slower is smaller."},
+    {"threads", OPTION_INTEGER, offsetof(struct config, threads), "0", 0, 64,
+     false, NULL,
+     "Threads of the video encoder; 0 takes what the machine has. With 1 the "
+     "same film always gives the same bytes, and so the same version: x264's "
+     "rate control over several threads depends on their timing."},
     {"crf", OPTION_INTEGER, offsetof(struct config, crf), "23", 0, 51, false,
      NULL, "Quality of x264: 18 is fine, 28 is coarse."},
     {"temp", OPTION_TEXT, offsetof(struct config, temp), NULL, 0, 0, false,
@@ -124,6 +129,7 @@ step_probe(struct ingest *in)
     in->plan.audio_count = source->audio_count;
     in->plan.segment_ms = (uint32_t) in->config->segment_ms;
     in->plan.crf = (unsigned) in->config->crf;
+    in->plan.threads = (unsigned) in->config->threads;
     in->plan.preset = in->config->preset;
     char duration[32], picture[96] = "no video";
     if (source->has_video)

@@ -243,6 +243,8 @@ video_output(struct arguments *a, const struct source *source,
     arguments_of(a, fixed);
     argument(a, "-preset:v");
     argument(a, plan->preset);
+    argument(a, "-threads");
+    argument_printf(a, "%u", plan->threads);
     argument(a, "-crf");
     argument_printf(a, "%u", plan->crf);
     argument(a, "-maxrate");

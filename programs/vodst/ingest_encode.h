@@ -22,6 +22,7 @@ struct encode_plan {
     unsigned rung_count;
     unsigned audio_count; /* a0, a1, ... as source.audio */
     uint32_t segment_ms;
+    unsigned threads; /* of the video encoder; 0: what there is */
     unsigned crf;
     const char *preset;
 };
