@@ -12,6 +12,7 @@
 const RECOVERIES_MAX = 6; // in a row, without a segment between them
 const BACK_OFF_MS = 300;
 const BACK_OFF_MAX_MS = 4000;
+const BUFFER_S = 20;
 const ERRORS_MAX = 2; // of requests in a row, before the node is left
 
 // A dead host refuses at once, a sick one is given a few seconds; whatever
@@ -160,8 +161,8 @@ export class Player extends EventTarget {
     this.#firstPlace = this.#place = null;
     const hls = new window.Hls({
       startPosition: position > 0 ? position : -1,
-      maxBufferLength: 20,
-      maxMaxBufferLength: 20, // or it takes as much as 60 MB hold
+      maxBufferLength: BUFFER_S,
+      maxMaxBufferLength: BUFFER_S, // or it takes as much as 60 MB hold
       manifestLoadPolicy: policy(5000, 10000),
       playlistLoadPolicy: policy(5000, 10000),
       fragLoadPolicy: policy(6000, 30000),
@@ -261,6 +262,19 @@ export class Player extends EventTarget {
     this.#isRecovering = false;
     this.#errors = 0;
     if (error) this.#fail(error);
+    else this.#watch(run);
+  }
+
+  /* hls.js can stay in a retry of its own that never ends. When no picture has
+   * come some seconds after a move, though some are due, it starts afresh. */
+  async #watch(run) {
+    for (let second = 0; second < 5; second++) {
+      await sleep(1000);
+      if (run !== this.#run || this.#isRecovering || !this.#attempts) return;
+    }
+    const { buffered, currentTime } = this.#video;
+    const end = buffered.length ? buffered.end(buffered.length - 1) : 0;
+    if (end - currentTime < BUFFER_S - 4) this.#load(currentTime);
   }
 
   /* Finds a node by way of the playback URL and goes on there. */
