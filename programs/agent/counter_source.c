@@ -32,6 +32,9 @@ struct counter_source {
     ino_t inode;
     struct counters counters;
     uint64_t *acknowledged; /* sums, by slot */
+    uint64_t base;          /* of the last report that was acknowledged */
+    uint64_t sent_sequence; /* of the one on its way; 0: none */
+    uint32_t from, until;   /* slots that one goes through; 0: the last */
     struct on_its_way *sent;
     size_t sent_count, sent_room;
     dev_t refused_device; /* the file that was complained about */
@@ -47,7 +50,9 @@ unmap(struct counter_source *s)
     close(s->fd);
     free(s->acknowledged);
     s->acknowledged = NULL;
-    s->sent_count = 0;
+    s->base = 0;
+    s->from = 0;
+    s->sent_sequence = 0;
     s->counters = (struct counters){0};
     s->fd = -1;
 }
@@ -188,19 +193,30 @@ counter_source_overflow(const struct counter_source *s)
     return s->fd < 0 ? 0 : counters_overflow(&s->counters);
 }
 
+uint64_t
+counter_source_base(const struct counter_source *s)
+{
+    return s->base;
+}
+
 int
-counter_source_report(struct counter_source *s, bool everything,
+counter_source_report(struct counter_source *s, uint64_t sequence,
                       struct buffer *report)
 {
-    uint32_t cursor = 0;
+    uint32_t cursor = s->from;
     struct counters_entry entry;
     s->sent_count = 0;
+    s->sent_sequence = sequence;
+    s->until = 0;
     while (s->fd >= 0 && counters_next(&s->counters, &cursor, &entry)) {
         const uint64_t sum = sum_of(&entry.values);
-        if (!everything && s->acknowledged[entry.slot] == sum)
+        if (s->acknowledged[entry.slot] == sum)
             continue;
-        if (report->len + REPORT_ENTRY_ROOM > report->size_max)
-            break; /* the rest goes with the next report */
+        if (report->len + REPORT_ENTRY_ROOM > report->size_max) {
+            s->until = entry.slot;
+            report_has_more(report);
+            break;
+        }
         const struct report_entry out = {.id = entry.id,
                                          .values = entry.values};
         report_add(report, &out);
@@ -211,10 +227,26 @@ counter_source_report(struct counter_source *s, bool everything,
     return 0;
 }
 
-void
+bool
 counter_source_acknowledge(struct counter_source *s)
 {
+    if (s->sent_sequence == 0) /* the file was replaced since */
+        return true;
     for (size_t i = 0; i < s->sent_count; i++)
         s->acknowledged[s->sent[i].slot] = s->sent[i].sum;
-    s->sent_count = 0;
+    s->base = s->sent_sequence;
+    s->sent_sequence = 0;
+    s->from = s->until;
+    return s->until > 0;
+}
+
+void
+counter_source_forget(struct counter_source *s)
+{
+    if (s->fd >= 0)
+        memset(s->acknowledged, 0,
+               s->counters.slot_count * sizeof *s->acknowledged);
+    s->base = 0;
+    s->from = 0;
+    s->sent_sequence = 0;
 }

@@ -25,8 +25,6 @@ struct report_sender {
     struct http_fetch *fetch;   /* NULL: none under way */
     char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     uint64_t sequence;
-    uint64_t acknowledged_boot;
-    bool is_full_next;
     bool is_wanted; /* another report, right after the one under way */
     unsigned failure_count;
 };
@@ -78,15 +76,10 @@ send_succeeded(struct report_sender *s, bool wants_full)
     if (s->failure_count > 0)
         log_info("agent: report to %s again", s->url);
     s->failure_count = 0;
-    if (wants_full) {
-        s->is_full_next = true;
-        s->is_wanted = true;
-    } else {
-        s->is_full_next = false;
-        s->acknowledged_boot = counter_source_boot(s->source);
-        counter_source_acknowledge(s->source);
-    }
-    if (s->is_wanted)
+    if (wants_full)
+        counter_source_forget(s->source);
+    const bool has_more = wants_full || counter_source_acknowledge(s->source);
+    if (has_more || s->is_wanted)
         send_report(s);
     else
         next_at_interval(s);
@@ -116,9 +109,6 @@ report_write(struct report_sender *s, struct buffer *out)
 {
     const struct agent_config *config = s->shared->config;
     counter_source_refresh(s->source);
-    const uint64_t boot = counter_source_boot(s->source);
-    /* a file that took the old one's place is told from its beginning */
-    const bool is_full = s->is_full_next || boot != s->acknowledged_boot;
     const struct report_header header = {
         .node = bytes_of_text(config->node),
         .url = bytes_of_text(config->url),
@@ -126,14 +116,14 @@ report_write(struct report_sender *s, struct buffer *out)
         .state = s->shared->state,
         .weight = config->weight,
         .capacity_milli = config->capacity_milli,
-        .boot = boot,
+        .boot = counter_source_boot(s->source),
         .sequence = ++s->sequence,
-        .is_full = is_full,
+        .base = counter_source_base(s->source),
         .overflow = counter_source_overflow(s->source),
         .held = s->shared->held,
     };
     report_begin(out, &header);
-    const int err = counter_source_report(s->source, is_full, out);
+    const int err = counter_source_report(s->source, header.sequence, out);
     return err != 0 ? err : report_finish(out);
 }
 
@@ -166,7 +156,7 @@ send_report(struct report_sender *s)
 {
     struct buffer report;
     s->is_wanted = false;
-    buffer_init(&report, REPORT_SIZE_MAX);
+    buffer_init(&report, REPORT_PART_SIZE_MAX);
     const int err = report_write(s, &report);
     if (err != 0)
         send_failed(s, err_text(err));
@@ -188,7 +178,6 @@ report_sender_new(struct agent_shared *shared)
     if (s == NULL)
         return NULL;
     s->shared = shared;
-    s->is_full_next = true;
     /* higher than any that this node used before, whatever was restarted */
     s->sequence = clock_now_ms();
     s->source = counter_source_new(shared->config->counters);

@@ -65,14 +65,12 @@ class Child:
 
 
 class Manager(Child):
-    def __init__(self, folder, *options, port=0):
-        super().__init__(folder, "manager", MANAGER, "--listen",
+    def __init__(self, folder, *options, port=0, name="manager"):
+        super().__init__(folder, name, MANAGER, "--listen",
                          f"127.0.0.1:{port}", *options)
-        before = self.text().count("listen on port")
-        wait_for(lambda: self.text().count("listen on port") > before - (
-            1 if before else 0), 10, "manager's start")
-        line = [l for l in self.text().splitlines() if "listen on port" in l]
-        self.port = int(line[-1].split("listen on port ")[1].split()[0])
+        says = f"[{self.process.pid}] info: manager: listen on port "
+        wait_for(lambda: says in self.text(), 10, "manager's start")
+        self.port = int(self.text().split(says)[1].split()[0])
         self.url = f"http://127.0.0.1:{self.port}"
 
     def status(self):
@@ -433,6 +431,27 @@ def test_an_agent_outlives_its_managers(tmp_path):
     wait_for(lambda: second.content("film")["requests"] == 10, 5, "the sum")
     node.close()
     second.stop()
+
+
+def test_no_count_is_lost_between_two_managers(tmp_path):
+    first = Manager(tmp_path, *SHORT, name="first")
+    second = Manager(tmp_path, *SHORT, name="second")
+    node = Node(tmp_path, "origin1", [first.url, second.url])
+    node.counters.add("film", 10)
+    wait_for(lambda: first.content("film")["requests"] == 10, 5, "10")
+    first.process.send_signal(signal.SIGSTOP)
+    node.counters.add("film", 5)
+    wait_for(lambda: second.content("film")["requests"] == 15, 15, "15")
+    node.counters.add("other", 3)
+    wait_for(lambda: second.content("other")["requests"] == 3, 5, "3")
+    # back to the one that was told nothing of the other content
+    first.process.send_signal(signal.SIGCONT)
+    second.kill()
+    node.counters.add("film", 2)
+    wait_for(lambda: first.content("film")["requests"] == 17, 15, "17")
+    assert first.content("other")["requests"] == 3
+    node.close()
+    first.stop()
 
 
 def test_a_bad_report_is_refused_and_changes_nothing(loop, tmp_path):
