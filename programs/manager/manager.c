@@ -9,6 +9,7 @@
 #include "programs/manager/manager.h"
 
 #include "core/err.h"
+#include "core/term.h"
 #include "platform/clock.h"
 #include "platform/log.h"
 
@@ -21,7 +22,6 @@
 #define TURN_GAP_MS 50       /* at least, between turns on reports */
 #define PUBLISH_LOAD_MS 1000 /* at least, between tables of new loads only */
 #define SETTLE_PART 5        /* of the window, see settle() */
-#define TERM_MAX (UINT64_MAX / 2)
 
 struct known_node { /* a node as it was logged last */
     char name[TABLE_NODE_NAME_LEN_MAX + 1];
@@ -46,6 +46,7 @@ struct manager {
     struct known_node *known;
     size_t known_count;
 
+    uint64_t random;         /* of this run: the tag of its terms */
     uint64_t term, sequence; /* sequence 0: nothing published in this term */
     struct table_version version;
     struct buffer encoded;
@@ -54,6 +55,7 @@ struct manager {
     uint64_t first_report_ms;     /* 0: none yet */
     bool is_successor;            /* a node holds a table of another Manager */
     struct table_version adopted; /* of the table that `rows` began with */
+    struct table_version outgrown_by; /* the last that was logged */
 
     void (*published)(void *context);
     void *context;
@@ -397,32 +399,56 @@ turn_soon(struct manager *m)
     event_add(m->turn, &wait);
 }
 
-/*
- * A node that holds a table of ours, or an older one, is as it should be. Else
- * another Manager was here, and no node would take what we publish: go on
- * above it (rule 4).
- */
+/* As after a restart, but with the counts that are known: the nodes that went
+ * by the other one's table come one by one, too. */
 static void
 outgrow(struct manager *m, struct table_version held)
 {
-    const struct table_version ours = {m->term, m->sequence};
-    if (held.term > 0 && m->table == NULL)
-        m->is_successor = true;
-    if (table_version_compare(held, ours) <= 0)
-        return;
-    if (held.term >= TERM_MAX) {
-        log_warn("manager: ignore a held table of term %llu",
-                 (unsigned long long) held.term);
-        return;
-    }
+    const uint64_t term = term_make(term_round(held.term) + 1, m->random);
     log_info("manager: term %llu follows %llu (a node holds %llu.%llu)",
-             (unsigned long long) held.term + 1, (unsigned long long) m->term,
+             (unsigned long long) term, (unsigned long long) m->term,
              (unsigned long long) held.term,
              (unsigned long long) held.sequence);
-    m->term = held.term + 1;
+    table_free(m->table);
+    m->table = NULL;
+    buffer_fini(&m->encoded);
+    buffer_init(&m->encoded, TABLE_SIZE_MAX);
+    rows_fini(&m->rows);
+    m->version = m->adopted = (struct table_version){0, 0};
+    m->term = term;
     m->sequence = 0;
-    m->is_successor = true;
-    turn_soon(m);
+    m->first_report_ms = 0;
+}
+
+static void
+ask_for_term(struct manager *m, struct table_version held)
+{
+    if (table_version_compare(held, m->outgrown_by) > 0)
+        log_info("manager: term %llu is outgrown (a node holds %llu.%llu)",
+                 (unsigned long long) m->term, (unsigned long long) held.term,
+                 (unsigned long long) held.sequence);
+    m->outgrown_by = held;
+    m->config.outgrown(m->config.context, held.term);
+}
+
+/*
+ * A node that holds a table of ours, or an older one, is as it should be. Else
+ * another Manager was here, and no node would take what we publish (rule 4).
+ */
+static void
+look_at_held(struct manager *m, struct table_version held)
+{
+    const struct table_version ours = {m->term, m->sequence};
+    const bool is_newer = table_version_compare(held, ours) > 0;
+    if (is_newer && term_round(held.term) >= TERM_ROUND_MAX)
+        log_warn("manager: ignore a held table of term %llu",
+                 (unsigned long long) held.term);
+    else if (is_newer && m->config.outgrown != NULL)
+        ask_for_term(m, held);
+    else if (is_newer)
+        outgrow(m, held);
+    if (held.term > 0 && m->table == NULL)
+        m->is_successor = true;
 }
 
 static int
@@ -431,6 +457,7 @@ adopt_rows(struct manager *m, const struct table *table)
     struct table_row *rows = calloc(table->row_count + 1, sizeof *rows);
     if (rows == NULL)
         return ERR_MEMORY;
+    look_at_held(m, table->version);
     for (size_t i = 0; i < table->row_count; i++) {
         rows[i] = table->rows[i];
         rows[i].calmer_since_ms = 0; /* it was by another clock */
@@ -442,7 +469,6 @@ adopt_rows(struct manager *m, const struct table *table)
     log_info("manager: go on from table %llu.%llu (%zu contents)",
              (unsigned long long) table->version.term,
              (unsigned long long) table->version.sequence, table->row_count);
-    outgrow(m, table->version);
     return 0;
 }
 
@@ -467,12 +493,14 @@ manager_new(struct event_base *base, const struct manager_config *config)
         return NULL;
     m->base = base;
     m->config = *config;
-    m->term = clock_unix_s();
+    m->random = random_u64();
     buffer_init(&m->encoded, TABLE_SIZE_MAX);
     if (manager_setup(m) != 0) {
         manager_free(m);
         return NULL;
     }
+    m->term =
+        config->term != 0 ? config->term : term_make(clock_unix_s(), m->random);
     return m;
 }
 
@@ -508,16 +536,16 @@ manager_report(struct manager *m, struct bytes report,
         turn_soon(m);
     else if (!out->wants_full)
         m->stats.reports_repeated++;
+    look_at_held(m, demand_held_version(m->demand));
     if (m->first_report_ms == 0)
         m->first_report_ms = clock_now_ms();
-    outgrow(m, demand_held_version(m->demand));
     return 0;
 }
 
 bool
 manager_wants_table(const struct manager *m, struct table_version held)
 {
-    return m->table == NULL && held.term < TERM_MAX
+    return m->table == NULL && term_round(held.term) < TERM_ROUND_MAX
            && table_version_compare(held, m->adopted) > 0;
 }
 
@@ -556,6 +584,14 @@ uint64_t
 manager_term(const struct manager *m)
 {
     return m->term;
+}
+
+void
+manager_set_term(struct manager *m, uint64_t term)
+{
+    m->term = term;
+    m->sequence = 0;
+    turn_soon(m);
 }
 
 void
