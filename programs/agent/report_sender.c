@@ -55,6 +55,7 @@ send_failed(struct report_sender *s, const char *reason)
                  s->shared->coordination->manager(s->shared->coordination),
                  reason);
     s->shared->coordination->manager_failed(s->shared->coordination, s->url);
+    table_fetcher_move(s->shared->fetcher);
     next_after(s, back_off(s->failure_count, s->shared->config->interval_ms));
 }
 
