@@ -218,7 +218,8 @@ owners_sort(const struct placement_node *nodes, size_t count, uint64_t content,
 }
 
 /* Hashes are even: with as many buckets as nodes, the greatest hashes in the
- * first, each has about one and none needs more than a glance to be in order. */
+ * first, each has about one and none needs more than a glance to be in order.
+ */
 static size_t
 bucket_of(uint64_t mixed, size_t count)
 {

@@ -23,14 +23,20 @@ bool counter_source_refresh(struct counter_source *source);
 uint64_t counter_source_boot(const struct counter_source *source);
 uint64_t counter_source_overflow(const struct counter_source *source);
 
-/* Adds to the report what is not acknowledged (or everything) and remembers
- * it as being on its way. What does not fit in a report stays for the next
- * one. ERR_MEMORY; other errors stay in the buffer. */
+/* Adds to the report what is not acknowledged (with `everything`, nothing is)
+ * and remembers it as being on its way. What does not fit in a report stays
+ * for the next one. ERR_MEMORY; other errors stay in the buffer. */
 int counter_source_report(struct counter_source *source, bool everything,
                           struct buffer *report);
 
 /* The report that was on its way arrived: it is acknowledged. Without this,
  * the next one carries it again. */
 void counter_source_acknowledge(struct counter_source *source);
+
+/* A content was asked for much more than in the span of the last report: by
+ * `least` and twice that span's requests, times the spans since then. After
+ * an acknowledgement; costs a glance at what changed. */
+bool counter_source_has_jumped(const struct counter_source *source,
+                               uint32_t least, double spans);
 
 #endif
