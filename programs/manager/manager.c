@@ -270,7 +270,10 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
         .previous_count = m->rows.count,
         .now_ms = now_ms,
     };
-    input.rates = demand_rates(m->demand, &input.rate_count);
+    const struct demand_selection selection =
+        classify_selection(&m->config.classify, &input);
+    input.rates = demand_rates_select(m->demand, &selection, &input.rate_count,
+                                      &input.rest);
     struct table_row *rows;
     size_t row_count;
     int err = classify(&m->config.classify, &input, &rows, &row_count);

@@ -215,7 +215,10 @@ turn_by_reports(struct control *c, uint64_t now_ms)
     c->stats.report_bytes = reports_bytes(c->reports);
     demand_advance(c->demand, EPOCH_MS + now_ms);
     input.nodes = demand_nodes(c->demand, &input.node_count);
-    input.rates = demand_rates(c->demand, &input.rate_count);
+    const struct demand_selection selection =
+        classify_selection(&c->config->classify, &input);
+    input.rates = demand_rates_select(c->demand, &selection, &input.rate_count,
+                                      &input.rest);
     return turn(c, &input, now_ms);
 }
 
