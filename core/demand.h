@@ -77,6 +77,18 @@ void demand_advance(struct demand *d, uint64_t now_ms);
  * Only contents with a rate; sorted by rate_surge, greatest first, ties by id,
  * so that equal demands give equal tables (rule 3). */
 const struct demand_rate *demand_rates(struct demand *d, size_t *count);
+
+/* The same of some contents: those that matter are few, and to find them costs
+ * far less than to sort all. */
+struct demand_selection {
+    double surge_min; /* of a rate_surge of that at least, or of less where */
+    double rest_max;  /* all that is left out would add up to more than this */
+    const struct table_row *rows; /* and these, whatever their rate */
+    size_t row_count;
+};
+const struct demand_rate *demand_rates_select(
+    struct demand *d, const struct demand_selection *selection, size_t *count,
+    double *rest);
 /* Sorted by name; redirectors included. */
 const struct demand_node *demand_nodes(struct demand *d, size_t *count);
 double demand_requests_per_play(const struct demand *d);

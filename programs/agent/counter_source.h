@@ -45,4 +45,10 @@ bool counter_source_acknowledge(struct counter_source *source);
 /* The Manager lacks what was acknowledged: the next report begins anew. */
 void counter_source_forget(struct counter_source *source);
 
+/* A content was asked for much more than in the span of the last report: by
+ * `least` and twice that span's requests, times the spans since then. After
+ * an acknowledgement; costs a glance at what changed. */
+bool counter_source_has_jumped(const struct counter_source *source,
+                               uint32_t least, double spans);
+
 #endif

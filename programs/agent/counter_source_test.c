@@ -171,6 +171,47 @@ a_report_builds_on_the_last_that_was_acknowledged(void **state)
     assert_int_equal(counter_source_base(source), 0);
 }
 
+/* Counts n requests more in the mapped file, as nginx does. */
+static void
+count_more(const char *id, unsigned n)
+{
+    const size_t size = counters_file_size(CONTENTS, 32);
+    struct counters c;
+    const int fd = open(path, O_RDWR);
+    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED);
+    assert_int_equal(counters_open(map, size, &c), 0);
+    while (n-- > 0)
+        counters_add(&c, content_hash(bytes_of_text(id)), bytes_of_text(id), 10,
+                     0);
+    munmap(map, size);
+    close(fd);
+}
+
+static void
+a_jump_is_seen_before_the_next_report(void **state)
+{
+    make_file(7, 20, ab);
+    assert_true(counter_source_refresh(source));
+    assert_int_equal(report_now(), 2);
+    counter_source_acknowledge(source);
+    assert_false(counter_source_has_jumped(source, 8, 1));
+    /* what is asked for as before is no jump, nor what is not much */
+    count_more("a", 47);
+    count_more("c", 7);
+    assert_false(counter_source_has_jumped(source, 8, 1));
+    count_more("c", 1);
+    assert_true(counter_source_has_jumped(source, 8, 1));
+    assert_int_equal(report_now(), 2);
+    counter_source_acknowledge(source);
+    assert_false(counter_source_has_jumped(source, 8, 1));
+    /* 8 came with the last report: 16 and 8 more are too many for one span,
+     * and nothing new in two */
+    count_more("c", 24);
+    assert_true(counter_source_has_jumped(source, 8, 1));
+    assert_false(counter_source_has_jumped(source, 8, 2));
+}
+
 static void
 a_replaced_file_starts_over(void **state)
 {
@@ -308,6 +349,7 @@ main(void)
         TEST(only_what_changed_since_the_acknowledgement_is_reported),
         TEST(what_was_not_acknowledged_is_reported_again),
         TEST(a_report_builds_on_the_last_that_was_acknowledged),
+        TEST(a_jump_is_seen_before_the_next_report),
         TEST(a_replaced_file_starts_over),
         TEST(a_file_cut_short_is_left),
         TEST(a_file_of_another_kind_is_refused),
