@@ -12,7 +12,7 @@
 #include <event2/event.h>
 
 struct config {
-    const char *listen, *policy;
+    const char *listen, *policy, *overrides;
     double normal, hot, critical;
     int64_t normal_owners;
     double spread, target, down_ratio, requests_per_play;
@@ -59,6 +59,9 @@ static const struct option options[] = {
     {"cdn-by-share", OPTION_FLAG, FIELD(cdn_by_share), NULL, 0, 0, false, NULL,
      "Send only the share of a critical content's plays to the CDN that does "
      "not fit, and not all of them."},
+    {"overrides", OPTION_TEXT, FIELD(overrides), NULL, 0, 0, false, "FILE",
+     "Keeps what operators override (see vodst-override) over a restart. "
+     "Without it a restart forgets that."},
     {"requests-per-play", OPTION_NUMBER, FIELD(requests_per_play), "100", 1,
      1000000, false, NULL,
      "Requests a play makes, assumed until enough plays were seen."},
@@ -74,14 +77,15 @@ static const struct program program = {
         "The agents of all nodes post their counts here. From them it decides "
         "how many origins may serve each content, and publishes that as the "
         "load table, which the agents fetch.\n\n"
-        "It keeps nothing on disk: after a restart the nodes tell it all "
-        "again within one report.",
+        "It keeps nothing on disk but what operators override: after a restart "
+        "the nodes tell it all again within one report.",
     .options = options,
     .option_count = OPTION_COUNT(options),
 };
 
 static int
-run(struct event_base *base, const struct config *config)
+run(struct event_base *base, const struct config *config,
+    struct overrides *overrides)
 {
     const struct manager_config policy = {
         .demand = {.window_ms = (uint32_t) config->window_ms,
@@ -101,6 +105,7 @@ run(struct event_base *base, const struct config *config)
                      .hold_ms = (uint32_t) config->hold_ms,
                      .cdn_by_share = config->cdn_by_share,
                      .has_cdn = config->has_cdn},
+        .overrides = overrides,
     };
     struct manager *manager = manager_new(base, &policy);
     struct api *api = NULL;
@@ -143,9 +148,14 @@ main(int argc, char **argv)
         return status;
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     struct event_base *base = event_base_new();
-    const int err = base == NULL ? ERR_MEMORY : run(base, &config);
+    struct overrides *overrides = NULL;
+    int err =
+        base == NULL ? ERR_MEMORY : overrides_new(config.overrides, &overrides);
+    if (err == 0)
+        err = run(base, &config, overrides);
     if (err != 0)
         log_error("manager: cannot run (%s)", err_text(err));
+    overrides_free(overrides);
     if (base != NULL)
         event_base_free(base);
     options_release();
