@@ -8,7 +8,14 @@
  * Managers from the configuration, and the Manager's long poll as wake-up.
  */
 
-#include <stddef.h>
+#include "platform/http.h"
+
+/* What a way of coordination may tell by itself. */
+struct coordination_listener {
+    /* Another Manager: ask now. */
+    void (*ask)(void *context);
+    void *context;
+};
 
 struct coordination {
     /* Base URL of the Manager to talk to now; never NULL. */
@@ -19,10 +26,13 @@ struct coordination {
     /* How long a question for a newer table may wait at the Manager. 0: wake
      * up by other means, and ask without waiting. */
     unsigned table_wait_ms;
+    struct coordination_listener listener; /* set before the loop runs */
 };
 
-/* `urls` (at least one) must outlive it. NULL: memory. */
-struct coordination *coordination_static_new(const char *const *urls,
+/* `urls` (at least one) and the client must outlive it. NULL: memory. */
+struct coordination *coordination_static_new(struct event_base *base,
+                                             struct http_client *client,
+                                             const char *const *urls,
                                              size_t count);
 
 #endif

@@ -29,6 +29,13 @@ health_changed(void *context)
     report_sender_send(agent->sender);
 }
 
+static void
+told_ask(void *context)
+{
+    struct agent *agent = context;
+    table_fetcher_ask(agent->fetcher);
+}
+
 /* What would be refused at every report is told once, at the start. */
 static int
 check_identity(const struct agent_config *config)
@@ -56,11 +63,16 @@ agent_setup(struct agent *agent, struct event_base *base)
     shared->config = &agent->config;
     shared->state = agent->config.check == NULL ? NODE_UP : NODE_DOWN;
     shared->client = http_client_new(base, CONNECTIONS_MAX);
-    shared->coordination = coordination_static_new(agent->config.managers,
-                                                   agent->config.manager_count);
-    if (shared->client == NULL || shared->coordination == NULL)
+    if (shared->client == NULL)
         return ERR_MEMORY;
-    agent->fetcher = table_fetcher_new(shared);
+    shared->coordination =
+        coordination_static_new(base, shared->client, agent->config.managers,
+                                agent->config.manager_count);
+    if (shared->coordination == NULL)
+        return ERR_MEMORY;
+    shared->coordination->listener =
+        (struct coordination_listener){told_ask, agent};
+    shared->fetcher = agent->fetcher = table_fetcher_new(shared);
     agent->sender = report_sender_new(shared);
     if (agent->fetcher == NULL || agent->sender == NULL)
         return ERR_MEMORY;
@@ -125,8 +137,8 @@ agent_free(struct agent *agent)
     health_free(agent->health);
     report_sender_free(agent->sender);
     table_fetcher_free(agent->fetcher);
-    http_client_free(agent->shared.client);
     if (agent->shared.coordination != NULL)
         agent->shared.coordination->free(agent->shared.coordination);
+    http_client_free(agent->shared.client);
     free(agent);
 }

@@ -44,6 +44,7 @@ struct agent_shared {
     struct event_base *base;
     struct http_client *client;
     struct coordination *coordination;
+    struct table_fetcher *fetcher; /* told when a Manager is left */
     const struct agent_config *config;
     enum node_state state;     /* set by health */
     struct table_version held; /* set by table_fetcher */
@@ -78,5 +79,10 @@ struct table_fetcher;
 struct table_fetcher *table_fetcher_new(struct agent_shared *shared);
 void table_fetcher_free(struct table_fetcher *fetcher);
 void table_fetcher_start(struct table_fetcher *fetcher);
+/* Asks the Manager now, unless this Manager is being asked. */
+void table_fetcher_ask(struct table_fetcher *fetcher);
+/* A question that waits at a Manager that is not talked to any more is asked
+ * of the one that is. */
+void table_fetcher_move(struct table_fetcher *fetcher);
 
 #endif
