@@ -256,6 +256,34 @@ handle_content(struct http_request *request, void *context)
 }
 
 static void
+handle_overrides(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    overrides_handle_list(api->manager, request);
+}
+
+static void
+handle_content_override(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    overrides_handle(api->manager, request, OVERRIDE_CONTENT);
+}
+
+static void
+handle_node_override(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    overrides_handle(api->manager, request, OVERRIDE_NODE);
+}
+
+static void
+handle_cdn_override(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    overrides_handle(api->manager, request, OVERRIDE_CDN);
+}
+
+static void
 handle_metrics(struct http_request *request, void *context)
 {
     struct api *api = context;
@@ -277,6 +305,16 @@ static const struct http_route routes[] = {
     {"PUT", "/v1/table", handle_held_table},
     {"GET", "/v1/status", handle_status},
     {"GET", "/v1/contents/{id}", handle_content},
+    {"GET", "/v1/overrides", handle_overrides},
+    {"GET", "/v1/overrides/contents/{id}", handle_content_override},
+    {"PUT", "/v1/overrides/contents/{id}", handle_content_override},
+    {"DELETE", "/v1/overrides/contents/{id}", handle_content_override},
+    {"GET", "/v1/overrides/nodes/{name}", handle_node_override},
+    {"PUT", "/v1/overrides/nodes/{name}", handle_node_override},
+    {"DELETE", "/v1/overrides/nodes/{name}", handle_node_override},
+    {"GET", "/v1/overrides/cdn", handle_cdn_override},
+    {"PUT", "/v1/overrides/cdn", handle_cdn_override},
+    {"DELETE", "/v1/overrides/cdn", handle_cdn_override},
     {"GET", "/metrics", handle_metrics},
     {"GET", "/healthz", handle_health},
 };

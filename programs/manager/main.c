@@ -6,10 +6,15 @@
 #include "platform/options.h"
 #include "programs/manager/api.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include <event2/event.h>
 
 struct config {
-    const char *listen;
+    const char *listen, *policy, *overrides;
+    double normal, hot, critical;
+    int64_t normal_owners;
     double spread, target, down_ratio, requests_per_play;
     int64_t hold_ms, window_ms, node_timeout_ms;
     bool has_cdn, cdn_by_share, verbose;
@@ -21,6 +26,18 @@ static const struct option options[] = {
      "ADDRESS",
      "Address to answer on. A loopback address: nginx faces the "
      "network. Port 0 takes any that is free."},
+    {"policy", OPTION_TEXT, FIELD(policy), "capacity", 0, 0, false, "POLICY",
+     "What levels go by: capacity (--spread, --target) or thresholds "
+     "(--normal, --hot, --critical)."},
+    {"normal", OPTION_NUMBER, FIELD(normal), "10", 0.001, 1e9, false, "req/s",
+     "With thresholds: a content is normal from this demand on."},
+    {"normal-owners", OPTION_INTEGER, FIELD(normal_owners), "2", 2,
+     PLACEMENT_NODES_MAX, false, NULL,
+     "With thresholds: how many owners a normal content has."},
+    {"hot", OPTION_NUMBER, FIELD(hot), "50", 0.001, 1e9, false, "req/s",
+     "With thresholds: from this demand on all origins own it."},
+    {"critical", OPTION_NUMBER, FIELD(critical), "200", 0.001, 1e9, false,
+     "req/s", "With thresholds: from this demand on it goes to the CDN."},
     {"spread", OPTION_NUMBER, FIELD(spread), "0.10", 0.001, 1, false, NULL,
      "Share of one node's capacity that one content may take before it gets "
      "another owner."},
@@ -42,6 +59,9 @@ static const struct option options[] = {
     {"cdn-by-share", OPTION_FLAG, FIELD(cdn_by_share), NULL, 0, 0, false, NULL,
      "Send only the share of a critical content's plays to the CDN that does "
      "not fit, and not all of them."},
+    {"overrides", OPTION_TEXT, FIELD(overrides), NULL, 0, 0, false, "FILE",
+     "Keeps what operators override (see vodst-override) over a restart. "
+     "Without it a restart forgets that."},
     {"requests-per-play", OPTION_NUMBER, FIELD(requests_per_play), "100", 1,
      1000000, false, NULL,
      "Requests a play makes, assumed until enough plays were seen."},
@@ -57,25 +77,35 @@ static const struct program program = {
         "The agents of all nodes post their counts here. From them it decides "
         "how many origins may serve each content, and publishes that as the "
         "load table, which the agents fetch.\n\n"
-        "It keeps nothing on disk: after a restart the nodes tell it all "
-        "again within one report.",
+        "It keeps nothing on disk but what operators override: after a restart "
+        "the nodes tell it all again within one report.",
     .options = options,
     .option_count = OPTION_COUNT(options),
 };
 
 static int
-run(struct event_base *base, const struct config *config)
+run(struct event_base *base, const struct config *config,
+    struct overrides *overrides)
 {
     const struct manager_config policy = {
         .demand = {.window_ms = (uint32_t) config->window_ms,
                    .node_timeout_ms = (uint32_t) config->node_timeout_ms,
                    .requests_per_play = config->requests_per_play},
-        .classify = {.spread = config->spread,
+        .classify = {.rule = strcmp(config->policy, "thresholds") == 0
+                                 ? CLASSIFY_THRESHOLDS
+                                 : CLASSIFY_CAPACITY,
+                     .thresholds = {.normal = config->normal,
+                                    .hot = config->hot,
+                                    .critical = config->critical,
+                                    .owner_count =
+                                        (uint32_t) config->normal_owners},
+                     .spread = config->spread,
                      .target = config->target,
                      .down_ratio = config->down_ratio,
                      .hold_ms = (uint32_t) config->hold_ms,
                      .cdn_by_share = config->cdn_by_share,
                      .has_cdn = config->has_cdn},
+        .overrides = overrides,
     };
     struct manager *manager = manager_new(base, &policy);
     struct api *api = NULL;
@@ -91,16 +121,41 @@ run(struct event_base *base, const struct config *config)
     return err;
 }
 
+/* 0, or the exit status after telling what is wrong. */
+static int
+check_policy(const struct config *config)
+{
+    const char *wrong = NULL;
+    if (strcmp(config->policy, "capacity") != 0
+        && strcmp(config->policy, "thresholds") != 0)
+        wrong = "--policy is neither capacity nor thresholds";
+    else if (config->normal > config->hot || config->hot > config->critical)
+        wrong = "--normal, --hot and --critical must not fall";
+    if (wrong == NULL)
+        return 0;
+    fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program.name, wrong,
+            program.name);
+    return 2;
+}
+
 int
 main(int argc, char **argv)
 {
     struct config config;
     options_parse(&program, argc, argv, &config);
+    int status = check_policy(&config);
+    if (status != 0)
+        return status;
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     struct event_base *base = event_base_new();
-    const int err = base == NULL ? ERR_MEMORY : run(base, &config);
+    struct overrides *overrides = NULL;
+    int err =
+        base == NULL ? ERR_MEMORY : overrides_new(config.overrides, &overrides);
+    if (err == 0)
+        err = run(base, &config, overrides);
     if (err != 0)
         log_error("manager: cannot run (%s)", err_text(err));
+    overrides_free(overrides);
     if (base != NULL)
         event_base_free(base);
     options_release();

@@ -49,8 +49,7 @@ nodes_array(struct manager *manager)
 {
     json_t *array = json_array();
     size_t count;
-    const struct demand_node *nodes =
-        demand_nodes(manager_demand(manager), &count);
+    const struct demand_node *nodes = manager_nodes(manager, &count);
     const uint64_t now_ms = clock_now_ms();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(array, node_object(&nodes[i], now_ms));

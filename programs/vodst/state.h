@@ -13,6 +13,7 @@
  *   cache/        slices held by origins and proxy caches
  *   storage/      media/: the stored files
  *   catalogue.db  st-api's contents
+ *   overrides.json  what operators decided by hand
  */
 
 #include <stdbool.h>

@@ -150,6 +150,13 @@ manager_add(struct up *up, const struct node *node)
     argument_add(&arguments, "--cdn");
     if (options->cdn_by_share)
         argument_add(&arguments, "--cdn-by-share");
+    argument_add(&arguments, "--overrides=%s/overrides.json",
+                 up->state.folder);
+    option_pass(&arguments, "policy", options->policy);
+    option_pass(&arguments, "normal", options->normal);
+    option_pass(&arguments, "normal-owners", options->normal_owners);
+    option_pass(&arguments, "hot", options->hot);
+    option_pass(&arguments, "critical", options->critical);
     option_pass(&arguments, "spread", options->spread);
     option_pass(&arguments, "target", options->target);
     option_pass(&arguments, "down-ratio", options->down_ratio);
