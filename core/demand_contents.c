@@ -134,16 +134,12 @@ bool
 contents_find(const struct contents *contents, struct bytes id, uint64_t hash,
               uint32_t *position)
 {
-    const struct index *index = &contents->index;
-    uint32_t mask = index->size - 1;
-
-    if (index->size == 0)
-        return false;
-    for (uint32_t at = (uint32_t) hash & mask; index->slots[at] != 0;
-         at = (at + 1) & mask) {
-        const struct content *c = &contents->list[index->slots[at] - 1];
+    struct index_walk walk = index_walk(hash);
+    uint32_t at;
+    while (index_next(&contents->index, &walk, &at)) {
+        const struct content *c = &contents->list[at];
         if (c->hash == hash && bytes_equal(bytes_of(c->id, c->id_len), id)) {
-            *position = index->slots[at] - 1;
+            *position = at;
             return true;
         }
     }
