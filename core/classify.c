@@ -19,7 +19,7 @@
 #define RATE_FLOOR 0.001 /* requests/s; less is nothing */
 
 const struct classify_policy classify_policy_default = {
-    .spread = 0.10,
+    .spread = 0.033,
     .target = 0.80,
     .down_ratio = 0.70,
     .hold_ms = 30000,

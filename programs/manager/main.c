@@ -21,7 +21,7 @@ static const struct option options[] = {
      "ADDRESS",
      "Address to answer on. A loopback address: nginx faces the "
      "network. Port 0 takes any that is free."},
-    {"spread", OPTION_NUMBER, FIELD(spread), "0.10", 0.001, 1, false, NULL,
+    {"spread", OPTION_NUMBER, FIELD(spread), "0.033", 0.001, 1, false, NULL,
      "Share of one node's capacity that one content may take before it gets "
      "another owner."},
     {"target", OPTION_NUMBER, FIELD(target), "0.80", 0.01, 1, false, NULL,

@@ -65,7 +65,7 @@ static const struct option options[] = {
      "What a node can serve."},
     {"utilisation", OPTION_NUMBER, FIELD(utilisation), "0.7", 0, 1, false, NULL,
      "Share of that which is asked for."},
-    {"spread", OPTION_NUMBER, FIELD(spread), "0.10", 0.001, 1, false, NULL,
+    {"spread", OPTION_NUMBER, FIELD(spread), "0.033", 0.001, 1, false, NULL,
      "As of vodst-manager: how many owners the contents have."},
     {"jumps", OPTION_INTEGER, FIELD(jumps), "100", 0, 1000000, false, NULL,
      "How many jumps there are, one after the other."},

@@ -63,9 +63,10 @@ static const struct option up_table[] = {
      "What each origin can carry."},
     {"interval", OPTION_TEXT, FIELD(interval), NULL, 0, 0, false, NULL,
      "How often nodes report (see vodst-agent)."},
-    {"spread", OPTION_TEXT, FIELD(spread), NULL, 0, 0, false, NULL,
+    {"spread", OPTION_TEXT, FIELD(spread), "0.10", 0, 0, false, NULL,
      "Share of an origin's capacity that one content may take before it gets "
-     "another owner. This and the next six are vodst-manager's options."},
+     "another owner: more than vodst-manager's own, as the origins are small. "
+     "This and the next six are its options."},
     {"target", OPTION_TEXT, FIELD(target), NULL, 0, 0, false, NULL,
      "The utilisation above which the CDN takes contents."},
     {"down-ratio", OPTION_TEXT, FIELD(down_ratio), NULL, 0, 0, false, NULL,
