@@ -5,6 +5,7 @@
 #include "core/content.h"
 #include "core/err.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define CONTENTS_MAX (1u << 24)
@@ -144,6 +145,33 @@ contents_find(const struct contents *contents, struct bytes id, uint64_t hash,
         }
     }
     return false;
+}
+
+void
+contents_prefetch(const struct contents *contents, const uint64_t *hashes,
+                  size_t count)
+{
+    const struct index *index = &contents->index;
+    const struct content *found[CONTENTS_PREFETCH_MAX];
+    size_t found_count = 0;
+    assert(count <= CONTENTS_PREFETCH_MAX);
+    if (index->size == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(&index->slots[hashes[i] & (index->size - 1)]);
+    for (size_t i = 0; i < count; i++) {
+        struct index_walk walk = index_walk(hashes[i]);
+        uint32_t position;
+        if (!index_next(index, &walk, &position))
+            continue;
+        found[found_count] = &contents->list[position];
+        __builtin_prefetch(found[found_count++], 1);
+    }
+    for (size_t i = 0; i < found_count; i++) {
+        __builtin_prefetch(found[i]->id);
+        if (found[i]->ring != 0)
+            __builtin_prefetch(&contents->rings[found[i]->ring - 1], 1);
+    }
 }
 
 int
