@@ -19,7 +19,7 @@
 #define OWNERS_NORMAL 2 /* of a content that an operator calls normal */
 
 const struct classify_policy classify_policy_default = {
-    .spread = 0.10,
+    .spread = 0.033,
     .target = 0.80,
     .down_ratio = 0.70,
     .hold_ms = 30000,

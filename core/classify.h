@@ -30,7 +30,7 @@ struct classify_thresholds { /* requests/s, from which on; not falling */
 struct classify_policy {
     enum classify_rule rule;
     struct classify_thresholds thresholds;
-    double spread;     /* phi: share of one node one content may take, 0.10 */
+    double spread;     /* phi: share of one node one content may take, 0.033 */
     double target;     /* utilisation of the own servers, 0.80 */
     double down_ratio; /* 0.70 */
     uint32_t hold_ms;  /* 30 s */

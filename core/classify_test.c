@@ -37,6 +37,7 @@ world_make(struct world *w)
                         .node_count = NODES,
                         .now_ms = 1000000};
     w->policy.has_cdn = true;
+    w->policy.spread = 0.10; /* ten requests/s an owner */
     for (size_t i = 0; i <= NODES; i++) {
         w->nodes[i].last.role = NODE_ROLE_ORIGIN;
         w->nodes[i].last.capacity_milli = 100000;

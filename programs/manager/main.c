@@ -38,7 +38,7 @@ static const struct option options[] = {
      "With thresholds: from this demand on all origins own it."},
     {"critical", OPTION_NUMBER, FIELD(critical), "200", 0.001, 1e9, false,
      "req/s", "With thresholds: from this demand on it goes to the CDN."},
-    {"spread", OPTION_NUMBER, FIELD(spread), "0.10", 0.001, 1, false, NULL,
+    {"spread", OPTION_NUMBER, FIELD(spread), "0.033", 0.001, 1, false, NULL,
      "Share of one node's capacity that one content may take before it gets "
      "another owner."},
     {"target", OPTION_NUMBER, FIELD(target), "0.80", 0.01, 1, false, NULL,

@@ -74,9 +74,9 @@ static const struct option up_table[] = {
      "The threshold from which it is hot."},
     {"critical", OPTION_TEXT, FIELD(critical), NULL, 0, 0, false, "req/s",
      "The threshold from which it goes to the CDN."},
-    {"spread", OPTION_TEXT, FIELD(spread), NULL, 0, 0, false, NULL,
+    {"spread", OPTION_TEXT, FIELD(spread), "0.10", 0, 0, false, NULL,
      "Share of an origin's capacity that one content may take before it gets "
-     "another owner."},
+     "another owner: more than vodst-manager's own, as the origins are small."},
     {"target", OPTION_TEXT, FIELD(target), NULL, 0, 0, false, NULL,
      "The utilisation above which the CDN takes contents."},
     {"down-ratio", OPTION_TEXT, FIELD(down_ratio), NULL, 0, 0, false, NULL,
