@@ -12,6 +12,8 @@
 #include <ngx_http.h>
 
 #include "core/content.h"
+#include "core/pace.h"
+#include "core/plays.h"
 #include "core/route.h"
 #include "core/token.h"
 
@@ -22,6 +24,12 @@ typedef struct {
     ngx_msec_t table_interval;
     ngx_str_t keys_path;
     struct token_keys *keys; /* NULL: none configured */
+
+    /* the node's limits, a second; 0: none */
+    uint64_t requests_max;
+    uint64_t bits_max;
+    /* what its workers share; NULL: all servers are redirectors */
+    ngx_shm_zone_t *zone;
 
     /* The held table; from the configured nodes until a file was taken.
      * Nothing of it outlives the handler that looks at it: the next look may
@@ -44,6 +52,8 @@ typedef struct {
     ngx_int_t hops; /* variable, or -1: the argument "hop" */
     ngx_uint_t hops_max;
 
+    uint64_t self_hash;
+
     /* where `self` is in the held table */
     ngx_int_t self_index;
     ngx_uint_t self_generation;
@@ -54,6 +64,12 @@ typedef struct {
     bool has_token;   /* it is checked */
     ngx_str_t explain_prefix;
 } ngx_http_redirect_loc_conf_t;
+
+/* In the zone, for all workers and across reloads. */
+typedef struct {
+    struct pace pace;
+    struct plays plays; /* last: its slots follow */
+} ngx_http_redirect_shared_t;
 
 /* What was decided about a request; all of it lives in the request's pool. */
 typedef struct {
@@ -86,6 +102,30 @@ void ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf,
 /* The server's node in the held table, or ROUTE_SELF_*. */
 ngx_int_t ngx_http_redirect_self(ngx_http_redirect_main_conf_t *rmcf,
                                  ngx_http_redirect_srv_conf_t *rscf);
+
+/* ngx_http_redirect_shared.c */
+
+/* Adds the zone: a server is an origin. */
+ngx_int_t ngx_http_redirect_shared_add(ngx_conf_t *cf,
+                                       ngx_http_redirect_main_conf_t *rmcf);
+
+/* At its limit, by its own measure. */
+bool ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf);
+
+/* Log phase: adds what was sent to the node's bits. */
+ngx_int_t ngx_http_redirect_sent_handler(ngx_http_request_t *r);
+
+/* Fills in what this origin knows of the play; false: nothing is to be noted,
+ * as the request is no viewer's. */
+bool ngx_http_redirect_recall(const ngx_http_redirect_main_conf_t *rmcf,
+                              const ngx_http_redirect_srv_conf_t *rscf,
+                              struct route_request *request);
+
+/* Notes where the play is now, and what it costs. */
+void ngx_http_redirect_remember(const ngx_http_redirect_main_conf_t *rmcf,
+                                const ngx_http_redirect_srv_conf_t *rscf,
+                                const struct route_request *request,
+                                const struct route_decision *decision);
 
 /* ngx_http_redirect_play.c */
 ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);

@@ -7,6 +7,7 @@
  *            redirect_table PATH;
  *            redirect_table_interval TIME;
  *            redirect_keys PATH;
+ *            redirect_capacity Nr/s [N[k|m|g]bit/s];  of this node
  *   server   redirect_self NAME;                  none: a redirector
  *   (or      redirect_cdn URL;
  *   http)    redirect_hops $variable [max=N];     default: argument "hop", 2
@@ -147,6 +148,15 @@ ngx_http_redirect_postconfiguration(ngx_conf_t *cf)
     if (h == NULL)
         return NGX_ERROR;
     *h = ngx_http_redirect_play_handler;
+
+    const ngx_http_redirect_main_conf_t *rmcf
+        = ngx_http_conf_get_module_main_conf(cf, ngx_http_redirect_module);
+    if (rmcf->bits_max == 0)
+        return NGX_OK;
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL)
+        return NGX_ERROR;
+    *h = ngx_http_redirect_sent_handler;
     return NGX_OK;
 }
 
@@ -278,6 +288,68 @@ ngx_http_redirect_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         || ngx_conf_full_name(cf->cycle, &rmcf->keys_path, 1) != NGX_OK)
         return "needs a path";
     return ngx_http_redirect_read_keys(cf, &rmcf->keys_path, &rmcf->keys)
+                   == NGX_OK
+               ? NGX_CONF_OK
+               : NGX_CONF_ERROR;
+}
+
+/* A number before `unit`, with a decimal k, m or g between them where that is
+ * allowed; 0: it is not one. */
+static uint64_t
+ngx_http_redirect_amount(const ngx_str_t *text, const char *unit,
+                         bool has_prefix)
+{
+    size_t unit_len = ngx_strlen(unit);
+    size_t len = text->len - ngx_min(unit_len, text->len);
+    uint64_t scale = 1;
+
+    if (len == 0 || ngx_memcmp(text->data + len, unit, unit_len) != 0)
+        return 0;
+    u_char prefix = text->data[len - 1];
+    if (has_prefix && (prefix < '0' || prefix > '9')) {
+        scale = prefix == 'k'   ? 1000
+                : prefix == 'm' ? 1000000
+                : prefix == 'g' ? 1000000000
+                                : 0;
+        len--;
+    }
+    ngx_int_t n = ngx_atoi(text->data, len);
+    return n < 1 || n > 1000000000 ? 0 : (uint64_t) n * scale;
+}
+
+static char *
+ngx_http_redirect_capacity(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_main_conf_t *rmcf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rmcf->requests_max > 0)
+        return "is duplicate";
+    rmcf->requests_max = ngx_http_redirect_amount(&value[1], "r/s", false);
+    if (rmcf->requests_max == 0)
+        return ngx_http_redirect_invalid(cf, &value[1]);
+    if (cf->args->nelts == 3) {
+        rmcf->bits_max = ngx_http_redirect_amount(&value[2], "bit/s", true);
+        if (rmcf->bits_max == 0)
+            return ngx_http_redirect_invalid(cf, &value[2]);
+    }
+    return NGX_CONF_OK;
+}
+
+static char *
+ngx_http_redirect_self_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_srv_conf_t *rscf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rscf->self.data != NULL)
+        return "is duplicate";
+    if (value[1].len > TABLE_NODE_NAME_LEN_MAX)
+        return "is longer than a node's name may be";
+    rscf->self = value[1];
+    return ngx_http_redirect_shared_add(
+               cf, ngx_http_conf_get_module_main_conf(
+                       cf, ngx_http_redirect_module))
                    == NGX_OK
                ? NGX_CONF_OK
                : NGX_CONF_ERROR;
@@ -416,12 +488,8 @@ ngx_http_redirect_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(inner->hops, outer->hops, -1);
     ngx_conf_merge_uint_value(inner->hops_max, outer->hops_max,
                               REDIRECT_HOPS_MAX_DEFAULT);
-    if (inner->self.len > TABLE_NODE_NAME_LEN_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"redirect_self\" is longer than %d bytes",
-                           TABLE_NODE_NAME_LEN_MAX);
-        return NGX_CONF_ERROR;
-    }
+    inner->self_hash = placement_node_hash(
+        bytes_of(inner->self.data, inner->self.len));
     return NGX_CONF_OK;
 }
 
@@ -492,9 +560,13 @@ static ngx_command_t ngx_http_redirect_commands[] = {
 
     { ngx_string("redirect_self"),
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
-      ngx_conf_set_str_slot,
-      NGX_HTTP_SRV_CONF_OFFSET,
-      offsetof(ngx_http_redirect_srv_conf_t, self), NULL },
+      ngx_http_redirect_self_set,
+      NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_capacity"),
+      NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12,
+      ngx_http_redirect_capacity,
+      NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("redirect_cdn"),
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
