@@ -22,7 +22,7 @@ struct values {
         counters[STATE_FILE_SIZE + 16], table[STATE_FILE_SIZE + 16],
         access_log[STATE_FILE_SIZE], token_keys[STATE_FILE_SIZE],
         storage_root[STATE_FILE_SIZE], htpasswd[STATE_FILE_SIZE];
-    char workers[16], cache_size[32], redirect_cdn[512];
+    char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
     char redirect_nodes[LINES_SIZE], cache_servers[LINES_SIZE],
         backends[LINES_SIZE], directors[LINES_SIZE];
 };
@@ -107,6 +107,8 @@ values_set(struct values *values, const struct configure *configure,
     snprintf(values->workers, sizeof values->workers, "%u", configure->workers);
     snprintf(values->cache_size, sizeof values->cache_size, "%lu",
              configure->cache_size);
+    snprintf(values->capacity, sizeof values->capacity, "%lu",
+             configure->capacity);
 
     value_add(values, "name", node->name);
     value_add(values, "listen", node->listen);
@@ -117,6 +119,7 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "run_dir", values->run_dir);
     value_add(values, "cache_dir", values->cache_dir);
     value_add(values, "cache_size", values->cache_size);
+    value_add(values, "capacity", values->capacity);
     value_add(values, "counters", values->counters);
     value_add(values, "table", values->table);
     value_add(values, "access_log", values->access_log);

@@ -14,6 +14,7 @@ struct configure {
     const struct topology *topology;
     unsigned workers;         /* of each nginx */
     unsigned long cache_size; /* bytes on disk, of each origin and cache */
+    unsigned long capacity;   /* requests a second, of each origin */
 };
 
 /* Makes each node's folders and writes its configuration, run/NAME/nginx.conf

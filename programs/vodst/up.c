@@ -187,6 +187,16 @@ terminal_leave(struct up *up)
     up->ready_fd = -1;
 }
 
+/* As nginx takes it. What is no number the agent refuses. */
+static unsigned long
+capacity_whole(const char *text)
+{
+    const double capacity = strtod(text, NULL);
+    return capacity < 1     ? 1
+           : capacity > 1e9 ? 1000000000
+                            : (unsigned long) capacity;
+}
+
 /* Plans, configures, starts, minds and stops: the exit status. */
 static int
 platform_run(struct up *up)
@@ -201,7 +211,8 @@ platform_run(struct up *up)
                                          options->port};
     const struct configure configure = {&up->places, &up->state, &up->topology,
                                         (unsigned) options->workers,
-                                        (unsigned long) options->cache_size};
+                                        (unsigned long) options->cache_size,
+                                        capacity_whole(options->capacity)};
     int err;
 
     if ((err = topology_plan(&plan, &up->topology, error, sizeof error)) != 0) {
