@@ -19,6 +19,8 @@
 #define STEERING_PATHWAYS_MAX 6
 #define STEERING_QUERY_SIZE_MAX 1024 /* bytes, as it is in the URL */
 #define STEERING_HOLD_S 300          /* from one move of a play to the next */
+#define STEERING_TTL_MIN_S 10
+#define STEERING_TTL_MAX_S 30
 #define STEERING_CDN BYTES_LITERAL("cdn")
 
 struct steering_pathways {
