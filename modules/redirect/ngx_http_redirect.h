@@ -15,6 +15,7 @@
 #include "core/pace.h"
 #include "core/plays.h"
 #include "core/route.h"
+#include "core/steering.h"
 #include "core/token.h"
 
 /* http{}: one per worker, and only its own thread touches it. */
@@ -51,6 +52,7 @@ typedef struct {
     ngx_str_t cdn;  /* empty: there is none */
     ngx_int_t hops; /* variable, or -1: the argument "hop" */
     ngx_uint_t hops_max;
+    ngx_str_t pathways; /* steering manifests are below it; empty: none */
 
     uint64_t self_hash;
 
@@ -63,6 +65,8 @@ typedef struct {
     ngx_str_t prefix; /* data == NULL: not here */
     bool has_token;   /* it is checked */
     ngx_str_t explain_prefix;
+    ngx_str_t steering_prefix;
+    time_t steering_ttl; /* s */
 } ngx_http_redirect_loc_conf_t;
 
 /* In the zone, for all workers and across reloads. */
@@ -79,6 +83,7 @@ typedef struct {
     enum route_rule rule;
     enum route_action action;
     bool is_refused; /* nothing but `text` is set */
+    bool is_pull;    /* served because it was redirected beyond all limits */
     ngx_str_t node;  /* inside text */
     ngx_str_t version; /* inside text */
     ngx_str_t text;  /* "level=hot k=3 node=origin2 rule=... version=7.12" */
@@ -132,5 +137,15 @@ ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);
 
 /* ngx_http_redirect_explain.c */
 ngx_int_t ngx_http_redirect_explain_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_redirect_send_json(ngx_http_request_t *r,
+                                      struct bytes json);
+
+/* ngx_http_redirect_steering.c */
+ngx_int_t ngx_http_redirect_steering_handler(ngx_http_request_t *r);
+
+/* The pathways of a play that is served here, as the package module takes
+ * them; empty where there are none. */
+struct bytes ngx_http_redirect_pathways(ngx_http_request_t *r,
+                                        const ngx_http_redirect_ctx_t *ctx);
 
 #endif

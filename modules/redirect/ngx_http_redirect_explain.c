@@ -82,7 +82,7 @@ append_explanation(struct buffer *out,
     buffer_append_text(out, "}\n");
 }
 
-static ngx_int_t
+ngx_int_t
 ngx_http_redirect_send_json(ngx_http_request_t *r, struct bytes json)
 {
     ngx_buf_t *b = ngx_create_temp_buf(r->pool, json.len);

@@ -13,6 +13,12 @@
  *   http)    redirect_hops $variable [max=N];     default: argument "hop", 2
  *   location redirect PREFIX [token=off];
  *            redirect_explain PREFIX;
+ *            redirect_steering PREFIX [ttl=TIME];  default 10s, 10s to 30s
+ *
+ * An origin's playlists carry content steering where it knows who answers:
+ *
+ *   server   redirect_pathways URL;  of a redirect_steering, up to its prefix
+ *                                    and with it; for $redirect_pathways
  */
 
 #include "modules/redirect/ngx_http_redirect.h"
@@ -36,6 +42,7 @@ enum redirect_variable {
     VARIABLE_VERSION,
     VARIABLE_DECISION,
     VARIABLE_OFFLOADED,
+    VARIABLE_PATHWAYS,
 };
 
 static struct bytes
@@ -78,6 +85,8 @@ ngx_http_redirect_value(ngx_http_request_t *r,
     case VARIABLE_OFFLOADED:
         return ctx->action == ROUTE_CDN ? BYTES_LITERAL("1")
                                         : BYTES_LITERAL("0");
+    case VARIABLE_PATHWAYS:
+        return ngx_http_redirect_pathways(r, ctx);
     }
     return bytes_of(NULL, 0);
 }
@@ -116,6 +125,7 @@ static const struct {
     { ngx_string("redirect_version"), VARIABLE_VERSION },
     { ngx_string("redirect_decision"), VARIABLE_DECISION },
     { ngx_string("redirect_offloaded"), VARIABLE_OFFLOADED },
+    { ngx_string("redirect_pathways"), VARIABLE_PATHWAYS },
 };
 /* clang-format on */
 
@@ -428,6 +438,48 @@ ngx_http_redirect_explain(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     return NGX_CONF_OK;
 }
 
+static char *
+ngx_http_redirect_steering(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_loc_conf_t *rlcf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rlcf->steering_prefix.data != NULL)
+        return "is duplicate";
+    rlcf->steering_prefix = value[1];
+    rlcf->steering_ttl = STEERING_TTL_MIN_S;
+    if (cf->args->nelts == 3) {
+        ngx_str_t ttl = {value[2].len - 4, value[2].data + 4};
+        rlcf->steering_ttl = ngx_strncmp(value[2].data, "ttl=", 4) == 0
+                                 ? ngx_parse_time(&ttl, 1)
+                                 : NGX_ERROR;
+        if (rlcf->steering_ttl < STEERING_TTL_MIN_S
+            || rlcf->steering_ttl > STEERING_TTL_MAX_S)
+            return ngx_http_redirect_invalid(cf, &value[2]);
+    }
+    ngx_http_core_loc_conf_t *clcf
+        = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_redirect_steering_handler;
+    return NGX_CONF_OK;
+}
+
+/* The URL that steering manifests are below: with a slash at its end. */
+static char *
+ngx_http_redirect_pathways_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_srv_conf_t *rscf = conf;
+    ngx_str_t *value = cf->args->elts;
+    ngx_str_t url = value[1];
+
+    if (rscf->pathways.data != NULL)
+        return "is duplicate";
+    if (url.len == 0 || url.data[url.len - 1] != '/')
+        return "needs a URL that ends with a slash";
+    rscf->pathways = url;
+    url.len--;
+    return ngx_http_redirect_check_url(cf, &url);
+}
+
 /* ---- configuration ---- */
 
 static void
@@ -485,6 +537,7 @@ ngx_http_redirect_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_str_value(inner->self, outer->self, "");
     ngx_conf_merge_str_value(inner->cdn, outer->cdn, "");
+    ngx_conf_merge_str_value(inner->pathways, outer->pathways, "");
     ngx_conf_merge_value(inner->hops, outer->hops, -1);
     ngx_conf_merge_uint_value(inner->hops_max, outer->hops_max,
                               REDIRECT_HOPS_MAX_DEFAULT);
@@ -516,6 +569,11 @@ ngx_http_redirect_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                            "\"redirect %V\" needs \"redirect_keys\", or "
                            "\"token=off\"",
                            &inner->prefix);
+        return NGX_CONF_ERROR;
+    }
+    if (inner->steering_prefix.data != NULL && rmcf->keys == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redirect_steering\" needs \"redirect_keys\"");
         return NGX_CONF_ERROR;
     }
     return NGX_CONF_OK;
@@ -581,6 +639,16 @@ static ngx_command_t ngx_http_redirect_commands[] = {
     { ngx_string("redirect"),
       NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,
       ngx_http_redirect,
+      NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_pathways"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
+      ngx_http_redirect_pathways_set,
+      NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_steering"),
+      NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,
+      ngx_http_redirect_steering,
       NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("redirect_explain"),

@@ -361,6 +361,7 @@ ngx_http_redirect_route(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     ctx->path = *path;
     ctx->session = session;
+    ctx->is_pull = request.hops > request.hops_max;
 
     bool is_spill = decision.rule == ROUTE_RULE_SPILL;
     switch (decision.action) {

@@ -129,6 +129,8 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "fill_secret", configure->state->fill_secret);
     value_add(values, "pull_secret", configure->state->pull_secret);
     value_add(values, "redirect_nodes", values->redirect_nodes);
+    value_add(values, "front",
+              topology_node(topology, TIER_REDIRECTOR, 0)->url);
     value_add(values, "redirect_cdn", values->redirect_cdn);
     value_add(values, "cache_servers", values->cache_servers);
     value_add(values, "backends", values->backends);
