@@ -29,6 +29,13 @@ typedef struct {
     /* the node's limits, a second; 0: none */
     uint64_t requests_max;
     uint64_t bits_max;
+    /* decision records: of one in so many sessions, at most so many a second
+     * and worker; sample 0: none */
+    ngx_uint_t record_sample;
+    ngx_uint_t record_rate;
+    time_t record_second;
+    ngx_uint_t record_count; /* in that second */
+
     /* what its workers share; NULL: all servers are redirectors */
     ngx_shm_zone_t *zone;
 
@@ -86,6 +93,7 @@ typedef struct {
     bool is_pull;    /* served because it was redirected beyond all limits */
     ngx_str_t node;  /* inside text */
     ngx_str_t version; /* inside text */
+    ngx_str_t record; /* empty: not sampled */
     ngx_str_t text;  /* "level=hot k=3 node=origin2 rule=... version=7.12" */
 } ngx_http_redirect_ctx_t;
 
@@ -114,8 +122,9 @@ ngx_int_t ngx_http_redirect_self(ngx_http_redirect_main_conf_t *rmcf,
 ngx_int_t ngx_http_redirect_shared_add(ngx_conf_t *cf,
                                        ngx_http_redirect_main_conf_t *rmcf);
 
-/* At its limit, by its own measure. */
-bool ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf);
+/* At its limit, by its own measure; without a limit nothing is measured. */
+bool ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf,
+                               struct pace_rate *rate);
 
 /* Log phase: adds what was sent to the node's bits. */
 ngx_int_t ngx_http_redirect_sent_handler(ngx_http_request_t *r);
@@ -139,6 +148,16 @@ ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_redirect_explain_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_redirect_send_json(ngx_http_request_t *r,
                                       struct bytes json);
+
+/* ngx_http_redirect_record.c */
+
+/* Puts a redirect on record, if it is to be. */
+void ngx_http_redirect_record(ngx_http_request_t *r,
+                              ngx_http_redirect_main_conf_t *rmcf,
+                              const ngx_http_redirect_srv_conf_t *rscf,
+                              ngx_http_redirect_ctx_t *ctx,
+                              const struct route_request *request,
+                              const struct route_decision *decision);
 
 /* ngx_http_redirect_steering.c */
 ngx_int_t ngx_http_redirect_steering_handler(ngx_http_request_t *r);

@@ -7,6 +7,7 @@
  *            redirect_table PATH;
  *            redirect_table_interval TIME;
  *            redirect_keys PATH;
+ *            redirect_record [sample=N] [rate=Nr/s];  for $redirect_record
  *            redirect_capacity Nr/s [N[k|m|g]bit/s];  of this node
  *   server   redirect_self NAME;                  none: a redirector
  *   (or      redirect_cdn URL;
@@ -28,6 +29,7 @@
 #define REDIRECT_KEYS_SIZE_MAX 65536 /* bytes of a key file */
 #define REDIRECT_HOPS_MAX_DEFAULT 2
 #define REDIRECT_TABLE_INTERVAL_MS 100
+#define REDIRECT_RECORD_RATE 10 /* a second and worker */
 
 /* ---- variables ---- */
 
@@ -43,6 +45,7 @@ enum redirect_variable {
     VARIABLE_DECISION,
     VARIABLE_OFFLOADED,
     VARIABLE_PATHWAYS,
+    VARIABLE_RECORD,
 };
 
 static struct bytes
@@ -87,6 +90,8 @@ ngx_http_redirect_value(ngx_http_request_t *r,
                                         : BYTES_LITERAL("0");
     case VARIABLE_PATHWAYS:
         return ngx_http_redirect_pathways(r, ctx);
+    case VARIABLE_RECORD:
+        return bytes_of(ctx->record.data, ctx->record.len);
     }
     return bytes_of(NULL, 0);
 }
@@ -126,6 +131,7 @@ static const struct {
     { ngx_string("redirect_decision"), VARIABLE_DECISION },
     { ngx_string("redirect_offloaded"), VARIABLE_OFFLOADED },
     { ngx_string("redirect_pathways"), VARIABLE_PATHWAYS },
+    { ngx_string("redirect_record"), VARIABLE_RECORD },
 };
 /* clang-format on */
 
@@ -342,6 +348,33 @@ ngx_http_redirect_capacity(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         rmcf->bits_max = ngx_http_redirect_amount(&value[2], "bit/s", true);
         if (rmcf->bits_max == 0)
             return ngx_http_redirect_invalid(cf, &value[2]);
+    }
+    return NGX_CONF_OK;
+}
+
+/* The sample is of sessions: every redirect of one in N; the rate is each
+ * worker's. */
+static char *
+ngx_http_redirect_record_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_main_conf_t *rmcf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rmcf->record_sample > 0)
+        return "is duplicate";
+    rmcf->record_sample = 1;
+    rmcf->record_rate = REDIRECT_RECORD_RATE;
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+        bool is_sample = ngx_strncmp(value[i].data, "sample=", 7) == 0;
+        bool is_rate = ngx_strncmp(value[i].data, "rate=", 5) == 0;
+        size_t skip = is_sample ? 7 : is_rate ? 5 : 0;
+        ngx_str_t text = {value[i].len - skip, value[i].data + skip};
+        uint64_t n = skip == 0 ? 0
+                               : ngx_http_redirect_amount(
+                                     &text, is_rate ? "r/s" : "", false);
+        if (n == 0)
+            return ngx_http_redirect_invalid(cf, &value[i]);
+        *(is_rate ? &rmcf->record_rate : &rmcf->record_sample) = n;
     }
     return NGX_CONF_OK;
 }
@@ -620,6 +653,11 @@ static ngx_command_t ngx_http_redirect_commands[] = {
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
       ngx_http_redirect_self_set,
       NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_record"),
+      NGX_HTTP_MAIN_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE12,
+      ngx_http_redirect_record_set,
+      NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("redirect_capacity"),
       NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12,

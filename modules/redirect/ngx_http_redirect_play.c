@@ -285,6 +285,7 @@ ngx_http_redirect_explain(ngx_http_request_t *r,
     if (ctx == NULL)
         return NULL;
     ctx->is_refused = false;
+    ngx_str_null(&ctx->record);
     ctx->action = decision->action;
     ctx->level = decision->level;
     ctx->rule = decision->rule;
@@ -363,6 +364,7 @@ ngx_http_redirect_route(ngx_http_request_t *r,
     ctx->session = session;
     ctx->is_pull = request.hops > request.hops_max;
 
+    ngx_http_redirect_record(r, rmcf, rscf, ctx, &request, &decision);
     bool is_spill = decision.rule == ROUTE_RULE_SPILL;
     switch (decision.action) {
     case ROUTE_NODE:

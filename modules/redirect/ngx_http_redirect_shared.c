@@ -85,16 +85,17 @@ ngx_http_redirect_shared_add(ngx_conf_t *cf,
 }
 
 bool
-ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf)
+ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf,
+                          struct pace_rate *rate)
 {
     const ngx_http_redirect_shared_t *shared = shared_of(rmcf);
-    struct pace_rate rate;
 
-    if (shared == NULL || (rmcf->requests_max == 0 && rmcf->bits_max == 0))
+    *rate = (struct pace_rate) {0};
+    if (shared == NULL || rmcf->requests_max == 0)
         return false;
-    pace_read(&shared->pace, ngx_current_msec, &rate);
-    return (rmcf->requests_max > 0 && rate.requests >= rmcf->requests_max)
-           || (rmcf->bits_max > 0 && rate.bits >= rmcf->bits_max);
+    pace_read(&shared->pace, ngx_current_msec, rate);
+    return rate->requests >= rmcf->requests_max
+           || (rmcf->bits_max > 0 && rate->bits >= rmcf->bits_max);
 }
 
 ngx_int_t
@@ -115,6 +116,7 @@ ngx_http_redirect_recall(const ngx_http_redirect_main_conf_t *rmcf,
 {
     const ngx_http_redirect_shared_t *shared = shared_of(rmcf);
     struct play_memory memory;
+    struct pace_rate rate;
 
     /* beyond the limit is who must be served here: a CDN that pulls */
     if (rscf->self.len == 0 || shared == NULL
@@ -130,8 +132,8 @@ ngx_http_redirect_recall(const ngx_http_redirect_main_conf_t *rmcf,
             request->spills = ngx_max(request->spills, 1);
     }
     request->is_held = memory.is_held;
-    request->self_full =
-        request->play != ROUTE_PLAY_HERE && ngx_http_redirect_is_full(rmcf);
+    request->self_full = request->play != ROUTE_PLAY_HERE
+                         && ngx_http_redirect_is_full(rmcf, &rate);
     return true;
 }
 

@@ -20,7 +20,8 @@ struct values {
     size_t count;
     char run_dir[STATE_FILE_SIZE], cache_dir[STATE_FILE_SIZE],
         counters[STATE_FILE_SIZE + 16], table[STATE_FILE_SIZE + 16],
-        access_log[STATE_FILE_SIZE], token_keys[STATE_FILE_SIZE],
+        access_log[STATE_FILE_SIZE], decisions_log[STATE_FILE_SIZE],
+        token_keys[STATE_FILE_SIZE],
         storage_root[STATE_FILE_SIZE], htpasswd[STATE_FILE_SIZE];
     char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
     char redirect_nodes[LINES_SIZE], cache_servers[LINES_SIZE],
@@ -86,6 +87,8 @@ paths_set(struct values *values, const struct configure *configure,
     state_path(state, name, values->cache_dir);
     snprintf(name, sizeof name, "log/%s.access.log", node->name);
     state_path(state, name, values->access_log);
+    snprintf(name, sizeof name, "log/%s.decisions.log", node->name);
+    state_path(state, name, values->decisions_log);
     state_path(state, "secrets/token.keys", values->token_keys);
     state_path(state, "secrets/storage.htpasswd", values->htpasswd);
     state_path(state, "storage", values->storage_root);
@@ -123,6 +126,7 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "counters", values->counters);
     value_add(values, "table", values->table);
     value_add(values, "access_log", values->access_log);
+    value_add(values, "decisions_log", values->decisions_log);
     value_add(values, "token_keys", values->token_keys);
     value_add(values, "storage_root", values->storage_root);
     value_add(values, "storage_htpasswd", values->htpasswd);

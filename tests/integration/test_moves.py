@@ -142,8 +142,12 @@ def test_the_limit_is_forgotten_when_the_load_is_gone(cluster):
     cluster.publish("1.1")
     owner = cluster.origins[cluster.owner("film")]
     fill(owner, cluster)
+    pace = ask(owner.port, "/where/film").json()["pace"]
+    assert pace["full"] and pace["requests"] >= 30
     assert ask(owner.port, cluster.path("film", 5)).status == 302
     time.sleep(1.2)
+    assert ask(owner.port, "/where/film").json()["pace"] \
+        == {"requests": 0, "bits": 0, "full": False}
     assert ask(owner.port, cluster.path("film", 6)).status == 200
 
 
