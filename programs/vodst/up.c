@@ -242,6 +242,16 @@ terminal_leave(struct up *up)
     up->ready_fd = -1;
 }
 
+/* As nginx takes it. What is no number the agent refuses. */
+static unsigned long
+capacity_whole(const char *text)
+{
+    const double capacity = strtod(text, NULL);
+    return capacity < 1     ? 1
+           : capacity > 1e9 ? 1000000000
+                            : (unsigned long) capacity;
+}
+
 /* Plans, configures, starts, minds and stops: the exit status. */
 static int
 platform_run(struct up *up)
@@ -250,7 +260,8 @@ platform_run(struct up *up)
     const struct up_options *options = &up->options;
     const struct configure configure = {&up->places, &up->state, &up->topology,
                                         (unsigned) options->workers,
-                                        (unsigned long) options->cache_size};
+                                        (unsigned long) options->cache_size,
+                                        capacity_whole(options->capacity)};
     int err;
 
     if ((err = plan(up, error, sizeof error)) != 0) {
