@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vodst-agent: ties one nginx to the Manager. */
 
+#include "platform/key_file.h"
 #include "platform/log.h"
 #include "platform/loop.h"
 #include "platform/options.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 
 struct config {
-    const char *node, *role, *counters, *table, *url, *check;
+    const char *node, *role, *counters, *table, *url, *check, *manager_key;
     struct option_list managers;
     double capacity;
     int64_t weight, interval_ms;
@@ -29,6 +30,8 @@ static const struct option options[] = {
      false, "URL",
      "A Manager's address. The next one is taken when one does "
      "not answer, until an earlier one answers again."},
+    {"manager-key", OPTION_TEXT, FIELD(manager_key), NULL, 0, 0, false, "FILE",
+     "Holds the key that the nginx before the Manager knows nodes by."},
     {"counters", OPTION_TEXT, FIELD(counters), NULL, 0, 0, true, "FILE",
      "Counter file that nginx writes (its meter_file)."},
     {"table", OPTION_TEXT, FIELD(table), NULL, 0, 0, true, "FILE",
@@ -123,6 +126,10 @@ main(int argc, char **argv)
     if (status != 0)
         return status;
     const bool is_origin = strcmp(config.role, "origin") == 0;
+    char key[KEY_SIZE];
+    if (config.manager_key != NULL
+        && key_file_read(config.manager_key, key) != 0)
+        return 1;
     const struct agent_config agent = {
         .node = config.node,
         .url = config.url,
@@ -135,6 +142,7 @@ main(int argc, char **argv)
         .interval_ms = (unsigned) config.interval_ms,
         .managers = config.managers.items,
         .manager_count = config.managers.count,
+        .manager_key = config.manager_key != NULL ? key : NULL,
     };
     status = run(&agent);
     options_release();

@@ -120,6 +120,7 @@ values_set(struct values *values, const struct configure *configure,
 
     value_add(values, "name", node->name);
     value_add(values, "listen", node->listen);
+    value_add(values, "loopback", node->loopback);
     value_add(values, "url", node->url);
     /* the state folder is root's then, so workers need to be root too */
     value_add(values, "user", geteuid() == 0 ? "user root;" : "");
@@ -137,6 +138,7 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "storage_htpasswd", values->htpasswd);
     value_add(values, "fill_secret", configure->state->fill_secret);
     value_add(values, "pull_secret", configure->state->pull_secret);
+    value_add(values, "manager_key", configure->state->manager_key);
     value_add(values, "redirect_nodes", values->redirect_nodes);
     value_add(values, "front",
               topology_node(topology, TIER_REDIRECTOR, 0)->url);
@@ -200,18 +202,21 @@ node_configure(const struct configure *configure, const struct node *node)
         [TIER_ORIGIN] = "origin.conf",   [TIER_REDIRECTOR] = "redirector.conf",
         [TIER_CDN] = "cdn.conf",         [TIER_VARNISH] = "cdn.vcl",
     };
+    const char *template = templates[node->tier];
     struct values values;
     int err;
-    if (templates[node->tier] == NULL)
+    if (topology_has_front(node))
+        template = node->tier == TIER_MANAGER ? "manager.conf" : "api.conf";
+    if (template == NULL)
         return 0; /* all of its options are on its command line */
     values_set(&values, configure, node);
     if ((err = node_folders_make(&values)) != 0)
         return err;
     if (node->tier == TIER_VARNISH)
         return node_write(&values, configure->places->varnish_templates,
-                          templates[node->tier], "cdn.vcl");
-    return node_write(&values, configure->places->nginx_templates,
-                      templates[node->tier], "nginx.conf");
+                          template, "cdn.vcl");
+    return node_write(&values, configure->places->nginx_templates, template,
+                      "nginx.conf");
 }
 
 int

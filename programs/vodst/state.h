@@ -29,6 +29,7 @@ struct state {
     char fill_secret[SECRET_TEXT_SIZE];
     char pull_secret[SECRET_TEXT_SIZE];
     char storage_password[SECRET_TEXT_SIZE];
+    char manager_key[SECRET_TEXT_SIZE];
 };
 
 #define STATE_STORAGE_USER "ingest"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The platform on thirteen machines, and what breaks between them. Of every
+fault: how many plays failed, and how often one stood still."""
+
+import subprocess
+import time
+
+import pytest
+
+from cluster import Cluster
+from conftest import wait_until
+
+MACHINES = [["redirector redirector1"], ["redirector redirector2"],
+            *[[f"origin origin{n}"] for n in range(1, 5)],
+            ["cache cache1"], ["cache cache2"], ["storage storage"],
+            ["cdn cdn", "varnish varnish"], ["manager manager1"],
+            ["manager manager2"], ["st-api st-api"]]
+ORIGINS = [f"origin{n}" for n in range(1, 5)]
+NODES = ["redirector1", "redirector2", *ORIGINS]
+
+# so much capacity that every content stays calm, with its one owner
+OPTIONS = ["--interval", "200ms", "--node-timeout", "1500ms", "--capacity",
+           "1000000"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, films):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), films, MACHINES,
+                      OPTIONS)
+    with cluster.viewer.entered():
+        try:
+            cluster.start()
+            wait_until(lambda: is_whole(cluster), 20, "all nodes up")
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+def is_whole(cluster):
+    """Every node is up, and acts on the same table."""
+    try:
+        states = [node["state"] for node in cluster.status()["nodes"]]
+        versions = {cluster.where(node, "demo")["version"] for node in NODES}
+    except OSError:
+        return False
+    return states == ["up"] * len(NODES) and len(versions) == 1 \
+        and versions != {"0.0"}
+
+
+def owner_of(cluster, content):
+    return cluster.where("redirector1", content)["owners"][0]
+
+
+class Fault:
+    """Plays that go on while something breaks, with what became of them."""
+
+    def __init__(self, cluster, content="demo"):
+        self.audience = cluster.audience(
+            "--content", content, "--players", "6", "--watch", "14s",
+            "--buffer", "6s")
+        time.sleep(4)
+
+    def outcome(self, name):
+        report = self.audience.report()
+        plays, stalls = report["plays"], report["stalls"]["count"]
+        print(f"{name}: {plays['started']} plays, {plays['failed']} failed, "
+              f"{stalls} stalls, {report['recoveries']} recoveries")
+        assert plays["failed"] == 0, report
+        assert plays["finished"] == 6, report
+        return report
+
+
+def test_01_a_film_plays_whole(cluster):
+    done = subprocess.run(
+        ["ffmpeg", "-v", "error", "-xerror", "-i", cluster.play_url("demo"),
+         "-f", "null", "-"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_02_a_stranger_is_no_node(cluster):
+    import requests
+    for path in ("/v1/status", "/v1/table", "/v1/reports"):
+        answer = requests.get(cluster.url("manager1") + path, timeout=5)
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("program", [
+    "redirector1-agent", "origin", "origin-agent", "cache1", "storage",
+    "manager1", "manager1-front", "st-api", "varnish", "cdn"])
+def test_03_each_program_may_be_killed(cluster, program):
+    name = program.replace("origin", owner_of(cluster, "demo"))
+    server = next(server for server in cluster.machines
+                  if name in (server, server + "-agent", server + "-front"))
+    fault = Fault(cluster)
+    cluster.machines[server].kill(name)
+    report = fault.outcome(f"kill -9 {program}")
+    assert report["stalls"]["count"] == 0
+    wait_until(lambda: is_whole(cluster), 20, "all nodes up again")
+
+
+def test_04_managers_cut_off(cluster):
+    fault = Fault(cluster)
+    for manager in ("manager1", "manager2"):
+        cluster.machines[manager].cut()
+    report = fault.outcome("managers cut off")
+    assert report["stalls"]["count"] == 0
+    assert cluster.play_url("quiet")
+    for manager in ("manager1", "manager2"):
+        cluster.machines[manager].mend()
+    wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
+
+
+def test_05_an_origin_that_managers_do_not_reach_is_left(cluster):
+    owner = owner_of(cluster, "demo")
+    fault = Fault(cluster)
+    cluster.machines[owner].cut(*(cluster.machines[manager].address
+                                  for manager in ("manager1", "manager2")))
+    wait_until(lambda: cluster.where("redirector1", "demo")["owners"]
+               != [owner], 8, "another owner")
+    report = fault.outcome("an origin cut off from managers")
+    assert report["stalls"]["count"] == 0
+    cluster.machines[owner].mend()
+    wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
+    assert owner_of(cluster, "demo") == owner
+
+
+def test_06_plays_leave_an_origin_that_viewers_do_not_reach(cluster):
+    owner = owner_of(cluster, "demo")
+    viewer = cluster.viewer.run("hostname", "-I").split()[0]
+    fault = Fault(cluster)
+    cluster.machines[owner].cut(viewer)
+    fault.outcome("an origin cut off from viewers")
+    cluster.machines[owner].mend()
+
+
+def test_07_loss_of_packets_slows_and_breaks_nothing(cluster):
+    owner = owner_of(cluster, "demo")
+    fault = Fault(cluster)
+    for name in (owner, "manager1"):
+        cluster.machines[name].lose(30)
+    fault.outcome("30 % packet loss")
+    for name in (owner, "manager1"):
+        cluster.machines[name].mend()
+    wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
