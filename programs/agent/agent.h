@@ -13,7 +13,7 @@
  */
 
 #include "core/report.h"
-#include "platform/coordination.h"
+#include "platform/coordination_consul.h"
 #include "platform/http.h"
 
 #include <event2/event.h>
@@ -27,6 +27,8 @@ struct agent_config {
     unsigned interval_ms;
     const char *const *managers;
     size_t manager_count;
+    struct consul *consul; /* NULL: the static way; must outlive the agent */
+    const char *consul_prefix;
 };
 
 struct agent;
@@ -44,6 +46,7 @@ struct agent_shared {
     struct event_base *base;
     struct http_client *client;
     struct coordination *coordination;
+    struct table_fetcher *fetcher; /* whom the report's answers tell of tables */
     const struct agent_config *config;
     enum node_state state;     /* set by health */
     struct table_version held; /* set by table_fetcher */
@@ -60,6 +63,10 @@ struct timeval back_off(unsigned failure_count, unsigned first_ms);
 void manager_url(char out[MANAGER_URL_SIZE + MANAGER_PATH_SIZE],
                  const char *manager, const char *path);
 
+/* The Manager at `url` answered with a redirect: to the leader. */
+void manager_redirected(struct agent_shared *shared, const char *url,
+                        const struct http_response *response);
+
 struct health;
 /* `changed` is called after the first answer and after each change of
  * shared->state. */
@@ -70,7 +77,7 @@ void health_free(struct health *health);
 struct report_sender;
 struct report_sender *report_sender_new(struct agent_shared *shared);
 void report_sender_free(struct report_sender *sender);
-/* Reports now, or as soon as the report under way is through. */
+/* Reports now, or as soon as the report under way to this Manager is through. */
 void report_sender_send(struct report_sender *sender);
 
 struct table_fetcher;
@@ -78,5 +85,12 @@ struct table_fetcher;
 struct table_fetcher *table_fetcher_new(struct agent_shared *shared);
 void table_fetcher_free(struct table_fetcher *fetcher);
 void table_fetcher_start(struct table_fetcher *fetcher);
+/* Asks the Manager now, unless this Manager is being asked. */
+void table_fetcher_ask(struct table_fetcher *fetcher);
+/* There is such a table: asks for it if nobody brings it in a moment. */
+void table_fetcher_hint(struct table_fetcher *fetcher,
+                        struct table_version version);
+/* Here is one, from elsewhere. */
+void table_fetcher_offer(struct table_fetcher *fetcher, struct bytes encoded);
 
 #endif

@@ -13,6 +13,9 @@
  *   GET  /v1/status            all of it for people and programs, JSON
  *   GET  /v1/contents/{id}     one content, as in the status, calm or not
  *   GET  /metrics, /healthz
+ *
+ * Of several Managers one leads. One that stands by answers the first five
+ * with a redirect (307) to the leader, or 503 while it knows of none.
  */
 
 #include "core/buffer.h"
@@ -21,11 +24,18 @@
 
 struct api;
 
-/* Logs the reason on failure. */
-int api_new(struct event_base *base, struct manager *manager,
-            const char *listen, struct api **out);
+/* Stands by. Logs the reason on failure. */
+int api_new(struct event_base *base, const char *listen, struct api **out);
 void api_free(struct api *api); /* before the manager */
 unsigned api_port(const struct api *api);
+
+/* Leads: answers from this manager, until told otherwise. */
+void api_lead(struct api *api, struct manager *manager);
+/* Stands by; the leader's URL, or NULL, is copied. The manager is not looked
+ * at any more. */
+void api_stand_by(struct api *api, const char *leader_url);
+/* The manager has a new table: answers those who wait for it. */
+void api_published(struct api *api);
 
 /* For the files of this folder. */
 
@@ -34,7 +44,8 @@ unsigned api_port(const struct api *api);
 int status_write(struct manager *manager, struct buffer *out);
 /* One content of it. ERR_NOT_FOUND when nobody ever asked for it. */
 int content_write(struct manager *manager, struct bytes id, struct buffer *out);
-/* The text of /metrics. */
+/* The text of /metrics: of any Manager, and what one that leads adds. */
+void metrics_lead_write(bool leads, struct buffer *out);
 void metrics_write(struct manager *manager, size_t waiting_count,
                    struct buffer *out);
 

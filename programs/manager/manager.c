@@ -415,14 +415,14 @@ outgrow(struct manager *m, struct table_version held)
                  (unsigned long long) held.term);
         return;
     }
-    log_info("manager: term %llu follows %llu (a node holds %llu.%llu)",
-             (unsigned long long) held.term + 1, (unsigned long long) m->term,
-             (unsigned long long) held.term,
+    log_info("manager: term %llu is outgrown (a node holds %llu.%llu)",
+             (unsigned long long) m->term, (unsigned long long) held.term,
              (unsigned long long) held.sequence);
-    m->term = held.term + 1;
-    m->sequence = 0;
     m->is_successor = true;
-    turn_soon(m);
+    if (m->config.outgrown != NULL)
+        m->config.outgrown(m->config.context, held.term);
+    else
+        manager_set_term(m, held.term + 1);
 }
 
 static int
@@ -467,7 +467,7 @@ manager_new(struct event_base *base, const struct manager_config *config)
         return NULL;
     m->base = base;
     m->config = *config;
-    m->term = clock_unix_s();
+    m->term = config->term != 0 ? config->term : clock_unix_s();
     buffer_init(&m->encoded, TABLE_SIZE_MAX);
     if (manager_setup(m) != 0) {
         manager_free(m);
@@ -556,6 +556,14 @@ uint64_t
 manager_term(const struct manager *m)
 {
     return m->term;
+}
+
+void
+manager_set_term(struct manager *m, uint64_t term)
+{
+    m->term = term;
+    m->sequence = 0;
+    turn_soon(m);
 }
 
 void

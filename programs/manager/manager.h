@@ -18,6 +18,12 @@ struct manager;
 struct manager_config {
     struct demand_policy demand;
     struct classify_policy classify;
+    /* Of the leader of several: the term that it was given, and whom to ask
+     * for one above `term` when a node holds a table beyond ours; not from
+     * inside a call. 0 and NULL: the Manager takes its terms itself. */
+    uint64_t term;
+    void (*outgrown)(void *context, uint64_t term);
+    void *context;
 };
 
 struct manager_stats { /* since the start */
@@ -57,6 +63,8 @@ struct bytes manager_table_encoded(const struct manager *manager);
 /* 0.0 until an origin has reported. */
 struct table_version manager_version(const struct manager *manager);
 uint64_t manager_term(const struct manager *manager);
+/* Go on under a greater term. */
+void manager_set_term(struct manager *manager, uint64_t term);
 
 /* `published` is called after each new table. */
 void manager_on_publish(struct manager *manager,
