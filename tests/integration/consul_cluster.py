@@ -139,7 +139,7 @@ class Cluster:
                 return False
         return True
 
-    def wait_leader(self, seconds=40):
+    def wait_leader(self, seconds=90):
         end = time.monotonic() + seconds
         while self.leader() is None or not self.is_whole():
             assert time.monotonic() < end, "consul: no leader"
