@@ -120,8 +120,10 @@ def start(folder, http, modules=()):
 
 def compare(load, begin, variants):
     """begin: starts the nginx. variants: name -> prefix of its location, the
-    baseline first. Returns name -> ratio to the baseline: the median over the
-    rounds of the median of a round's cycles. Prints the way."""
+    baseline first; "again", a second location that does the same as the
+    baseline, has the ratio that says what the others are worth. Returns
+    name -> ratio to the baseline: the median over the rounds of the median
+    of a round's cycles. Prints the way."""
     names = list(variants)
     base = names[0]
     ratios = {name: [] for name in names}

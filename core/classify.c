@@ -114,10 +114,10 @@ share_for(double excess, double rate)
 
 /* Hottest first, until the rest fits. */
 static void
-offload_more(struct plan *plans, size_t count,
+offload_more(struct plan *plans, size_t count, double rest,
              const struct classify_policy *policy, double limit)
 {
-    double own = 0;
+    double own = rest;
     for (size_t i = 0; i < count; i++)
         own += plans[i].rate_up - offloaded(&plans[i], plans[i].rate_up);
     for (size_t i = 0; i < count && own > limit; i++) {
@@ -151,11 +151,11 @@ share_with_room(const struct plan *plan, const struct classify_policy *policy,
 
 /* Coolest first, while with it back everything fits under the lower limit. */
 static void
-offload_less(struct plan *plans, size_t count,
+offload_less(struct plan *plans, size_t count, double rest,
              const struct classify_policy *policy, double limit,
              uint64_t now_ms)
 {
-    double own = 0;
+    double own = rest;
     for (size_t i = 0; i < count; i++)
         own += plans[i].rate - offloaded(&plans[i], plans[i].rate);
     for (size_t i = count; i-- > 0;) {
@@ -181,7 +181,7 @@ offload_less(struct plan *plans, size_t count,
 /* Shares first: what is critical has all nodes for owners and its hold time
  * is that of its share. */
 static void
-plans_decide(struct plan *plans, size_t count,
+plans_decide(struct plan *plans, size_t count, double rest,
              const struct classify_policy *policy,
              const struct cluster *cluster, uint64_t now_ms)
 {
@@ -193,8 +193,9 @@ plans_decide(struct plan *plans, size_t count,
         }
     }
     if (policy->has_cdn) {
-        offload_more(plans, count, policy, limit);
-        offload_less(plans, count, policy, limit * policy->down_ratio, now_ms);
+        offload_more(plans, count, rest, policy, limit);
+        offload_less(plans, count, rest, policy, limit * policy->down_ratio,
+                     now_ms);
     }
     for (size_t i = 0; i < count; i++) {
         struct plan *plan = &plans[i];
@@ -325,6 +326,22 @@ rows_keep(const struct classify_input *input, struct table_row **rows,
     return 0;
 }
 
+struct demand_selection
+classify_selection(const struct classify_policy *policy,
+                   const struct classify_input *input)
+{
+    const struct cluster cluster = cluster_of(policy, input);
+    return (struct demand_selection){
+        /* with no node there is nothing to decide by */
+        .surge_min = cluster.unit > 0 ? cluster.unit : INFINITY,
+        .rest_max = policy->has_cdn && cluster.unit > 0
+                        ? policy->target * cluster.capacity
+                        : INFINITY,
+        .rows = input->previous,
+        .row_count = input->previous_count,
+    };
+}
+
 int
 classify(const struct classify_policy *policy,
          const struct classify_input *input, struct table_row **rows,
@@ -341,7 +358,7 @@ classify(const struct classify_policy *policy,
     if (plans == NULL || seen == NULL)
         goto done;
     size_t count = plans_fill(plans, input, &cluster, seen);
-    plans_decide(plans, count, policy, &cluster, input->now_ms);
+    plans_decide(plans, count, input->rest, policy, &cluster, input->now_ms);
     err = rows_from_plans(plans, count, &cluster, rows, row_count);
 done:
     free(plans);

@@ -20,24 +20,32 @@
 #include "core/demand.h"
 
 struct classify_policy {
-    double spread;      /* phi: share of one node one content may take, 0.10 */
-    double target;      /* utilisation of the own servers, 0.80 */
-    double down_ratio;  /* 0.70 */
-    uint32_t hold_ms;   /* 30 s */
-    bool cdn_by_share;  /* offload only the share that does not fit */
-    bool has_cdn;       /* false: nothing is ever critical */
+    double spread;     /* phi: share of one node one content may take, 0.10 */
+    double target;     /* utilisation of the own servers, 0.80 */
+    double down_ratio; /* 0.70 */
+    uint32_t hold_ms;  /* 30 s */
+    bool cdn_by_share; /* offload only the share that does not fit */
+    bool has_cdn;      /* false: nothing is ever critical */
 };
 extern const struct classify_policy classify_policy_default;
 
 struct classify_input {
-    const struct demand_rate *rates; /* as demand_rates() gives them */
+    /* as demand_rates() gives them: all, or what classify_selection() says */
+    const struct demand_rate *rates;
     size_t rate_count;
     const struct demand_node *nodes; /* all; only origins are counted */
     size_t node_count;
     const struct table_row *previous; /* rows of the table before */
     size_t previous_count;
     uint64_t now_ms;
+    double rest; /* requests/s of the contents whose rates are left out */
 };
+
+/* The rates that make a difference: of contents that may leave calm, of those
+ * that have, and of what the CDN may have to take. Of the input only nodes and
+ * previous rows are read. */
+struct demand_selection classify_selection(const struct classify_policy *policy,
+                                           const struct classify_input *input);
 
 /*
  * Writes the rows that are not calm, sorted by (hash, id), to *rows (caller

@@ -7,6 +7,7 @@
  *           64  overflow   128  used   192  heap_used   (a cache line each)
  *   slot     0  hash   8  id_ref   16  requests  24  bytes  32  starts
  *           40  offloaded
+ *   changes  per block of slots: how often something was counted in it, 4 B
  *   heap     per id: length (1 byte), the id
  *
  * The life of a slot: hash 0 (free) -> hash set by compare-and-swap (claimed)
@@ -14,15 +15,21 @@
  * again. Whoever meets a claimed slot of its hash before the id is published
  * publishes its own: so a worker killed in between leaves nothing stuck, and
  * the loser of the race compares ids and goes on probing when they differ.
+ *
+ * Of what a request adds, `requests` comes last but one and the block's change
+ * last: who reads in the other order misses nothing that either says was
+ * counted. A worker killed in between leaves a request that is seen with the
+ * block's next one.
  */
 
 #include "core/content.h"
 #include "core/counters.h"
 #include "core/err.h"
 
-#define COUNTERS_FORM 1
+#define COUNTERS_FORM 2
 #define HEADER_SIZE 4096
 #define SLOT_SIZE 48
+#define CHANGE_SIZE sizeof(uint32_t)
 #define PROBES_MAX 1024
 #define SLOTS_MAX 0xf0000000u
 #define HEAP_MAX 0xfffffff0u
@@ -77,29 +84,45 @@ slot_of(const struct counters *c, uint32_t index)
     return (struct slot *) (void *) (c->map + HEADER_SIZE) + index;
 }
 
+static uint32_t *
+changes_of(const struct counters *c)
+{
+    return (uint32_t *) (void *) slot_of(c, c->slot_count);
+}
+
+static uint32_t
+block_count_for(uint32_t slot_count)
+{
+    return slot_count / COUNTERS_BLOCK_SLOTS
+           + (slot_count % COUNTERS_BLOCK_SLOTS != 0);
+}
+
 static uint8_t *
 heap_of(const struct counters *c)
 {
-    return c->map + HEADER_SIZE + (size_t) c->slot_count * SLOT_SIZE;
+    return (uint8_t *) (changes_of(c) + block_count_for(c->slot_count));
 }
 
 /*
- * 64 bytes a content, the header included: 4/3 slots a content, less a few.
- * Small files, where the header weighs more, take theirs on top.
+ * 64 bytes a content, header and changes included: 4/3 slots a content, less
+ * some. Small files, where the header weighs more, take theirs on top.
  */
 static uint32_t
 slot_count_for(uint32_t contents_max)
 {
     if (contents_max < 1024)
         return contents_max + contents_max / 3 + 1;
-    return (uint32_t) (((uint64_t) contents_max * 64 - HEADER_SIZE)
-                       / SLOT_SIZE);
+    const uint64_t size =
+        (uint64_t) contents_max * 64 - HEADER_SIZE - CHANGE_SIZE;
+    return (uint32_t) (size * COUNTERS_BLOCK_SLOTS
+                       / (SLOT_SIZE * COUNTERS_BLOCK_SLOTS + CHANGE_SIZE));
 }
 
 static size_t
 file_size(uint32_t slot_count, uint64_t heap_size)
 {
-    return HEADER_SIZE + (size_t) slot_count * SLOT_SIZE + (size_t) heap_size;
+    return HEADER_SIZE + (size_t) slot_count * SLOT_SIZE
+           + block_count_for(slot_count) * CHANGE_SIZE + (size_t) heap_size;
 }
 
 static uint64_t
@@ -313,22 +336,73 @@ counters_add(struct counters *c, uint64_t hash, struct bytes id, uint64_t bytes,
         counter_add(&header_of(c)->overflow, 1);
         return;
     }
-    counter_add(&slot->requests, 1);
     if (bytes != 0)
         counter_add(&slot->bytes, bytes);
     if (flags & COUNTERS_START)
         counter_add(&slot->starts, 1);
     if (flags & COUNTERS_OFFLOADED)
         counter_add(&slot->offloaded, 1);
+    __atomic_fetch_add(&slot->requests, 1, __ATOMIC_RELEASE);
+    const size_t index = (size_t) (slot - slot_of(c, 0));
+    __atomic_fetch_add(&changes_of(c)[index / COUNTERS_BLOCK_SLOTS], 1,
+                       __ATOMIC_RELEASE);
 }
 
 void
 counters_prefetch(const struct counters *c, uint64_t hash)
 {
-    const char *slot = (const char *) slot_of(c, slot_first(c, hash));
+    const uint32_t index = slot_first(c, hash);
+    const char *slot = (const char *) slot_of(c, index);
     /* for writing; a slot may lie across two cache lines */
     __builtin_prefetch(slot, 1);
     __builtin_prefetch(slot + SLOT_SIZE - 1, 1);
+    __builtin_prefetch(&changes_of(c)[index / COUNTERS_BLOCK_SLOTS], 1);
+}
+
+uint32_t
+counters_block_count(const struct counters *c)
+{
+    return block_count_for(c->slot_count);
+}
+
+const uint32_t *
+counters_changes(const struct counters *c)
+{
+    return changes_of(c);
+}
+
+uint64_t
+counters_requests(const struct counters *c, uint32_t slot)
+{
+    return __atomic_load_n(&slot_of(c, slot)->requests, __ATOMIC_ACQUIRE);
+}
+
+bool
+counters_get(const struct counters *c, uint32_t index,
+             struct counters_entry *out)
+{
+    const struct slot *slot = slot_of(c, index);
+    const uint64_t hash = counter_load(&slot->hash);
+    if (hash == 0)
+        return false;
+    const uint32_t ref = __atomic_load_n(&slot->id_ref, __ATOMIC_ACQUIRE);
+    const struct bytes id = id_of(c, ref);
+    if (!content_id_is_valid(id))
+        return false;
+    const uint64_t requests = counters_requests(c, index);
+    *out = (struct counters_entry){
+        .slot = index,
+        .hash = hash,
+        .id = id,
+        .values =
+            {
+                .requests = requests,
+                .bytes = counter_load(&slot->bytes),
+                .starts = counter_load(&slot->starts),
+                .offloaded = counter_load(&slot->offloaded),
+            },
+    };
+    return true;
 }
 
 bool
@@ -336,28 +410,8 @@ counters_next(const struct counters *c, uint32_t *cursor,
               struct counters_entry *out)
 {
     while (*cursor < c->slot_count) {
-        uint32_t index = (*cursor)++;
-        const struct slot *slot = slot_of(c, index);
-        uint64_t hash = counter_load(&slot->hash);
-        if (hash == 0)
-            continue;
-        uint32_t ref = __atomic_load_n(&slot->id_ref, __ATOMIC_ACQUIRE);
-        struct bytes id = id_of(c, ref);
-        if (!content_id_is_valid(id))
-            continue;
-        *out = (struct counters_entry){
-            .slot = index,
-            .hash = hash,
-            .id = id,
-            .values =
-                {
-                    .requests = counter_load(&slot->requests),
-                    .bytes = counter_load(&slot->bytes),
-                    .starts = counter_load(&slot->starts),
-                    .offloaded = counter_load(&slot->offloaded),
-                },
-        };
-        return true;
+        if (counters_get(c, (*cursor)++, out))
+            return true;
     }
     return false;
 }

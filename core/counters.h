@@ -8,19 +8,25 @@
  * it whenever it likes. Both map the same file, so it holds offsets and no
  * pointers. docs/adr/ has the reasons for the layout.
  *
- *   | header, 4096 B | slots, 48 B each | id heap |
+ *   | header, 4096 B | slots, 48 B each | changes, 4 B a block | id heap |
  *
  * A slot is found by linear probing from the content's hash. Slots are never
  * freed. When no slot or no heap is left, the request is counted in
  * `overflow` and nowhere else: nothing is evicted.
  *
- * 48 B a slot and 4/3 slots a content: 64 B a content beside its id.
+ * Slots lie in blocks; a block has a number of changes, which says whether its
+ * slots are worth a look: who reads what was counted since the last time walks
+ * 4 B a block and not 48 B a slot.
+ *
+ * 48.5 B a slot and some less than 4/3 slots a content: 64 B a content beside
+ * its id.
  */
 
 #include "core/bytes.h"
 
 #define COUNTERS_CONTENTS_MAX 100000000u
 #define COUNTERS_ID_BYTES_DEFAULT 32 /* heap a content, bytes */
+#define COUNTERS_BLOCK_SLOTS 8
 
 /* What a request adds beside itself and its bytes. */
 enum counters_flag {
@@ -82,6 +88,18 @@ struct counters_entry {
  * against a file with wild offsets (such entries are passed over). */
 bool counters_next(const struct counters *c, uint32_t *cursor,
                    struct counters_entry *out);
+
+/* One slot's; false when it is free. What `requests` says was counted is in
+ * the other values, too. */
+bool counters_get(const struct counters *c, uint32_t slot,
+                  struct counters_entry *out);
+uint64_t counters_requests(const struct counters *c, uint32_t slot);
+
+/* How often something was counted in each block, modulo 2^32; the last block
+ * may have fewer slots. To be loaded atomically, with acquire where the
+ * block's slots are read next: they have then what was counted until there. */
+uint32_t counters_block_count(const struct counters *c);
+const uint32_t *counters_changes(const struct counters *c);
 
 uint64_t counters_overflow(const struct counters *c); /* requests */
 uint32_t counters_used(const struct counters *c);     /* slots in use */

@@ -36,6 +36,12 @@ use(struct counters *c)
         assert(entry.id.ptr + entry.id.len <= c->map + c->map_size);
     }
     assert(seen <= c->slot_count);
+    const uint32_t blocks = counters_block_count(c);
+    uint32_t changes = 0;
+    for (uint32_t i = 0; i < blocks; i++)
+        changes |= counters_changes(c)[i];
+    (void) changes;
+    assert((uint64_t) blocks * COUNTERS_BLOCK_SLOTS >= c->slot_count);
     assert(counters_used(c) <= c->slot_count);
     (void) counters_overflow(c);
     (void) counters_has_shape(c, 10, 32);

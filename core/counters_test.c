@@ -213,7 +213,7 @@ a_map_that_is_no_counter_file_is_refused(void **state)
         int err;
     } cases[] = {
         {0, 0, ERR_INVALID},           /* magic */
-        {8, 2, ERR_VERSION},           /* form */
+        {8, 1, ERR_VERSION},           /* form */
         {12, 0, ERR_INVALID},          /* no slots */
         {12, 0xffffffff, ERR_INVALID}, /* slots past the limit */
         {12, 100000, ERR_TRUNCATED},   /* more slots than there is file */
@@ -351,6 +351,87 @@ thread_main(void *arg_void)
     return NULL;
 }
 
+/* A reader's copy: of a block that did not change, nothing is read again. */
+struct follower {
+    uint32_t changes[IDS];
+    uint64_t requests[IDS * 2], bytes[IDS * 2];
+    unsigned read_count;
+};
+
+static void
+follow(struct follower *f, const struct counters *c)
+{
+    const uint32_t *changes = counters_changes(c);
+    for (uint32_t block = 0; block < counters_block_count(c); block++) {
+        uint32_t now = __atomic_load_n(&changes[block], __ATOMIC_ACQUIRE);
+        if (now == f->changes[block])
+            continue;
+        f->changes[block] = now;
+        f->read_count++;
+        for (uint32_t i = block * COUNTERS_BLOCK_SLOTS;
+             i < (block + 1) * COUNTERS_BLOCK_SLOTS && i < c->slot_count; i++) {
+            struct counters_entry entry;
+            if (!counters_get(c, i, &entry))
+                continue;
+            f->requests[i] = entry.values.requests;
+            f->bytes[i] = entry.values.bytes;
+        }
+    }
+}
+
+static void
+a_change_is_of_its_block_alone(void **state)
+{
+    struct counters c = counters_new(IDS + 100, 32);
+    struct follower f = {.read_count = 0};
+    assert_true(counters_block_count(&c) * COUNTERS_BLOCK_SLOTS
+                >= c.slot_count);
+    for (unsigned i = 0; i < 300; i++) {
+        char id[16];
+        struct counters_values v;
+        snprintf(id, sizeof id, "film-%u", i);
+        add(&c, id, i, 0);
+        follow(&f, &c);
+        assert_int_equal(f.read_count, i + 1);
+        assert_true(find(&c, id, &v));
+    }
+    follow(&f, &c);
+    assert_int_equal(f.read_count, 300);
+    /* the id that has no room changes nothing */
+    counters_add(&c, 5, bytes_of("", 0), 1, 0);
+    follow(&f, &c);
+    assert_int_equal(f.read_count, 300);
+    counters_end(&c);
+}
+
+static void
+who_follows_the_changes_misses_nothing(void **state)
+{
+    enum { THREADS = 4 };
+    struct counters c = counters_new(IDS + 100, 32);
+    struct follower f = {.read_count = 0};
+    pthread_t threads[THREADS];
+    struct thread_arg args[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        args[i] = (struct thread_arg){&c, i};
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, thread_main, &args[i]), 0);
+    }
+    for (unsigned i = 0; i < 200; i++)
+        follow(&f, &c);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    follow(&f, &c);
+    for (uint32_t i = 0; i < c.slot_count; i++) {
+        struct counters_entry entry;
+        if (!counters_get(&c, i, &entry))
+            continue;
+        assert_int_equal(f.requests[i], entry.values.requests);
+        assert_int_equal(f.bytes[i], entry.values.bytes);
+    }
+    counters_end(&c);
+}
+
 static void
 sums_of_many_threads_are_exact(void **state)
 {
@@ -470,6 +551,8 @@ main(void)
         cmocka_unit_test(entries_with_wild_offsets_are_passed_over),
         cmocka_unit_test(
             a_slot_left_without_id_by_a_killed_worker_is_completed),
+        cmocka_unit_test(a_change_is_of_its_block_alone),
+        cmocka_unit_test(who_follows_the_changes_misses_nothing),
         cmocka_unit_test(sums_of_many_threads_are_exact),
         cmocka_unit_test(sums_of_many_processes_are_exact),
         cmocka_unit_test(a_full_catalogue_fits_and_is_walked),

@@ -16,6 +16,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define SHORTEST_BUCKETS (WINDOW_BUCKETS / 10) /* of the surge's windows */
+#define RATE_TINY 1e-6                         /* requests/s; as good as none */
 #define PRIOR_PLAYS 50.0 /* weight of the assumed requests per play */
 #define PLAYS_MEMORY 1e5 /* plays after which what was learnt is halved */
 
@@ -48,7 +50,7 @@ static double
 surge_of(const struct demand *d, const struct ring *ring,
          double requests_per_play)
 {
-    static const unsigned windows[] = {WINDOW_BUCKETS / 10, WINDOW_BUCKETS / 5,
+    static const unsigned windows[] = {SHORTEST_BUCKETS, WINDOW_BUCKETS / 5,
                                        WINDOW_BUCKETS / 2};
     double greatest = 0;
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
@@ -94,6 +96,77 @@ rate_compare(const void *a_void, const void *b_void)
     if (a->rate_surge != b->rate_surge)
         return a->rate_surge > b->rate_surge ? -1 : 1;
     return bytes_compare(a->id, b->id);
+}
+
+struct select { /* what is selected, into contents.rates */
+    double requests_per_play;
+    double surge_min;
+    size_t count;
+    /* in the long window: whole numbers, whose sums no order changes */
+    uint64_t served, offloaded, served_all, offloaded_all;
+};
+
+/* Takes the ring when its surge is in the range. */
+static void
+select_ring(struct demand *d, struct select *select, uint32_t i,
+            double surge_from, double surge_until)
+{
+    const struct ring_total *total = &d->contents.totals[i];
+    const struct demand_rate rate =
+        rate_of(d, &d->contents.rings[i], select->requests_per_play);
+    if (rate.rate <= 0 || rate.rate_surge < surge_from
+        || rate.rate_surge >= surge_until)
+        return;
+    d->contents.rates[select->count++] = rate;
+    select->served += total->served;
+    select->offloaded += total->offloaded[plays_role(d)];
+}
+
+/* No surge is greater than if all of the long window lay in the shortest. */
+static void
+select_hot(struct demand *d, struct select *select)
+{
+    const struct contents *contents = &d->contents;
+    const enum node_role role = plays_role(d);
+    const double least =
+        select->surge_min * d->clock.bucket_ms * SHORTEST_BUCKETS / 1000;
+    select->count = 0;
+    select->served = select->offloaded = 0;
+    select->served_all = select->offloaded_all = 0;
+    for (uint32_t i = 0; i < contents->ring_count; i++) {
+        const struct ring_total *total = &contents->totals[i];
+        select->served_all += total->served;
+        select->offloaded_all += total->offloaded[role];
+        if ((double) total->served
+                + total->offloaded[role] * select->requests_per_play
+            >= least)
+            select_ring(d, select, i, select->surge_min, INFINITY);
+    }
+}
+
+static void
+select_rows(struct demand *d, struct select *select,
+            const struct demand_selection *selection)
+{
+    for (size_t i = 0; i < selection->row_count; i++) {
+        const struct table_row *row = &selection->rows[i];
+        uint32_t position;
+        if (!contents_find(&d->contents, row->id, row->hash, &position)
+            || d->contents.list[position].ring == 0)
+            continue;
+        select_ring(d, select, d->contents.list[position].ring - 1, 0,
+                    select->surge_min);
+    }
+}
+
+/* The rate of what is not selected. */
+static double
+rest_of(const struct demand *d, const struct select *select)
+{
+    const uint64_t served = select->served_all - select->served;
+    const uint64_t offloaded = select->offloaded_all - select->offloaded;
+    return ((double) served + (double) offloaded * select->requests_per_play)
+           / window_seconds(&d->clock, WINDOW_BUCKETS);
 }
 
 struct demand *
@@ -143,21 +216,37 @@ demand_advance(struct demand *d, uint64_t now_ms)
 }
 
 const struct demand_rate *
+demand_rates_select(struct demand *d, const struct demand_selection *selection,
+                    size_t *count, double *rest)
+{
+    struct select select = {
+        .requests_per_play = demand_requests_per_play(d),
+        .surge_min = selection->surge_min,
+    };
+    contents_total(&d->contents);
+    select_hot(d, &select);
+    select_rows(d, &select, selection);
+    *rest = rest_of(d, &select);
+    while (*rest > selection->rest_max && select.surge_min > 0) {
+        select.surge_min =
+            select.surge_min > RATE_TINY ? select.surge_min / 4 : 0;
+        select_hot(d, &select);
+        select_rows(d, &select, selection);
+        *rest = rest_of(d, &select);
+    }
+    if (select.count > 1)
+        qsort(d->contents.rates, select.count, sizeof *d->contents.rates,
+              rate_compare);
+    *count = select.count;
+    return d->contents.rates;
+}
+
+const struct demand_rate *
 demand_rates(struct demand *d, size_t *count)
 {
-    double requests_per_play = demand_requests_per_play(d);
-    struct contents *contents = &d->contents;
-    size_t found = 0;
-    for (uint32_t i = 0; i < contents->ring_count; i++) {
-        struct demand_rate rate =
-            rate_of(d, &contents->rings[i], requests_per_play);
-        if (rate.rate > 0)
-            contents->rates[found++] = rate;
-    }
-    if (found > 1)
-        qsort(contents->rates, found, sizeof *contents->rates, rate_compare);
-    *count = found;
-    return contents->rates;
+    static const struct demand_selection all = {.rest_max = INFINITY};
+    double rest;
+    return demand_rates_select(d, &all, count, &rest);
 }
 
 const struct demand_node *

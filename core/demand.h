@@ -9,8 +9,8 @@
  *
  * Merging keeps, per (node, boot, content), the largest cumulative value seen,
  * so order, repetition and loss do not matter (rule 2). What a report adds to
- * a sum counts for the time since the node's report before it, the window at
- * most: a report that comes late is no surge.
+ * a sum is spread over the time since the node's report before it: one that
+ * comes late is no surge, nor is a node that comes back from another Manager.
  *
  * Own requests are those of origins; plays are counted by the redirectors, or
  * by the origins while no redirector is heard.
@@ -26,11 +26,12 @@ struct demand_policy {
 extern const struct demand_policy demand_policy_default;
 
 struct demand; /* one thread */
-struct demand *demand_new(const struct demand_policy *policy); /* NULL: memory */
+struct demand *demand_new(
+    const struct demand_policy *policy); /* NULL: memory */
 void demand_free(struct demand *d);
 
 struct demand_merge_result {
-    bool wants_full; /* this Manager lacks the node's base: send everything */
+    bool wants_full; /* this Manager lacks the report's base: send all */
     bool is_new;     /* it changed something: not a repetition */
 };
 
@@ -38,10 +39,11 @@ struct demand_merge_result {
 #define DEMAND_NODE_FORGET_MS (60u * 60 * 1000)
 
 /*
- * Merges one encoded report. A node heard for the first time with sequence > 1
- * and not is_full only gets `wants_full`. The first full report of a node that
- * ran before this Manager did (sequence > 1) is a base and adds nothing to the
- * rates; one with sequence 1 counts from zero, and so does a new boot of a
+ * Merges one encoded report. One that builds on what this Manager has not
+ * merged (of this node and boot, up to the report's base) only gets
+ * `wants_full`. The first full report of a node that ran before this Manager
+ * did (sequence > 1), with all that follows while it has_more, adds nothing to
+ * the rates; one with sequence 1 counts from zero, and so does a new boot of a
  * node that is known. Bad bytes change nothing; ERR_LIMIT: too many nodes.
  */
 int demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
@@ -75,6 +77,18 @@ void demand_advance(struct demand *d, uint64_t now_ms);
  * Only contents with a rate; sorted by rate_surge, greatest first, ties by id,
  * so that equal demands give equal tables (rule 3). */
 const struct demand_rate *demand_rates(struct demand *d, size_t *count);
+
+/* The same of some contents: those that matter are few, and to find them costs
+ * far less than to sort all. */
+struct demand_selection {
+    double surge_min; /* of a rate_surge of that at least, or of less where */
+    double rest_max;  /* all that is left out would add up to more than this */
+    const struct table_row *rows; /* and these, whatever their rate */
+    size_t row_count;
+};
+const struct demand_rate *demand_rates_select(
+    struct demand *d, const struct demand_selection *selection, size_t *count,
+    double *rest);
 /* Sorted by name; redirectors included. */
 const struct demand_node *demand_nodes(struct demand *d, size_t *count);
 double demand_requests_per_play(const struct demand *d);

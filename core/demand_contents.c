@@ -47,6 +47,61 @@ index_grow(struct contents *contents)
     return 0;
 }
 
+static void
+total_take(struct contents *contents, uint32_t i)
+{
+    struct ring *ring = &contents->rings[i];
+    ring->is_touched = false;
+    contents->totals[i] = (struct ring_total){
+        .served = ring->served.total,
+        .offloaded = {ring->offloaded[NODE_ROLE_ORIGIN].total,
+                      ring->offloaded[NODE_ROLE_REDIRECTOR].total},
+    };
+}
+
+/* Room for `capacity` in all that has one a ring. */
+static int
+rings_resize(struct contents *contents, uint32_t capacity)
+{
+    struct ring *rings =
+        realloc(contents->rings, capacity * sizeof *contents->rings);
+    if (rings == NULL)
+        return ERR_MEMORY;
+    contents->rings = rings;
+    struct ring_total *totals =
+        realloc(contents->totals, capacity * sizeof *totals);
+    if (totals == NULL)
+        return ERR_MEMORY;
+    contents->totals = totals;
+    uint32_t *touched = realloc(contents->touched, capacity * sizeof *touched);
+    if (touched == NULL)
+        return ERR_MEMORY;
+    contents->touched = touched;
+    struct demand_rate *rates =
+        realloc(contents->rates, capacity * sizeof *rates);
+    if (rates == NULL)
+        return ERR_MEMORY;
+    contents->rates = rates;
+    contents->ring_capacity = capacity;
+    return 0;
+}
+
+static int
+ring_add(struct contents *contents, uint32_t position)
+{
+    const uint32_t capacity = contents->ring_capacity;
+    if (contents->ring_count == capacity) {
+        int err = rings_resize(contents, capacity < 64 ? 64 : capacity * 3 / 2);
+        if (err != 0)
+            return err;
+    }
+    struct ring *ring = &contents->rings[contents->ring_count++];
+    memset(ring, 0, sizeof *ring);
+    ring->content = position;
+    contents->list[position].ring = contents->ring_count;
+    return 0;
+}
+
 /* The last ring takes the place of ring i. */
 static void
 ring_remove(struct contents *contents, uint32_t i)
@@ -70,6 +125,8 @@ contents_fini(struct contents *contents)
     free(contents->list);
     free(contents->index.slots);
     free(contents->rings);
+    free(contents->totals);
+    free(contents->touched);
     free(contents->rates);
 }
 
@@ -121,35 +178,32 @@ contents_intern(struct contents *contents, struct bytes id, uint32_t *position)
 struct ring *
 contents_ring(struct contents *contents, uint32_t position)
 {
-    struct content *c = &contents->list[position];
-    if (c->ring != 0)
-        return &contents->rings[c->ring - 1];
-    uint32_t capacity = contents->ring_capacity;
-    if (array_grow(&contents->rings, contents->ring_count, &capacity,
-                   sizeof *contents->rings)
-        != 0)
+    if (contents->list[position].ring == 0 && ring_add(contents, position) != 0)
         return NULL;
-    if (capacity != contents->ring_capacity) {
-        struct demand_rate *rates =
-            realloc(contents->rates, capacity * sizeof *rates);
-        if (rates == NULL)
-            return NULL;
-        contents->rates = rates;
-        contents->ring_capacity = capacity;
+    const uint32_t i = contents->list[position].ring - 1;
+    struct ring *ring = &contents->rings[i];
+    if (!ring->is_touched) {
+        ring->is_touched = true;
+        contents->touched[contents->touched_count++] = i;
     }
-    struct ring *ring = &contents->rings[contents->ring_count++];
-    memset(ring, 0, sizeof *ring);
-    ring->content = position;
-    c->ring = contents->ring_count;
     return ring;
+}
+
+void
+contents_total(struct contents *contents)
+{
+    for (uint32_t i = 0; i < contents->touched_count; i++)
+        total_take(contents, contents->touched[i]);
+    contents->touched_count = 0;
 }
 
 void
 contents_rotate(struct contents *contents, uint64_t from, uint64_t to)
 {
+    contents->touched_count = 0;
     for (uint32_t i = 0; i < contents->ring_count;) {
         if (ring_rotate(&contents->rings[i], from, to))
-            i++;
+            total_take(contents, i++);
         else
             ring_remove(contents, i);
     }

@@ -7,7 +7,8 @@
  * once and never forgotten, as the maxima of the boots refer to it by its
  * position. While requests lie in its window it has a ring; the rings are a
  * dense array of their own, so that rates cost what is asked for and not what
- * ever was.
+ * ever was. What is in each ring's windows lies beside them once more, denser:
+ * of most contents no more than that is ever looked at.
  */
 
 #include "core/demand.h"
@@ -22,6 +23,11 @@ struct content {
     struct counters_values sums;
 };
 
+struct ring_total {
+    uint64_t served;
+    uint32_t offloaded[ROLE_COUNT];
+};
+
 struct text_chunk;
 
 struct contents {
@@ -31,8 +37,11 @@ struct contents {
     struct text_chunk *texts;
 
     struct ring *rings;
-    struct demand_rate *rates; /* room for one a ring */
-    uint32_t ring_count, ring_capacity;
+    struct ring_total *totals; /* see contents_total() */
+    uint32_t *touched;         /* rings whose totals are old */
+    struct demand_rate *rates;
+    uint32_t ring_count, ring_capacity; /* of these four */
+    uint32_t touched_count;
 };
 
 /* All zeros is an empty one. */
@@ -43,9 +52,11 @@ bool contents_find(const struct contents *contents, struct bytes id,
 /* Finds or adds it. ERR_LIMIT, ERR_MEMORY. */
 int contents_intern(struct contents *contents, struct bytes id,
                     uint32_t *position);
-/* Its ring, made when it has none; valid until the next one is made or the
- * rings are rotated. NULL: memory. */
+/* Its ring, made when it has none, to be added to; valid until the next one is
+ * made or the rings are rotated. NULL: memory. */
 struct ring *contents_ring(struct contents *contents, uint32_t position);
+/* Brings the totals up to date. */
+void contents_total(struct contents *contents);
 /* Rotates all rings and drops the empty ones. */
 void contents_rotate(struct contents *contents, uint64_t from, uint64_t to);
 

@@ -14,7 +14,9 @@ struct merge {
     struct boot *boot;
     bool is_base; /* adds nothing to rates */
     enum node_role role;
-    uint64_t from_ms;
+    uint64_t from_ms;  /* in the long window */
+    uint64_t since_ms; /* how long its new counts took to come together */
+    uint64_t window_ms;
     bool has_changed;
 };
 
@@ -29,6 +31,16 @@ raise_to(uint64_t *maximum, uint64_t value)
     return more;
 }
 
+/* What of n new counts lies in the long window. */
+static uint64_t
+in_window(const struct merge *m, uint64_t n)
+{
+    if (m->since_ms <= m->window_ms)
+        return n;
+    return (uint64_t) ((double) n * (double) m->window_ms
+                       / (double) m->since_ms);
+}
+
 static int
 rates_add(const struct merge *m, uint32_t content,
           const struct counters_values *more)
@@ -41,13 +53,14 @@ rates_add(const struct merge *m, uint32_t content,
         if (ring == NULL)
             return ERR_MEMORY;
         if (is_served)
-            series_add(&ring->served, &d->clock, m->from_ms, more->requests);
+            series_add(&ring->served, &d->clock, m->from_ms,
+                       in_window(m, more->requests));
         if (more->starts > 0)
             plays_add(&ring->starts[m->role], &d->clock, m->from_ms,
-                      more->starts);
+                      in_window(m, more->starts));
         if (more->offloaded > 0)
             plays_add(&ring->offloaded[m->role], &d->clock, m->from_ms,
-                      more->offloaded);
+                      in_window(m, more->offloaded));
     }
     d->plays_seen[m->role] += (double) more->starts - (double) more->offloaded;
     if (is_served)
@@ -87,20 +100,9 @@ entry_merge(struct merge *m, const struct report_entry *entry)
     if (m->is_base)
         return 0;
     if (more.requests > 0)
-        series_add(&m->node->requests, &d->clock, m->from_ms, more.requests);
+        series_add(&m->node->requests, &d->clock, m->from_ms,
+                   in_window(m, more.requests));
     return rates_add(m, content, &more);
-}
-
-/* The moment since which the boot's new counts were made, as far as known. */
-static uint64_t
-merge_from_ms(const struct window_clock *clock, const struct boot *boot)
-{
-    uint64_t since_ms =
-        boot->heard_ms ? clock->now_ms - boot->heard_ms : clock->bucket_ms;
-    uint64_t window_ms = (uint64_t) clock->bucket_ms * WINDOW_BUCKETS;
-    if (since_ms > window_ms)
-        since_ms = window_ms;
-    return since_ms < clock->now_ms ? clock->now_ms - since_ms : 0;
 }
 
 static int
@@ -113,9 +115,13 @@ entries_merge(struct demand *d, struct node *node, struct boot *boot,
         .boot = boot,
         .is_base = boot->awaits_base,
         .role = reader->header.role,
-        .from_ms = merge_from_ms(&d->clock, boot),
+        .from_ms = boot->heard_ms,
+        .since_ms = d->clock.now_ms - boot->heard_ms,
+        .window_ms = (uint64_t) d->clock.bucket_ms * WINDOW_BUCKETS,
     };
     struct report_entry entry;
+    if (m.since_ms > m.window_ms)
+        m.from_ms = d->clock.now_ms - m.window_ms;
     while (report_next(reader, &entry)) {
         int err = entry_merge(&m, &entry);
         if (err != 0)
@@ -143,6 +149,39 @@ header_is_newest(const struct demand *d, const struct node *node,
            && header->sequence > boot->sequence;
 }
 
+/* The counts of a new boot were made since the node's last word, those of a
+ * new node now. */
+static struct boot *
+boot_begin(const struct demand *d, struct node *node, bool is_new_node,
+           const struct report_header *header)
+{
+    const struct window_clock *clock = &d->clock;
+    struct boot *boot = boot_add(node, header->boot);
+    boot->awaits_base = is_new_node && header->sequence > 1;
+    if (!is_new_node)
+        boot->heard_ms = node->header_ms;
+    else if (clock->now_ms > clock->bucket_ms)
+        boot->heard_ms = clock->now_ms - clock->bucket_ms;
+    return boot;
+}
+
+/* A full report begins a new chain, also below what was merged before it: an
+ * agent may have lost its count. */
+static void
+boot_advance(struct boot *boot, const struct report_header *header,
+             uint64_t now_ms)
+{
+    if (header->base == 0 || header->sequence > boot->has_up_to)
+        boot->has_up_to = header->sequence;
+    if (!header->has_more)
+        boot->awaits_base = false;
+    if (header->sequence <= boot->sequence)
+        return;
+    boot->sequence = header->sequence;
+    if (!header->has_more)
+        boot->heard_ms = now_ms;
+}
+
 static int
 node_merge(struct demand *d, struct node *node, bool is_new_node,
            struct report_reader *reader, struct demand_merge_result *result)
@@ -152,10 +191,8 @@ node_merge(struct demand *d, struct node *node, bool is_new_node,
     bool has_changed = false;
 
     node->view.heard_ms = d->clock.now_ms;
-    if (boot == NULL && header->boot != 0) {
-        boot = boot_add(node, header->boot);
-        boot->awaits_base = is_new_node && header->sequence > 1;
-    }
+    if (boot == NULL && header->boot != 0)
+        boot = boot_begin(d, node, is_new_node, header);
     bool is_newest = is_new_node || header_is_newest(d, node, boot, header);
     if (boot != NULL) {
         /* a word for word repetition, and the usual one: spare the walk */
@@ -164,16 +201,27 @@ node_merge(struct demand *d, struct node *node, bool is_new_node,
         int err = entries_merge(d, node, boot, reader, &has_changed);
         if (err != 0)
             return err;
-        boot->awaits_base = false;
-        if (header->sequence > boot->sequence) {
-            boot->sequence = header->sequence;
-            boot->heard_ms = d->clock.now_ms;
-        }
+        boot_advance(boot, header, d->clock.now_ms);
     }
     if (is_newest)
         node_take_header(node, header, d->clock.now_ms);
     result->is_new = is_newest || has_changed;
     return 0;
+}
+
+/* Its changes are on top of counts that were told to another Manager, or to
+ * this one before it was restarted. */
+static bool
+is_base_missing(struct node *node, const struct report_header *header)
+{
+    if (header->base == 0)
+        return false;
+    if (node == NULL)
+        return true;
+    const struct boot *boot = boot_find(node, header->boot);
+    if (boot == NULL) /* what was forgotten is dropped, not asked for */
+        return !boot_is_forgotten(node, header->boot);
+    return boot->has_up_to < header->base;
 }
 
 int
@@ -192,11 +240,7 @@ demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
         d->held = header->held;
     bool is_new_node = !nodes_find(&d->nodes, header->node, &at);
     struct node *node = is_new_node ? NULL : d->nodes.list[at];
-    bool is_known = header->boot == 0
-                    || (node != NULL
-                        && (boot_find(node, header->boot) != NULL
-                            || boot_is_forgotten(node, header->boot)));
-    if (!is_known && header->sequence > 1 && !header->is_full) {
+    if (is_base_missing(node, header)) {
         result.wants_full = true;
         if (node != NULL)
             node->view.heard_ms = d->clock.now_ms;

@@ -23,9 +23,11 @@ struct maximum {
 
 struct boot {
     uint64_t id;
-    uint64_t sequence; /* the greatest merged */
-    uint64_t heard_ms;
-    bool awaits_base; /* the next report is one: it adds nothing to rates */
+    uint64_t sequence;  /* the greatest merged */
+    uint64_t has_up_to; /* all that a Manager acknowledged of the reports up to
+                         * this one; 0: nothing yet */
+    uint64_t heard_ms;  /* its counts until then are merged */
+    bool awaits_base;   /* the next report is one: it adds nothing to rates */
     struct maximum *list;
     uint32_t count, capacity;
     struct index index; /* by content */

@@ -52,14 +52,14 @@ content_name(unsigned i)
     return bytes_of(&names[i], 1);
 }
 
-/* The next report, of the contents in the mask. */
+/* The next report, of the contents in the mask; builds on the one before. */
 static struct buffer
 origin_report(struct origin *o, bool is_full, unsigned mask)
 {
     struct buffer b;
     buffer_init(&b, REPORT_SIZE_MAX);
+    o->header.base = is_full ? 0 : o->header.sequence;
     o->header.sequence++;
-    o->header.is_full = is_full;
     report_begin(&b, &o->header);
     for (unsigned i = 0; i < CONTENTS; i++) {
         struct report_entry entry = {content_name(i), o->values[i]};
@@ -205,6 +205,141 @@ a_node_that_ran_before_the_manager_is_asked_for_a_base(void **state)
     demand_advance(d, START_MS + 1000);
     assert_true(fabs(rate_find(d, "a").rate - 5) < 0.5);
     demand_free(d);
+}
+
+/* What every Manager that has merged the reports in full would say. */
+static void
+assert_asks_for_all(struct demand *d, const struct buffer *report)
+{
+    const struct counters_values before = sums(d, "a");
+    struct demand_merge_result r = merge(d, report, START_MS + 5000);
+    assert_true(r.wants_full && !r.is_new);
+    assert_int_equal(sums(d, "a").requests, before.requests);
+}
+
+static void
+changes_on_top_of_what_another_manager_was_told_are_not_merged(void **state)
+{
+    struct demand *first = demand_new(&demand_policy_default);
+    struct demand *second = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    o.values[0].requests = 10;
+    report(first, &o, true, START_MS);
+    /* the first one does not answer for a while */
+    o.values[1].requests = 7;
+    report(second, &o, true, START_MS + 1000);
+    o.values[0].requests = 20;
+    struct buffer changes = origin_report(&o, false, 1);
+    assert_asks_for_all(first, &changes);
+    assert_false(merge(second, &changes, START_MS + 5000).wants_full);
+    assert_false(report(first, &o, true, START_MS + 6000).wants_full);
+    assert_int_equal(sums(first, "a").requests, 20);
+    assert_int_equal(sums(first, "b").requests, 7);
+    assert_false(report(first, &o, false, START_MS + 6500).wants_full);
+    buffer_fini(&changes);
+    demand_free(first);
+    demand_free(second);
+}
+
+static void
+a_full_report_overtaken_by_a_restart_is_not_built_on_later(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    o.header.sequence = 500;
+    o.values[0].requests = 10;
+    struct buffer late = origin_report(&o, true, 1);
+    o.values[1].requests = 7;
+    report(d, &o, true, START_MS);
+    demand_free(d); /* the Manager is restarted, then the first one arrives */
+    d = demand_new(&demand_policy_default);
+    assert_true(merge(d, &late, START_MS + 1000).is_new);
+    o.values[0].requests = 20;
+    struct buffer changes = origin_report(&o, false, 1);
+    assert_asks_for_all(d, &changes);
+    report(d, &o, true, START_MS + 6000);
+    assert_int_equal(sums(d, "b").requests, 7);
+    buffer_fini(&late);
+    buffer_fini(&changes);
+    demand_free(d);
+}
+
+static void
+an_agent_that_lost_its_count_begins_a_new_chain(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    o.header.sequence = 1000;
+    report(d, &o, true, START_MS);
+    o.header.sequence = 5;
+    report(d, &o, true, START_MS + 500);
+    o.header.sequence = 9; /* of which others were acknowledged elsewhere */
+    o.values[0].requests = 20;
+    struct buffer changes = origin_report(&o, false, 1);
+    assert_asks_for_all(d, &changes);
+    buffer_fini(&changes);
+    demand_free(d);
+}
+
+/* One of the parts, with has_more as given. */
+static void
+part(struct demand *d, struct origin *o, unsigned mask, bool has_more,
+     uint64_t now_ms)
+{
+    o->header.has_more = has_more;
+    struct buffer b = origin_report(o, mask == 1, mask);
+    assert_false(merge(d, &b, now_ms).wants_full);
+    buffer_fini(&b);
+}
+
+static void
+a_base_in_parts_adds_nothing_to_rates(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    size_t count;
+    o.header.sequence = 500;
+    for (unsigned i = 0; i < 3; i++)
+        o.values[i].requests = 1000000;
+    for (unsigned i = 0; i < 3; i++)
+        part(d, &o, 1u << i, i < 2, START_MS + i);
+    demand_advance(d, START_MS + 10);
+    demand_rates(d, &count);
+    assert_int_equal(count, 0);
+    assert_int_equal(sums(d, "c").requests, 1000000);
+    o.values[0].requests += 50;
+    report(d, &o, false, START_MS + 500);
+    demand_advance(d, START_MS + 500);
+    assert_true(fabs(rate_find(d, "a").rate - 5) < 0.5);
+    demand_free(d);
+}
+
+static void
+counts_of_a_long_absence_are_no_surge(void **state)
+{
+    for (unsigned new_boot = 0; new_boot < 2; new_boot++) {
+        struct demand *d = demand_new(&demand_policy_default);
+        struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+        uint64_t now = START_MS;
+        report(d, &o, true, now);
+        /* five minutes with another Manager, at 10/s and 20/s */
+        now += 300000;
+        o.header.boot += new_boot;
+        o.values[0].requests += 3000;
+        o.values[1].requests += 6000;
+        o.values[1].starts += 600;
+        part(d, &o, 1, true, now);
+        part(d, &o, 2, false, now + 1);
+        demand_advance(d, now + 1);
+        assert_true(fabs(rate_find(d, "a").rate - 10) < 1);
+        assert_true(fabs(rate_find(d, "b").rate - 20) < 2);
+        assert_true(rate_find(d, "b").rate_surge < 22);
+        assert_true(fabs(rate_find(d, "b").starts - 2) < 0.3);
+        assert_int_equal(sums(d, "b").requests, 6000);
+        size_t count;
+        assert_true(fabs(demand_nodes(d, &count)[0].rate - 30) < 3);
+        demand_free(d);
+    }
 }
 
 static void
@@ -445,7 +580,10 @@ run_make(struct run *run, uint64_t *random)
             }
             bool is_last = step % (STEPS / BOOTS) == STEPS / BOOTS - 1;
             unsigned mask = is_last ? ~0u : (unsigned) random_next(random);
-            run->reports[n][step] = origin_report(&o, is_last, mask);
+            /* of some that list all the rest comes with the next */
+            bool is_full = is_last || random_next(random) % 2 == 0;
+            o.header.has_more = is_full && !is_last;
+            run->reports[n][step] = origin_report(&o, is_full, mask);
             for (unsigned i = 0; is_last && i < CONTENTS; i++) {
                 run->totals[i].requests += o.values[i].requests;
                 run->totals[i].bytes += o.values[i].bytes;
@@ -588,7 +726,6 @@ catalogue_report(const char *name, unsigned sequence)
     char id[32];
     buffer_init(&b, REPORT_SIZE_MAX);
     o.header.sequence = sequence;
-    o.header.is_full = true;
     report_begin(&b, &o.header);
     for (unsigned i = 0; i < 370000; i++) {
         int len = snprintf(id, sizeof id, "content-%012u", i);
@@ -642,6 +779,13 @@ main(void)
         cmocka_unit_test(a_report_that_comes_late_is_no_surge),
         cmocka_unit_test(
             a_node_that_ran_before_the_manager_is_asked_for_a_base),
+        cmocka_unit_test(
+            changes_on_top_of_what_another_manager_was_told_are_not_merged),
+        cmocka_unit_test(
+            a_full_report_overtaken_by_a_restart_is_not_built_on_later),
+        cmocka_unit_test(an_agent_that_lost_its_count_begins_a_new_chain),
+        cmocka_unit_test(a_base_in_parts_adds_nothing_to_rates),
+        cmocka_unit_test(counts_of_a_long_absence_are_no_surge),
         cmocka_unit_test(a_first_report_counts_from_zero),
         cmocka_unit_test(a_repetition_changes_nothing),
         cmocka_unit_test(a_new_boot_starts_at_zero_and_the_old_ones_sums_stay),

@@ -42,6 +42,7 @@ struct plays {
 /* What was asked of one content. */
 struct ring {
     uint32_t content;     /* its position, see core/demand_contents.h */
+    bool is_touched;      /* was added to since its total was taken */
     struct series served; /* by origins */
     struct plays starts[ROLE_COUNT];
     struct plays offloaded[ROLE_COUNT];

@@ -23,7 +23,6 @@
 enum { CONTENTS = 8, NODES = 4, MANAGERS = 2, MAILS_MAX = 64 };
 
 #define START_MS 1000000u
-#define NO_MANAGER MANAGERS
 
 static uint64_t
 random_next(uint64_t *state)
@@ -61,8 +60,7 @@ struct agent {
     struct report_header header;
     struct counters_values values[CONTENTS];
     uint64_t acked[CONTENTS]; /* requests */
-    unsigned acked_by, to;
-    bool wants_full;
+    unsigned to;
 };
 
 struct world {
@@ -81,7 +79,6 @@ world_make(struct world *w, uint64_t seed)
     static const char *const names[NODES] = {"o1", "o2", "o3", "r1"};
     *w = (struct world){.random = seed, .now_ms = START_MS};
     for (unsigned i = 0; i < NODES; i++) {
-        w->agents[i].acked_by = NO_MANAGER;
         w->agents[i].header = (struct report_header){
             .node = bytes_of_text(names[i]),
             .url = BYTES_LITERAL("http://127.0.0.1:1"),
@@ -129,8 +126,7 @@ report_of(const struct report_header *header,
     return b;
 }
 
-/* As the agent does: what changed, or all to a Manager that may lack what was
- * acknowledged. */
+/* As the agent does: what changed on top of the base, sometimes in parts. */
 static void
 agent_send(struct world *w, unsigned node)
 {
@@ -139,11 +135,16 @@ agent_send(struct world *w, unsigned node)
         mail_remove(w, random_below(&w->random, MAILS_MAX));
     struct mail *mail = &w->mails[w->mail_count++];
     a->header.sequence++;
-    a->header.is_full = a->wants_full || a->acked_by != a->to;
+    a->header.has_more = false;
+    const unsigned cut = random_below(&w->random, 4) == 0 ? 1u << 3 : ~0u;
     *mail = (struct mail){
         .node = node, .to = a->to, .sequence = a->header.sequence};
     for (unsigned i = 0; i < CONTENTS; i++) {
-        if (a->header.is_full || a->values[i].requests != a->acked[i])
+        if (a->values[i].requests == a->acked[i])
+            continue;
+        if (mail->listed >= cut)
+            a->header.has_more = true;
+        else
             mail->listed |= 1u << i;
     }
     memcpy(mail->values, a->values, sizeof mail->values);
@@ -153,12 +154,18 @@ agent_send(struct world *w, unsigned node)
 static void
 acknowledge(struct agent *a, const struct mail *mail)
 {
-    a->wants_full = false;
-    a->acked_by = mail->to;
+    a->header.base = mail->sequence;
     for (unsigned i = 0; i < CONTENTS; i++) {
         if (mail->listed & 1u << i)
             a->acked[i] = mail->values[i].requests;
     }
+}
+
+static void
+agent_forget(struct agent *a)
+{
+    a->header.base = 0;
+    memset(a->acked, 0, sizeof a->acked);
 }
 
 /* The answer counts only while the agent waits for it: for its last report. */
@@ -176,7 +183,7 @@ mail_deliver(struct world *w, size_t i, bool is_answered)
         || mail->to != a->to)
         return;
     if (result.wants_full)
-        a->wants_full = true;
+        agent_forget(a);
     else
         acknowledge(a, mail);
 }
@@ -208,9 +215,8 @@ static void
 agent_restart(struct world *w, unsigned node)
 {
     struct agent *a = &w->agents[node];
-    a->acked_by = NO_MANAGER;
+    agent_forget(a);
     a->header.sequence += 1000;
-    a->wants_full = true;
 }
 
 static void
@@ -246,7 +252,7 @@ world_step(struct world *w)
 static void
 world_settle(struct world *w)
 {
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 6; round++) {
         for (unsigned node = 0; node < NODES; node++) {
             w->agents[node].to = w->leader;
             agent_send(w, node);
@@ -464,7 +470,6 @@ managers_that_hear_the_same_in_any_order_publish_the_same(void **state)
             for (unsigned n = 0; n < NODES; n++) {
                 struct agent *agent = &w.agents[n];
                 agent->header.sequence++;
-                agent->header.is_full = true;
                 agent->header.state =
                     random_below(&w.random, 20) == 0 ? NODE_FULL : NODE_UP;
                 past.reports[turn][n] =
@@ -505,7 +510,6 @@ no_repetition_of_old_reports_keeps_a_row_alive(void **state)
             for (unsigned n = 0; n < NODES; n++) {
                 struct agent *agent = &w.agents[n];
                 agent->header.sequence++;
-                agent->header.is_full = true;
                 past.reports[turn][n] =
                     report_of(&agent->header, agent->values, ~0u);
                 past.is_lost[turn][n] = random_below(&w.random, 3) == 0;

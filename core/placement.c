@@ -15,7 +15,6 @@
 #include "core/placement.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 #define NODE_HASH_SEED 0x6e6f6465u /* apart from hashes of contents */
 #define SELECT_MAX 32 /* owners up to which selecting beats sorting */
@@ -172,10 +171,31 @@ owners_select_equal(const struct placement_node *nodes, size_t count,
     return found;
 }
 
-static int
-compare_candidates(const void *a, const void *b)
+/* Sorts until the first k are the best k in order, and no further. Hashes come
+ * in no order, so that any of them is a good pivot. */
+static void
+candidates_sort(struct candidate *list, size_t count, size_t k)
 {
-    return is_better(a, b) ? -1 : is_better(b, a);
+    while (count > 1 && k > 0) {
+        struct candidate pivot = list[(count - 1) / 2];
+        size_t i = 0, j = count - 1;
+        for (;; i++, j--) {
+            while (is_better(&list[i], &pivot))
+                i++;
+            while (is_better(&pivot, &list[j]))
+                j--;
+            if (i >= j)
+                break;
+            struct candidate swapped = list[i];
+            list[i] = list[j];
+            list[j] = swapped;
+        }
+        size_t better = j + 1;
+        candidates_sort(list, better, k);
+        k = k > better ? k - better : 0;
+        list += better;
+        count -= better;
+    }
 }
 
 static size_t
@@ -189,11 +209,55 @@ owners_sort(const struct placement_node *nodes, size_t count, uint64_t content,
         if (nodes[i].weight != 0)
             all[found++] = candidate_of(nodes, i, content);
     }
-    qsort(all, found, sizeof all[0], compare_candidates);
+    candidates_sort(all, found, k);
     if (found > k)
         found = k;
     for (size_t i = 0; i < found; i++)
         owners[i] = (uint16_t) all[i].index;
+    return found;
+}
+
+/* Hashes are even: with as many buckets as nodes, the greatest hashes in the
+ * first, each has about one and none needs more than a glance to be in order.
+ */
+static size_t
+bucket_of(uint64_t mixed, size_t count)
+{
+    return (size_t) (((unsigned __int128) ~mixed * count) >> 64);
+}
+
+/* The same for equal weights, in one pass. */
+static size_t
+owners_sort_equal(const struct placement_node *nodes, size_t count,
+                  uint64_t content, size_t k, uint16_t *owners)
+{
+    uint64_t mixed[PLACEMENT_NODES_MAX], sorted[PLACEMENT_NODES_MAX];
+    uint16_t order[PLACEMENT_NODES_MAX];
+    uint16_t begin[PLACEMENT_NODES_MAX + 1] = {0}, end[PLACEMENT_NODES_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        mixed[i] = mix(content, nodes[i].hash);
+        if (nodes[i].weight != 0)
+            begin[bucket_of(mixed[i], count) + 1]++;
+    }
+    for (size_t b = 0; b < count; b++) {
+        end[b] = begin[b];
+        begin[b + 1] = (uint16_t) (begin[b + 1] + begin[b]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t b = bucket_of(mixed[i], count);
+        if (nodes[i].weight == 0 || begin[b] >= k)
+            continue;
+        size_t at = end[b]++;
+        for (; at > begin[b] && mixed[i] > sorted[at - 1]; at--) {
+            sorted[at] = sorted[at - 1];
+            order[at] = order[at - 1];
+        }
+        sorted[at] = mixed[i];
+        order[at] = (uint16_t) i;
+    }
+    size_t found = begin[count] < k ? begin[count] : k;
+    memcpy(owners, order, found * sizeof *owners);
     return found;
 }
 
@@ -227,9 +291,10 @@ placement_owners(const struct placement_node *nodes, size_t count,
         k = count;
     if (k == 0)
         return 0;
-    if (k > SELECT_MAX)
-        return owners_sort(nodes, count, content, k, owners);
+    const bool is_select = k <= SELECT_MAX;
     if (nodes_are_weighted(nodes, count))
-        return owners_select(nodes, count, content, k, owners);
-    return owners_select_equal(nodes, count, content, k, owners);
+        return is_select ? owners_select(nodes, count, content, k, owners)
+                         : owners_sort(nodes, count, content, k, owners);
+    return is_select ? owners_select_equal(nodes, count, content, k, owners)
+                     : owners_sort_equal(nodes, count, content, k, owners);
 }

@@ -24,7 +24,8 @@ uint64_t placement_node_hash(struct bytes name);
 /*
  * Writes the indexes of the first k owners, best first, to owners[0..k).
  * Returns how many there are: min(k, nodes with weight > 0). Costs
- * O(count * k) for small k and O(count log count) for large.
+ * O(count * k) for small k, for large O(count) with equal weights and
+ * O(count + k log k) with others.
  */
 size_t placement_owners(const struct placement_node *nodes, size_t count,
                         uint64_t content, size_t k, uint16_t *owners);

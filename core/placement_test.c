@@ -210,6 +210,37 @@ nodes_of_weight_0_own_nothing(void **state)
     assert_int_equal(placement_owners(nodes, 3, 1, 0, owners), 0);
 }
 
+/* The best one, then the best without it, and so on. */
+static void
+a_long_order_is_that_of_one_choice_after_another(void **state)
+{
+    static const uint32_t weights[][3] = {
+        {100, 100, 100}, {100, 0, 100}, {100, 150, 0}, {1, 65535, 7}};
+    static const size_t counts[] = {33, 64, 200, 1024};
+    for (size_t c = 0; c < 16; c++) {
+        static struct placement_node nodes[PLACEMENT_NODES_MAX];
+        const size_t count = counts[c / 4];
+        uint16_t all[PLACEMENT_NODES_MAX], most[PLACEMENT_NODES_MAX], next;
+        nodes_make(nodes, count, 100);
+        for (size_t i = 0; i < count; i++)
+            nodes[i].weight = weights[c % 4][i % 3];
+        const size_t found =
+            placement_owners(nodes, count, hash_of(9), count, all);
+        const size_t k = count * 3 / 5 < found ? count * 3 / 5 : found;
+        assert_int_equal(placement_owners(nodes, count, hash_of(9), k, most),
+                         k);
+        assert_memory_equal(most, all, k * sizeof most[0]);
+        for (size_t i = 0; i < found; i++) {
+            assert_int_equal(
+                placement_owners(nodes, count, hash_of(9), 1, &next), 1);
+            assert_int_equal(all[i], next);
+            nodes[next].weight = 0;
+        }
+        assert_int_equal(placement_owners(nodes, count, hash_of(9), 1, &next),
+                         0);
+    }
+}
+
 static void
 the_extremes_of_the_hash_are_in_order(void **state)
 {
@@ -267,6 +298,7 @@ main(void)
         cmocka_unit_test(the_order_does_not_depend_on_the_order_of_nodes),
         cmocka_unit_test(the_order_is_the_same_for_ever),
         cmocka_unit_test(nodes_of_weight_0_own_nothing),
+        cmocka_unit_test(a_long_order_is_that_of_one_choice_after_another),
         cmocka_unit_test(the_extremes_of_the_hash_are_in_order),
         cmocka_unit_test(a_choice_takes_well_under_a_microsecond),
     };

@@ -5,8 +5,8 @@
  *   header    0  magic  8  form  12  size of all  16  boot  24  sequence
  *            32  capacity_milli  40  overflow  48  held term
  *            56  held sequence  64  entry count  68  weight  72  role
- *            73  state  74  is_full  75  length of node  76  length of url
- *            77  zero; 80  node, url
+ *            73  state  74  has_more  75  length of node  76  length of url
+ *            77  zero  80  base  88  node, url
  *   entries   length of id (1 byte), id, requests, bytes, starts, offloaded
  *   checksum  XXH3_64bits of all before it
  */
@@ -18,9 +18,10 @@
 #include "core/err.h"
 #include "core/report.h"
 
-#define REPORT_FORM 1
-#define HEADER_SIZE 80
+#define REPORT_FORM 2
+#define HEADER_SIZE 88
 #define COUNT_AT 64
+#define HAS_MORE_AT 74
 #define VALUES_SIZE 32
 #define CHECKSUM_SIZE 8
 
@@ -36,7 +37,9 @@ header_is_valid(const struct report_header *header)
            && (unsigned) header->role <= NODE_ROLE_REDIRECTOR
            && (unsigned) header->state <= NODE_DOWN && header->weight >= 1
            && header->weight <= UINT16_MAX && header->sequence >= 1
-           && (header->boot != 0 || header->entry_count == 0);
+           && header->base < header->sequence
+           && (header->boot != 0
+               || (header->entry_count == 0 && header->base == 0));
 }
 
 /* The header's fixed part; lengths of texts are checked by the caller. */
@@ -53,7 +56,8 @@ header_read(const uint8_t *from, struct report_header *out)
         .capacity_milli = load_le64(from + 32),
         .boot = load_le64(from + 16),
         .sequence = load_le64(from + 24),
-        .is_full = from[74] == 1,
+        .base = load_le64(from + 80),
+        .has_more = from[HAS_MORE_AT] == 1,
         .overflow = load_le64(from + 40),
         .held = {.term = load_le64(from + 48),
                  .sequence = load_le64(from + 56)},
@@ -142,10 +146,11 @@ report_begin(struct buffer *out, const struct report_header *header)
     buffer_append_le32(out, header->weight);
     buffer_append_u8(out, (uint8_t) header->role);
     buffer_append_u8(out, (uint8_t) header->state);
-    buffer_append_u8(out, header->is_full);
+    buffer_append_u8(out, header->has_more);
     buffer_append_u8(out, (uint8_t) header->node.len);
     buffer_append_u8(out, (uint8_t) header->url.len);
     buffer_append(out, zeros, sizeof zeros);
+    buffer_append_le64(out, header->base);
     buffer_append_bytes(out, header->node);
     buffer_append_bytes(out, header->url);
 }
@@ -175,6 +180,13 @@ report_add(struct buffer *out, const struct report_entry *entry)
         store_le32(out->ptr + COUNT_AT, load_le32(out->ptr + COUNT_AT) + 1);
 }
 
+void
+report_has_more(struct buffer *out)
+{
+    if (out->err == 0 && out->len >= HEADER_SIZE)
+        out->ptr[HAS_MORE_AT] = 1;
+}
+
 int
 report_finish(struct buffer *out)
 {
@@ -199,7 +211,8 @@ report_open(struct bytes encoded, struct report_reader *out)
     const uint8_t *ptr = encoded.ptr;
     size_t size = encoded.len - CHECKSUM_SIZE;
     size_t entries_at = (size_t) HEADER_SIZE + ptr[75] + ptr[76];
-    if (entries_at > size || ptr[74] > 1 || ptr[77] || ptr[78] || ptr[79])
+    if (entries_at > size || ptr[HAS_MORE_AT] > 1 || ptr[77] || ptr[78]
+        || ptr[79])
         return ERR_INVALID;
     header_read(ptr, &reader.header);
     if (!header_is_valid(&reader.header))

@@ -4,9 +4,10 @@
 
 /*
  * A node's report to the Manager: cumulative counts of the contents that
- * changed since the last report the Manager acknowledged, under (node, boot,
- * sequence). It may be lost, repeated or reordered (rule 2). Flat
- * little-endian binary with an XXH3 checksum; docs/adr/ draws it.
+ * changed since the last report a Manager acknowledged, under (node, boot,
+ * sequence). It may be lost, repeated or reordered (rule 2). It names the
+ * report it builds on, so that a Manager that lacks that one can tell. Flat
+ * little-endian binary with an XXH3 checksum; core/report.c draws it.
  */
 
 #include "core/counters.h"
@@ -28,8 +29,10 @@ struct report_header {
      * with it, so an agent that starts on an older file begins higher (with
      * the Unix time in ms, say) and only ever counts up. */
     uint64_t sequence;
-    bool is_full;            /* lists every content, not only changes */
-    uint64_t overflow;       /* requests without a slot since boot */
+    uint64_t base;     /* sequence of the report it builds on: lists what
+                        * changed since; 0: none, lists all */
+    bool has_more;     /* it was cut: the next one lists more */
+    uint64_t overflow; /* requests without a slot since boot */
     struct table_version held; /* the table the node acts on; 0.0: none */
     uint32_t entry_count;
 };
@@ -44,6 +47,8 @@ struct report_entry {
 void report_begin(struct buffer *out, const struct report_header *header);
 void report_add(struct buffer *out, const struct report_entry *entry);
 int report_finish(struct buffer *out);
+/* Says that it was cut, before it is finished. */
+void report_has_more(struct buffer *out);
 
 /* Checks the whole report, entries included, then walks it. Entries point
  * into `encoded`. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a report, as they are and with size and checksum made right, so
- * that what lies behind the checksum is reached. What is accepted is merged.
+ * Any bytes as a report, as they are, with size and checksum made right, so
+ * that what lies behind the checksum is reached, and as one that builds on
+ * none, so that its entries are merged.
  */
 
 #define XXH_INLINE_ALL
@@ -12,6 +13,8 @@
 
 #include <assert.h>
 #include <stdlib.h>
+
+#define BASE_AT 80
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,19 +50,27 @@ try(struct bytes encoded)
     merge(encoded);
 }
 
+static void
+try_framed(uint8_t *copy, size_t size)
+{
+    store_le32(copy + 12, (uint32_t) size);
+    store_le64(copy + size - 8, XXH3_64bits(copy, size - 8));
+    try(bytes_of(copy, size));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     try(bytes_of(data, size));
-    if (size < 24)
+    if (size < BASE_AT + 16)
         return 0;
     uint8_t *copy = malloc(size);
     if (copy == NULL)
         return 0;
     memcpy(copy, data, size);
-    store_le32(copy + 12, (uint32_t) size);
-    store_le64(copy + size - 8, XXH3_64bits(copy, size - 8));
-    try(bytes_of(copy, size));
+    try_framed(copy, size);
+    store_le64(copy + BASE_AT, 0);
+    try_framed(copy, size);
     free(copy);
     return 0;
 }

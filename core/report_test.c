@@ -25,7 +25,7 @@ header_make(void)
         .capacity_milli = 100000,
         .boot = 0xb007b007b007b007,
         .sequence = 9,
-        .is_full = true,
+        .base = 8,
         .overflow = 3,
         .held = {.term = 5, .sequence = 6},
     };
@@ -64,7 +64,8 @@ what_was_written_is_read(void **state)
     assert_true(r.header.capacity_milli == header.capacity_milli);
     assert_true(r.header.boot == header.boot);
     assert_true(r.header.sequence == header.sequence);
-    assert_true(r.header.is_full);
+    assert_true(r.header.base == header.base);
+    assert_false(r.header.has_more);
     assert_true(r.header.overflow == header.overflow);
     assert_int_equal(table_version_compare(r.header.held, header.held), 0);
     assert_int_equal(r.header.entry_count, 5);
@@ -81,6 +82,21 @@ what_was_written_is_read(void **state)
 }
 
 static void
+a_report_that_was_cut_says_so(void **state)
+{
+    struct report_header header = header_make();
+    struct report_reader r;
+    struct buffer b;
+    buffer_init(&b, REPORT_SIZE_MAX);
+    report_begin(&b, &header);
+    report_has_more(&b);
+    assert_int_equal(report_finish(&b), 0);
+    assert_int_equal(report_open(buffer_bytes(&b), &r), 0);
+    assert_true(r.header.has_more);
+    buffer_fini(&b);
+}
+
+static void
 a_redirector_needs_no_url_and_a_node_without_counters_no_boot(void **state)
 {
     struct report_header header = header_make();
@@ -89,6 +105,7 @@ a_redirector_needs_no_url_and_a_node_without_counters_no_boot(void **state)
     header.role = NODE_ROLE_REDIRECTOR;
     header.url = bytes_of(NULL, 0);
     header.boot = 0;
+    header.base = 0;
     encode(&header, 0, &b);
     assert_int_equal(report_open(buffer_bytes(&b), &r), 0);
     assert_int_equal(r.header.url.len, 0);
@@ -133,13 +150,14 @@ bad_fields_with_a_right_checksum_are_refused(void **state)
         {67, 0xff}, {70, 1}, /* weight 65536 and more */
         {72, 2},             /* role */
         {73, 4},             /* state */
-        {74, 2},             /* is_full */
+        {74, 2},             /* has_more */
         {75, 0},    {75, 255}, {76, 0},    {76, 255}, /* lengths */
         {77, 1},    {79, 1},                          /* zero */
-        {80, '/'},                                    /* node */
-        {87, 'x'},                                    /* url */
-        {108, 0},   {108, 65}, {108, 255}, /* length of the first id */
-        {109, '/'},                        /* the id */
+        {80, 9},    {87, 1},                          /* base from 9 on */
+        {88, '/'},                                    /* node */
+        {95, 'x'},                                    /* url */
+        {116, 0},   {116, 65}, {116, 255}, /* length of the first id */
+        {117, '/'},                        /* the id */
     };
     struct report_header header = header_make();
     struct report_reader r = {.entries_left = 77};
@@ -160,11 +178,11 @@ bad_fields_with_a_right_checksum_are_refused(void **state)
 static void
 bad_reports_are_not_written(void **state)
 {
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 10; i++) {
         struct report_header header = header_make();
         struct report_entry entry = {.id = BYTES_LITERAL("film")};
         struct buffer b;
-        buffer_init(&b, i == 8 ? 100 : REPORT_SIZE_MAX);
+        buffer_init(&b, i == 9 ? 100 : REPORT_SIZE_MAX);
         switch (i) {
         case 0:
             header.node = BYTES_LITERAL("");
@@ -182,12 +200,15 @@ bad_reports_are_not_written(void **state)
             header.state = (enum node_state) 7;
             break;
         case 5:
-            header.boot = 0;
+            header.boot = header.base = 0;
             break; /* with an entry */
         case 6:
-            entry.id = BYTES_LITERAL("a/b");
+            header.base = header.sequence;
             break;
         case 7:
+            entry.id = BYTES_LITERAL("a/b");
+            break;
+        case 8:
             buffer_append_u8(&b, 1);
             break; /* not empty */
         default:
@@ -195,7 +216,7 @@ bad_reports_are_not_written(void **state)
         }
         report_begin(&b, &header);
         report_add(&b, &entry);
-        assert_int_equal(report_finish(&b), i == 8 ? ERR_LIMIT : ERR_INVALID);
+        assert_int_equal(report_finish(&b), i == 9 ? ERR_LIMIT : ERR_INVALID);
         buffer_fini(&b);
     }
     struct buffer b;
@@ -209,6 +230,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read),
+        cmocka_unit_test(a_report_that_was_cut_says_so),
         cmocka_unit_test(
             a_redirector_needs_no_url_and_a_node_without_counters_no_boot),
         cmocka_unit_test(no_altered_byte_and_no_other_length_is_accepted),

@@ -12,6 +12,7 @@
 #include "platform/consul_lock.h"
 
 #include "core/err.h"
+#include "core/term.h"
 #include "platform/clock.h"
 #include "platform/consul_answer.h"
 #include "platform/log.h"
@@ -29,7 +30,6 @@
 #define RETRY_MS 100
 #define RETRY_MS_MAX 2000
 #define TEXT_SIZE 256
-#define TERM_MAX (UINT64_MAX / 2)
 
 struct consul_lock {
     struct consul *consul;
@@ -185,10 +185,13 @@ taken(const struct consul_answer *answer, void *context)
 static uint64_t
 next_term(const struct consul_lock *lock)
 {
-    uint64_t term = clock_unix_s();
-    if (term <= lock->last.term)
-        term = lock->last.term + 1;
-    return term <= lock->term_least ? lock->term_least + 1 : term;
+    const uint64_t before = lock->last.term > lock->term_least
+                                ? lock->last.term
+                                : lock->term_least;
+    uint64_t round = clock_unix_s();
+    if (round <= term_round(before))
+        round = term_round(before) + 1;
+    return term_make(round, random_u64());
 }
 
 /* The cas makes sure that nobody has taken a term since the key was read, and
@@ -267,7 +270,10 @@ key_keep(struct consul_lock *lock, const struct consul_answer *answer)
         (void) leader_value_parse(bytes_of(key.value, key.value_len), &leader);
     }
     lock->seen = key;
-    lock->last = leader.term < TERM_MAX ? leader : (struct leader_value){0};
+    /* no Manager ever writes more: it is not ours */
+    lock->last = term_round(leader.term) < TERM_ROUND_MAX
+                     ? leader
+                     : (struct leader_value){0};
     lock->is_known = true;
     return true;
 }
@@ -354,7 +360,8 @@ consul_lock_free(struct consul_lock *lock)
 void
 consul_lock_outgrow(struct consul_lock *lock, uint64_t term)
 {
-    if (!lock->is_held || term >= TERM_MAX || term < lock->asked_term)
+    if (!lock->is_held || term_round(term) >= TERM_ROUND_MAX
+        || term < lock->asked_term)
         return;
     if (term > lock->term_least)
         lock->term_least = term;

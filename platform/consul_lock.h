@@ -4,8 +4,8 @@
 
 /*
  * One holder among several programs, by a Consul session that ends with the
- * holder's health check. Each taking of the lock has a term of its own,
- * greater than all before it: the key's value is a leader_value, and taking
+ * holder's health check. Each taking of the lock has a term of its own
+ * (core/term.h), greater than all before it: the key's value is a leader_value, and taking
  * the lock and counting the term up is one transaction.
  *
  * Losing Consul is not losing the lock: who held it last is told so only by
@@ -24,9 +24,9 @@ struct consul_lock_config {
     const char *name;  /* of the session, for people */
     const char *check; /* the session ends with it: consul_service_check() */
     const char *url;   /* goes into the key's value */
-    /* Never from inside a call of this header. The term is above the one
-     * before, above the clock's seconds at the time, and above what
-     * consul_lock_outgrow() asked. */
+    /* Never from inside a call of this header. The term's round is above the
+     * one before, above what consul_lock_outgrow() asked, and at least the
+     * Unix time in s. */
     void (*held)(void *context, uint64_t term);
     void (*lost)(void *context);
     /* Another one holds it, or did last. */

@@ -11,6 +11,7 @@
  */
 
 #include "core/table.h"
+#include "platform/http.h"
 
 /* What a way of coordination may tell by itself. All of it is a hint: it may
  * come late, twice, out of order, or never. */
@@ -44,8 +45,10 @@ struct coordination {
     struct coordination_listener listener; /* set before the loop runs */
 };
 
-/* `urls` (at least one) must outlive it. NULL: memory. */
-struct coordination *coordination_static_new(const char *const *urls,
+/* `urls` (at least one) and the client must outlive it. NULL: memory. */
+struct coordination *coordination_static_new(struct event_base *base,
+                                             struct http_client *client,
+                                             const char *const *urls,
                                              size_t count);
 
 #endif

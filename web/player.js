@@ -116,10 +116,7 @@ export class Player extends EventTarget {
       const url = await playbackAsk(content, this.#viewer);
       if (run !== this.#run) return;
       this.#playbackUrl = url;
-      this.#load(0);
-      // may stay pending until the first frame, or be refused by the
-      // browser's autoplay rule: the controls are there for that
-      this.#video.play().catch(() => {});
+      this.#load(-1, true);
     } catch (error) {
       if (run === this.#run) this.#fail(error);
     }
@@ -156,11 +153,12 @@ export class Player extends EventTarget {
     });
   }
 
-  #load(position) {
+  /* From the beginning: position -1. A film that is replaced stands still. */
+  #load(position, plays) {
     this.hls?.destroy();
     this.#firstPlace = this.#place = null;
     const hls = new window.Hls({
-      startPosition: position > 0 ? position : -1,
+      startPosition: position,
       maxBufferLength: BUFFER_S,
       maxMaxBufferLength: BUFFER_S, // or it takes as much as 60 MB hold
       manifestLoadPolicy: policy(5000, 10000),
@@ -190,6 +188,22 @@ export class Player extends EventTarget {
     this.hls = hls;
     hls.loadSource(this.#playbackUrl);
     hls.attachMedia(this.#video);
+    // may stay pending until the first frame, or be refused by the browser's
+    // autoplay rule: the controls are there for that
+    if (plays) this.#video.play().catch(() => {});
+  }
+
+  /*
+   * Goes on where the play is. Where hls.js waited for a playlist as it was
+   * stopped, it would believe itself before its first segment, and count its
+   * buffer from here on without ever noticing that it plays: with a full buffer
+   * it would load nothing more. To have it skip the seek to the start tells it
+   * that it is past that.
+   */
+  #loadOn() {
+    const hasBegun = this.#video.buffered.length > 0;
+    this.hls.startLoad(hasBegun ? this.#video.currentTime
+      : this.hls.config.startPosition, hasBegun);
   }
 
   #placed(url) {
@@ -262,19 +276,6 @@ export class Player extends EventTarget {
     this.#isRecovering = false;
     this.#errors = 0;
     if (error) this.#fail(error);
-    else this.#watch(run);
-  }
-
-  /* hls.js can stay in a retry of its own that never ends. When no picture has
-   * come some seconds after a move, though some are due, it starts afresh. */
-  async #watch(run) {
-    for (let second = 0; second < 5; second++) {
-      await sleep(1000);
-      if (run !== this.#run || this.#isRecovering || !this.#attempts) return;
-    }
-    const { buffered, currentTime } = this.#video;
-    const end = buffered.length ? buffered.end(buffered.length - 1) : 0;
-    if (end - currentTime < BUFFER_S - 4) this.#load(currentTime);
   }
 
   /* Finds a node by way of the playback URL and goes on there. */
@@ -296,11 +297,11 @@ export class Player extends EventTarget {
       }
       const place = placeOf(response.url);
       if (!this.#firstPlace || filmOf(place) !== filmOf(this.#firstPlace)) {
-        this.#load(this.#video.currentTime);
+        this.#load(this.#video.currentTime || -1, !this.#video.paused);
       } else {
         this.#place = place;
         this.#renditionHold();
-        this.hls.startLoad(-1);
+        this.#loadOn();
       }
       return null;
     } catch (error) {

@@ -84,7 +84,8 @@ coordination_new(struct agent *agent, struct event_base *base)
 {
     const struct agent_config *config = &agent->config;
     if (config->consul == NULL)
-        return coordination_static_new(config->managers, config->manager_count);
+        return coordination_static_new(base, agent->shared.client,
+                                       config->managers, config->manager_count);
     const struct coordination_consul_config consul = {
         .consul = config->consul,
         .prefix = config->consul_prefix,
@@ -106,8 +107,10 @@ agent_setup(struct agent *agent, struct event_base *base)
     shared->config = &agent->config;
     shared->state = agent->config.check == NULL ? NODE_UP : NODE_DOWN;
     shared->client = http_client_new(base, CONNECTIONS_MAX);
+    if (shared->client == NULL)
+        return ERR_MEMORY;
     shared->coordination = coordination_new(agent, base);
-    if (shared->client == NULL || shared->coordination == NULL)
+    if (shared->coordination == NULL)
         return ERR_MEMORY;
     shared->coordination->listener = (struct coordination_listener){
         told_table, told_publish, told_collect, told_ask, agent};

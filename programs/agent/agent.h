@@ -46,7 +46,7 @@ struct agent_shared {
     struct event_base *base;
     struct http_client *client;
     struct coordination *coordination;
-    struct table_fetcher *fetcher; /* whom the report's answers tell of tables */
+    struct table_fetcher *fetcher; /* told of Managers left, and of tables */
     const struct agent_config *config;
     enum node_state state;     /* set by health */
     struct table_version held; /* set by table_fetcher */
@@ -92,5 +92,8 @@ void table_fetcher_hint(struct table_fetcher *fetcher,
                         struct table_version version);
 /* Here is one, from elsewhere. */
 void table_fetcher_offer(struct table_fetcher *fetcher, struct bytes encoded);
+/* A question that waits at a Manager that is not talked to any more is asked
+ * of the one that is. */
+void table_fetcher_move(struct table_fetcher *fetcher);
 
 #endif

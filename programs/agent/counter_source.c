@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For each slot of the file the agent keeps one number, the sum of the slot's
- * counts that the Manager has acknowledged: counts only grow, so a different
- * sum is a change.
+ * For each slot of the file the agent keeps one number, the requests that the
+ * Manager has acknowledged, and for each block the number of changes that
+ * these belong to: only blocks whose number differs are walked. Both are kept
+ * modulo 2^32: nobody counts that much between two reports.
  */
 
 #include "programs/agent/counter_source.h"
@@ -17,12 +18,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* room that an entry and the end of a report may take */
-#define REPORT_ENTRY_ROOM 256
+/* room that the entries of a block and the end of a report may take */
+#define REPORT_BLOCK_ROOM (COUNTERS_BLOCK_SLOTS * 128 + 256)
 
-struct on_its_way {
+struct reported { /* an entry of a report */
     uint32_t slot;
-    uint64_t sum;
+    uint32_t requests, changes; /* as of that report */
+    uint32_t more;              /* requests that came with it */
 };
 
 struct counter_source {
@@ -31,8 +33,12 @@ struct counter_source {
     dev_t device;
     ino_t inode;
     struct counters counters;
-    uint64_t *acknowledged; /* sums, by slot */
-    struct on_its_way *sent;
+    uint32_t *requests;     /* acknowledged, by slot */
+    uint32_t *changes;      /* by block, in the same allocation */
+    struct reported *sent;  /* with the last report, by slot */
+    uint64_t base;          /* of the last report that was acknowledged */
+    uint64_t sent_sequence; /* of the one on its way; 0: none */
+    bool has_more;          /* than went with that one */
     size_t sent_count, sent_room;
     dev_t refused_device; /* the file that was complained about */
     ino_t refused_inode;
@@ -45,9 +51,11 @@ unmap(struct counter_source *s)
         return;
     munmap(s->counters.map, s->counters.map_size);
     close(s->fd);
-    free(s->acknowledged);
-    s->acknowledged = NULL;
+    free(s->requests);
+    s->requests = s->changes = NULL;
     s->sent_count = 0;
+    s->base = 0;
+    s->sent_sequence = 0;
     s->counters = (struct counters){0};
     s->fd = -1;
 }
@@ -74,10 +82,12 @@ map_fd(struct counter_source *s, int fd, const struct stat *st)
         return ERR_IO;
     struct counters counters;
     int err = counters_open(map, size, &counters);
-    uint64_t *acknowledged = NULL;
+    uint32_t *requests = NULL;
     if (err == 0) {
-        acknowledged = calloc(counters.slot_count, sizeof *acknowledged);
-        err = acknowledged == NULL ? ERR_MEMORY : 0;
+        requests = calloc((size_t) counters.slot_count
+                              + counters_block_count(&counters),
+                          sizeof *requests);
+        err = requests == NULL ? ERR_MEMORY : 0;
     }
     if (err != 0) {
         munmap(map, size);
@@ -85,7 +95,8 @@ map_fd(struct counter_source *s, int fd, const struct stat *st)
     }
     s->counters = counters;
     s->counters.map_size = size;
-    s->acknowledged = acknowledged;
+    s->requests = requests;
+    s->changes = requests + counters.slot_count;
     s->fd = fd;
     s->device = st->st_dev;
     s->inode = st->st_ino;
@@ -124,25 +135,69 @@ is_current(const struct counter_source *s)
 }
 
 static int
-remember(struct counter_source *s, uint32_t slot, uint64_t sum)
+remember(struct counter_source *s, const struct reported *entry)
 {
     if (s->sent_count == s->sent_room) {
         const size_t room = s->sent_room == 0 ? 256 : s->sent_room * 2;
-        struct on_its_way *sent = realloc(s->sent, room * sizeof *sent);
+        struct reported *sent = realloc(s->sent, room * sizeof *sent);
         if (sent == NULL)
             return ERR_MEMORY;
         s->sent = sent;
         s->sent_room = room;
     }
-    s->sent[s->sent_count++] = (struct on_its_way){slot, sum};
+    s->sent[s->sent_count++] = *entry;
     return 0;
 }
 
-static uint64_t
-sum_of(const struct counters_values *values)
+/* The next block from *block on in which something was counted that is not
+ * acknowledged; false: none. What its slots hold then is at least that. */
+static bool
+next_changed(const struct counter_source *s, uint32_t *block, uint32_t *changes)
 {
-    return values->requests + values->bytes + values->starts
-           + values->offloaded;
+    const uint32_t *now = counters_changes(&s->counters);
+    const uint32_t count = counters_block_count(&s->counters);
+    for (; *block < count; ++*block) {
+        *changes = __atomic_load_n(&now[*block], __ATOMIC_RELAXED);
+        if (*changes == s->changes[*block])
+            continue;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        return true;
+    }
+    return false;
+}
+
+static uint32_t
+block_end(const struct counter_source *s, uint32_t block)
+{
+    const uint32_t end = (block + 1) * COUNTERS_BLOCK_SLOTS;
+    return end < s->counters.slot_count ? end : s->counters.slot_count;
+}
+
+static int
+block_report(struct counter_source *s, uint32_t block, uint32_t changes,
+             struct buffer *report)
+{
+    const uint32_t end = block_end(s, block);
+    for (uint32_t i = block * COUNTERS_BLOCK_SLOTS; i < end; i++) {
+        struct counters_entry entry;
+        if ((uint32_t) counters_requests(&s->counters, i) == s->requests[i]
+            || !counters_get(&s->counters, i, &entry))
+            continue;
+        const struct report_entry out = {.id = entry.id,
+                                         .values = entry.values};
+        const uint32_t requests = (uint32_t) entry.values.requests;
+        const struct reported sent = {
+            .slot = i,
+            .requests = requests,
+            .changes = changes,
+            .more = requests - s->requests[i],
+        };
+        report_add(report, &out);
+        const int err = remember(s, &sent);
+        if (err != 0)
+            return err;
+    }
+    return 0;
 }
 
 struct counter_source *
@@ -188,33 +243,83 @@ counter_source_overflow(const struct counter_source *s)
     return s->fd < 0 ? 0 : counters_overflow(&s->counters);
 }
 
+uint64_t
+counter_source_base(const struct counter_source *s)
+{
+    return s->base;
+}
+
 int
-counter_source_report(struct counter_source *s, bool everything,
+counter_source_report(struct counter_source *s, uint64_t sequence,
                       struct buffer *report)
 {
-    uint32_t cursor = 0;
-    struct counters_entry entry;
+    uint32_t changes;
     s->sent_count = 0;
-    while (s->fd >= 0 && counters_next(&s->counters, &cursor, &entry)) {
-        const uint64_t sum = sum_of(&entry.values);
-        if (!everything && s->acknowledged[entry.slot] == sum)
-            continue;
-        if (report->len + REPORT_ENTRY_ROOM > report->size_max)
-            break; /* the rest goes with the next report */
-        const struct report_entry out = {.id = entry.id,
-                                         .values = entry.values};
-        report_add(report, &out);
-        const int err = remember(s, entry.slot, sum);
+    s->sent_sequence = sequence;
+    s->has_more = false;
+    if (s->fd < 0)
+        return 0;
+    for (uint32_t block = 0; next_changed(s, &block, &changes); block++) {
+        if (report->len + REPORT_BLOCK_ROOM > report->size_max) {
+            s->has_more = true;
+            report_has_more(report);
+            break;
+        }
+        const int err = block_report(s, block, changes, report);
         if (err != 0)
             return err;
     }
     return 0;
 }
 
-void
+bool
 counter_source_acknowledge(struct counter_source *s)
 {
-    for (size_t i = 0; i < s->sent_count; i++)
-        s->acknowledged[s->sent[i].slot] = s->sent[i].sum;
-    s->sent_count = 0;
+    if (s->sent_sequence == 0) /* the file was replaced since */
+        return true;
+    for (size_t i = 0; i < s->sent_count; i++) {
+        const struct reported *entry = &s->sent[i];
+        s->requests[entry->slot] = entry->requests;
+        s->changes[entry->slot / COUNTERS_BLOCK_SLOTS] = entry->changes;
+    }
+    s->base = s->sent_sequence;
+    s->sent_sequence = 0;
+    return s->has_more;
+}
+
+void
+counter_source_forget(struct counter_source *s)
+{
+    s->base = 0;
+    s->sent_sequence = 0;
+    if (s->fd < 0)
+        return;
+    memset(s->requests, 0, s->counters.slot_count * sizeof *s->requests);
+    memset(s->changes, 0,
+           counters_block_count(&s->counters) * sizeof *s->changes);
+}
+
+bool
+counter_source_has_jumped(const struct counter_source *s, uint32_t least,
+                          double spans)
+{
+    const struct reported *before = s->sent, *end = before + s->sent_count;
+    uint32_t changes;
+    if (s->fd < 0)
+        return false;
+    for (uint32_t block = 0; next_changed(s, &block, &changes); block++) {
+        uint32_t slot = block * COUNTERS_BLOCK_SLOTS;
+        for (; slot < block_end(s, block); slot++) {
+            const uint32_t more =
+                (uint32_t) counters_requests(&s->counters, slot)
+                - s->requests[slot];
+            while (before < end && before->slot < slot)
+                before++;
+            const bool is_known = before < end && before->slot == slot;
+            const double usual = is_known ? before->more * spans : 0;
+            if (more >= least + 2 * usual)
+                return true;
+        }
+    }
+    return false;
 }

@@ -181,8 +181,7 @@ write_report(int argc, char **argv)
                                    .weight = 100,
                                    .capacity_milli = 100000,
                                    .boot = c.boot,
-                                   .sequence = strtoull(argv[3], NULL, 10),
-                                   .is_full = true};
+                                   .sequence = strtoull(argv[3], NULL, 10)};
     if (argc > 4)
         header.held = (struct table_version){strtoull(argv[4], NULL, 10), 1};
     buffer_init(&out, REPORT_SIZE_MAX);

@@ -30,8 +30,8 @@ static const struct option options[] = {
     {"manager", OPTION_LIST, FIELD(managers), "http://127.0.0.1:7100", 0, 0,
      false, "URL",
      "A Manager's address. The next one is taken when one does "
-     "not answer. With --coordination consul only while Consul has named "
-     "none."},
+     "not answer, until an earlier one answers again. With --coordination "
+     "consul only while Consul has named none."},
     CONSUL_OPTIONS(FIELD(consul)),
     {"counters", OPTION_TEXT, FIELD(counters), NULL, 0, 0, true, "FILE",
      "Counter file that nginx writes (its meter_file)."},

@@ -2,6 +2,9 @@
 /*
  * Reports at each interval what the Manager has not acknowledged. One report
  * at a time; what fails goes with the next one, since counts are cumulative.
+ *
+ * Between two reports it looks whether a content jumps, and does not let the
+ * Manager wait for that, nor for how it goes on.
  */
 
 #include "programs/agent/agent.h"
@@ -17,6 +20,10 @@
 
 #define REPORT_TIMEOUT_MS 5000
 #define ANSWER_SIZE_MAX 4096 /* bytes */
+#define LOOK_MS 50           /* between looks for a jump */
+#define JUMP_REPORT_MS 100   /* between reports while one goes on */
+#define JUMP_MS 1000         /* that is how long after it was seen */
+#define JUMP_REQUESTS 8      /* at least, and what 2 ms of all capacity are */
 
 struct report_sender {
     struct agent_shared *shared;
@@ -25,10 +32,11 @@ struct report_sender {
     struct http_fetch *fetch;   /* NULL: none under way */
     char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     uint64_t sequence;
-    uint64_t acknowledged_boot;
-    bool is_full_next;
     bool is_wanted; /* another report, right after the one under way */
     unsigned failure_count;
+    uint64_t written_ms; /* when the last report was */
+    uint64_t span_ms;    /* since the one before */
+    uint64_t jumped_ms;  /* when a jump was seen last; 0: never */
 };
 
 static void send_report(struct report_sender *s);
@@ -40,13 +48,41 @@ next_after(struct report_sender *s, struct timeval wait)
     event_add(&s->timer, &wait);
 }
 
+/* The next look, or the report where that is due before. */
 static void
-next_at_interval(struct report_sender *s)
+next_look(struct report_sender *s)
 {
-    const unsigned ms = s->shared->config->interval_ms;
-    next_after(s,
-               (struct timeval){.tv_sec = ms / 1000,
-                                .tv_usec = (suseconds_t) (ms % 1000) * 1000});
+    const unsigned interval_ms = s->shared->config->interval_ms;
+    const unsigned ms = interval_ms < LOOK_MS ? interval_ms : LOOK_MS;
+    next_after(s, (struct timeval){.tv_usec = (suseconds_t) ms * 1000});
+}
+
+static bool
+is_jumping(struct report_sender *s, uint64_t now_ms)
+{
+    const uint64_t capacity_milli = s->shared->config->capacity_milli;
+    const double since_ms = (double) (now_ms - s->written_ms);
+    const double span_ms = (double) s->span_ms;
+    return counter_source_refresh(s->source)
+           && counter_source_has_jumped(
+               s->source,
+               JUMP_REQUESTS + (uint32_t) (capacity_milli / 1000 * 2 / 1000),
+               since_ms > span_ms ? since_ms / span_ms : 1);
+}
+
+static bool
+is_due(struct report_sender *s)
+{
+    const uint64_t now_ms = clock_now_ms();
+    const uint64_t since_ms = now_ms - s->written_ms;
+    if (since_ms >= s->shared->config->interval_ms)
+        return true;
+    if (s->jumped_ms != 0 && now_ms - s->jumped_ms < JUMP_MS)
+        return since_ms >= JUMP_REPORT_MS;
+    if (!is_jumping(s, now_ms))
+        return false;
+    s->jumped_ms = now_ms;
+    return true;
 }
 
 static void
@@ -57,6 +93,7 @@ send_failed(struct report_sender *s, const char *reason)
                  s->shared->coordination->manager(s->shared->coordination),
                  reason);
     s->shared->coordination->manager_failed(s->shared->coordination, s->url);
+    table_fetcher_move(s->shared->fetcher);
     next_after(s, back_off(s->failure_count, s->shared->config->interval_ms));
 }
 
@@ -81,18 +118,13 @@ send_succeeded(struct report_sender *s, bool wants_full)
     if (s->failure_count > 0)
         log_info("agent: report to %s again", s->url);
     s->failure_count = 0;
-    if (wants_full) {
-        s->is_full_next = true;
-        s->is_wanted = true;
-    } else {
-        s->is_full_next = false;
-        s->acknowledged_boot = counter_source_boot(s->source);
-        counter_source_acknowledge(s->source);
-    }
-    if (s->is_wanted)
+    if (wants_full)
+        counter_source_forget(s->source);
+    const bool has_more = wants_full || counter_source_acknowledge(s->source);
+    if (has_more || s->is_wanted)
         send_report(s);
     else
-        next_at_interval(s);
+        next_look(s);
 }
 
 static void
@@ -123,10 +155,10 @@ static int
 report_write(struct report_sender *s, struct buffer *out)
 {
     const struct agent_config *config = s->shared->config;
+    const uint64_t now_ms = clock_now_ms();
     counter_source_refresh(s->source);
-    const uint64_t boot = counter_source_boot(s->source);
-    /* a file that took the old one's place is told from its beginning */
-    const bool is_full = s->is_full_next || boot != s->acknowledged_boot;
+    s->span_ms = now_ms - s->written_ms;
+    s->written_ms = now_ms;
     const struct report_header header = {
         .node = bytes_of_text(config->node),
         .url = bytes_of_text(config->url),
@@ -134,14 +166,14 @@ report_write(struct report_sender *s, struct buffer *out)
         .state = s->shared->state,
         .weight = config->weight,
         .capacity_milli = config->capacity_milli,
-        .boot = boot,
+        .boot = counter_source_boot(s->source),
         .sequence = ++s->sequence,
-        .is_full = is_full,
+        .base = counter_source_base(s->source),
         .overflow = counter_source_overflow(s->source),
         .held = s->shared->held,
     };
     report_begin(out, &header);
-    const int err = counter_source_report(s->source, is_full, out);
+    const int err = counter_source_report(s->source, header.sequence, out);
     return err != 0 ? err : report_finish(out);
 }
 
@@ -174,7 +206,7 @@ send_report(struct report_sender *s)
 {
     struct buffer report;
     s->is_wanted = false;
-    buffer_init(&report, REPORT_SIZE_MAX);
+    buffer_init(&report, REPORT_PART_SIZE_MAX);
     const int err = report_write(s, &report);
     if (err != 0)
         send_failed(s, err_text(err));
@@ -184,9 +216,13 @@ send_report(struct report_sender *s)
 }
 
 static void
-send_due(evutil_socket_t fd, short what, void *arg)
+look_due(evutil_socket_t fd, short what, void *arg)
 {
-    report_sender_send(arg);
+    struct report_sender *s = arg;
+    if (s->failure_count > 0 || is_due(s))
+        report_sender_send(s);
+    else
+        next_look(s);
 }
 
 struct report_sender *
@@ -196,7 +232,6 @@ report_sender_new(struct agent_shared *shared)
     if (s == NULL)
         return NULL;
     s->shared = shared;
-    s->is_full_next = true;
     /* higher than any that this node used before, whatever was restarted */
     s->sequence = clock_now_ms();
     s->source = counter_source_new(shared->config->counters);
@@ -204,7 +239,7 @@ report_sender_new(struct agent_shared *shared)
         free(s);
         return NULL;
     }
-    evtimer_assign(&s->timer, shared->base, send_due, s);
+    evtimer_assign(&s->timer, shared->base, look_due, s);
     return s;
 }
 

@@ -230,10 +230,17 @@ table_fetcher_ask(struct table_fetcher *f)
     if (f->fetch != NULL
         && strcmp(f->url, coordination->manager(coordination)) == 0)
         return;
-    http_fetch_cancel(f->fetch); /* of one that leads no more */
+    http_fetch_cancel(f->fetch); /* of one that is left */
     f->fetch = NULL;
     event_del(&f->timer);
     table_fetcher_start(f);
+}
+
+void
+table_fetcher_move(struct table_fetcher *f)
+{
+    if (f->fetch != NULL)
+        table_fetcher_ask(f);
 }
 
 void

@@ -9,6 +9,8 @@
 #include "programs/manager/manager.h"
 
 #include "core/err.h"
+#include "core/publish.h"
+#include "core/term.h"
 #include "platform/clock.h"
 #include "platform/log.h"
 
@@ -18,10 +20,8 @@
 #include <event2/event.h>
 
 #define TICK_MS 250
-#define TURN_GAP_MS 50       /* at least, between turns on reports */
-#define PUBLISH_LOAD_MS 1000 /* at least, between tables of new loads only */
-#define SETTLE_PART 5        /* of the window, see settle() */
-#define TERM_MAX (UINT64_MAX / 2)
+#define TURN_GAP_MS 50 /* at least, between turns on reports */
+#define SETTLE_PART 5  /* of the window, see settle() */
 
 struct known_node { /* a node as it was logged last */
     char name[TABLE_NODE_NAME_LEN_MAX + 1];
@@ -46,6 +46,7 @@ struct manager {
     struct known_node *known;
     size_t known_count;
 
+    uint64_t random;         /* of this run: the tag of its terms */
     uint64_t term, sequence; /* sequence 0: nothing published in this term */
     struct table_version version;
     struct buffer encoded;
@@ -54,6 +55,7 @@ struct manager {
     uint64_t first_report_ms;     /* 0: none yet */
     bool is_successor;            /* a node holds a table of another Manager */
     struct table_version adopted; /* of the table that `rows` began with */
+    struct table_version outgrown_by; /* the last that was logged */
 
     void (*published)(void *context);
     void *context;
@@ -198,39 +200,6 @@ take_rows(struct rows *rows, struct table_row *list, size_t count)
 
 /* ---- publishing ---- */
 
-static bool
-nodes_differ(const struct table *table, const struct table_node *nodes,
-             size_t count, bool with_load)
-{
-    if (table->node_count != count)
-        return true;
-    for (size_t i = 0; i < count; i++) {
-        const struct table_node *a = &table->nodes[i], *b = &nodes[i];
-        if (!bytes_equal(a->name, b->name) || !bytes_equal(a->url, b->url)
-            || a->weight != b->weight || a->state != b->state
-            || (with_load && a->load != b->load))
-            return true;
-    }
-    return false;
-}
-
-static bool
-rows_differ(const struct table *table, const struct rows *rows, bool with_rate)
-{
-    if (table->row_count != rows->count)
-        return true;
-    for (size_t i = 0; i < rows->count; i++) {
-        const struct table_row *a = &table->rows[i], *b = &rows->list[i];
-        if (!bytes_equal(a->id, b->id) || a->level != b->level
-            || a->owner_count != b->owner_count || a->cdn_share != b->cdn_share
-            || (with_rate
-                && (a->rate_milli != b->rate_milli
-                    || a->calmer_since_ms != b->calmer_since_ms)))
-            return true;
-    }
-    return false;
-}
-
 /*
  * After a restart of the Manager the nodes come one by one, and their rates
  * some time after them. Where they hold a table they go by it meanwhile: it is
@@ -246,37 +215,15 @@ is_settling(const struct manager *m, uint64_t now_ms)
     return m->is_successor && now_ms - m->first_report_ms < wait_ms;
 }
 
-static bool
-is_worth_publishing(const struct manager *m, const struct table_node *nodes,
-                    size_t count, uint64_t now_ms)
-{
-    if (m->sequence == 0)
-        return true;
-    const struct table *table = &m->table->table;
-    if (nodes_differ(table, nodes, count, false)
-        || rows_differ(table, &m->rows, false))
-        return true;
-    return now_ms - m->published_ms >= PUBLISH_LOAD_MS
-           && (nodes_differ(table, nodes, count, true)
-               || rows_differ(table, &m->rows, true));
-}
-
 static int
-publish(struct manager *m, const struct table_node *nodes, size_t count,
-        uint64_t now_ms)
+publish(struct manager *m, struct table *table, uint64_t now_ms)
 {
-    const struct table table = {
-        .version = {m->term, m->sequence + 1},
-        .created_ms = now_ms,
-        .nodes = nodes,
-        .node_count = count,
-        .rows = m->rows.list,
-        .row_count = m->rows.count,
-    };
+    table->version = (struct table_version){m->term, m->sequence + 1};
+    table->created_ms = now_ms;
     struct buffer encoded;
     struct table_snapshot *snapshot;
     buffer_init(&encoded, TABLE_SIZE_MAX);
-    int err = table_encode(&table, &encoded);
+    int err = table_encode(table, &encoded);
     /* what no node would take is not published */
     if (err == 0)
         err = table_decode(buffer_bytes(&encoded), &snapshot);
@@ -288,7 +235,7 @@ publish(struct manager *m, const struct table_node *nodes, size_t count,
     buffer_fini(&m->encoded);
     m->table = snapshot;
     m->encoded = encoded;
-    m->version = table.version;
+    m->version = table->version;
     m->sequence++;
     m->published_ms = now_ms;
     m->stats.tables_published++;
@@ -300,35 +247,23 @@ publish(struct manager *m, const struct table_node *nodes, size_t count,
 /* ---- the turn ---- */
 
 static size_t
-origins_of(const struct demand_node *nodes, size_t count,
-           struct table_node *origins, size_t *up_count)
+up_count_of(const struct table_node *origins, size_t count)
 {
-    size_t n = 0;
-    *up_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct report_header *last = &nodes[i].last;
-        if (last->role != NODE_ROLE_ORIGIN)
-            continue;
-        origins[n++] = (struct table_node){
-            .name = last->node,
-            .url = last->url,
-            .weight = last->weight,
-            .load = nodes[i].load,
-            .state = nodes[i].state,
-        };
-        *up_count += nodes[i].state == NODE_UP;
-    }
-    return n;
+    size_t up_count = 0;
+    for (size_t i = 0; i < count; i++)
+        up_count += origins[i].state == NODE_UP;
+    return up_count;
 }
 
 static int
 turn_with_nodes(struct manager *m, const struct demand_node *nodes,
                 size_t node_count, struct table_node *origins, uint64_t now_ms)
 {
-    size_t up_count;
-    const size_t origin_count =
-        origins_of(nodes, node_count, origins, &up_count);
-    if (origin_count == 0 || is_settling(m, now_ms))
+    struct table next = {
+        .nodes = origins,
+        .node_count = publish_origins(nodes, node_count, origins),
+    };
+    if (next.node_count == 0 || is_settling(m, now_ms))
         return 0;
     struct classify_input input = {
         .nodes = nodes,
@@ -337,16 +272,23 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
         .previous_count = m->rows.count,
         .now_ms = now_ms,
     };
-    input.rates = demand_rates(m->demand, &input.rate_count);
+    const struct demand_selection selection =
+        classify_selection(&m->config.classify, &input);
+    input.rates = demand_rates_select(m->demand, &selection, &input.rate_count,
+                                      &input.rest);
     struct table_row *rows;
     size_t row_count;
     int err = classify(&m->config.classify, &input, &rows, &row_count);
     if (err != 0)
         return err;
-    log_row_changes(m, rows, row_count, up_count);
-    err = take_rows(&m->rows, rows, row_count);
-    if (err == 0 && is_worth_publishing(m, origins, origin_count, now_ms))
-        err = publish(m, origins, origin_count, now_ms);
+    log_row_changes(m, rows, row_count, up_count_of(origins, next.node_count));
+    if ((err = take_rows(&m->rows, rows, row_count)) != 0)
+        return err;
+    next.rows = m->rows.list;
+    next.row_count = m->rows.count;
+    if (m->sequence == 0
+        || publish_is_due(&m->table->table, &next, now_ms - m->published_ms))
+        err = publish(m, &next, now_ms);
     return err;
 }
 
@@ -397,32 +339,56 @@ turn_soon(struct manager *m)
     event_add(m->turn, &wait);
 }
 
-/*
- * A node that holds a table of ours, or an older one, is as it should be. Else
- * another Manager was here, and no node would take what we publish: go on
- * above it (rule 4).
- */
+/* As after a restart, but with the counts that are known: the nodes that went
+ * by the other one's table come one by one, too. */
 static void
 outgrow(struct manager *m, struct table_version held)
 {
+    const uint64_t term = term_make(term_round(held.term) + 1, m->random);
+    log_info("manager: term %llu follows %llu (a node holds %llu.%llu)",
+             (unsigned long long) term, (unsigned long long) m->term,
+             (unsigned long long) held.term,
+             (unsigned long long) held.sequence);
+    table_free(m->table);
+    m->table = NULL;
+    buffer_fini(&m->encoded);
+    buffer_init(&m->encoded, TABLE_SIZE_MAX);
+    rows_fini(&m->rows);
+    m->version = m->adopted = (struct table_version){0, 0};
+    m->term = term;
+    m->sequence = 0;
+    m->first_report_ms = 0;
+}
+
+static void
+ask_for_term(struct manager *m, struct table_version held)
+{
+    if (table_version_compare(held, m->outgrown_by) > 0)
+        log_info("manager: term %llu is outgrown (a node holds %llu.%llu)",
+                 (unsigned long long) m->term, (unsigned long long) held.term,
+                 (unsigned long long) held.sequence);
+    m->outgrown_by = held;
+    m->config.outgrown(m->config.context, held.term);
+}
+
+/*
+ * A node that holds a table of ours, or an older one, is as it should be. Else
+ * another Manager was here, and no node would take what we publish (rule 4).
+ */
+static void
+look_at_held(struct manager *m, struct table_version held)
+{
     const struct table_version ours = {m->term, m->sequence};
-    if (held.term > 0 && m->table == NULL)
-        m->is_successor = true;
-    if (table_version_compare(held, ours) <= 0)
-        return;
-    if (held.term >= TERM_MAX) {
+    const bool is_newer = table_version_compare(held, ours) > 0;
+    if (is_newer && term_round(held.term) >= TERM_ROUND_MAX)
         log_warn("manager: ignore a held table of term %llu",
                  (unsigned long long) held.term);
-        return;
-    }
-    log_info("manager: term %llu is outgrown (a node holds %llu.%llu)",
-             (unsigned long long) m->term, (unsigned long long) held.term,
-             (unsigned long long) held.sequence);
-    m->is_successor = true;
-    if (m->config.outgrown != NULL)
-        m->config.outgrown(m->config.context, held.term);
-    else
-        manager_set_term(m, held.term + 1);
+    else if (is_newer && m->config.outgrown != NULL)
+        ask_for_term(m, held);
+    else if (is_newer)
+        outgrow(m, held);
+    if (held.term > 0 && m->table == NULL)
+        m->is_successor = true;
 }
 
 static int
@@ -431,6 +397,7 @@ adopt_rows(struct manager *m, const struct table *table)
     struct table_row *rows = calloc(table->row_count + 1, sizeof *rows);
     if (rows == NULL)
         return ERR_MEMORY;
+    look_at_held(m, table->version);
     for (size_t i = 0; i < table->row_count; i++) {
         rows[i] = table->rows[i];
         rows[i].calmer_since_ms = 0; /* it was by another clock */
@@ -442,7 +409,6 @@ adopt_rows(struct manager *m, const struct table *table)
     log_info("manager: go on from table %llu.%llu (%zu contents)",
              (unsigned long long) table->version.term,
              (unsigned long long) table->version.sequence, table->row_count);
-    outgrow(m, table->version);
     return 0;
 }
 
@@ -467,12 +433,14 @@ manager_new(struct event_base *base, const struct manager_config *config)
         return NULL;
     m->base = base;
     m->config = *config;
-    m->term = config->term != 0 ? config->term : clock_unix_s();
+    m->random = random_u64();
     buffer_init(&m->encoded, TABLE_SIZE_MAX);
     if (manager_setup(m) != 0) {
         manager_free(m);
         return NULL;
     }
+    m->term =
+        config->term != 0 ? config->term : term_make(clock_unix_s(), m->random);
     return m;
 }
 
@@ -508,16 +476,16 @@ manager_report(struct manager *m, struct bytes report,
         turn_soon(m);
     else if (!out->wants_full)
         m->stats.reports_repeated++;
+    look_at_held(m, demand_held_version(m->demand));
     if (m->first_report_ms == 0)
         m->first_report_ms = clock_now_ms();
-    outgrow(m, demand_held_version(m->demand));
     return 0;
 }
 
 bool
 manager_wants_table(const struct manager *m, struct table_version held)
 {
-    return m->table == NULL && held.term < TERM_MAX
+    return m->table == NULL && term_round(held.term) < TERM_ROUND_MAX
            && table_version_compare(held, m->adopted) > 0;
 }
 

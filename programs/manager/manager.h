@@ -18,9 +18,12 @@ struct manager;
 struct manager_config {
     struct demand_policy demand;
     struct classify_policy classify;
-    /* Of the leader of several: the term that it was given, and whom to ask
-     * for one above `term` when a node holds a table beyond ours; not from
-     * inside a call. 0 and NULL: the Manager takes its terms itself. */
+    /* Of the leader of several: the term that it was given, greater than all
+     * before and nobody else's (core/term.h), and what is called, again and
+     * again, while a node holds a table of a greater one. It does not raise
+     * its term by itself: whose table that is may be the rightful leader. To
+     * be answered by manager_set_term, but not from inside the call. 0 and
+     * NULL: the Manager takes its terms itself. */
     uint64_t term;
     void (*outgrown)(void *context, uint64_t term);
     void *context;

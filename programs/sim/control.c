@@ -5,14 +5,14 @@
 
 #include "core/content.h"
 #include "core/err.h"
+#include "core/publish.h"
 #include "programs/sim/knowledge.h"
 #include "programs/sim/reports.h"
 
 #include <stdlib.h>
 
-#define EPOCH_MS 1000000     /* the Manager's clock at virtual time 0 */
-#define PUBLISH_LOAD_MS 1000 /* between tables of new loads only */
-#define POLL_MS 1000         /* after a table that was lost */
+#define EPOCH_MS 1000000 /* the Manager's clock at virtual time 0 */
+#define POLL_MS 1000     /* after a table that was lost */
 
 struct view { /* a published table */
     struct table_snapshot *snapshot;
@@ -130,44 +130,15 @@ newest(const struct control *c)
     return c->view_count ? &c->views[c->view_count - 1] : NULL;
 }
 
-static bool
-is_worth_publishing(const struct control *c, const struct table_node *nodes,
-                    size_t count, uint64_t now_ms)
-{
-    const struct view *view = newest(c);
-    if (c->is_beginning || now_ms - view->published_ms >= PUBLISH_LOAD_MS)
-        return true;
-    const struct table *table = &view->snapshot->table;
-    if (table->node_count != count || table->row_count != c->row_count)
-        return true;
-    for (size_t i = 0; i < count; i++)
-        if (table->nodes[i].state != nodes[i].state)
-            return true;
-    for (size_t i = 0; i < c->row_count; i++) {
-        const struct table_row *a = &table->rows[i], *b = &c->rows[i];
-        if (row_compare(a, b) != 0 || a->level != b->level
-            || a->owner_count != b->owner_count || a->cdn_share != b->cdn_share)
-            return true;
-    }
-    return false;
-}
-
 static int
-publish(struct control *c, const struct table_node *nodes, size_t count,
-        uint64_t now_ms)
+publish(struct control *c, struct table *table, uint64_t now_ms)
 {
-    const struct table table = {
-        .version = {1, ++c->stats.tables},
-        .created_ms = EPOCH_MS + now_ms,
-        .nodes = nodes,
-        .node_count = count,
-        .rows = c->rows,
-        .row_count = c->row_count,
-    };
+    table->version = (struct table_version){1, ++c->stats.tables};
+    table->created_ms = EPOCH_MS + now_ms;
     struct view view = {.published_ms = now_ms};
     struct buffer encoded;
     buffer_init(&encoded, TABLE_SIZE_MAX);
-    int err = table_encode(&table, &encoded);
+    int err = table_encode(table, &encoded);
     if (err == 0)
         err = table_decode(buffer_bytes(&encoded), &view.snapshot);
     if (encoded.len > c->stats.table_bytes_max)
@@ -183,26 +154,6 @@ publish(struct control *c, const struct table_node *nodes, size_t count,
     return 0;
 }
 
-static size_t
-origins_of(const struct demand_node *nodes, size_t count,
-           struct table_node *origins)
-{
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct report_header *last = &nodes[i].last;
-        if (last->role != NODE_ROLE_ORIGIN)
-            continue;
-        origins[found++] = (struct table_node){
-            .name = last->node,
-            .url = last->url,
-            .weight = last->weight,
-            .load = nodes[i].load,
-            .state = nodes[i].state,
-        };
-    }
-    return found;
-}
-
 /* As the Manager's: classify, then publish what is worth it. */
 static int
 turn(struct control *c, struct classify_input *input, uint64_t now_ms)
@@ -210,18 +161,35 @@ turn(struct control *c, struct classify_input *input, uint64_t now_ms)
     struct table_node origins[PLACEMENT_NODES_MAX];
     struct table_row *rows;
     size_t row_count;
-    const size_t count = origins_of(input->nodes, input->node_count, origins);
-    if (count == 0)
+    struct table next = {
+        .nodes = origins,
+        .node_count = publish_origins(input->nodes, input->node_count, origins),
+    };
+    if (next.node_count == 0)
         return 0;
-    input->previous = c->rows;
-    input->previous_count = c->row_count;
-    input->now_ms = EPOCH_MS + now_ms;
     int err = classify(&c->config->classify, input, &rows, &row_count);
     if (err == 0)
         err = rows_keep(c, rows, row_count);
-    if (err == 0 && is_worth_publishing(c, origins, count, now_ms))
-        err = publish(c, origins, count, now_ms);
+    if (err != 0)
+        return err;
+    next.rows = c->rows;
+    next.row_count = c->row_count;
+    const struct view *last = newest(c);
+    if (c->is_beginning
+        || publish_is_due(&last->snapshot->table, &next,
+                          now_ms - last->published_ms))
+        err = publish(c, &next, now_ms);
     return err;
+}
+
+static struct classify_input
+input_begin(const struct control *c, uint64_t now_ms)
+{
+    return (struct classify_input){
+        .previous = c->rows,
+        .previous_count = c->row_count,
+        .now_ms = EPOCH_MS + now_ms,
+    };
 }
 
 /* No more often than loads alone are worth a table. */
@@ -230,7 +198,7 @@ turn_exact(struct control *c, uint64_t now_ms)
 {
     if (now_ms % PUBLISH_LOAD_MS != 0)
         return 0;
-    struct classify_input input;
+    struct classify_input input = input_begin(c, now_ms);
     input.rates = knowledge_rates(c->knowledge, &input.rate_count);
     input.nodes =
         knowledge_nodes(c->knowledge, EPOCH_MS + now_ms, &input.node_count);
@@ -240,14 +208,17 @@ turn_exact(struct control *c, uint64_t now_ms)
 static int
 turn_by_reports(struct control *c, uint64_t now_ms)
 {
-    struct classify_input input;
+    struct classify_input input = input_begin(c, now_ms);
     int err = reports_step(c->reports, EPOCH_MS + now_ms);
     if (err != 0)
         return err;
     c->stats.report_bytes = reports_bytes(c->reports);
     demand_advance(c->demand, EPOCH_MS + now_ms);
     input.nodes = demand_nodes(c->demand, &input.node_count);
-    input.rates = demand_rates(c->demand, &input.rate_count);
+    const struct demand_selection selection =
+        classify_selection(&c->config->classify, &input);
+    input.rates = demand_rates_select(c->demand, &selection, &input.rate_count,
+                                      &input.rest);
     return turn(c, &input, now_ms);
 }
 

@@ -10,13 +10,13 @@
 struct message {
     uint64_t due_ms;
     uint32_t node, sent_step;
+    uint64_t sequence;
     struct buffer report;
 };
 
 struct agent {
-    uint64_t sequence;
+    uint64_t sequence, base;
     uint32_t acknowledged_step; /* what changed until then is known */
-    bool wants_full;
 };
 
 struct reports {
@@ -70,11 +70,11 @@ report_write(struct reports *r, uint32_t i, struct buffer *report)
     struct report_header header = node_header(r->config, i, name);
     header.boot = rng_of(r->config->seed, 100 + i).state | 1;
     header.sequence = ++agent->sequence;
-    header.is_full = agent->wants_full;
+    header.base = agent->base;
     header.held = node->table->table.version;
     buffer_init(report, REPORT_SIZE_MAX);
     report_begin(report, &header);
-    if (agent->wants_full) {
+    if (agent->base == 0 && agent->acknowledged_step > 0) {
         for (uint32_t j = 0; j < traffic->pairs.count; j++)
             if (traffic->pairs.list[j].node == i)
                 pair_add(report, &traffic->pairs.list[j]);
@@ -82,7 +82,6 @@ report_write(struct reports *r, uint32_t i, struct buffer *report)
         for (uint32_t j = 0; j < node->changed_count; j++)
             pair_add(report, &traffic->pairs.list[node->changed[j]]);
     }
-    agent->wants_full = false;
     return report_finish(report);
 }
 
@@ -92,6 +91,7 @@ report_send(struct reports *r, uint32_t i, uint64_t now_ms)
     struct message message = {.node = i, .sent_step = r->traffic->step};
     changed_trim(r, i);
     int err = report_write(r, i, &message.report);
+    message.sequence = r->agents[i].sequence;
     r->bytes += message.report.len;
     if (err != 0 || rng_happens(&r->rng, r->config->loss)) {
         buffer_fini(&message.report);
@@ -116,10 +116,12 @@ message_deliver(struct reports *r, struct message *message, uint64_t now_ms)
     buffer_fini(&message->report);
     if (err != 0 || rng_happens(&r->rng, r->config->loss))
         return err;
-    if (result.wants_full)
-        agent->wants_full = true;
-    else if (message->sent_step > agent->acknowledged_step)
+    if (result.wants_full) {
+        agent->base = 0;
+    } else if (message->sequence > agent->base) {
+        agent->base = message->sequence;
         agent->acknowledged_step = message->sent_step;
+    }
     return 0;
 }
 

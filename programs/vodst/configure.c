@@ -24,7 +24,8 @@ struct values {
         storage_root[STATE_FILE_SIZE], htpasswd[STATE_FILE_SIZE];
     char workers[16], cache_size[32], redirect_cdn[512];
     char redirect_nodes[LINES_SIZE], cache_servers[LINES_SIZE],
-        backends[LINES_SIZE], directors[LINES_SIZE];
+        manager_servers[LINES_SIZE], backends[LINES_SIZE],
+        directors[LINES_SIZE];
 };
 
 static void
@@ -54,6 +55,10 @@ lines_set(struct values *values, const struct topology *topology)
                      "        server %s max_fails=2 fail_timeout=2s;",
                      node->listen);
             line_add(values->cache_servers, line);
+        } else if (node->tier == TIER_MANAGER) {
+            snprintf(line, sizeof line, "        server %s%s;", node->listen,
+                     *values->manager_servers != '\0' ? " backup" : "");
+            line_add(values->manager_servers, line);
         } else if (node->tier == TIER_ORIGIN) {
             snprintf(line, sizeof line, "    redirect_node %s %s;", node->name,
                      node->url);
@@ -132,8 +137,7 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "directors", values->directors);
     value_add(values, "storage_listen",
               topology_node(topology, TIER_STORAGE, 0)->listen);
-    value_add(values, "manager_listen",
-              topology_node(topology, TIER_MANAGER, 0)->listen);
+    value_add(values, "manager_servers", values->manager_servers);
     value_add(values, "api_listen",
               topology_node(topology, TIER_API, 0)->listen);
     value_add(values, "varnish_listen",
@@ -206,6 +210,7 @@ configure_all(const struct configure *configure)
 {
     int err = 0;
     for (size_t i = 0; i < configure->topology->count && err == 0; i++)
-        err = node_configure(configure, &configure->topology->nodes[i]);
+        if (configure->topology->nodes[i].runs_here)
+            err = node_configure(configure, &configure->topology->nodes[i]);
     return err;
 }

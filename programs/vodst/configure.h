@@ -16,8 +16,8 @@ struct configure {
     unsigned long cache_size; /* bytes on disk, of each origin and cache */
 };
 
-/* Makes each node's folders and writes its configuration, run/NAME/nginx.conf
- * or run/NAME/cdn.vcl. Logs the reason on failure. */
+/* For each node that runs here: makes its folders and writes its configuration,
+ * run/NAME/nginx.conf or run/NAME/cdn.vcl. Logs the reason on failure. */
 int configure_all(const struct configure *configure);
 
 #endif

@@ -27,6 +27,7 @@ node_add(struct topology *topology, enum tier tier, const char *name,
     struct node *node = &topology->nodes[topology->count++];
     node->tier = tier;
     node->is_public = is_public;
+    node->runs_here = true;
     if (number > 0)
         snprintf(node->name, sizeof node->name, "%s%u", name, number);
     else

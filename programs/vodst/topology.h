@@ -3,9 +3,12 @@
 #define PROGRAMS_VODST_TOPOLOGY_H
 
 /*
- * Which servers `vodst up` runs on this machine, their names, ports and
- * addresses. Plain data; nothing is started here.
+ * The servers of the platform, their names, ports and addresses, and which of
+ * them `vodst up` runs on this machine: all, or some of a cluster's. Plain
+ * data; nothing is started here.
  */
+
+#include "core/bytes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,7 +34,8 @@ struct node {
     enum tier tier;
     char name[32];
     unsigned port;
-    bool is_public;  /* viewers reach it; the others are on loopback */
+    bool is_public;  /* viewers reach it */
+    bool runs_here;  /* on this machine */
     char listen[64]; /* "127.0.0.1:8080" */
     char url[320];   /* "http://127.0.0.1:8080" */
 };
@@ -56,6 +60,20 @@ struct topology_config {
  */
 int topology_plan(const struct topology_config *config, struct topology *out,
                   char *error, size_t error_size);
+
+/*
+ * Reads the servers of a cluster from the text of a file: "TIER NAME
+ * ADDRESS:PORT [URL]" on a line each, '#' comments on lines of their own. The
+ * URL is what others reach it by, http://ADDRESS:PORT if it is not given. Every
+ * tier has one server at least; storage, varnish, cdn and st-api have one. All
+ * run here. ERR_INVALID: `error` then says what is wrong, with `path` and line.
+ */
+int topology_read(const char *path, struct bytes text, struct topology *out,
+                  char *error, size_t error_size);
+
+/* Only those run here; none named: all. ERR_NOT_FOUND, with `error`. */
+int topology_select(struct topology *topology, const char *const *names,
+                    size_t count, char *error, size_t error_size);
 
 /* The n-th of its tier, or NULL. */
 const struct node *topology_node(const struct topology *topology,

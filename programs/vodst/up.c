@@ -9,6 +9,7 @@
 #include "programs/vodst/up.h"
 #include "programs/vodst/vodst.h"
 #include "core/err.h"
+#include "platform/files.h"
 #include "platform/log.h"
 #include "platform/options.h"
 
@@ -24,6 +25,7 @@
 #define NODES_READY_MS_MAX 20000 /* all nodes until the manager knows them */
 #define DESCRIPTORS_WANTED 65536
 #define STATUS_SIZE_MAX (16u << 20) /* bytes of the manager's status */
+#define CLUSTER_SIZE_MAX (1u << 16) /* bytes of the cluster's file */
 
 #define FIELD(name) offsetof(struct up_options, name)
 
@@ -38,6 +40,14 @@ static const struct option up_table[] = {
      "behind them listens on loopback only."},
     {"host", OPTION_TEXT, FIELD(host), NULL, 0, 0, false, NULL,
      "The name or address that viewers' URLs carry, if not --address."},
+    {"cluster", OPTION_TEXT, FIELD(cluster), NULL, 0, 0, false, "file",
+     "The servers of the platform on several machines, one a line: TIER NAME "
+     "ADDRESS:PORT [URL], with a tier of redirector, origin, cdn, varnish, "
+     "cache, storage, manager, st-api. Instead of --port, --address, --host, "
+     "--redirectors, --origins and --caches."},
+    {"node", OPTION_LIST, FIELD(nodes), NULL, 0, 0, false, "name",
+     "With --cluster: run only this server here; may be given often. The "
+     "folder secrets/ of the state folder must be the same everywhere."},
     {"redirectors", OPTION_INTEGER, FIELD(redirectors), "1", 1,
      TOPOLOGY_TIER_NODES_MAX, false, NULL, "How many redirectors."},
     {"origins", OPTION_INTEGER, FIELD(origins), "3", 1, TOPOLOGY_TIER_NODES_MAX,
@@ -102,6 +112,39 @@ processes_changed(void *context)
     up_report_write(context);
 }
 
+/* From the options: what runs where, and what of it here. */
+static int
+plan(struct up *up, char *error, size_t error_size)
+{
+    const struct up_options *options = &up->options;
+    const struct topology_config config = {(unsigned) options->redirectors,
+                                           (unsigned) options->origins,
+                                           (unsigned) options->caches,
+                                           options->address,
+                                           options->host,
+                                           options->port};
+    struct buffer text;
+    int err;
+
+    if (options->cluster == NULL && options->nodes.count > 0) {
+        snprintf(error, error_size, "--node needs --cluster FILE");
+        return ERR_INVALID;
+    }
+    if (options->cluster == NULL)
+        return topology_plan(&config, &up->topology, error, error_size);
+    buffer_init(&text, CLUSTER_SIZE_MAX);
+    if ((err = file_read(options->cluster, &text)) != 0)
+        snprintf(error, error_size, "cannot read %s (%s)", options->cluster,
+                 err == ERR_IO ? strerror(errno) : err_text(err));
+    else if ((err = topology_read(options->cluster, buffer_bytes(&text),
+                                  &up->topology, error, error_size))
+             == 0)
+        err = topology_select(&up->topology, options->nodes.items,
+                              options->nodes.count, error, error_size);
+    buffer_fini(&text);
+    return err;
+}
+
 /* True once the manager knows every node as up and each has its table. */
 static bool
 nodes_are_known(void *context)
@@ -143,7 +186,8 @@ static int
 platform_start(struct up *up)
 {
     int err = supervisor_start(up->supervisor);
-    if (err != 0)
+    /* the machines of a cluster start in any order */
+    if (err != 0 || up->options.nodes.count > 0)
         return err;
     err = supervisor_wait(up->supervisor, nodes_are_known, up,
                           NODES_READY_MS_MAX);
@@ -193,18 +237,12 @@ platform_run(struct up *up)
 {
     char error[512];
     const struct up_options *options = &up->options;
-    const struct topology_config plan = {(unsigned) options->redirectors,
-                                         (unsigned) options->origins,
-                                         (unsigned) options->caches,
-                                         options->address,
-                                         options->host,
-                                         options->port};
     const struct configure configure = {&up->places, &up->state, &up->topology,
                                         (unsigned) options->workers,
                                         (unsigned long) options->cache_size};
     int err;
 
-    if ((err = topology_plan(&plan, &up->topology, error, sizeof error)) != 0) {
+    if ((err = plan(up, error, sizeof error)) != 0) {
         log_error("up: %s", error);
         return 1;
     }

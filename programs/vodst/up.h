@@ -8,12 +8,14 @@
 #include "programs/vodst/state.h"
 #include "programs/vodst/supervise.h"
 #include "programs/vodst/topology.h"
+#include "platform/options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct up_options {
-    const char *dir, *port, *address, *host, *share;
+    const char *dir, *port, *address, *host, *share, *cluster;
+    struct option_list nodes;
     int64_t redirectors, origins, caches, workers, cache_size;
     const char *interval;
     bool no_restart, detach;

@@ -117,6 +117,7 @@ static int
 agent_add(struct up *up, const struct node *node)
 {
     struct arguments arguments = {0};
+    const struct node *manager;
     char run[STATE_FILE_SIZE], name[64];
     snprintf(name, sizeof name, "run/%s", node->name);
     state_path(&up->state, name, run);
@@ -125,8 +126,9 @@ agent_add(struct up *up, const struct node *node)
     argument_add(&arguments, "--node=%s", node->name);
     argument_add(&arguments, "--role=%s",
                  node->tier == TIER_ORIGIN ? "origin" : "redirector");
-    argument_add(&arguments, "--manager=%s",
-                 topology_node(&up->topology, TIER_MANAGER, 0)->url);
+    for (size_t n = 0;
+         (manager = topology_node(&up->topology, TIER_MANAGER, n)) != NULL; n++)
+        argument_add(&arguments, "--manager=%s", manager->url);
     argument_add(&arguments, "--counters=%s/counters", run);
     argument_add(&arguments, "--table=%s/table", run);
     argument_add(&arguments, "--url=%s", node->url);
@@ -214,6 +216,7 @@ up_processes_add(struct up *up)
     for (enum tier tier = 0; tier < TIER_COUNT; tier++)
         for (size_t n = 0;
              err == 0 && (node = topology_node(&up->topology, tier, n)); n++)
-            err = node_add(up, node);
+            if (node->runs_here)
+                err = node_add(up, node);
     return err;
 }

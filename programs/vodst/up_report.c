@@ -140,6 +140,13 @@ void
 up_report_print(const struct up *up)
 {
     const struct up_options *options = &up->options;
+    if (options->nodes.count > 0) {
+        printf("VODST is up here: %zu of the cluster's %zu servers\n"
+               "  logs  %s/log/\n",
+               options->nodes.count, up->topology.count, up->state.folder);
+        fflush(stdout);
+        return;
+    }
     const char *front = topology_node(&up->topology, TIER_REDIRECTOR, 0)->url;
     printf("VODST is up: %d redirector%s, %d origin%s, %d cache%s, storage, "
            "CDN, manager, agents, st-api\n"

@@ -83,6 +83,7 @@ def platform(start_platform, tmp_path_factory):
     film = film_make(tmp_path_factory.mktemp("film") / "film.mp4", FILM_S)
     platform.ingest(film, "film", "--title", "A long film", "--ladder",
                     "360,240", "--segment", "4s")
+    platform.film = film
     return platform
 
 
@@ -208,3 +209,47 @@ def test_07_a_killed_origin_interrupts_nothing(page, platform):
     page.run("document.getElementById('video').currentTime = 75")
     page.until(lambda seen: seen["time"] >= 77, what="a seek after the move")
     assert page.until(lambda seen: seen["owners"] == second)["node"] == second
+
+
+def test_08_a_buffer_that_is_full_at_the_move_is_filled_again(page, platform):
+    film_choose(page)
+    page.until(lambda seen: seen["buffered"] - seen["time"] > 15,
+               what="a buffer")
+    first = page.seen()["node"]
+    platform.kill(first)
+    # the move comes as hls.js wants less than it has, and waits for the
+    # playlist of a rendition that was not needed so far
+    page.run("""
+        const {hls, player} = window.vodst;
+        const other = hls.levels.findIndex((_, i) => i !== hls.loadLevel);
+        hls.config.maxMaxBufferLength = 8;
+        hls.levels[other].details = undefined;
+        hls.once('hlsLevelLoading',
+          () => queueMicrotask(() => player.retry()));
+        hls.nextAutoLevel = other;
+    """)
+    seen = page.until(lambda seen: seen["node"] != first, 25,
+                      "another node that serves")
+    # at 8 s it asked for more, of which 4 s came
+    assert 6 < seen["buffered"] - seen["time"] < 13, seen
+    assert seen["stalls"] == 0
+
+
+def test_09_a_play_outlives_its_token_and_its_version(page, platform):
+    film_choose(page)
+    page.run("document.getElementById('video').currentTime = 40")
+    page.until(lambda seen: seen["time"] >= 41, what="a seek")
+    platform.ingest(platform.film, "film", "--title", "A long film",
+                    "--ladder", "240", "--segment", "4s")
+    # the token runs out, and the node is lost at the same time
+    page.run("""
+        const ask = window.fetch;
+        window.fetch = (url, ...rest) => String(url).includes('/master.m3u8')
+          ? (window.fetch = ask, Promise.resolve(new Response('',
+            { status: 403 }))) : ask(url, ...rest);
+        window.vodst.player.retry();
+    """)
+    seen = page.until(lambda seen: seen["height"] == 240
+                      and seen["time"] > 40, 20, "the new version")
+    assert not seen["paused"]
+    page.plays_on()

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from consul_cluster import CONSUL, Cluster
-from test_loop import MANAGER, SHORT, TOOL, Child, Node, wait_for
+from test_loop import MANAGER, SHORT, TAG_BITS, TOOL, Child, Node, wait_for
 
 pytestmark = pytest.mark.skipif(CONSUL is None, reason="there is no consul")
 
@@ -375,13 +375,14 @@ def test_a_foreign_term_is_outgrown_by_a_term_of_the_lock(story):
     before = leader_in_kv(story.consul, story.prefix)[0]
     report = subprocess.run(
         [TOOL, "--report", story.nodes[0].counters_path, "origin8",
-         "http://origin8.test:80", "1", str(before + 1000)],
+         "http://origin8.test:80", "1", str(before + (1000 << TAG_BITS))],
         capture_output=True).stdout
     assert requests.post(leader.url + "/v1/reports",
                          report).status_code == 200
-    wait_for(lambda: all(v[0] == before + 1001 for v in story.versions()), 5,
-             "the next term on every node")
-    assert leader_in_kv(story.consul, story.prefix)[0] == before + 1001
+    after = (before >> TAG_BITS) + 1001
+    wait_for(lambda: {v[0] >> TAG_BITS for v in story.versions()} == {after},
+             5, "the next round on every node")
+    assert leader_in_kv(story.consul, story.prefix)[0] >> TAG_BITS == after
     assert leader.leads()
 
 

@@ -109,6 +109,7 @@ def test_03_plays_leave_an_origin_that_dies(platform):
     report = audience_end(audience)
     assert report["plays"]["failed"] == 0, report
     assert report["plays"]["finished"] == 8
+    assert report["stalls"]["count"] == 0, report
     assert report["recoveries"] > 0
     assert owner in report["nodes"] and len(report["nodes"]) >= 2
 

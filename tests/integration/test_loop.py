@@ -23,6 +23,7 @@ AGENT = BUILD / "programs/agent/vodst-agent"
 TOOL = BUILD / "programs/agent/counter-tool"
 
 ORIGINS = ["origin1", "origin2", "origin3"]
+TAG_BITS = 20  # of a term, see core/term.h
 SHORT = ["--hold", "1s", "--window", "2s", "--node-timeout", "1500ms"]
 
 
@@ -65,14 +66,12 @@ class Child:
 
 
 class Manager(Child):
-    def __init__(self, folder, *options, port=0):
-        super().__init__(folder, "manager", MANAGER, "--listen",
+    def __init__(self, folder, *options, port=0, name="manager"):
+        super().__init__(folder, name, MANAGER, "--listen",
                          f"127.0.0.1:{port}", *options)
-        before = self.text().count("listen on port")
-        wait_for(lambda: self.text().count("listen on port") > before - (
-            1 if before else 0), 10, "manager's start")
-        line = [l for l in self.text().splitlines() if "listen on port" in l]
-        self.port = int(line[-1].split("listen on port ")[1].split()[0])
+        says = f"[{self.process.pid}] info: manager: listen on port "
+        wait_for(lambda: says in self.text(), 10, "manager's start")
+        self.port = int(self.text().split(says)[1].split()[0])
         self.url = f"http://127.0.0.1:{self.port}"
 
     def status(self):
@@ -357,15 +356,16 @@ def test_a_manager_restarted_at_once_goes_on_above(loop):
 
 def test_a_newer_table_on_any_node_is_outgrown(loop):
     # another manager was here: no node would take a table below its own
-    term = loop.manager.status()["term"] + 1000
+    term = loop.manager.status()["term"] + (1000 << TAG_BITS)
     report = subprocess.run(
         [TOOL, "--report", loop.nodes["origin1"].counters_path, "origin8",
          "http://origin8.test:80", "1", str(term)],
         capture_output=True).stdout
     assert requests.post(loop.manager.url + "/v1/reports",
                          report).status_code == 200
-    wait_for(lambda: all(n.table()["version"][0] == term + 1
-                         for n in loop.nodes.values()), 3, "the next term")
+    rounds = lambda: {n.table()["version"][0] >> TAG_BITS
+                      for n in loop.nodes.values()}
+    wait_for(lambda: rounds() == {(term >> TAG_BITS) + 1}, 3, "the next round")
 
 
 def test_a_silent_agent_is_a_node_down_and_comes_back(loop):
@@ -432,6 +432,59 @@ def test_an_agent_outlives_its_managers(tmp_path):
     # counted while no manager was there, and before this agent started
     wait_for(lambda: second.content("film")["requests"] == 10, 5, "the sum")
     node.close()
+    second.stop()
+
+
+def test_no_count_is_lost_between_two_managers(tmp_path):
+    first = Manager(tmp_path, *SHORT, name="first")
+    second = Manager(tmp_path, *SHORT, name="second")
+    node = Node(tmp_path, "origin1", [first.url, second.url])
+    node.counters.add("film", 10)
+    wait_for(lambda: first.content("film")["requests"] == 10, 5, "10")
+    first.process.send_signal(signal.SIGSTOP)
+    node.counters.add("film", 5)
+    wait_for(lambda: second.content("film")["requests"] == 15, 15, "15")
+    node.counters.add("other", 3)
+    wait_for(lambda: second.content("other")["requests"] == 3, 5, "3")
+    # back to the one that was told nothing of the other content
+    first.process.send_signal(signal.SIGCONT)
+    second.kill()
+    node.counters.add("film", 2)
+    wait_for(lambda: first.content("film")["requests"] == 17, 15, "17")
+    assert first.content("other")["requests"] == 3
+    node.close()
+    first.stop()
+
+
+def test_all_nodes_return_to_the_first_manager_of_the_list(tmp_path):
+    first = Manager(tmp_path, *SHORT, name="first")
+    second = Manager(tmp_path, *SHORT, name="second")
+    nodes = [Node(tmp_path, name, [first.url, second.url]) for name in ORIGINS]
+
+    def all_hold_a_table_of(manager):
+        term = manager.status()["term"]
+        tables = [n.table() for n in nodes]
+        # nobody is called down or left out while they move
+        assert all(set(t["nodes"].values()) == {"up"} and
+                   sorted(t["nodes"]) == ORIGINS for t in tables if t)
+        return all(t and t["version"][0] == term for t in tables)
+
+    def settled():
+        tables = [n.table() for n in nodes]
+        return all(t and sorted(t["nodes"]) == ORIGINS for t in tables)
+    wait_for(settled, 8, "a table of all")
+    first.kill()
+    wait_for(lambda: all_hold_a_table_of(second), 10, "the second's table")
+    first = Manager(tmp_path, *SHORT, port=first.port, name="first")
+    wait_for(lambda: all_hold_a_table_of(first), 10, "the first's table")
+    # one lost answer moves nothing for long: as a hang of the first does
+    first.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: all_hold_a_table_of(second), 15, "the second's table")
+    first.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: all_hold_a_table_of(first), 15, "the first's table")
+    for node in nodes:
+        node.close()
+    first.stop()
     second.stop()
 
 

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who publishes, and under which term. */
+
+#include "programs/manager/manager.h"
+
+#include "core/err.h"
+#include "core/term.h"
+#include "platform/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include <cmocka.h>
+
+static struct event_base *base;
+static struct manager *manager;
+static uint64_t sequence;
+
+static int
+start(void **state)
+{
+    base = event_base_new();
+    manager = NULL;
+    sequence = 1;
+    return base == NULL;
+}
+
+static int
+stop(void **state)
+{
+    manager_free(manager);
+    event_base_free(base);
+    return 0;
+}
+
+static struct manager *
+manager_make(uint64_t term, void (*outgrown)(void *context, uint64_t term))
+{
+    const struct manager_config config = {
+        .demand = {.window_ms = 500,
+                   .node_timeout_ms = 100,
+                   .requests_per_play = 100},
+        .classify = classify_policy_default,
+        .term = term,
+        .outgrown = outgrown,
+    };
+    struct manager *m = manager_new(base, &config);
+    assert_non_null(m);
+    return m;
+}
+
+static void
+loop_for(unsigned ms)
+{
+    const struct timeval wait = {.tv_usec = (suseconds_t) ms * 1000};
+    event_base_loopexit(base, &wait);
+    event_base_dispatch(base);
+}
+
+/* A report of a node that holds a table of that version. */
+static int
+report_of(struct manager *m, const char *node, struct table_version held)
+{
+    struct demand_merge_result result;
+    struct buffer b;
+    const struct report_header header = {.node = bytes_of_text(node),
+                                         .url = BYTES_LITERAL("http://o:1"),
+                                         .weight = 100,
+                                         .capacity_milli = 100000,
+                                         .boot = 7,
+                                         .sequence = ++sequence,
+                                         .held = held};
+    buffer_init(&b, REPORT_SIZE_MAX);
+    report_begin(&b, &header);
+    assert_int_equal(report_finish(&b), 0);
+    const int err = manager_report(m, buffer_bytes(&b), &result);
+    buffer_fini(&b);
+    return err;
+}
+
+static int
+report(struct manager *m, struct table_version held)
+{
+    return report_of(m, "o1", held);
+}
+
+/* The version that the Manager publishes for a node that holds this one. */
+static struct table_version
+published_after(struct manager *m, struct table_version held)
+{
+    for (int i = 0; i < 4; i++) { /* longer than it settles */
+        assert_int_equal(report(m, held), 0);
+        loop_for(50);
+    }
+    return manager_version(m);
+}
+
+static const struct table_version none = {0, 0};
+
+static void
+no_two_runs_publish_under_one_version(void **state)
+{
+    struct manager *others[10];
+    manager = manager_make(0, NULL);
+    for (int i = 0; i < 10; i++) {
+        others[i] = manager_make(0, NULL);
+        assert_true(manager_term(others[i]) != manager_term(manager));
+    }
+    const uint64_t round = term_round(manager_term(manager));
+    assert_true(clock_unix_s() - round <= 1);
+    /* both outgrow the same table */
+    const struct table_version held = {term_make(round + 10, 3), 5};
+    const uint64_t ours = published_after(manager, held).term;
+    const uint64_t other = published_after(others[0], held).term;
+    assert_int_equal(term_round(ours), round + 11);
+    assert_int_equal(term_round(other), round + 11);
+    assert_true(ours != other);
+    for (int i = 0; i < 10; i++)
+        manager_free(others[i]);
+}
+
+static void
+terms_stay_exact_in_json(void **state)
+{
+    const uint64_t in_100_years = clock_unix_s() + 100ull * 366 * 86400;
+    assert_true(term_make(in_100_years, UINT64_MAX) < 1ull << 53);
+    assert_true(term_make(5, UINT64_MAX) < term_make(6, 0));
+}
+
+static void
+a_wild_term_is_not_followed(void **state)
+{
+    manager = manager_make(0, NULL);
+    const uint64_t term = manager_term(manager);
+    published_after(manager, (struct table_version){UINT64_MAX, 1});
+    assert_true(manager_term(manager) == term);
+}
+
+static void
+who_follows_another_manager_waits_for_all_nodes(void **state)
+{
+    manager = manager_make(0, NULL);
+    report_of(manager, "o1", none);
+    report_of(manager, "o2", none);
+    loop_for(100);
+    const struct table_version ours = manager_version(manager);
+    assert_true(ours.sequence > 0);
+    loop_for(200); /* both go to another one, and come back */
+    const struct table_version held = {ours.term + (9 << TERM_TAG_BITS), 5};
+    assert_int_equal(report_of(manager, "o1", held), 0);
+    assert_true(manager_wants_table(manager, held));
+    loop_for(50);
+    assert_null(manager_table(manager));
+    while (manager_table(manager) == NULL) {
+        assert_int_equal(report_of(manager, "o1", held), 0);
+        assert_int_equal(report_of(manager, "o2", held), 0);
+        loop_for(20);
+    }
+    const struct table *table = &manager_table(manager)->table;
+    assert_int_equal(table->node_count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(table->nodes[i].state, NODE_UP);
+}
+
+static uint64_t told;
+
+static void
+outgrown(void *context, uint64_t term)
+{
+    told = term;
+}
+
+static void
+a_leader_does_not_raise_its_term_by_itself(void **state)
+{
+    const struct table_version held = {80, 3}, newer = {81, 1};
+    told = 0;
+    manager = manager_make(77, outgrown);
+    assert_int_equal(published_after(manager, none).term, 77);
+    assert_int_equal(told, 0);
+    assert_int_equal(published_after(manager, held).term, 77);
+    assert_int_equal(told, 80);
+    published_after(manager, newer);
+    assert_int_equal(told, 81);
+    told = 0;
+    manager_set_term(manager, 82);
+    assert_int_equal(published_after(manager, newer).term, 82);
+    assert_int_equal(told, 0);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
+    const struct CMUnitTest tests[] = {
+        TEST(no_two_runs_publish_under_one_version),
+        TEST(terms_stay_exact_in_json),
+        TEST(a_wild_term_is_not_followed),
+        TEST(who_follows_another_manager_waits_for_all_nodes),
+        TEST(a_leader_does_not_raise_its_term_by_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
