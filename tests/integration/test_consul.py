@@ -448,10 +448,9 @@ def test_without_consul_reports_and_tables_go_on(own_story):
     print(f"without Consul: a jump everywhere in {took:.2f} s")
     time.sleep(4)  # longer than any check lasts
     assert leader.leads()
+    assert leader.metric("waiting") == 2  # for tables, since none come by KV
     story.nodes[0].counters.add("other", 11)
     wait_for(lambda: leader.requests_of("other") == 11, 3, "the sum")
-    # an agent that starts now knows no leader: it tries what it was given,
-    # and has the table from before
     for agent in story.cluster.servers + story.cluster.clients:
         agent.start(story.cluster.join)
     story.cluster.wait_leader()
@@ -628,6 +627,76 @@ def test_without_rights_to_the_table_the_manager_is_asked(tell, acl):
     print(f"no table from the KV: a jump everywhere in {took:.2f} s")
     for node in story.nodes:
         assert "denies kv/blind/table" in node.agent.text()
+
+
+def mute_story(acl, tell, prefix, *, events, interval):
+    """A Manager that may not put the table into the KV, and nodes for whom all
+    seems well there."""
+    node = Acl.NODE.format(p=prefix)
+    if not events:
+        node = node.replace(f'event_prefix "{prefix}-"', 'event_prefix "no"')
+    manager = Acl.MANAGER.format(p=prefix) + \
+        f'key "{prefix}/table" {{ policy = "read" }}'
+    story = tell(acl.cluster, prefix, managers=1, interval=interval,
+                 manager_options=["--node-timeout", "200s", *acl.token(
+                     f"{prefix}-manager", manager)],
+                 node_options=acl.token(f"{prefix}-node", node))
+    story.wait_tables(30)
+    wait_for(lambda: story.leader().metric("waiting") == 0, 40,
+             "nobody waits at the Manager")
+    assert "denies txn" in story.managers[0].text()
+    return story
+
+
+def test_tables_come_by_the_answers_to_reports_alone(acl, tell):
+    story = mute_story(acl, tell, "answers", events=False, interval="100ms")
+    took = max(new_origin(story, f"origin{i}") for i in range(20, 25))
+    print(f"by answers to reports: {took:.2f} s")
+    assert took < 1.5
+
+
+def test_tables_come_by_events_alone(acl, tell):
+    story = mute_story(acl, tell, "events", events=True, interval="60s")
+    took = new_origin(story, "origin20")
+    print(f"by events: {took:.2f} s")
+    assert took < 4
+    # a table too large for the KV: it has the version alone
+    time.sleep(2)  # over the event of the one before
+    report = subprocess.run(
+        [TOOL, "--report", story.nodes[0].counters_path, "origin21",
+         "http://origin21.test:80", "1"], capture_output=True).stdout
+    leader = story.leader()
+    assert requests.post(leader.url + "/v1/reports",
+                         report).status_code == 200
+    version = wait_for(lambda: "origin21" in str(leader.status()["nodes"])
+                       and leader.status()["version"], 3, "its table")[0]
+    acl.consul.ask("PUT", "kv/events/table", token=Acl.MASTER,
+                   data=f"{version} {leader.url}\n")
+    _, took = wait_for(lambda: all("origin21" in n.table()["nodes"]
+                                   for n in story.nodes), 5, "it everywhere")
+    print(f"by its version in the KV: {took:.2f} s")
+    assert took < 1.5
+
+
+def test_tables_come_by_the_poll_alone(acl, tell):
+    story = mute_story(acl, tell, "poll", events=False, interval="60s")
+    took = new_origin(story, "origin20")
+    print(f"by the poll: {took:.2f} s")
+    assert took < 25
+
+
+def test_an_agent_without_consul_is_sent_to_the_leader(story, tmp_path):
+    story.wait_tables()
+    nowhere = ["--coordination", "consul", "--consul", "http://127.0.0.1:1"]
+    leader, standby = story.leader(), story.standby()
+    for name, options, urls in (
+            ("lost", nowhere, [standby.url]),
+            ("still", [], [standby.url, leader.url])):
+        node = Node(tmp_path, name, urls, *options)
+        wait_for(node.table, 10, "a table by the redirect")
+        wait_for(lambda: name in str(leader.status()["nodes"]), 5,
+                 "its reports")
+        node.close()
 
 
 @pytest.mark.parametrize("token", ["none", "wrong"])
