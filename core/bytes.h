@@ -52,6 +52,21 @@ bytes_compare(struct bytes a, struct bytes b)
     return (a.len > b.len) - (a.len < b.len);
 }
 
+/* The whole text as a decimal number; false, and *out undefined, when it is
+ * none or over 64 bits. */
+static inline bool
+bytes_number(struct bytes text, uint64_t *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] < '0' || text.ptr[i] > '9'
+            || __builtin_mul_overflow(*out, 10u, out)
+            || __builtin_add_overflow(*out, (uint64_t) (text.ptr[i] - '0'),
+                                      out))
+            return false;
+    return text.len > 0;
+}
+
 static inline uint16_t
 load_le16(const void *p)
 {

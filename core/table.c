@@ -328,6 +328,23 @@ table_version_compare(struct table_version a, struct table_version b)
     return (a.sequence > b.sequence) - (a.sequence < b.sequence);
 }
 
+int
+table_version_parse(struct bytes text, struct table_version *out)
+{
+    struct table_version version;
+    const uint8_t *dot =
+        text.len == 0 ? NULL : memchr(text.ptr, '.', text.len);
+    if (dot == NULL)
+        return ERR_INVALID;
+    const size_t at = (size_t) (dot - text.ptr);
+    if (!bytes_number(bytes_of(text.ptr, at), &version.term)
+        || !bytes_number(bytes_of(dot + 1, text.len - at - 1),
+                         &version.sequence))
+        return ERR_INVALID;
+    *out = version;
+    return 0;
+}
+
 const char *
 level_name(enum level level)
 {

@@ -27,6 +27,9 @@ struct table_version {
 /* <0, 0, >0 as memcmp. */
 int table_version_compare(struct table_version a, struct table_version b);
 
+/* "TERM.SEQUENCE", as versions are written everywhere. ERR_INVALID. */
+int table_version_parse(struct bytes text, struct table_version *out);
+
 enum level { LEVEL_CALM, LEVEL_NORMAL, LEVEL_HOT, LEVEL_CRITICAL };
 const char *level_name(enum level level); /* "calm" ... */
 

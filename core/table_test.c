@@ -395,6 +395,23 @@ versions_are_ordered_by_term_then_sequence(void **state)
 }
 
 static void
+a_version_is_read_whole_or_not_at_all(void **state)
+{
+    static const char *const bad[] = {"", ".", "1", "1.", ".1", "1.2.3",
+                                      "1.2 ", "-1.2", "1.x",
+                                      "18446744073709551616.1"};
+    struct table_version version;
+    assert_int_equal(
+        table_version_parse(BYTES_LITERAL("18446744073709551615.7"), &version),
+        0);
+    assert_true(version.term == UINT64_MAX && version.sequence == 7);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(table_version_parse(bytes_of_text(bad[i]), &version),
+                         ERR_INVALID);
+    assert_true(version.term == UINT64_MAX && version.sequence == 7);
+}
+
+static void
 the_largest_table_fits(void **state)
 {
     struct table_row *many = calloc(TABLE_ROWS_MAX, sizeof *many);
@@ -435,6 +452,7 @@ main(void)
         cmocka_unit_test(
             nodes_that_are_up_are_used_and_others_only_when_there_are_none),
         cmocka_unit_test(versions_are_ordered_by_term_then_sequence),
+        cmocka_unit_test(a_version_is_read_whole_or_not_at_all),
         cmocka_unit_test(the_largest_table_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

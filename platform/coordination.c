@@ -140,6 +140,25 @@ look_due(evutil_socket_t fd, short what, void *arg)
     look(c);
 }
 
+/* Only to one of the list: that is what the configuration trusts. */
+static void
+static_manager_moved(struct coordination *self, const char *url,
+                     const char *leader)
+{
+    struct coordination_static *c = (struct coordination_static *) self;
+    if (strcmp(c->urls[c->current], url) != 0)
+        return;
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(c->urls[i], leader) == 0)
+            c->current = i;
+}
+
+static void
+static_node_is(struct coordination *self, enum node_state state)
+{
+    /* the reports say it */
+}
+
 static void
 static_free(struct coordination *self)
 {
@@ -160,6 +179,8 @@ coordination_static_new(struct event_base *base, struct http_client *client,
     c->super = (struct coordination){
         .manager = static_manager,
         .manager_failed = static_manager_failed,
+        .manager_moved = static_manager_moved,
+        .node_is = static_node_is,
         .free = static_free,
         .table_wait_ms = TABLE_WAIT_MS,
     };

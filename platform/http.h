@@ -104,6 +104,7 @@ struct http_fetch_config {
 
 /* "http://HOST[:PORT][/PATH]" with nothing in it that ends a request line. */
 bool http_url_is_valid(const char *url);
+bool http_url_is_valid_tls(const char *url); /* that, or https:// */
 
 /* `done` is called exactly once, later, never from inside this call - unless
  * the fetch is cancelled. Redirects are not followed: the answer is the 302.

@@ -7,7 +7,8 @@
  *
  * The pump runs from the loop, so that nothing is called back from inside
  * http_fetch(). A slot outlives its connection: evhttp connects again when the
- * other side has closed it.
+ * other side has closed it. It cannot do that where a stream was given to it,
+ * as for TLS: such a slot makes itself a new connection.
  */
 
 #include "platform/http.h"
@@ -22,6 +23,7 @@
 #include <sys/queue.h>
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <event2/http.h>
@@ -35,6 +37,7 @@ struct slot {                /* one connection, idle or under a fetch */
     struct evhttp_connection *connection;
     struct host *host;
     bool is_used; /* it has carried a whole answer: it may be stale now */
+    bool is_spent; /* of TLS: its stream is closed, or was never opened */
 };
 
 struct host {
@@ -42,6 +45,7 @@ struct host {
     struct http_client *client;
     char name[HTTP_HOST_SIZE];
     unsigned port;
+    bool is_tls;
     size_t slot_count;
     TAILQ_HEAD(, slot) idle;
     TAILQ_HEAD(, http_fetch) queue;
@@ -54,6 +58,8 @@ struct http_client {
     size_t slots_per_host_max;
     char *authorization; /* of every request; NULL: none */
     struct event *pump;
+    http_stream_new *stream_new; /* NULL: no TLS */
+    void *stream_context;
     TAILQ_HEAD(, host) hosts;
     TAILQ_HEAD(, host) to_pump;
     TAILQ_HEAD(, http_fetch) fetches; /* all, waiting or under way */
@@ -130,17 +136,20 @@ http_address_split(const char *text, char host[HTTP_HOST_SIZE], unsigned *port)
 /* ---- hosts, slots and the pump ---- */
 
 static struct host *
-host_get(struct http_client *client, const char *name, unsigned port)
+host_get(struct http_client *client, const char *name, unsigned port,
+         bool is_tls)
 {
     struct host *host;
     TAILQ_FOREACH(host, &client->hosts, entry)
-    if (host->port == port && strcmp(host->name, name) == 0)
+    if (host->port == port && host->is_tls == is_tls
+        && strcmp(host->name, name) == 0)
         return host;
     host = calloc(1, sizeof *host);
     if (host == NULL)
         return NULL;
     host->client = client;
     host->port = port;
+    host->is_tls = is_tls;
     snprintf(host->name, sizeof host->name, "%s", name);
     TAILQ_INIT(&host->idle);
     TAILQ_INIT(&host->queue);
@@ -159,27 +168,78 @@ host_pump_later(struct host *host)
     event_active(client->pump, EV_TIMEOUT, 0);
 }
 
+static void
+stream_closed(struct evhttp_connection *connection, void *arg)
+{
+    struct slot *slot = arg;
+    slot->is_spent = true;
+}
+
+static bool
+slot_connect(struct slot *slot)
+{
+    const struct host *host = slot->host;
+    const struct http_client *client = host->client;
+    struct bufferevent *stream = NULL;
+    if (host->is_tls) {
+        stream = client->stream_new(client->base, host->name,
+                                    client->stream_context);
+        if (stream == NULL)
+            return false;
+    }
+    /* takes the stream */
+    slot->connection = evhttp_connection_base_bufferevent_new(
+        client->base, NULL, stream, host->name, (uint16_t) host->port);
+    if (slot->connection == NULL) {
+        if (stream != NULL)
+            bufferevent_free(stream);
+        return false;
+    }
+    if (host->is_tls)
+        evhttp_connection_set_closecb(slot->connection, stream_closed, slot);
+    slot->is_spent = false;
+    slot->is_used = false;
+    return true;
+}
+
+static void
+slot_disconnect(struct slot *slot)
+{
+    if (slot->connection == NULL)
+        return;
+    evhttp_connection_set_closecb(slot->connection, NULL, NULL);
+    evhttp_connection_free(slot->connection);
+    slot->connection = NULL;
+}
+
+static struct slot *
+slot_new(struct host *host)
+{
+    if (host->slot_count >= host->client->slots_per_host_max)
+        return NULL;
+    struct slot *slot = calloc(1, sizeof *slot);
+    if (slot == NULL)
+        return NULL;
+    slot->host = host;
+    host->slot_count++;
+    return slot;
+}
+
+/* Its connection may be NULL: there is no memory for one. */
 static struct slot *
 slot_take(struct host *host)
 {
     struct slot *slot = TAILQ_FIRST(&host->idle);
-    if (slot != NULL) {
+    if (slot != NULL)
         TAILQ_REMOVE(&host->idle, slot, entry);
-        return slot;
-    }
-    if (host->slot_count >= host->client->slots_per_host_max)
-        return NULL;
-    slot = calloc(1, sizeof *slot);
+    else
+        slot = slot_new(host);
     if (slot == NULL)
         return NULL;
-    slot->connection = evhttp_connection_base_new(
-        host->client->base, NULL, host->name, (uint16_t) host->port);
-    if (slot->connection == NULL) {
-        free(slot);
-        return NULL;
-    }
-    slot->host = host;
-    host->slot_count++;
+    if (slot->is_spent)
+        slot_disconnect(slot);
+    if (slot->connection == NULL)
+        slot_connect(slot);
     return slot;
 }
 
@@ -188,7 +248,10 @@ static void
 slot_put(struct slot *slot, bool is_used)
 {
     slot->is_used = is_used;
-    evhttp_connection_set_timeout_tv(slot->connection, &idle_timeout);
+    if (slot->host->is_tls && !is_used)
+        slot->is_spent = true;
+    if (slot->connection != NULL)
+        evhttp_connection_set_timeout_tv(slot->connection, &idle_timeout);
     TAILQ_INSERT_HEAD(&slot->host->idle, slot, entry);
     host_pump_later(slot->host);
 }
@@ -371,7 +434,9 @@ fetch_start(struct http_fetch *fetch, struct slot *slot)
 {
     struct evhttp_request *request = evhttp_request_new(request_done, fetch);
     fetch->slot = slot;
-    if (request == NULL) {
+    if (request == NULL || slot->connection == NULL) {
+        if (request != NULL)
+            evhttp_request_free(request);
         fetch_fail(fetch, ERR_MEMORY);
         return;
     }
@@ -439,20 +504,22 @@ method_parse(const char *name, enum evhttp_cmd_type *out)
 struct url {
     char host[HTTP_HOST_SIZE];
     unsigned port;
+    bool is_tls;
     struct bytes path; /* with the query, without a fragment; may be empty */
 };
 
 static int
 url_parse(const char *text, struct url *out)
 {
-    static const char scheme[] = "http://";
-    if (strncmp(text, scheme, sizeof scheme - 1) != 0
+    static const char scheme[] = "http://", tls_scheme[] = "https://";
+    const bool is_tls = strncmp(text, tls_scheme, sizeof tls_scheme - 1) == 0;
+    if ((!is_tls && strncmp(text, scheme, sizeof scheme - 1) != 0)
         || strlen(text) > URL_LEN_MAX)
         return ERR_INVALID;
     for (const char *p = text; *p != '\0'; p++)
         if ((unsigned char) *p <= ' ' || *p == 0x7f)
             return ERR_INVALID; /* it would split the request line */
-    text += sizeof scheme - 1;
+    text += (is_tls ? sizeof tls_scheme : sizeof scheme) - 1;
     const size_t authority_len = strcspn(text, "/?#");
     char authority[HTTP_HOST_SIZE + 8];
     const char *colon = memchr(text, ':', authority_len);
@@ -462,11 +529,15 @@ url_parse(const char *text, struct url *out)
         text[0] == '[' ? authority_len > 0 && text[authority_len - 1] != ']'
                        : colon != NULL;
     const int n = snprintf(authority, sizeof authority, "%.*s%s",
-                           (int) authority_len, text, has_port ? "" : ":80");
+                           (int) authority_len, text,
+                           has_port ? ""
+                           : is_tls ? ":443"
+                                    : ":80");
     if (n < 0 || (size_t) n >= sizeof authority
         || http_address_split(authority, out->host, &out->port) != 0
         || out->port == 0)
         return ERR_INVALID;
+    out->is_tls = is_tls;
     text += authority_len;
     out->path = bytes_of(text, strcspn(text, "#"));
     return 0;
@@ -555,7 +626,7 @@ http_client_free(struct http_client *client)
         struct slot *slot;
         while ((slot = TAILQ_FIRST(&host->idle)) != NULL) {
             TAILQ_REMOVE(&host->idle, slot, entry);
-            evhttp_connection_free(slot->connection);
+            slot_disconnect(slot);
             free(slot);
         }
         TAILQ_REMOVE(&client->hosts, host, entry);
@@ -580,7 +651,22 @@ bool
 http_url_is_valid(const char *text)
 {
     struct url url;
+    return url_parse(text, &url) == 0 && !url.is_tls;
+}
+
+bool
+http_url_is_valid_tls(const char *text)
+{
+    struct url url;
     return url_parse(text, &url) == 0;
+}
+
+void
+http_client_set_stream(struct http_client *client, http_stream_new *stream_new,
+                       void *context)
+{
+    client->stream_new = stream_new;
+    client->stream_context = context;
 }
 
 struct http_fetch *
@@ -589,9 +675,10 @@ http_fetch(struct http_client *client, const struct http_fetch_config *config)
     struct url url;
     enum evhttp_cmd_type method;
     if (url_parse(config->url, &url) != 0
-        || method_parse(config->method, &method) != 0)
+        || method_parse(config->method, &method) != 0
+        || (url.is_tls && client->stream_new == NULL))
         return NULL;
-    struct host *host = host_get(client, url.host, url.port);
+    struct host *host = host_get(client, url.host, url.port, url.is_tls);
     struct http_fetch *fetch =
         host == NULL ? NULL
                      : calloc(1, sizeof *fetch + copy_size(config, &url));

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a daemon's loop until it is told to stop. */
+/* Runs a daemon's loop until it is told to stop; how long to wait. */
 
 #include "platform/loop.h"
 
 #include "core/err.h"
+#include "platform/clock.h"
 #include "platform/log.h"
 
 #include <signal.h>
@@ -36,4 +37,22 @@ loop_run(struct event_base *base)
         if (signals[i] != NULL)
             event_free(signals[i]);
     return err;
+}
+
+struct timeval
+loop_ms(uint64_t ms)
+{
+    return (struct timeval){.tv_sec = (time_t) (ms / 1000),
+                            .tv_usec = (suseconds_t) (ms % 1000) * 1000};
+}
+
+struct timeval
+loop_back_off(unsigned failure_count, unsigned first_ms, unsigned max_ms)
+{
+    uint64_t ms = first_ms;
+    for (unsigned i = 1; i < failure_count && ms < max_ms; i++)
+        ms *= 2;
+    if (ms > max_ms)
+        ms = max_ms;
+    return loop_ms(ms / 2 + random_u64() % (ms + 1));
 }

@@ -4,8 +4,7 @@
 #include "programs/agent/agent.h"
 
 #include "core/err.h"
-#include "platform/clock.h"
-#include "platform/log.h"
+#include "platform/loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +23,31 @@ struct agent {
 
 static void
 health_changed(void *context)
+{
+    struct agent *agent = context;
+    struct coordination *coordination = agent->shared.coordination;
+    coordination->node_is(coordination, agent->shared.state);
+    report_sender_send(agent->sender);
+}
+
+/* ---- what coordination tells ---- */
+
+static void
+told_table(void *context, struct bytes encoded)
+{
+    struct agent *agent = context;
+    table_fetcher_offer(agent->fetcher, encoded);
+}
+
+static void
+told_publish(void *context, struct table_version version)
+{
+    struct agent *agent = context;
+    table_fetcher_hint(agent->fetcher, version);
+}
+
+static void
+told_collect(void *context)
 {
     struct agent *agent = context;
     report_sender_send(agent->sender);
@@ -55,6 +79,26 @@ check_identity(const struct agent_config *config)
     return err;
 }
 
+static struct coordination *
+coordination_new(struct agent *agent, struct event_base *base)
+{
+    const struct agent_config *config = &agent->config;
+    if (config->consul == NULL)
+        return coordination_static_new(base, agent->shared.client,
+                                       config->managers, config->manager_count);
+    const struct coordination_consul_config consul = {
+        .consul = config->consul,
+        .prefix = config->consul_prefix,
+        .node = config->node,
+        .role = config->role == NODE_ROLE_ORIGIN ? "origin" : "redirector",
+        .url = config->url,
+        .weight = config->weight,
+        .urls = config->managers,
+        .url_count = config->manager_count,
+    };
+    return coordination_consul_new(base, &consul);
+}
+
 static int
 agent_setup(struct agent *agent, struct event_base *base)
 {
@@ -70,13 +114,12 @@ agent_setup(struct agent *agent, struct event_base *base)
         && http_client_authorize(shared->client, agent->config.manager_key)
                != 0)
         return ERR_MEMORY;
-    shared->coordination =
-        coordination_static_new(base, shared->client, agent->config.managers,
-                                agent->config.manager_count);
+    shared->coordination = coordination_new(agent, base);
     if (shared->coordination == NULL)
         return ERR_MEMORY;
-    shared->coordination->listener =
-        (struct coordination_listener){told_ask, agent};
+    shared->coordination->listener = (struct coordination_listener){
+        told_table, told_publish, told_collect, told_ask, agent};
+    shared->coordination->node_is(shared->coordination, shared->state);
     shared->fetcher = agent->fetcher = table_fetcher_new(shared);
     agent->sender = report_sender_new(shared);
     if (agent->fetcher == NULL || agent->sender == NULL)
@@ -93,14 +136,7 @@ agent_setup(struct agent *agent, struct event_base *base)
 struct timeval
 back_off(unsigned failure_count, unsigned first_ms)
 {
-    uint64_t ms = first_ms;
-    for (unsigned i = 1; i < failure_count && ms < BACK_OFF_MS_MAX; i++)
-        ms *= 2;
-    if (ms > BACK_OFF_MS_MAX)
-        ms = BACK_OFF_MS_MAX;
-    ms = ms / 2 + random_u64() % (ms + 1); /* a half to one and a half */
-    return (struct timeval){.tv_sec = (time_t) (ms / 1000),
-                            .tv_usec = (suseconds_t) (ms % 1000) * 1000};
+    return loop_back_off(failure_count, first_ms, BACK_OFF_MS_MAX);
 }
 
 void
@@ -112,6 +148,21 @@ manager_url(char out[MANAGER_URL_SIZE + MANAGER_PATH_SIZE], const char *manager,
         len--;
     snprintf(out, MANAGER_URL_SIZE + MANAGER_PATH_SIZE, "%.*s/%s", (int) len,
              manager, path);
+}
+
+void
+manager_redirected(struct agent_shared *shared, const char *url,
+                   const struct http_response *response)
+{
+    struct coordination *coordination = shared->coordination;
+    const char *location = http_response_header(response, "Location");
+    const char *end = location == NULL ? NULL : strstr(location, "/v1/");
+    char leader[MANAGER_URL_SIZE];
+    if (end == NULL || (size_t) (end - location) >= sizeof leader)
+        return;
+    memcpy(leader, location, (size_t) (end - location));
+    leader[end - location] = '\0';
+    coordination->manager_moved(coordination, url, leader);
 }
 
 int
@@ -142,7 +193,7 @@ agent_free(struct agent *agent)
     health_free(agent->health);
     report_sender_free(agent->sender);
     table_fetcher_free(agent->fetcher);
-    if (agent->shared.coordination != NULL)
+    if (agent->shared.coordination != NULL) /* may run the loop to its end */
         agent->shared.coordination->free(agent->shared.coordination);
     http_client_free(agent->shared.client);
     http_client_free(agent->shared.local);

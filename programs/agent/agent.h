@@ -13,7 +13,7 @@
  */
 
 #include "core/report.h"
-#include "platform/coordination.h"
+#include "platform/coordination_consul.h"
 #include "platform/http.h"
 
 #include <event2/event.h>
@@ -28,6 +28,8 @@ struct agent_config {
     const char *const *managers;
     size_t manager_count;
     const char *manager_key; /* what they know this system's nodes by; NULL */
+    struct consul *consul; /* NULL: the static way; must outlive the agent */
+    const char *consul_prefix;
 };
 
 struct agent;
@@ -46,7 +48,7 @@ struct agent_shared {
     struct http_client *client; /* of Managers */
     struct http_client *local;  /* of the nginx beside */
     struct coordination *coordination;
-    struct table_fetcher *fetcher; /* told when a Manager is left */
+    struct table_fetcher *fetcher; /* told of Managers left, and of tables */
     const struct agent_config *config;
     enum node_state state;     /* set by health */
     struct table_version held; /* set by table_fetcher */
@@ -63,6 +65,10 @@ struct timeval back_off(unsigned failure_count, unsigned first_ms);
 void manager_url(char out[MANAGER_URL_SIZE + MANAGER_PATH_SIZE],
                  const char *manager, const char *path);
 
+/* The Manager at `url` answered with a redirect: to the leader. */
+void manager_redirected(struct agent_shared *shared, const char *url,
+                        const struct http_response *response);
+
 struct health;
 /* `changed` is called after the first answer and after each change of
  * shared->state. */
@@ -73,7 +79,7 @@ void health_free(struct health *health);
 struct report_sender;
 struct report_sender *report_sender_new(struct agent_shared *shared);
 void report_sender_free(struct report_sender *sender);
-/* Reports now, or as soon as the report under way is through. */
+/* Reports now, or as soon as the report under way to this Manager is through. */
 void report_sender_send(struct report_sender *sender);
 
 struct table_fetcher;
@@ -83,6 +89,11 @@ void table_fetcher_free(struct table_fetcher *fetcher);
 void table_fetcher_start(struct table_fetcher *fetcher);
 /* Asks the Manager now, unless this Manager is being asked. */
 void table_fetcher_ask(struct table_fetcher *fetcher);
+/* There is such a table: asks for it if nobody brings it in a moment. */
+void table_fetcher_hint(struct table_fetcher *fetcher,
+                        struct table_version version);
+/* Here is one, from elsewhere. */
+void table_fetcher_offer(struct table_fetcher *fetcher, struct bytes encoded);
 /* A question that waits at a Manager that is not talked to any more is asked
  * of the one that is. */
 void table_fetcher_move(struct table_fetcher *fetcher);

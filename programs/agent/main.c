@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vodst-agent: ties one nginx to the Manager. */
 
+#include "platform/consul_options.h"
 #include "platform/key_file.h"
 #include "platform/log.h"
 #include "platform/loop.h"
@@ -15,6 +16,7 @@
 struct config {
     const char *node, *role, *counters, *table, *url, *check, *manager_key;
     struct option_list managers;
+    struct consul_options consul;
     double capacity;
     int64_t weight, interval_ms;
     bool verbose;
@@ -29,9 +31,11 @@ static const struct option options[] = {
     {"manager", OPTION_LIST, FIELD(managers), "http://127.0.0.1:7100", 0, 0,
      false, "URL",
      "A Manager's address. The next one is taken when one does "
-     "not answer, until an earlier one answers again."},
+     "not answer, until an earlier one answers again. With --coordination "
+     "consul only while Consul has named none."},
     {"manager-key", OPTION_TEXT, FIELD(manager_key), NULL, 0, 0, false, "FILE",
      "Holds the key that the nginx before the Manager knows nodes by."},
+    CONSUL_OPTIONS(FIELD(consul)),
     {"counters", OPTION_TEXT, FIELD(counters), NULL, 0, 0, true, "FILE",
      "Counter file that nginx writes (its meter_file)."},
     {"table", OPTION_TEXT, FIELD(table), NULL, 0, 0, true, "FILE",
@@ -61,7 +65,10 @@ static const struct program program = {
         "Runs beside each nginx: reports to the Manager what nginx counted "
         "and whether it is well, and installs the load table the Manager "
         "publishes. It shares the counter file and the table file with nginx "
-        "and nothing else: either may be restarted without the other.",
+        "and nothing else: either may be restarted without the other.\n\n"
+        "With --coordination consul it registers the node, and has the leading "
+        "Manager and the tables from Consul. While Consul is away it goes on "
+        "with the Managers it knows.",
     .options = options,
     .option_count = OPTION_COUNT(options),
 };
@@ -89,15 +96,25 @@ check_texts(const struct config *config)
     }
     if (config->check != NULL && !http_url_is_valid(config->check))
         return fail_use("--check is no http://HOST:PORT/PATH: ", config->check);
-    return 0;
+    const char *fault = consul_options_fault(&config->consul);
+    return fault[0] == '\0' ? 0 : fail_use(fault, "");
 }
 
 static int
-run(const struct agent_config *config)
+run(struct agent_config *config, const struct consul_options *consul)
 {
     struct event_base *base = event_base_new();
     struct agent *agent = NULL;
-    int err = base == NULL ? ERR_MEMORY : agent_new(base, config, &agent);
+    int err = base == NULL ? ERR_MEMORY : 0;
+    if (err == 0 && consul_options_chosen(consul)) {
+        config->consul_prefix = consul->prefix;
+        if (consul_options_open(consul, base, &config->consul) != 0) {
+            event_base_free(base);
+            return 1; /* it has said why */
+        }
+    }
+    if (err == 0)
+        err = agent_new(base, config, &agent);
     int status = err == 0 ? 0 : 1;
     if (err == ERR_INVALID) {
         status = fail_use("--node or --url is not valid (a name has up to 63 "
@@ -110,6 +127,7 @@ run(const struct agent_config *config)
             log_error("agent: cannot run (%s)", err_text(err));
     }
     agent_free(agent);
+    consul_free(config->consul);
     if (base != NULL)
         event_base_free(base);
     libevent_global_shutdown();
@@ -130,7 +148,7 @@ main(int argc, char **argv)
     if (config.manager_key != NULL
         && key_file_read(config.manager_key, key) != 0)
         return 1;
-    const struct agent_config agent = {
+    struct agent_config agent = {
         .node = config.node,
         .url = config.url,
         .counters = config.counters,
@@ -144,7 +162,7 @@ main(int argc, char **argv)
         .manager_count = config.managers.count,
         .manager_key = config.manager_key != NULL ? key : NULL,
     };
-    status = run(&agent);
+    status = run(&agent, &config.consul);
     options_release();
     return status;
 }

@@ -98,13 +98,16 @@ send_failed(struct report_sender *s, const char *reason)
 }
 
 static bool
-answer_wants_full(struct bytes body, bool *out)
+answer_read(struct bytes body, bool *wants_full, struct table_version *version)
 {
     json_t *answer = json_loadb((const char *) body.ptr, body.len, 0, NULL);
     const json_t *full = json_object_get(answer, "full");
+    const char *text = json_string_value(json_object_get(answer, "version"));
     const bool is_valid = json_is_boolean(full);
     if (is_valid)
-        *out = json_is_true(full);
+        *wants_full = json_is_true(full);
+    if (text != NULL)
+        (void) table_version_parse(bytes_of_text(text), version);
     json_decref(answer);
     return is_valid;
 }
@@ -129,16 +132,21 @@ answered(const struct http_response *response, void *context)
 {
     struct report_sender *s = context;
     bool wants_full = false;
+    struct table_version newest = {0, 0};
     s->fetch = NULL;
     if (response->err != 0) {
         send_failed(s, err_text(response->err));
+    } else if (response->status == 307) {
+        manager_redirected(s->shared, s->url, response);
+        send_failed(s, "it stands by");
     } else if (response->status != 200) {
         char reason[64];
         snprintf(reason, sizeof reason, "it answers %d", response->status);
         send_failed(s, reason);
-    } else if (!answer_wants_full(response->body, &wants_full)) {
+    } else if (!answer_read(response->body, &wants_full, &newest)) {
         send_failed(s, "its answer is not understood");
     } else {
+        table_fetcher_hint(s->shared->fetcher, newest);
         send_succeeded(s, wants_full);
     }
 }
@@ -249,10 +257,14 @@ report_sender_free(struct report_sender *s)
 void
 report_sender_send(struct report_sender *s)
 {
-    if (s->fetch != NULL) {
+    struct coordination *coordination = s->shared->coordination;
+    if (s->fetch != NULL
+        && strcmp(s->url, coordination->manager(coordination)) == 0) {
         s->is_wanted = true;
         return;
     }
+    http_fetch_cancel(s->fetch); /* to one that leads no more */
+    s->fetch = NULL;
     event_del(&s->timer);
     send_report(s);
 }

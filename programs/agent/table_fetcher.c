@@ -11,6 +11,7 @@
 #include "core/err.h"
 #include "platform/files.h"
 #include "platform/log.h"
+#include "platform/loop.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,13 +19,16 @@
 
 #define ANSWER_TIME_MS 5000 /* over the time that the question may wait */
 #define RETRY_MS 100
+/* a table that was heard of comes by itself in this time, most often */
+#define GRACE_MS 150
 
 struct table_fetcher {
     struct agent_shared *shared;
-    struct event timer;
+    struct event timer, grace;
     struct http_fetch *fetch;   /* NULL: none under way */
     char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     unsigned failure_count;
+    struct table_version hinted; /* the newest that was heard of */
 };
 
 static int
@@ -40,17 +44,20 @@ table_check(struct bytes encoded, struct table_version *version)
 }
 
 static int
-table_install(struct table_fetcher *f, struct bytes encoded)
+table_install(struct table_fetcher *f, struct bytes encoded, const char *from)
 {
     struct table_version version;
     struct table_version *held = &f->shared->held;
     const char *path = f->shared->config->table;
     int err = table_check(encoded, &version);
     if (err != 0) {
-        log_error("agent: refuse a table from %s (%s)", f->url, err_text(err));
+        log_error("agent: refuse a table from %s (%s)", from, err_text(err));
         return err;
     }
-    if (table_version_compare(version, *held) <= 0) {
+    const int order = table_version_compare(version, *held);
+    if (order == 0)
+        return 0; /* it came by two ways */
+    if (order < 0) {
         log_warn("agent: refuse table %llu.%llu (%llu.%llu is held)",
                  (unsigned long long) version.term,
                  (unsigned long long) version.sequence,
@@ -113,6 +120,20 @@ tell_held_table(struct table_fetcher *f)
     buffer_fini(&text);
 }
 
+/* Waits at the Manager, or until somebody says that there is something. */
+static void
+next(struct table_fetcher *f)
+{
+    const struct coordination *coordination = f->shared->coordination;
+    if (coordination->table_wait_ms > 0) {
+        table_fetcher_start(f);
+        return;
+    }
+    const unsigned poll_ms = coordination->table_poll_ms;
+    const struct timeval wait = loop_back_off(1, poll_ms, poll_ms);
+    event_add(&f->timer, &wait);
+}
+
 static void
 answered(const struct http_response *response, void *context)
 {
@@ -121,14 +142,17 @@ answered(const struct http_response *response, void *context)
     f->fetch = NULL;
     if (response->err == 0 && response->status == 204) {
         f->failure_count = 0;
-        table_fetcher_start(f);
+        next(f);
     } else if (response->err == 0 && response->status == 200) {
-        if (table_install(f, response->body) != 0) {
+        if (table_install(f, response->body, f->url) != 0) {
             fetch_failed(f);
             return;
         }
         f->failure_count = 0;
-        table_fetcher_start(f);
+        next(f);
+    } else if (response->err == 0 && response->status == 307) {
+        manager_redirected(f->shared, f->url, response);
+        fetch_failed(f);
     } else if (response->err == 0 && response->status == 409) {
         tell_held_table(f);
     } else {
@@ -144,6 +168,17 @@ static void
 fetch_due(evutil_socket_t fd, short what, void *arg)
 {
     table_fetcher_start(arg);
+}
+
+/* Brought meanwhile, or still to be asked for. */
+static void
+grace_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct table_fetcher *f = arg;
+    const struct table_version hinted = f->hinted;
+    f->hinted = (struct table_version){0, 0}; /* it may not exist at all */
+    if (table_version_compare(hinted, f->shared->held) > 0)
+        table_fetcher_ask(f);
 }
 
 static void
@@ -172,6 +207,7 @@ table_fetcher_new(struct agent_shared *shared)
         return NULL;
     f->shared = shared;
     evtimer_assign(&f->timer, shared->base, fetch_due, f);
+    evtimer_assign(&f->grace, shared->base, grace_over, f);
     read_old_table(f);
     return f;
 }
@@ -182,6 +218,7 @@ table_fetcher_free(struct table_fetcher *f)
     if (f == NULL)
         return;
     event_del(&f->timer);
+    event_del(&f->grace);
     http_fetch_cancel(f->fetch);
     free(f);
 }
@@ -204,6 +241,30 @@ table_fetcher_move(struct table_fetcher *f)
 {
     if (f->fetch != NULL)
         table_fetcher_ask(f);
+}
+
+void
+table_fetcher_hint(struct table_fetcher *f, struct table_version version)
+{
+    if (table_version_compare(version, f->shared->held) <= 0)
+        return;
+    if (table_version_compare(version, f->hinted) > 0)
+        f->hinted = version;
+    if (event_pending(&f->grace, EV_TIMEOUT, NULL))
+        return;
+    const struct timeval wait = loop_back_off(1, GRACE_MS, GRACE_MS);
+    event_add(&f->grace, &wait);
+}
+
+void
+table_fetcher_offer(struct table_fetcher *f, struct bytes encoded)
+{
+    struct table_version version;
+    /* what is known and old is no reason to complain */
+    if (table_peek_version(encoded, &version) == 0
+        && table_version_compare(version, f->shared->held) <= 0)
+        return;
+    (void) table_install(f, encoded, "Consul");
 }
 
 void

@@ -3,6 +3,7 @@
 
 #include "programs/manager/api.h"
 
+#include "core/content.h"
 #include "core/err.h"
 #include "platform/log.h"
 
@@ -17,6 +18,7 @@
 #define WAITING_MAX 10000
 #define METRICS_SIZE_MAX (1u << 20) /* bytes */
 #define IDLE_TIMEOUT_S 75
+#define URL_SIZE 512 /* with its end */
 
 struct waiting { /* a long poll */
     TAILQ_ENTRY(waiting) entry;
@@ -28,7 +30,8 @@ struct waiting { /* a long poll */
 
 struct api {
     struct event_base *base;
-    struct manager *manager;
+    struct manager *manager; /* NULL: stands by */
+    char leader[URL_SIZE];   /* whom it stands by; "": not known */
     struct http_server *server;
     TAILQ_HEAD(, waiting) waiting;
     size_t waiting_count;
@@ -45,26 +48,28 @@ version_text(struct table_version version, char text[VERSION_TEXT_SIZE])
     return text;
 }
 
-static bool
-number_parse(const char **text, uint64_t *out)
+/* ---- standing by ---- */
+
+static void
+reply_who_leads(struct api *api, struct http_request *request, const char *path)
 {
-    const char *p = *text;
-    *out = 0;
-    if (*p < '0' || *p > '9')
-        return false;
-    for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(*out, 10u, out)
-            || __builtin_add_overflow(*out, (uint64_t) (*p - '0'), out))
-            return false;
-    *text = p;
-    return true;
+    char location[2 * URL_SIZE];
+    if (api->leader[0] == '\0') {
+        http_reply_error(request, ERR_UNAVAILABLE, "no Manager leads yet");
+        return;
+    }
+    snprintf(location, sizeof location, "%s/v1/%s", api->leader, path);
+    http_reply_header(request, "Location", location);
+    http_reply(request, 307, NULL, bytes_of("", 0));
 }
 
+/* Whether it does; if not, the request is answered. */
 static bool
-version_parse(const char *text, struct table_version *out)
+leads(struct api *api, struct http_request *request, const char *path)
 {
-    return number_parse(&text, &out->term) && *text++ == '.'
-           && number_parse(&text, &out->sequence) && *text == '\0';
+    if (api->manager == NULL)
+        reply_who_leads(api, request, path);
+    return api->manager != NULL;
 }
 
 /* ---- reports ---- */
@@ -74,6 +79,8 @@ handle_report(struct http_request *request, void *context)
 {
     struct api *api = context;
     struct demand_merge_result result;
+    if (!leads(api, request, "reports"))
+        return;
     const int err =
         manager_report(api->manager, http_request_body(request), &result);
     if (err != 0) {
@@ -168,12 +175,15 @@ handle_table(struct http_request *request, void *context)
     const char *wait_text = http_request_query(request, "wait_ms");
     struct table_version after = {0, 0};
     uint64_t wait_ms = 0;
-    if (after_text != NULL && !version_parse(after_text, &after)) {
+    if (!leads(api, request, "table"))
+        return;
+    if (after_text != NULL
+        && table_version_parse(bytes_of_text(after_text), &after) != 0) {
         http_reply_error(request, ERR_INVALID, "after: expected TERM.SEQUENCE");
         return;
     }
     if (wait_text != NULL
-        && (!number_parse(&wait_text, &wait_ms) || *wait_text != '\0'
+        && (!bytes_number(bytes_of_text(wait_text), &wait_ms)
             || wait_ms > WAIT_MS_MAX)) {
         http_reply_error(request, ERR_INVALID, "wait_ms: expected 0 to %d",
                          WAIT_MS_MAX);
@@ -196,6 +206,8 @@ static void
 handle_held_table(struct http_request *request, void *context)
 {
     struct api *api = context;
+    if (!leads(api, request, "table"))
+        return;
     const int err = manager_adopt(api->manager, http_request_body(request));
     if (err != 0) {
         log_warn("api: refuse a held table (%s)", err_text(err));
@@ -208,7 +220,12 @@ handle_held_table(struct http_request *request, void *context)
 static void
 table_published(void *context)
 {
-    struct api *api = context;
+    api_published(context);
+}
+
+void
+api_published(struct api *api)
+{
     struct waiting *w, *next;
     for (w = TAILQ_FIRST(&api->waiting); w != NULL; w = next) {
         next = TAILQ_NEXT(w, entry);
@@ -239,6 +256,8 @@ handle_status(struct http_request *request, void *context)
 {
     struct api *api = context;
     struct buffer body;
+    if (!leads(api, request, "status"))
+        return;
     buffer_init(&body, STATUS_SIZE_MAX);
     const int err = status_write(api->manager, &body);
     reply_written(request, err, "application/json", &body);
@@ -248,8 +267,13 @@ static void
 handle_content(struct http_request *request, void *context)
 {
     struct api *api = context;
-    const struct bytes id = bytes_of_text(http_request_segment(request, 0));
+    const char *name = http_request_segment(request, 0);
+    const struct bytes id = bytes_of_text(name);
     struct buffer body;
+    char path[URL_SIZE];
+    snprintf(path, sizeof path, "contents/%s", name);
+    if (!leads(api, request, content_id_is_valid(id) ? path : "status"))
+        return;
     buffer_init(&body, STATUS_SIZE_MAX);
     const int err = content_write(api->manager, id, &body);
     reply_written(request, err, "application/json", &body);
@@ -259,28 +283,40 @@ static void
 handle_overrides(struct http_request *request, void *context)
 {
     struct api *api = context;
-    overrides_handle_list(api->manager, request);
+    if (leads(api, request, "overrides"))
+        overrides_handle_list(api->manager, request);
+}
+
+static void
+handle_override(struct api *api, struct http_request *request,
+                enum override_target target, const char *folder)
+{
+    char path[URL_SIZE];
+    const char *name =
+        target == OVERRIDE_CDN ? "" : http_request_segment(request, 0);
+    /* what is no name is refused by whoever leads */
+    snprintf(path, sizeof path, "%s%s", folder,
+             content_id_is_valid(bytes_of_text(name)) ? name : "");
+    if (leads(api, request, path))
+        overrides_handle(api->manager, request, target);
 }
 
 static void
 handle_content_override(struct http_request *request, void *context)
 {
-    struct api *api = context;
-    overrides_handle(api->manager, request, OVERRIDE_CONTENT);
+    handle_override(context, request, OVERRIDE_CONTENT, "overrides/contents/");
 }
 
 static void
 handle_node_override(struct http_request *request, void *context)
 {
-    struct api *api = context;
-    overrides_handle(api->manager, request, OVERRIDE_NODE);
+    handle_override(context, request, OVERRIDE_NODE, "overrides/nodes/");
 }
 
 static void
 handle_cdn_override(struct http_request *request, void *context)
 {
-    struct api *api = context;
-    overrides_handle(api->manager, request, OVERRIDE_CDN);
+    handle_override(context, request, OVERRIDE_CDN, "overrides/cdn");
 }
 
 static void
@@ -289,7 +325,9 @@ handle_metrics(struct http_request *request, void *context)
     struct api *api = context;
     struct buffer body;
     buffer_init(&body, METRICS_SIZE_MAX);
-    metrics_write(api->manager, api->waiting_count, &body);
+    metrics_lead_write(api->manager != NULL, &body);
+    if (api->manager != NULL)
+        metrics_write(api->manager, api->waiting_count, &body);
     reply_written(request, body.err, "text/plain; version=0.0.4", &body);
 }
 
@@ -320,14 +358,12 @@ static const struct http_route routes[] = {
 };
 
 int
-api_new(struct event_base *base, struct manager *manager, const char *listen,
-        struct api **out)
+api_new(struct event_base *base, const char *listen, struct api **out)
 {
     struct api *api = calloc(1, sizeof *api);
     if (api == NULL)
         return ERR_MEMORY;
     api->base = base;
-    api->manager = manager;
     TAILQ_INIT(&api->waiting);
     const struct http_server_config config = {
         .listen = listen,
@@ -342,9 +378,31 @@ api_new(struct event_base *base, struct manager *manager, const char *listen,
         free(api);
         return err;
     }
-    manager_on_publish(manager, table_published, api);
     *out = api;
     return 0;
+}
+
+void
+api_lead(struct api *api, struct manager *manager)
+{
+    api->manager = manager;
+    manager_on_publish(manager, table_published, api);
+}
+
+void
+api_stand_by(struct api *api, const char *leader_url)
+{
+    struct waiting *w;
+    snprintf(api->leader, sizeof api->leader, "%s",
+             leader_url == NULL ? "" : leader_url);
+    if (api->manager != NULL)
+        manager_on_publish(api->manager, NULL, NULL);
+    api->manager = NULL;
+    while ((w = TAILQ_FIRST(&api->waiting)) != NULL) {
+        struct http_request *request = w->request;
+        waiting_free(w);
+        reply_who_leads(api, request, "table");
+    }
 }
 
 void
@@ -352,7 +410,8 @@ api_free(struct api *api)
 {
     if (api == NULL)
         return;
-    manager_on_publish(api->manager, NULL, NULL);
+    if (api->manager != NULL)
+        manager_on_publish(api->manager, NULL, NULL);
     http_server_free(api->server); /* closes what waits */
     free(api);
 }

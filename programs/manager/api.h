@@ -16,6 +16,9 @@
  *   GET, PUT, DELETE /v1/overrides/contents/{id}, .../nodes/{name}, .../cdn
  *                              one of them (programs/manager/override_json.h)
  *   GET  /metrics, /healthz
+ *
+ * Of several Managers one leads. One that stands by answers all but the last
+ * with a redirect (307) to the leader, or 503 while it knows of none.
  */
 
 #include "core/buffer.h"
@@ -24,11 +27,18 @@
 
 struct api;
 
-/* Logs the reason on failure. */
-int api_new(struct event_base *base, struct manager *manager,
-            const char *listen, struct api **out);
+/* Stands by. Logs the reason on failure. */
+int api_new(struct event_base *base, const char *listen, struct api **out);
 void api_free(struct api *api); /* before the manager */
 unsigned api_port(const struct api *api);
+
+/* Leads: answers from this manager, until told otherwise. */
+void api_lead(struct api *api, struct manager *manager);
+/* Stands by; the leader's URL, or NULL, is copied. The manager is not looked
+ * at any more. */
+void api_stand_by(struct api *api, const char *leader_url);
+/* The manager has a new table: answers those who wait for it. */
+void api_published(struct api *api);
 
 /* For the files of this folder. */
 
@@ -42,7 +52,8 @@ void overrides_handle_list(struct manager *manager,
                            struct http_request *request);
 void overrides_handle(struct manager *manager, struct http_request *request,
                       enum override_target target);
-/* The text of /metrics. */
+/* The text of /metrics: of any Manager, and what one that leads adds. */
+void metrics_lead_write(bool leads, struct buffer *out);
 void metrics_write(struct manager *manager, size_t waiting_count,
                    struct buffer *out);
 

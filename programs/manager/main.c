@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vodst-manager: sums the nodes' counts and publishes the load table. */
 
+#include "platform/consul_options.h"
 #include "platform/log.h"
 #include "platform/loop.h"
 #include "platform/options.h"
-#include "programs/manager/api.h"
+#include "programs/manager/leader.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #include <event2/event.h>
 
 struct config {
-    const char *listen, *policy, *overrides;
+    const char *listen, *url, *policy, *overrides;
+    struct consul_options consul;
     double normal, hot, critical;
     int64_t normal_owners;
     double spread, target, down_ratio, requests_per_play;
@@ -26,6 +28,10 @@ static const struct option options[] = {
      "ADDRESS",
      "Address to answer on. A loopback address: nginx faces the "
      "network. Port 0 takes any that is free."},
+    CONSUL_OPTIONS(FIELD(consul)),
+    {"url", OPTION_TEXT, FIELD(url), NULL, 0, 0, false, "URL",
+     "Where agents reach this Manager, http://HOST:PORT; with --coordination "
+     "consul. Without it the address listened on."},
     {"policy", OPTION_TEXT, FIELD(policy), "capacity", 0, 0, false, "POLICY",
      "What levels go by: capacity (--spread, --target) or thresholds "
      "(--normal, --hot, --critical)."},
@@ -78,10 +84,58 @@ static const struct program program = {
         "how many origins may serve each content, and publishes that as the "
         "load table, which the agents fetch.\n\n"
         "It keeps nothing on disk but what operators override: after a restart "
-        "the nodes tell it all again within one report.",
+        "the nodes tell it all again within one report.\n\n"
+        "With --coordination consul several may run: one leads, and when it "
+        "falls silent for 3 s another one does. Those that stand by redirect "
+        "to it.",
     .options = options,
     .option_count = OPTION_COUNT(options),
 };
+
+static int
+run_alone(struct event_base *base, const struct manager_config *policy,
+          struct api *api)
+{
+    struct manager *manager = manager_new(base, policy);
+    if (manager == NULL)
+        return ERR_MEMORY;
+    api_lead(api, manager);
+    log_info("manager: listen on port %u (term %llu)", api_port(api),
+             (unsigned long long) manager_term(manager));
+    const int err = loop_run(base);
+    api_stand_by(api, NULL);
+    manager_free(manager);
+    return err;
+}
+
+static int
+run_with_others(struct event_base *base, const struct config *config,
+                const struct manager_config *policy, struct api *api)
+{
+    char url[300];
+    const char *colon = strrchr(config->listen, ':');
+    /* the port may be any that was free */
+    snprintf(url, sizeof url, "http://%.*s:%u", (int) (colon - config->listen),
+             config->listen, api_port(api));
+    struct consul *consul = NULL;
+    struct leader *leader = NULL;
+    int err = consul_options_open(&config->consul, base, &consul);
+    const struct leader_config with = {
+        .consul = consul,
+        .prefix = config->consul.prefix,
+        .url = config->url != NULL ? config->url : url,
+        .policy = policy,
+    };
+    if (err == 0)
+        err = leader_new(base, &with, api, &leader);
+    if (err == 0) {
+        log_info("manager: stand by, listen on port %u", api_port(api));
+        err = loop_run(base);
+    }
+    leader_free(leader);
+    consul_free(consul);
+    return err;
+}
 
 static int
 run(struct event_base *base, const struct config *config,
@@ -107,33 +161,32 @@ run(struct event_base *base, const struct config *config,
                      .has_cdn = config->has_cdn},
         .overrides = overrides,
     };
-    struct manager *manager = manager_new(base, &policy);
     struct api *api = NULL;
-    int err = manager == NULL ? ERR_MEMORY
-                              : api_new(base, manager, config->listen, &api);
-    if (err == 0) {
-        log_info("manager: listen on port %u (term %llu)", api_port(api),
-                 (unsigned long long) manager_term(manager));
-        err = loop_run(base);
-    }
+    int err = api_new(base, config->listen, &api);
+    if (err == 0)
+        err = consul_options_chosen(&config->consul)
+                  ? run_with_others(base, config, &policy, api)
+                  : run_alone(base, &policy, api);
     api_free(api);
-    manager_free(manager);
     return err;
 }
 
 /* 0, or the exit status after telling what is wrong. */
 static int
-check_policy(const struct config *config)
+check_options(const struct config *config)
 {
-    const char *wrong = NULL;
+    const char *fault = consul_options_fault(&config->consul);
+    if (fault[0] == '\0' && config->url != NULL
+        && !http_url_is_valid(config->url))
+        fault = "--url is no http://HOST:PORT";
     if (strcmp(config->policy, "capacity") != 0
         && strcmp(config->policy, "thresholds") != 0)
-        wrong = "--policy is neither capacity nor thresholds";
+        fault = "--policy is neither capacity nor thresholds";
     else if (config->normal > config->hot || config->hot > config->critical)
-        wrong = "--normal, --hot and --critical must not fall";
-    if (wrong == NULL)
+        fault = "--normal, --hot and --critical must not fall";
+    if (fault[0] == '\0')
         return 0;
-    fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program.name, wrong,
+    fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program.name, fault,
             program.name);
     return 2;
 }
@@ -143,7 +196,7 @@ main(int argc, char **argv)
 {
     struct config config;
     options_parse(&program, argc, argv, &config);
-    int status = check_policy(&config);
+    int status = check_options(&config);
     if (status != 0)
         return status;
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);

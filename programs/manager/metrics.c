@@ -78,6 +78,14 @@ write_nodes(struct manager *m, struct buffer *out)
 }
 
 void
+metrics_lead_write(bool leads, struct buffer *out)
+{
+    write_head(out, "leads", "gauge",
+               "1: this Manager leads; 0: it stands by.");
+    buffer_printf(out, "vodst_manager_leads %d\n", leads);
+}
+
+void
 metrics_write(struct manager *m, size_t waiting_count, struct buffer *out)
 {
     const struct manager_stats *s = manager_stats(m);

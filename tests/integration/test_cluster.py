@@ -8,7 +8,7 @@ import time
 import pytest
 
 from cluster import Cluster
-from conftest import wait_until
+from conftest import VODST, wait_until
 
 MACHINES = [["redirector redirector1"], ["redirector redirector2"],
             *[[f"origin origin{n}"] for n in range(1, 5)],
@@ -142,3 +142,26 @@ def test_07_loss_of_packets_slows_and_breaks_nothing(cluster):
     for name in (owner, "manager1"):
         cluster.machines[name].mend()
     wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
+
+
+def test_08_operators_override_on_the_managers_machine_alone(cluster):
+    machine = cluster.machines["manager1"]
+    key = (machine.folder / "secrets/manager.key").read_text().strip()
+    for path in ("/v1/overrides", "/v1/overrides/nodes/origin1",
+                 "/v1//overrides/nodes/origin1", "/v1/x/../overrides/cdn",
+                 "/v1/%6fverrides/nodes/origin1"):
+        refused = machine.namespace.run(
+            "curl", "-s", "--path-as-is", "-o", "/dev/null", "-w",
+            "%{http_code}", "-X", "PUT", "-d", '{"for_s": 60}', "-H",
+            "Authorization: Bearer " + key, cluster.url("manager1") + path)
+        assert refused == "403", path
+
+    def state():
+        return {node["name"]: node["state"]
+                for node in cluster.status()["nodes"]}["origin1"]
+    machine.namespace.run(VODST, "override", "--dir", machine.folder, "node",
+                          "origin1", "--for", "1h")
+    wait_until(lambda: state() == "draining", 5, "origin1 drains")
+    machine.namespace.run(VODST, "override", "--dir", machine.folder, "node",
+                          "origin1", "--clear")
+    wait_until(lambda: is_whole(cluster), 10, "all nodes up again")
