@@ -25,7 +25,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-#define SILENCE_S 3 /* after which another one may lead */
+#define SILENCE_S 3       /* after which another one may lead */
 #define EVENT_GAP_MS 1000 /* at least, between events of one name */
 #define RETRY_MS 200
 #define RETRY_MS_MAX 5000
@@ -346,12 +346,11 @@ leader_free(struct leader *l)
     event_del(&l->retry);
     event_del(&l->publish.timer);
     event_del(&l->collect.timer);
-    if (l->lock != NULL) {
-        consul_lock_leave(l->lock);
+    consul_lock_free(l->lock);
+    if (l->service != NULL) {
         consul_service_leave(l->service);
         consul_drain(l->config.consul, GOODBYE_MS);
     }
-    consul_lock_free(l->lock);
     consul_service_free(l->service);
     free(l);
 }

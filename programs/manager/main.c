@@ -98,8 +98,8 @@ run_with_others(struct event_base *base, const struct config *config,
     char url[300];
     const char *colon = strrchr(config->listen, ':');
     /* the port may be any that was free */
-    snprintf(url, sizeof url, "http://%.*s:%u",
-             (int) (colon - config->listen), config->listen, api_port(api));
+    snprintf(url, sizeof url, "http://%.*s:%u", (int) (colon - config->listen),
+             config->listen, api_port(api));
     struct consul *consul = NULL;
     struct leader *leader = NULL;
     int err = consul_options_open(&config->consul, base, &consul);

@@ -80,7 +80,8 @@ write_nodes(struct manager *m, struct buffer *out)
 void
 metrics_lead_write(bool leads, struct buffer *out)
 {
-    write_head(out, "leads", "gauge", "1: this Manager leads; 0: it stands by.");
+    write_head(out, "leads", "gauge",
+               "1: this Manager leads; 0: it stands by.");
     buffer_printf(out, "vodst_manager_leads %d\n", leads);
 }
 
