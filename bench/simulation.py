@@ -10,8 +10,6 @@ import subprocess
 TREE = pathlib.Path(__file__).resolve().parents[1]
 BUILD = pathlib.Path(os.environ.get("VODST_BUILD", TREE / "build"))
 
-# The share of one node that one content may take: README.md says why.
-SPREAD = 0.033
 DURATION = os.environ.get("BENCH_DURATION", "30m")  # virtual
 
 

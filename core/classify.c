@@ -1,43 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Classification, see core/classify.h. Every content that has a rate or a row
- * becomes a plan; the plans get owner counts, then CDN shares, and those that
- * are not calm become rows.
+ * becomes a plan; the plans get CDN shares (core/classify_offload.c), then
+ * owner counts, and those that are not calm become rows.
  *
  * Two measures of a content's demand are used: what it surely is by now (its
  * surge, where that would need a second owner) for steps up, and the long
  * window's rate for steps down.
  */
 
-#include "core/classify.h"
+#include "core/classify_private.h"
 #include "core/content.h"
 #include "core/err.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#define RATE_FLOOR 0.001 /* requests/s; less is nothing */
+#define OWNERS_NORMAL 2 /* of a content that an operator calls normal */
 
 const struct classify_policy classify_policy_default = {
-    .spread = 0.10,
+    .spread = 0.033,
     .target = 0.80,
     .down_ratio = 0.70,
     .hold_ms = 30000,
-};
-
-struct plan {
-    struct bytes id;
-    uint64_t hash;
-    double rate;       /* long window */
-    double rate_up;    /* what steps up go by */
-    uint32_t k, share; /* as before, then as decided */
-    uint64_t calmer_since_ms;
-};
-
-struct cluster {
-    uint32_t count;  /* N: origins that are up */
-    double capacity; /* of all of them, requests/s */
-    double unit;     /* phi * C: what one more owner stands for */
+    .thresholds = {.normal = 10, .hot = 50, .critical = 200, .owner_count = 2},
 };
 
 static struct cluster
@@ -53,38 +39,40 @@ cluster_of(const struct classify_policy *policy,
         cluster.capacity += (double) node->last.capacity_milli / 1000;
     }
     if (cluster.count > 0)
-        cluster.unit = policy->spread * cluster.capacity / cluster.count;
+        cluster.unit = policy->rule == CLASSIFY_THRESHOLDS
+                           ? policy->thresholds.normal
+                           : policy->spread * cluster.capacity / cluster.count;
     return cluster;
 }
 
 static uint32_t
-owners_for(double rate, double unit, uint32_t count)
+at_most(uint32_t k, uint32_t count)
 {
-    double k = ceil(rate / unit);
+    return k < count ? k : count;
+}
+
+/* `factor` lowers all thresholds. */
+static uint32_t
+owners_for(const struct classification *c, double rate, double factor)
+{
+    const struct classify_thresholds *t = &c->policy->thresholds;
+    const uint32_t count = c->cluster.count;
+    if (c->policy->rule == CLASSIFY_THRESHOLDS) {
+        if (rate >= t->hot * factor)
+            return count;
+        return rate >= t->normal * factor ? at_most(t->owner_count, count) : 1;
+    }
+    const double k = ceil(rate / (c->cluster.unit * factor));
     if (!(k > 1))
         return 1;
     return k < count ? (uint32_t) k : count;
 }
 
-/* True when a step down that has been possible since *since_ms may be made
- * now; starts the time when it was not running. */
-static bool
-hold_is_over(uint64_t *since_ms, uint64_t now_ms, uint32_t hold_ms)
-{
-    /* a time to come is of another Manager's clock */
-    if (*since_ms == 0 || *since_ms > now_ms)
-        *since_ms = now_ms;
-    return now_ms - *since_ms >= hold_ms;
-}
-
 static void
-plan_owners(struct plan *plan, const struct classify_policy *policy,
-            const struct cluster *cluster, uint64_t now_ms)
+plan_owners(const struct classification *c, struct plan *plan)
 {
-    double unit = cluster->unit;
-    uint32_t k_up = owners_for(plan->rate_up, unit, cluster->count);
-    uint32_t k_down =
-        owners_for(plan->rate, unit * policy->down_ratio, cluster->count);
+    uint32_t k_up = owners_for(c, plan->rate_up, 1);
+    uint32_t k_down = owners_for(c, plan->rate, c->policy->down_ratio);
     if (k_down < k_up)
         k_down = k_up;
     if (k_up > plan->k) {
@@ -92,119 +80,50 @@ plan_owners(struct plan *plan, const struct classify_policy *policy,
         plan->calmer_since_ms = 0;
     } else if (k_down >= plan->k) {
         plan->calmer_since_ms = 0;
-    } else if (hold_is_over(&plan->calmer_since_ms, now_ms, policy->hold_ms)) {
+    } else if (hold_is_over(&plan->calmer_since_ms, c->input->now_ms,
+                            c->policy->hold_ms)) {
         plan->k = k_down;
         plan->calmer_since_ms = 0;
     }
 }
 
-static double
-offloaded(const struct plan *plan, double rate)
-{
-    return rate * plan->share / TABLE_SHARE_ONE;
-}
-
-/* The share of rate that takes `excess` away, rounded so that it does. */
-static uint32_t
-share_for(double excess, double rate)
-{
-    double share = ceil(excess / rate * TABLE_SHARE_ONE);
-    return share < TABLE_SHARE_ONE ? (uint32_t) share : TABLE_SHARE_ONE;
-}
-
-/* Hottest first, until the rest fits. */
+/* As the operator says; the hold time begins when that is over. */
 static void
-offload_more(struct plan *plans, size_t count, double rest,
-             const struct classify_policy *policy, double limit)
+plan_pinned_owners(const struct classification *c, struct plan *plan)
 {
-    double own = rest;
-    for (size_t i = 0; i < count; i++)
-        own += plans[i].rate_up - offloaded(&plans[i], plans[i].rate_up);
-    for (size_t i = 0; i < count && own > limit; i++) {
-        struct plan *plan = &plans[i];
-        double left = plan->rate_up - offloaded(plan, plan->rate_up);
-        if (plan->share == TABLE_SHARE_ONE || left < RATE_FLOOR)
-            continue;
-        uint32_t share = TABLE_SHARE_ONE;
-        if (policy->cdn_by_share) {
-            double wanted = offloaded(plan, plan->rate_up) + own - limit;
-            share = share_for(wanted, plan->rate_up);
-        }
-        own -= plan->rate_up * (share - plan->share) / TABLE_SHARE_ONE;
-        plan->share = share;
-        plan->calmer_since_ms = 0;
-    }
-}
-
-/* The share that would do for the plan when `room` requests/s may come back. */
-static uint32_t
-share_with_room(const struct plan *plan, const struct classify_policy *policy,
-                double room)
-{
-    double back = offloaded(plan, plan->rate);
-    if (back < RATE_FLOOR || back <= room)
-        return 0;
-    if (!policy->cdn_by_share || room <= 0)
-        return plan->share;
-    return share_for(back - room, plan->rate);
-}
-
-/* Coolest first, while with it back everything fits under the lower limit. */
-static void
-offload_less(struct plan *plans, size_t count, double rest,
-             const struct classify_policy *policy, double limit,
-             uint64_t now_ms)
-{
-    double own = rest;
-    for (size_t i = 0; i < count; i++)
-        own += plans[i].rate - offloaded(&plans[i], plans[i].rate);
-    for (size_t i = count; i-- > 0;) {
-        struct plan *plan = &plans[i];
-        if (plan->share == 0)
-            continue;
-        uint32_t share = share_with_room(plan, policy, limit - own);
-        if (share >= plan->share) {
-            plan->calmer_since_ms = 0;
-            continue;
-        }
-        /* counted as back while it is held, too: the room is given once */
-        own += plan->rate * (plan->share - share) / TABLE_SHARE_ONE;
-        if (hold_is_over(&plan->calmer_since_ms, now_ms, policy->hold_ms)) {
-            plan->share = share;
-            /* back as a whole: its owners were held as long as its share */
-            if (share > 0)
-                plan->calmer_since_ms = 0;
-        }
+    const struct override *o = plan->override;
+    const uint32_t count = c->cluster.count;
+    plan->calmer_since_ms = 0;
+    switch (o->level) {
+    case LEVEL_CALM:
+        plan->k = 1;
+        break;
+    case LEVEL_NORMAL:
+        plan->k =
+            at_most(o->owner_count > 0 ? o->owner_count : OWNERS_NORMAL, count);
+        break;
+    case LEVEL_HOT:
+    case LEVEL_CRITICAL:
+        plan->k = count;
+        break;
     }
 }
 
 /* Shares first: what is critical has all nodes for owners and its hold time
  * is that of its share. */
 static void
-plans_decide(struct plan *plans, size_t count, double rest,
-             const struct classify_policy *policy,
-             const struct cluster *cluster, uint64_t now_ms)
+plans_decide(struct classification *c)
 {
-    double limit = policy->target * cluster->capacity;
-    for (size_t i = 0; i < count; i++) {
-        if (!policy->has_cdn && plans[i].share > 0) {
-            plans[i].share = 0;
-            plans[i].calmer_since_ms = 0;
-        }
-    }
-    if (policy->has_cdn) {
-        offload_more(plans, count, rest, policy, limit);
-        offload_less(plans, count, rest, policy, limit * policy->down_ratio,
-                     now_ms);
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct plan *plan = &plans[i];
-        if (plan->k > cluster->count)
-            plan->k = cluster->count;
-        if (plan->share > 0)
-            plan->k = cluster->count;
+    offload(c);
+    for (size_t i = 0; i < c->count; i++) {
+        struct plan *plan = &c->plans[i];
+        plan->k = at_most(plan->k, c->cluster.count);
+        if (plan->override != NULL && plan->override->is_pinned)
+            plan_pinned_owners(c, plan);
+        else if (plan->share > 0)
+            plan->k = c->cluster.count;
         else
-            plan_owners(plan, policy, cluster, now_ms);
+            plan_owners(c, plan);
     }
 }
 
@@ -256,6 +175,34 @@ plans_fill(struct plan *plans, const struct classify_input *input,
         plan_take_row(&plans[count++], row);
     }
     return count;
+}
+
+/* Gives the plans their overrides, and contents that have one a plan. Room for
+ * one more each. */
+static void
+plans_override(struct classification *c)
+{
+    const struct override *list = c->input->overrides;
+    bool is_planned[OVERRIDES_MAX] = {false};
+    if (c->input->override_count == 0)
+        return;
+    for (size_t i = 0; i < c->count; i++) {
+        struct plan *plan = &c->plans[i];
+        plan->override = override_find(list, c->input->override_count,
+                                       OVERRIDE_CONTENT, plan->id);
+        if (plan->override != NULL)
+            is_planned[plan->override - list] = true;
+    }
+    for (size_t i = 0; i < c->input->override_count; i++) {
+        const struct bytes id = bytes_of_text(list[i].name);
+        if (list[i].target == OVERRIDE_CONTENT && !is_planned[i])
+            c->plans[c->count++] = (struct plan){
+                .id = id,
+                .hash = content_hash(id),
+                .k = 1,
+                .override = &list[i],
+            };
+    }
 }
 
 static enum level
@@ -334,7 +281,8 @@ classify_selection(const struct classify_policy *policy,
     return (struct demand_selection){
         /* with no node there is nothing to decide by */
         .surge_min = cluster.unit > 0 ? cluster.unit : INFINITY,
-        .rest_max = policy->has_cdn && cluster.unit > 0
+        .rest_max = policy->has_cdn && policy->rule == CLASSIFY_CAPACITY
+                            && cluster.unit > 0
                         ? policy->target * cluster.capacity
                         : INFINITY,
         .rows = input->previous,
@@ -347,21 +295,27 @@ classify(const struct classify_policy *policy,
          const struct classify_input *input, struct table_row **rows,
          size_t *row_count)
 {
-    const struct cluster cluster = cluster_of(policy, input);
+    struct classification c = {
+        .policy = policy,
+        .input = input,
+        .cluster = cluster_of(policy, input),
+    };
     int err = ERR_MEMORY;
 
-    if (!(cluster.unit > 0))
+    if (!(c.cluster.unit > 0))
         return rows_keep(input, rows, row_count);
-    struct plan *plans =
-        calloc(input->rate_count + input->previous_count + 1, sizeof *plans);
+    c.plans = calloc(input->rate_count + input->previous_count
+                         + input->override_count + 1,
+                     sizeof *c.plans);
     bool *seen = calloc(input->previous_count + 1, sizeof *seen);
-    if (plans == NULL || seen == NULL)
+    if (c.plans == NULL || seen == NULL)
         goto done;
-    size_t count = plans_fill(plans, input, &cluster, seen);
-    plans_decide(plans, count, input->rest, policy, &cluster, input->now_ms);
-    err = rows_from_plans(plans, count, &cluster, rows, row_count);
+    c.count = plans_fill(c.plans, input, &c.cluster, seen);
+    plans_override(&c);
+    plans_decide(&c);
+    err = rows_from_plans(c.plans, c.count, &c.cluster, rows, row_count);
 done:
-    free(plans);
+    free(c.plans);
     free(seen);
     return err;
 }

@@ -13,14 +13,24 @@
  *   rest fits under target * sum of C
  *
  * L the content's demand, C the mean capacity of a node that is up, N how many
- * are up. Up at once; down after hold_ms below `down_ratio` of what the step
- * up needed.
+ * are up. Or by plain thresholds of L for each level, whatever the capacity.
+ * Up at once; down after hold_ms below `down_ratio` of what the step up
+ * needed. An operator's overrides go before either, at once both ways.
  */
 
-#include "core/demand.h"
+#include "core/override.h"
+
+enum classify_rule { CLASSIFY_CAPACITY, CLASSIFY_THRESHOLDS };
+
+struct classify_thresholds { /* requests/s, from which on; not falling */
+    double normal, hot, critical;
+    uint32_t owner_count; /* of a normal content */
+};
 
 struct classify_policy {
-    double spread;     /* phi: share of one node one content may take, 0.10 */
+    enum classify_rule rule;
+    struct classify_thresholds thresholds;
+    double spread;     /* phi: share of one node one content may take, 0.033 */
     double target;     /* utilisation of the own servers, 0.80 */
     double down_ratio; /* 0.70 */
     uint32_t hold_ms;  /* 30 s */
@@ -39,6 +49,9 @@ struct classify_input {
     size_t previous_count;
     uint64_t now_ms;
     double rest; /* requests/s of the contents whose rates are left out */
+    const struct override *overrides; /* a list of core/override.h */
+    size_t override_count;
+    double requests_per_play; /* for a budget in plays */
 };
 
 /* The rates that make a difference: of contents that may leave calm, of those
@@ -49,8 +62,8 @@ struct demand_selection classify_selection(const struct classify_policy *policy,
 
 /*
  * Writes the rows that are not calm, sorted by (hash, id), to *rows (caller
- * frees with free(); ids point into rates or previous). A row whose demand is
- * gone and whose hold time is over is dropped (rule 6). ERR_MEMORY,
+ * frees with free(); ids point into rates, previous or overrides). A row whose
+ * demand is gone and whose hold time is over is dropped (rule 6). ERR_MEMORY,
  * ERR_LIMIT.
  */
 int classify(const struct classify_policy *policy,

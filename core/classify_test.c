@@ -26,6 +26,8 @@ struct world {
     struct table_row *rows;
     size_t row_count;
     uint64_t now_ms;
+    struct override overrides[CONTENTS];
+    size_t override_count;
 };
 
 static void
@@ -35,6 +37,7 @@ world_make(struct world *w)
                         .node_count = NODES,
                         .now_ms = 1000000};
     w->policy.has_cdn = true;
+    w->policy.spread = 0.10; /* ten requests/s an owner */
     for (size_t i = 0; i <= NODES; i++) {
         w->nodes[i].last.role = NODE_ROLE_ORIGIN;
         w->nodes[i].last.capacity_milli = 100000;
@@ -74,6 +77,9 @@ step(struct world *w, uint32_t ms)
         .node_count = w->node_count,
         .previous = w->rows,
         .previous_count = w->row_count,
+        .overrides = w->overrides,
+        .override_count = w->override_count,
+        .requests_per_play = 100,
     };
     w->now_ms += ms;
     input.now_ms = w->now_ms;
@@ -95,8 +101,10 @@ step(struct world *w, uint32_t ms)
     w->rows = rows;
     for (size_t i = 1; i < w->row_count; i++)
         assert_true(rows[i - 1].hash < rows[i].hash);
-    for (size_t i = 0; i < w->row_count; i++)
+    for (size_t i = 0; i < w->row_count; i++) {
         assert_int_not_equal(rows[i].level, LEVEL_CALM);
+        rows[i].id = content_name((size_t) (rows[i].id.ptr[0] - 'a'));
+    }
 }
 
 static struct table_row
@@ -362,6 +370,222 @@ a_hold_time_of_another_clock_starts_anew(void **state)
     world_end(&w);
 }
 
+/* ---- by thresholds */
+
+static void
+by_thresholds_levels_follow_plain_rates(void **state)
+{
+    static const struct {
+        double rate;
+        uint32_t owner_count;
+        enum level level;
+    } cases[] = {
+        {9.9, 1, LEVEL_CALM},    {10, 2, LEVEL_NORMAL},
+        {49, 2, LEVEL_NORMAL},   {50, NODES, LEVEL_HOT},
+        {199, NODES, LEVEL_HOT}, {200, NODES, LEVEL_CRITICAL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct world w;
+        world_make(&w);
+        w.policy.rule = CLASSIFY_THRESHOLDS;
+        for (size_t n = 0; n < NODES; n++) /* whatever the nodes can do */
+            w.nodes[n].last.capacity_milli = n % 2 == 0 ? 1000 : 0;
+        w.rates[0] = cases[i].rate;
+        step(&w, 250);
+        assert_int_equal(row(&w, 0).owner_count, cases[i].owner_count);
+        assert_int_equal(row(&w, 0).level, cases[i].level);
+        assert_int_equal(row(&w, 0).cdn_share, cases[i].level == LEVEL_CRITICAL
+                                                   ? TABLE_SHARE_ONE
+                                                   : 0);
+        w.policy.has_cdn = false;
+        step(&w, 250);
+        assert_int_not_equal(row(&w, 0).level, LEVEL_CRITICAL);
+        world_end(&w);
+    }
+}
+
+static void
+by_thresholds_levels_fall_one_by_one_after_the_hold_time(void **state)
+{
+    /* under 0.7 of 200, 50 and 10 */
+    static const struct {
+        double stays, falls;
+        enum level level;
+    } cases[] = {
+        {141, 139, LEVEL_HOT}, {36, 34, LEVEL_NORMAL}, {8, 6, LEVEL_CALM}};
+    enum level before = LEVEL_CRITICAL;
+    struct world w;
+    world_make(&w);
+    w.policy.rule = CLASSIFY_THRESHOLDS;
+    w.rates[0] = 1000;
+    step(&w, 250);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        w.rates[0] = cases[i].stays;
+        for (int n = 0; n < 100; n++)
+            step(&w, 1000);
+        assert_int_equal(row(&w, 0).level, before);
+        w.rates[0] = cases[i].falls;
+        step(&w, 1000);
+        step(&w, 29999);
+        assert_int_equal(row(&w, 0).level, before);
+        step(&w, 1);
+        before = cases[i].level;
+        assert_int_equal(row(&w, 0).level, before);
+    }
+    world_end(&w);
+}
+
+/* ---- the operator's word */
+
+static void
+override_content(struct world *w, size_t content, enum level level, uint32_t k)
+{
+    struct override o = {.target = OVERRIDE_CONTENT,
+                         .is_pinned = true,
+                         .level = level,
+                         .owner_count = k};
+    o.name[0] = (char) content_name(content).ptr[0];
+    assert_int_equal(override_put(w->overrides, &w->override_count, &o), 0);
+}
+
+static void
+a_pinned_level_holds_whatever_the_demand(void **state)
+{
+    static const struct {
+        enum level level;
+        uint32_t k, owner_count, cdn_share;
+    } cases[] = {
+        {LEVEL_CALM, 0, 1, 0},
+        {LEVEL_NORMAL, 0, 2, 0},
+        {LEVEL_NORMAL, 3, 3, 0},
+        {LEVEL_HOT, 0, NODES, 0},
+        {LEVEL_CRITICAL, 0, NODES, TABLE_SHARE_ONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int rule = 0; rule < 2; rule++) {
+            struct world w;
+            world_make(&w);
+            w.policy.rule = (enum classify_rule) rule;
+            w.rates[1] = 1000; /* critical by itself */
+            step(&w, 250);
+            /* one without demand, one with too much: at once, both ways */
+            override_content(&w, 0, cases[i].level, cases[i].k);
+            override_content(&w, 1, cases[i].level, cases[i].k);
+            step(&w, 250);
+            for (size_t content = 0; content < 2; content++) {
+                const struct table_row r = row(&w, content);
+                assert_int_equal(r.level, cases[i].level);
+                assert_int_equal(r.owner_count, cases[i].owner_count);
+                assert_int_equal(r.cdn_share, cases[i].cdn_share);
+            }
+            /* when it is over, up at once, down after the hold time */
+            w.override_count = 0;
+            step(&w, 250);
+            assert_int_equal(row(&w, 1).level, LEVEL_CRITICAL);
+            assert_int_equal(row(&w, 0).level, cases[i].level);
+            step(&w, 30000);
+            assert_int_equal(row(&w, 0).level, LEVEL_CALM);
+            world_end(&w);
+        }
+    }
+}
+
+static void
+the_hold_time_begins_when_a_pin_is_over(void **state)
+{
+    struct world w;
+    world_make(&w);
+    w.rates[0] = 25;
+    step(&w, 250);
+    w.rates[0] = 1; /* it begins to be held */
+    step(&w, 250);
+    override_content(&w, 0, LEVEL_HOT, 0);
+    step(&w, 60000);
+    w.override_count = 0;
+    step(&w, 250);
+    step(&w, 29999);
+    assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+    step(&w, 1);
+    assert_int_equal(row(&w, 0).level, LEVEL_CALM);
+    world_end(&w);
+}
+
+static void
+a_content_kept_from_the_cdn_leaves_it_at_once(void **state)
+{
+    struct world w;
+    world_make(&w); /* own servers: 500, target 400 */
+    w.rates[0] = 350;
+    w.rates[1] = 300;
+    step(&w, 250);
+    assert_int_equal(row(&w, 0).level, LEVEL_CRITICAL);
+    assert_int_equal(row(&w, 1).level, LEVEL_HOT);
+    struct override o = {
+        .target = OVERRIDE_CONTENT, .name = "a", .is_cdn_forbidden = true};
+    assert_int_equal(override_put(w.overrides, &w.override_count, &o), 0);
+    step(&w, 250);
+    assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+    /* the next hottest goes instead */
+    assert_int_equal(row(&w, 1).level, LEVEL_CRITICAL);
+    o = (struct override){.target = OVERRIDE_CDN, .is_cdn_forbidden = true};
+    assert_int_equal(override_put(w.overrides, &w.override_count, &o), 0);
+    step(&w, 250);
+    assert_int_equal(row(&w, 1).level, LEVEL_HOT);
+    world_end(&w);
+}
+
+/* Requests/s that the CDN gets. */
+static double
+offloaded(const struct world *w)
+{
+    double sum = 0;
+    for (size_t i = 0; i < CONTENTS; i++)
+        sum += w->rates[i] * row(w, i).cdn_share / TABLE_SHARE_ONE;
+    return sum;
+}
+
+static void
+the_cdn_gets_no_more_than_its_budget(void **state)
+{
+    static const struct {
+        double share, plays, most;
+    } cases[] = {{0.2, 0, 200}, {1, 1.5, 150}, {0.1, 1.5, 100}, {0, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int by = 0; by < 4; by++) {
+            struct world w;
+            world_make(&w);
+            w.policy.cdn_by_share = by % 2 == 1;
+            w.policy.rule = by < 2 ? CLASSIFY_CAPACITY : CLASSIFY_THRESHOLDS;
+            w.rates[0] = 400;
+            w.rates[1] = 350;
+            w.rates[2] = 250;
+            step(&w, 250);
+            assert_true(offloaded(&w) > 400);
+            const struct override o = {.target = OVERRIDE_CDN,
+                                       .has_budget = true,
+                                       .budget_share = cases[i].share,
+                                       .budget_plays = cases[i].plays};
+            assert_int_equal(override_put(w.overrides, &w.override_count, &o),
+                             0);
+            for (int n = 0; n < 3; n++) {
+                step(&w, 250);
+                assert_true(offloaded(&w) <= cases[i].most);
+                assert_true(offloaded(&w) >= 0.94 * cases[i].most);
+            }
+            /* the hottest first */
+            if (cases[i].most > 0)
+                assert_true(row(&w, 0).cdn_share > 0);
+            assert_int_equal(row(&w, 2).cdn_share, 0);
+            /* noise changes no share */
+            const uint32_t before = row(&w, 0).cdn_share;
+            w.rates[0] = 405;
+            step(&w, 250);
+            assert_int_equal(row(&w, 0).cdn_share, before);
+            world_end(&w);
+        }
+    }
+}
+
 static double
 random_unit(uint64_t *state)
 {
@@ -468,6 +692,38 @@ load_make(void)
                    .boot = 1},
         .random = 99,
     };
+}
+
+/* What the CDN gets is little more than the least that keeps the own servers
+ * under their target, also after a peak. */
+static void
+by_share_the_cdn_gets_hardly_more_than_the_least(void **state)
+{
+    uint64_t random = 5;
+    for (int round = 0; round < 200; round++) {
+        struct world w;
+        double all = 0;
+        world_make(&w);
+        w.policy.cdn_by_share = true;
+        for (size_t i = 0; i < CONTENTS; i++)
+            all += w.rates[i] = exp(6 * random_unit(&random));
+        /* 1.1 to 3 times the target, after up to twice that */
+        const double level = 400 * (1.1 + 1.9 * random_unit(&random)) / all;
+        const double peak = 1 + random_unit(&random);
+        for (size_t i = 0; i < CONTENTS; i++)
+            w.rates[i] *= level * peak;
+        step(&w, 250);
+        for (size_t i = 0; i < CONTENTS; i++)
+            w.rates[i] /= peak;
+        for (int n = 0; n < 4 * 32 * CONTENTS; n++)
+            step(&w, 250);
+        const double least = all * level - 400;
+        assert_true(offloaded(&w) >= least);
+        if (offloaded(&w) > 1.10 * least)
+            fail_msg("round %d: %.1f where %.1f would do", round, offloaded(&w),
+                     least);
+        world_end(&w);
+    }
 }
 
 static void
@@ -594,7 +850,13 @@ equal_input_gives_equal_rows_and_is_left_alone(void **state)
         rates[i].hash = content_hash(rates[i].id);
     previous[0].hash = content_hash(previous[0].id);
     memcpy(rates_before, rates, sizeof rates);
-    struct classify_input input = {rates, 3, nodes, 2, previous, 1, 1000, 0};
+    const struct classify_input input = {.rates = rates,
+                                         .rate_count = 3,
+                                         .nodes = nodes,
+                                         .node_count = 2,
+                                         .previous = previous,
+                                         .previous_count = 1,
+                                         .now_ms = 1000};
     assert_int_equal(classify(&policy, &input, &a, &count_a), 0);
     assert_int_equal(classify(&policy, &input, &b, &count_b), 0);
     assert_int_equal(count_a, count_b);
@@ -621,7 +883,11 @@ more_rows_than_a_table_holds_are_refused(void **state)
             .id = bytes_of_text(ids[i]), .rate = 5, .rate_surge = 5};
         rates[i].hash = content_hash(rates[i].id);
     }
-    struct classify_input input = {rates, count, nodes, 2, NULL, 0, 1, 0};
+    struct classify_input input = {.rates = rates,
+                                   .rate_count = count,
+                                   .nodes = nodes,
+                                   .node_count = 2,
+                                   .now_ms = 1};
     assert_int_equal(
         classify(&classify_policy_default, &input, &rows, &row_count),
         ERR_LIMIT);
@@ -651,6 +917,14 @@ main(void)
         cmocka_unit_test(only_origins_that_are_up_count),
         cmocka_unit_test(with_no_node_up_the_rows_stay),
         cmocka_unit_test(a_hold_time_of_another_clock_starts_anew),
+        cmocka_unit_test(by_thresholds_levels_follow_plain_rates),
+        cmocka_unit_test(
+            by_thresholds_levels_fall_one_by_one_after_the_hold_time),
+        cmocka_unit_test(a_pinned_level_holds_whatever_the_demand),
+        cmocka_unit_test(the_hold_time_begins_when_a_pin_is_over),
+        cmocka_unit_test(a_content_kept_from_the_cdn_leaves_it_at_once),
+        cmocka_unit_test(the_cdn_gets_no_more_than_its_budget),
+        cmocka_unit_test(by_share_the_cdn_gets_hardly_more_than_the_least),
         cmocka_unit_test(steady_demand_with_noise_does_not_flap),
         cmocka_unit_test(
             levels_rise_within_two_seconds_and_fall_when_the_demand_is_gone),

@@ -45,18 +45,38 @@ plays_fade(struct demand *d)
     d->requests_seen /= 2;
 }
 
+/* What was asked of one content over the long window. */
+struct asked {
+    double served, offloaded; /* requests, the latter as plays times theirs */
+};
+
+static struct asked
+asked_of(const struct demand *d, const struct ring_total *total,
+         double requests_per_play)
+{
+    return (struct asked){
+        .served = (double) total->served,
+        .offloaded = total->offloaded[plays_role(d)] * requests_per_play,
+    };
+}
+
 /* n - 2 sigma over the shorter windows: what the demand is at least. */
 static double
 surge_of(const struct demand *d, const struct ring *ring,
-         double requests_per_play)
+         const struct asked *asked, double requests_per_play)
 {
     static const unsigned windows[] = {SHORTEST_BUCKETS, WINDOW_BUCKETS / 5,
                                        WINDOW_BUCKETS / 2};
     double greatest = 0;
+    /* n - 2 sqrt(n) is above 0 from 5 on: most contents end here */
+    if (asked->served + asked->offloaded < 5)
+        return 0;
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
         double served = series_sum(&ring->served, d->clock.bucket, windows[i]);
-        double plays = plays_sum(&ring->offloaded[plays_role(d)],
-                                 d->clock.bucket, windows[i]);
+        double plays = 0;
+        if (asked->offloaded > 0)
+            plays = plays_sum(&ring->offloaded[plays_role(d)], d->clock.bucket,
+                              windows[i]);
         double n = served + plays * requests_per_play;
         double variance =
             served + plays * requests_per_play * requests_per_play;
@@ -65,28 +85,6 @@ surge_of(const struct demand *d, const struct ring *ring,
         greatest = rate > greatest ? rate : greatest;
     }
     return greatest;
-}
-
-static struct demand_rate
-rate_of(const struct demand *d, const struct ring *ring,
-        double requests_per_play)
-{
-    const struct content *c = &d->contents.list[ring->content];
-    double seconds = window_seconds(&d->clock, WINDOW_BUCKETS);
-    double requests =
-        (double) ring->served.total
-        + ring->offloaded[plays_role(d)].total * requests_per_play;
-    struct demand_rate rate = {
-        .id = bytes_of(c->id, c->id_len),
-        .hash = c->hash,
-        .rate = requests / seconds,
-        .starts = ring->starts[plays_role(d)].total / seconds,
-    };
-    /* n - 2 sqrt(n) is above 0 from 5 on: most contents end here */
-    rate.rate_surge = requests >= 5 ? surge_of(d, ring, requests_per_play) : 0;
-    if (rate.rate_surge < rate.rate)
-        rate.rate_surge = rate.rate;
-    return rate;
 }
 
 static int
@@ -111,13 +109,24 @@ static void
 select_ring(struct demand *d, struct select *select, uint32_t i,
             double surge_from, double surge_until)
 {
+    const struct ring *ring = &d->contents.rings[i];
     const struct ring_total *total = &d->contents.totals[i];
-    const struct demand_rate rate =
-        rate_of(d, &d->contents.rings[i], select->requests_per_play);
-    if (rate.rate <= 0 || rate.rate_surge < surge_from
-        || rate.rate_surge >= surge_until)
+    const struct asked asked = asked_of(d, total, select->requests_per_play);
+    const double seconds = window_seconds(&d->clock, WINDOW_BUCKETS);
+    const double rate = (asked.served + asked.offloaded) / seconds;
+    double surge = surge_of(d, ring, &asked, select->requests_per_play);
+    if (surge < rate)
+        surge = rate;
+    if (rate <= 0 || surge < surge_from || surge >= surge_until)
         return;
-    d->contents.rates[select->count++] = rate;
+    const struct content *c = &d->contents.list[ring->content];
+    d->contents.rates[select->count++] = (struct demand_rate){
+        .id = bytes_of(c->id, c->id_len),
+        .hash = c->hash,
+        .rate = rate,
+        .rate_surge = surge,
+        .starts = ring->starts[plays_role(d)].total / seconds,
+    };
     select->served += total->served;
     select->offloaded += total->offloaded[plays_role(d)];
 }
@@ -129,7 +138,8 @@ select_hot(struct demand *d, struct select *select)
     const struct contents *contents = &d->contents;
     const enum node_role role = plays_role(d);
     const double least =
-        select->surge_min * d->clock.bucket_ms * SHORTEST_BUCKETS / 1000;
+        ceil(select->surge_min * d->clock.bucket_ms * SHORTEST_BUCKETS / 1000);
+    const uint64_t served_least = least < 1e18 ? (uint64_t) least : UINT64_MAX;
     select->count = 0;
     select->served = select->offloaded = 0;
     select->served_all = select->offloaded_all = 0;
@@ -137,9 +147,7 @@ select_hot(struct demand *d, struct select *select)
         const struct ring_total *total = &contents->totals[i];
         select->served_all += total->served;
         select->offloaded_all += total->offloaded[role];
-        if ((double) total->served
-                + total->offloaded[role] * select->requests_per_play
-            >= least)
+        if (total->served >= served_least || total->offloaded[role] > 0)
             select_ring(d, select, i, select->surge_min, INFINITY);
     }
 }
@@ -227,7 +235,9 @@ demand_rates_select(struct demand *d, const struct demand_selection *selection,
     select_hot(d, &select);
     select_rows(d, &select, selection);
     *rest = rest_of(d, &select);
-    while (*rest > selection->rest_max && select.surge_min > 0) {
+    while (select.surge_min > 0
+           && (*rest > selection->rest_max
+               || select.count < selection->count_min)) {
         select.surge_min =
             select.surge_min > RATE_TINY ? select.surge_min / 4 : 0;
         select_hot(d, &select);

@@ -5,6 +5,7 @@
 #include "core/content.h"
 #include "core/err.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define CONTENTS_MAX (1u << 24)
@@ -134,20 +135,43 @@ bool
 contents_find(const struct contents *contents, struct bytes id, uint64_t hash,
               uint32_t *position)
 {
-    const struct index *index = &contents->index;
-    uint32_t mask = index->size - 1;
-
-    if (index->size == 0)
-        return false;
-    for (uint32_t at = (uint32_t) hash & mask; index->slots[at] != 0;
-         at = (at + 1) & mask) {
-        const struct content *c = &contents->list[index->slots[at] - 1];
+    struct index_walk walk = index_walk(hash);
+    uint32_t at;
+    while (index_next(&contents->index, &walk, &at)) {
+        const struct content *c = &contents->list[at];
         if (c->hash == hash && bytes_equal(bytes_of(c->id, c->id_len), id)) {
-            *position = index->slots[at] - 1;
+            *position = at;
             return true;
         }
     }
     return false;
+}
+
+void
+contents_prefetch(const struct contents *contents, const uint64_t *hashes,
+                  size_t count)
+{
+    const struct index *index = &contents->index;
+    const struct content *found[CONTENTS_PREFETCH_MAX];
+    size_t found_count = 0;
+    assert(count <= CONTENTS_PREFETCH_MAX);
+    if (index->size == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(&index->slots[hashes[i] & (index->size - 1)]);
+    for (size_t i = 0; i < count; i++) {
+        struct index_walk walk = index_walk(hashes[i]);
+        uint32_t position;
+        if (!index_next(index, &walk, &position))
+            continue;
+        found[found_count] = &contents->list[position];
+        __builtin_prefetch(found[found_count++], 1);
+    }
+    for (size_t i = 0; i < found_count; i++) {
+        __builtin_prefetch(found[i]->id);
+        if (found[i]->ring != 0)
+            __builtin_prefetch(&contents->rings[found[i]->ring - 1], 1);
+    }
 }
 
 int

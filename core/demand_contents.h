@@ -49,6 +49,12 @@ void contents_fini(struct contents *contents);
 
 bool contents_find(const struct contents *contents, struct bytes id,
                    uint64_t hash, uint32_t *position);
+/* Asks the processor for what finding and counting these will touch, all at
+ * once: one by one, each would wait for memory some times. At most
+ * CONTENTS_PREFETCH_MAX. */
+#define CONTENTS_PREFETCH_MAX 16
+void contents_prefetch(const struct contents *contents, const uint64_t *hashes,
+                       size_t count);
 /* Finds or adds it. ERR_LIMIT, ERR_MEMORY. */
 int contents_intern(struct contents *contents, struct bytes id,
                     uint32_t *position);

@@ -32,7 +32,7 @@ int
 index_double(struct index *index)
 {
     uint32_t size = index->size ? index->size * 2 : 64;
-    uint32_t *slots = calloc(size, sizeof *slots);
+    struct index_slot *slots = calloc(size, sizeof *slots);
     if (slots == NULL)
         return ERR_MEMORY;
     free(index->slots);
@@ -45,7 +45,8 @@ index_put(struct index *index, uint64_t hash, uint32_t position)
 {
     uint32_t mask = index->size - 1;
     uint32_t at = (uint32_t) hash & mask;
-    while (index->slots[at] != 0)
+    while (index->slots[at].place != 0)
         at = (at + 1) & mask;
-    index->slots[at] = position + 1;
+    index->slots[at] =
+        (struct index_slot){(uint32_t) (hash >> 32), position + 1};
 }

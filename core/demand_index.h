@@ -15,13 +15,47 @@ int array_grow(void *array, uint32_t count, uint32_t *capacity, size_t size);
 
 /*
  * Open addressing from a hash to positions in an array. Who looks something up
- * walks the slots from `hash & (size - 1)` on, round the end, up to a free one
- * and compares what they point at.
+ * walks the positions that index_next() gives and compares what lies there;
+ * as slots hold half of the hash, that is hardly ever something else.
  */
 struct index {
-    uint32_t *slots; /* position + 1; 0: free */
-    uint32_t size;   /* a power of two, or 0 */
+    struct index_slot *slots;
+    uint32_t size; /* a power of two, or 0 */
 };
+
+struct index_slot {
+    uint32_t half;  /* of the hash, the greater */
+    uint32_t place; /* position + 1; 0: free */
+};
+
+struct index_walk {
+    uint32_t half, at;
+};
+
+static inline struct index_walk
+index_walk(uint64_t hash)
+{
+    return (struct index_walk){(uint32_t) (hash >> 32), (uint32_t) hash};
+}
+
+/* The next position that may be the one; false: there is none. */
+static inline bool
+index_next(const struct index *index, struct index_walk *walk,
+           uint32_t *position)
+{
+    if (index->size == 0)
+        return false;
+    for (;;) {
+        const struct index_slot *slot =
+            &index->slots[walk->at++ & (index->size - 1)];
+        if (slot->place == 0)
+            return false;
+        if (slot->half == walk->half) {
+            *position = slot->place - 1;
+            return true;
+        }
+    }
+}
 
 /* For one more beside the `count` that are in it. */
 bool index_has_room(const struct index *index, uint32_t count);

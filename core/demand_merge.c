@@ -4,6 +4,7 @@
  * added to the sums, and to the windows from the report before on.
  */
 
+#include "core/content.h"
 #include "core/demand_private.h"
 #include "core/err.h"
 
@@ -105,6 +106,22 @@ entry_merge(struct merge *m, const struct report_entry *entry)
     return rates_add(m, content, &more);
 }
 
+/* As many entries as are looked up together; how many there were. */
+static size_t
+entries_take(const struct demand *d, struct report_reader *reader,
+             struct report_entry entries[CONTENTS_PREFETCH_MAX])
+{
+    uint64_t hashes[CONTENTS_PREFETCH_MAX];
+    size_t count = 0;
+    while (count < CONTENTS_PREFETCH_MAX
+           && report_next(reader, &entries[count])) {
+        hashes[count] = content_hash(entries[count].id);
+        count++;
+    }
+    contents_prefetch(&d->contents, hashes, count);
+    return count;
+}
+
 static int
 entries_merge(struct demand *d, struct node *node, struct boot *boot,
               struct report_reader *reader, bool *has_changed)
@@ -119,13 +136,15 @@ entries_merge(struct demand *d, struct node *node, struct boot *boot,
         .since_ms = d->clock.now_ms - boot->heard_ms,
         .window_ms = (uint64_t) d->clock.bucket_ms * WINDOW_BUCKETS,
     };
-    struct report_entry entry;
+    struct report_entry entries[CONTENTS_PREFETCH_MAX];
     if (m.since_ms > m.window_ms)
         m.from_ms = d->clock.now_ms - m.window_ms;
-    while (report_next(reader, &entry)) {
-        int err = entry_merge(&m, &entry);
-        if (err != 0)
-            return err;
+    for (size_t count; (count = entries_take(d, reader, entries)) > 0;) {
+        for (size_t i = 0; i < count; i++) {
+            int err = entry_merge(&m, &entries[i]);
+            if (err != 0)
+                return err;
+        }
     }
     *has_changed = m.has_changed;
     return 0;

@@ -183,16 +183,12 @@ boot_add(struct node *node, uint64_t id)
 struct counters_values *
 boot_maximum(struct boot *boot, uint32_t content)
 {
-    struct index *index = &boot->index;
-    uint64_t hash = mix(content);
-    if (index->size != 0) {
-        uint32_t mask = index->size - 1;
-        for (uint32_t at = (uint32_t) hash & mask; index->slots[at] != 0;
-             at = (at + 1) & mask) {
-            struct maximum *maximum = &boot->list[index->slots[at] - 1];
-            if (maximum->content == content)
-                return &maximum->values;
-        }
+    const uint64_t hash = mix(content);
+    struct index_walk walk = index_walk(hash);
+    uint32_t at;
+    while (index_next(&boot->index, &walk, &at)) {
+        if (boot->list[at].content == content)
+            return &boot->list[at].values;
     }
     if (array_grow(&boot->list, boot->count, &boot->capacity,
                    sizeof *boot->list)
@@ -200,6 +196,6 @@ boot_maximum(struct boot *boot, uint32_t content)
         || boot_index_grow(boot) != 0)
         return NULL;
     boot->list[boot->count] = (struct maximum){.content = content};
-    index_put(index, hash, boot->count);
+    index_put(&boot->index, hash, boot->count);
     return &boot->list[boot->count++].values;
 }

@@ -105,8 +105,11 @@ double
 series_sum(const struct series *series, uint64_t bucket, unsigned whole)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i <= whole && i <= bucket; i++)
-        sum += series->buckets[(bucket - i) % BUCKETS];
+    size_t at = bucket % BUCKETS;
+    for (unsigned i = 0; i <= whole && i <= bucket; i++) {
+        sum += series->buckets[at];
+        at = at > 0 ? at - 1 : BUCKETS - 1;
+    }
     return (double) sum;
 }
 
@@ -114,8 +117,11 @@ double
 plays_sum(const struct plays *plays, uint64_t bucket, unsigned whole)
 {
     uint32_t sum = 0;
-    for (unsigned i = 0; i <= whole && i <= bucket; i++)
-        sum += plays->buckets[(bucket - i) % BUCKETS];
+    size_t at = bucket % BUCKETS;
+    for (unsigned i = 0; i <= whole && i <= bucket; i++) {
+        sum += plays->buckets[at];
+        at = at > 0 ? at - 1 : BUCKETS - 1;
+    }
     return sum;
 }
 

@@ -47,8 +47,8 @@ owners_for_choice(const struct table_snapshot *snapshot, uint64_t hash,
 {
     size_t count = 0;
     if (k < snapshot->available_count)
-        return placement_owners(snapshot->placement,
-                                snapshot->table.node_count, hash, k, owners);
+        return placement_owners(snapshot->placement, snapshot->table.node_count,
+                                hash, k, owners);
     for (size_t i = 0; i < snapshot->table.node_count; i++) {
         if (snapshot->placement[i].weight > 0)
             owners[count++] = (uint16_t) i;
@@ -80,9 +80,43 @@ owner_pick(const struct table *table, const uint16_t *owners, size_t count,
     return owners[first];
 }
 
+/* Takes the requests of plays under way: the available ones and the full. */
+static bool
+is_open(const struct table_snapshot *snapshot, int node)
+{
+    return node >= 0
+           && (snapshot->placement[node].weight > 0
+               || snapshot->table.nodes[node].state == NODE_FULL);
+}
+
+/* It is under way here, and this node need not own the content. */
+static bool
+is_staying(const struct table_snapshot *snapshot,
+           const struct route_request *request)
+{
+    return request->play == ROUTE_PLAY_HERE && is_open(snapshot, request->self)
+           && (request->is_held
+               || snapshot->table.nodes[request->self].state == NODE_FULL);
+}
+
+/* It went from here, and goes on where it went. */
+static bool
+is_moved(const struct table_snapshot *snapshot,
+         const struct route_request *request, const uint16_t *owners,
+         size_t count)
+{
+    return request->play == ROUTE_PLAY_MOVED
+           && request->hops < request->hops_max && request->spills == 0
+           && is_open(snapshot, request->moved_to)
+           && (request->is_held
+               || (is_owner(owners, count, request->moved_to)
+                   && !is_owner(owners, count, request->self)));
+}
+
 /* The action that needs no choice among the owners; false: choose one. */
 static bool
-decide_without_choice(const struct route_request *request,
+decide_without_choice(const struct table_snapshot *snapshot,
+                      const struct route_request *request,
                       const struct table_row *row, const uint16_t *owners,
                       struct route_decision *out)
 {
@@ -101,17 +135,29 @@ decide_without_choice(const struct route_request *request,
     }
     if (is_redirector)
         return false;
+    if (is_moved(snapshot, request, owners, out->owner_count)) {
+        out->action = ROUTE_NODE;
+        out->node = request->moved_to;
+        out->rule = ROUTE_RULE_MOVED;
+        return true;
+    }
     out->action = ROUTE_SERVE;
     if (is_owner(owners, out->owner_count, request->self)) {
         out->rule = ROUTE_RULE_OWNER;
         return true;
     }
-    if (request->spills > 0) {
+    if (request->spills > 0
+        && (request->play != ROUTE_PLAY_HERE
+            || is_open(snapshot, request->self))) {
         out->rule = ROUTE_RULE_SPILLED;
         return true;
     }
     if (request->hops >= request->hops_max) {
         out->rule = ROUTE_RULE_HOP_LIMIT;
+        return true;
+    }
+    if (is_staying(snapshot, request)) {
+        out->rule = ROUTE_RULE_STAY;
         return true;
     }
     return false;
@@ -167,6 +213,41 @@ spill(const struct table_snapshot *snapshot,
     out->node = owner_pick(&snapshot->table, nodes, count, session, &out->rule);
     out->action = ROUTE_NODE;
     out->rule = ROUTE_RULE_SPILL;
+    out->is_passed_on = true;
+}
+
+/* The place that is named after so many others; there is a node at least. */
+static void
+retry(const struct table_snapshot *snapshot,
+      const struct route_request *request, const struct table_row *row,
+      const uint16_t *owners, struct route_decision *out)
+{
+    uint16_t nodes[PLACEMENT_NODES_MAX];
+    size_t k = out->owner_count, available = snapshot->available_count;
+    size_t places = available + request->has_cdn;
+    bool is_cdn_first = is_offloaded(row, request);
+    size_t n = (request->retries - is_cdn_first + places) % places;
+
+    out->rule = ROUTE_RULE_RETRY;
+    if (n == available) {
+        out->action = ROUTE_CDN;
+        return;
+    }
+    out->action = ROUTE_NODE;
+    out->is_passed_on = n >= k;
+    if (out->is_passed_on) {
+        placement_owners(snapshot->placement, snapshot->table.node_count,
+                         request->hash, n + 1, nodes);
+        out->node = nodes[n];
+        return;
+    }
+    enum route_rule rule;
+    int first =
+        owner_pick(&snapshot->table, owners, k, request->session, &rule);
+    for (size_t i = 0; i < k; i++) {
+        if ((int) owners[i] == first)
+            out->node = owners[(i + n) % k];
+    }
 }
 
 static bool
@@ -200,10 +281,16 @@ route_decide(const struct table_snapshot *snapshot,
         table_find(table, request->hash, request->content);
 
     out->node = -1;
+    out->is_passed_on = false;
     out->level = row ? row->level : LEVEL_CALM;
     out->owner_count = (uint32_t) owners_for_choice(
         snapshot, request->hash, row ? row->owner_count : 1, owners);
-    if (decide_without_choice(request, row, owners, out)) {
+    if (request->retries > 0 && out->owner_count > 0
+        && request->self == ROUTE_SELF_REDIRECTOR) {
+        retry(snapshot, request, row, owners, out);
+        return;
+    }
+    if (decide_without_choice(snapshot, request, row, owners, out)) {
         if (is_spilling(request, out))
             spill(snapshot, request, out);
         return;

@@ -452,6 +452,188 @@ spills_stay_near_the_owner_while_there_is_room(void **state)
     table_free(snapshot);
 }
 
+/* A calm film, its owner and two others; what `at` does with a play. */
+struct under_way {
+    struct world w;
+    int owner, other, third;
+    struct route_request request;
+};
+
+static void
+under_way_make(struct under_way *u, enum route_play play, bool is_held)
+{
+    world_make(&u->w, LEVEL_CALM, 0, 0);
+    world_publish(&u->w);
+    u->owner = decide(&u->w, -1, 1, 0, false).node;
+    u->other = (u->owner + 1) % NODES;
+    u->third = (u->owner + 2) % NODES;
+    u->request = (struct route_request){
+        .content = film,
+        .hash = content_hash(film),
+        .session = 1,
+        .hops_max = 2,
+        .play = play,
+        .is_held = is_held,
+        .moved_to = -1,
+    };
+}
+
+static struct route_decision
+under_way_at(struct under_way *u, int self)
+{
+    struct route_decision d;
+    u->request.self = self;
+    route_decide(u->w.snapshot, &u->request, &d);
+    return d;
+}
+
+static void
+a_play_that_came_lately_stays_at_a_node_that_owns_nothing(void **state)
+{
+    struct under_way u;
+    under_way_make(&u, ROUTE_PLAY_HERE, true);
+    assert_int_equal(under_way_at(&u, u.other).rule, ROUTE_RULE_STAY);
+    assert_int_equal(under_way_at(&u, u.owner).rule, ROUTE_RULE_OWNER);
+    u.request.is_held = false;
+    assert_int_equal(under_way_at(&u, u.other).node, u.owner);
+    u.request.is_held = true;
+    u.request.play = ROUTE_PLAY_NEW;
+    assert_int_equal(under_way_at(&u, u.other).node, u.owner);
+    table_free(u.w.snapshot);
+}
+
+static void
+a_play_leaves_a_node_that_drains_or_is_down_at_once(void **state)
+{
+    static const enum node_state leaving[] = {NODE_DRAINING, NODE_DOWN};
+    for (size_t i = 0; i < 2; i++) {
+        struct under_way u;
+        under_way_make(&u, ROUTE_PLAY_HERE, true);
+        u.w.nodes[u.other].state = leaving[i];
+        world_publish(&u.w);
+        assert_int_equal(under_way_at(&u, u.other).node, u.owner);
+        u.request.spills = 1; /* also one that was passed on to it */
+        assert_int_equal(under_way_at(&u, u.other).node, u.owner);
+        u.request.spills = 0;
+        /* and is not sent back to it */
+        u.request.play = ROUTE_PLAY_MOVED;
+        u.request.moved_to = u.other;
+        assert_int_equal(under_way_at(&u, u.owner).rule, ROUTE_RULE_OWNER);
+        assert_int_equal(under_way_at(&u, u.third).node, u.owner);
+        table_free(u.w.snapshot);
+    }
+}
+
+static void
+a_play_at_a_full_node_stays(void **state)
+{
+    struct under_way u;
+    under_way_make(&u, ROUTE_PLAY_HERE, false);
+    u.w.nodes[u.owner].state = NODE_FULL;
+    world_publish(&u.w);
+    assert_int_equal(under_way_at(&u, u.owner).rule, ROUTE_RULE_STAY);
+    u.request.play = ROUTE_PLAY_NEW;
+    assert_int_equal(under_way_at(&u, u.owner).action, ROUTE_NODE);
+    table_free(u.w.snapshot);
+}
+
+static void
+a_play_that_went_lately_goes_on_where_it_went(void **state)
+{
+    struct under_way u;
+    under_way_make(&u, ROUTE_PLAY_MOVED, true);
+    u.request.moved_to = u.third;
+    for (int self = 0; self < NODES; self++) {
+        struct route_decision d = under_way_at(&u, self);
+        if (self == u.third)
+            continue;
+        assert_int_equal(d.rule, ROUTE_RULE_MOVED);
+        assert_int_equal(d.node, u.third);
+    }
+    /* past the hold time only to an owner, and never from one */
+    u.request.is_held = false;
+    assert_int_equal(under_way_at(&u, u.owner).rule, ROUTE_RULE_OWNER);
+    assert_int_equal(under_way_at(&u, u.other).node, u.owner);
+    u.request.moved_to = u.owner;
+    assert_int_equal(under_way_at(&u, u.other).rule, ROUTE_RULE_MOVED);
+    /* redirected often enough, or passed on: it is served */
+    u.request.is_held = true;
+    u.request.hops = 2;
+    assert_int_equal(under_way_at(&u, u.other).action, ROUTE_SERVE);
+    u.request.hops = 0;
+    u.request.spills = 1;
+    assert_int_equal(under_way_at(&u, u.other).rule, ROUTE_RULE_SPILLED);
+    table_free(u.w.snapshot);
+}
+
+/* Where so many retries lead. */
+static struct route_decision
+retry_at(const struct world *w, uint64_t session, unsigned retries,
+         bool has_cdn)
+{
+    struct route_decision d;
+    struct route_request request = {
+        .content = film,
+        .hash = content_hash(film),
+        .session = session,
+        .self = ROUTE_SELF_REDIRECTOR,
+        .hops_max = 2,
+        .has_cdn = has_cdn,
+        .retries = retries,
+    };
+    route_decide(w->snapshot, &request, &d);
+    return d;
+}
+
+static void
+retries_name_every_place_once_owners_first(void **state)
+{
+    struct world w;
+    for (uint32_t k = 1; k <= NODES; k++) {
+        world_make(&w, k == 1 ? LEVEL_CALM : LEVEL_NORMAL, k == 1 ? 0 : k, 0);
+        world_publish(&w);
+        for (uint64_t session = 1; session < 20; session++) {
+            bool is_named[NODES] = {false};
+            const int first = retry_at(&w, session, 0, true).node;
+            for (unsigned n = 0; n < NODES; n++) {
+                struct route_decision d = retry_at(&w, session, n, true);
+                assert_int_equal(d.action, ROUTE_NODE);
+                assert_int_equal(d.is_passed_on, n >= k);
+                assert_int_equal(d.rule == ROUTE_RULE_RETRY, n > 0);
+                assert_false(is_named[d.node]);
+                is_named[d.node] = true;
+            }
+            assert_int_equal(retry_at(&w, session, NODES, true).action,
+                             ROUTE_CDN);
+            assert_int_equal(retry_at(&w, session, NODES + 1, true).node,
+                             first);
+            assert_int_equal(retry_at(&w, session, NODES, false).node, first);
+        }
+        table_free(w.snapshot);
+    }
+    /* no node is named that is down, and none but the CDN when none is left */
+    world_make(&w, LEVEL_CALM, 0, 0);
+    for (size_t i = 0; i < NODES; i++)
+        w.nodes[i].state = i == 0 ? NODE_UP : NODE_DOWN;
+    world_publish(&w);
+    assert_int_equal(retry_at(&w, 1, 1, false).node, 0);
+    assert_int_equal(retry_at(&w, 1, 1, true).action, ROUTE_CDN);
+    table_free(w.snapshot);
+}
+
+static void
+retries_of_an_offloaded_play_begin_with_the_cdn(void **state)
+{
+    struct world w;
+    world_make(&w, LEVEL_CRITICAL, NODES, TABLE_SHARE_ONE);
+    world_publish(&w);
+    assert_int_equal(retry_at(&w, 7, 0, true).action, ROUTE_CDN);
+    for (unsigned n = 1; n <= NODES; n++)
+        assert_int_equal(retry_at(&w, 7, n, true).action, ROUTE_NODE);
+    assert_int_equal(retry_at(&w, 7, NODES + 1, true).action, ROUTE_CDN);
+    table_free(w.snapshot);
+}
+
 static void
 every_rule_has_a_name(void **state)
 {
@@ -482,6 +664,13 @@ main(void)
         cmocka_unit_test(a_node_that_is_alone_serves_though_it_is_full),
         cmocka_unit_test(a_spilled_play_stays_where_it_was_taken),
         cmocka_unit_test(spills_stay_near_the_owner_while_there_is_room),
+        cmocka_unit_test(
+            a_play_that_came_lately_stays_at_a_node_that_owns_nothing),
+        cmocka_unit_test(a_play_leaves_a_node_that_drains_or_is_down_at_once),
+        cmocka_unit_test(a_play_at_a_full_node_stays),
+        cmocka_unit_test(a_play_that_went_lately_goes_on_where_it_went),
+        cmocka_unit_test(retries_name_every_place_once_owners_first),
+        cmocka_unit_test(retries_of_an_offloaded_play_begin_with_the_cdn),
         cmocka_unit_test(every_rule_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,7 +180,7 @@ main(int argc, char **argv)
     stop_on(asset_decode(buffer_bytes(&b), &decoded), "asset");
     file_save(argv[1], "asset.idx", buffer_bytes(&b));
     b.len = 0;
-    hls_multivariant_write(&asset, &b);
+    hls_multivariant_write(&asset, NULL, &b);
     file_save(argv[1], "master.m3u8", buffer_bytes(&b));
     buffer_fini(&b);
     free(cuts.times);

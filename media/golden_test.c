@@ -159,7 +159,7 @@ content_compare(const char *folder, const struct content *content)
         asset.tracks[asset.track_count++] = index.info;
         track_compare(folder, content->name, &index);
     }
-    hls_multivariant_write(&asset, &text);
+    hls_multivariant_write(&asset, NULL, &text);
     compare(folder, content->name, "master.m3u8", &text);
     for (size_t i = 0; i < asset.track_count; i++)
         buffer_fini(&files[i]);

@@ -75,8 +75,33 @@ size_t cmaf_segment_header_size(const struct track_index *index,
 /* Media playlist: "init.mp4", "<n>.m4s" relative to it; VOD, exact EXTINF. */
 void hls_media_playlist_write(const struct track_index *index,
                               struct buffer *out);
-/* Multivariant: "<track>/index.m3u8" relative to it. */
-void hls_multivariant_write(const struct asset *asset, struct buffer *out);
+
+/* One of several places with the same variants, and whom a player asks which
+ * of them to use: content steering. */
+#define HLS_PATHWAYS_MAX 8
+
+struct hls_pathway {
+    struct bytes name; /* PATHWAY-ID */
+    struct bytes base; /* of its URIs, with the slash; empty: the playlist's */
+    struct bytes query; /* of its playlists, with the "?"; empty: none */
+};
+
+struct hls_steering {
+    struct bytes server_uri;
+    struct hls_pathway pathways[HLS_PATHWAYS_MAX]; /* the first to start with */
+    size_t count;                                  /* at least 2 */
+};
+
+/* "<server-uri> <name> <base>[?<query>] <name> ...", "." for an empty base.
+ * ERR_INVALID also for what does not fit into a quoted string, ERR_LIMIT. The
+ * parts point into the text. */
+int hls_steering_parse(struct bytes text, struct hls_steering *out);
+
+/* Multivariant: "<track>/index.m3u8" relative to it, or to each pathway's base;
+ * steering NULL: no pathways. */
+void hls_multivariant_write(const struct asset *asset,
+                            const struct hls_steering *steering,
+                            struct buffer *out);
 
 /* ---- made at ingest ---- */
 

@@ -22,7 +22,7 @@ asset_try(struct bytes file)
         || !bytes_equal(buffer_bytes(&out), file))
         abort();
     out.len = 0;
-    hls_multivariant_write(&asset, &out);
+    hls_multivariant_write(&asset, NULL, &out);
     out.len = 0;
     for (size_t i = 0; i < asset.track_count; i++)
         cmaf_init_write(&asset.tracks[i], &out);

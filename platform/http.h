@@ -74,6 +74,9 @@ struct http_fetch;
 
 struct http_client *http_client_new(struct event_base *base,
                                     unsigned connections_per_host_max);
+/* Every request from now on carries "Authorization: Bearer KEY", but for those
+ * with an Authorization of their own. Once. ERR_MEMORY. */
+int http_client_authorize(struct http_client *client, const char *key);
 /* Cancels what is under way. Not from inside `done`. */
 void http_client_free(struct http_client *client);
 

@@ -56,6 +56,7 @@ struct host {
 struct http_client {
     struct event_base *base;
     size_t slots_per_host_max;
+    char *authorization; /* of every request; NULL: none */
     struct event *pump;
     http_stream_new *stream_new; /* NULL: no TLS */
     void *stream_context;
@@ -407,6 +408,7 @@ has_header(const struct http_fetch *fetch, const char *name)
 static void
 request_headers(const struct http_fetch *fetch, struct evkeyvalq *headers)
 {
+    const char *authorization = fetch->host->client->authorization;
     char text[HTTP_HOST_SIZE + 16];
     if (!has_header(fetch, "Host")) {
         const bool is_v6 = strchr(fetch->host->name, ':') != NULL;
@@ -419,6 +421,8 @@ request_headers(const struct http_fetch *fetch, struct evkeyvalq *headers)
         evhttp_add_header(headers, p, value);
         p = value + strlen(value) + 1;
     }
+    if (authorization != NULL && !has_header(fetch, "Authorization"))
+        evhttp_add_header(headers, "Authorization", authorization);
     if (fetch->body.len > 0 && !has_header(fetch, "Content-Length")) {
         snprintf(text, sizeof text, "%zu", fetch->body.len);
         evhttp_add_header(headers, "Content-Length", text);
@@ -598,6 +602,17 @@ http_client_new(struct event_base *base, unsigned connections_per_host_max)
     return client;
 }
 
+int
+http_client_authorize(struct http_client *client, const char *key)
+{
+    const size_t size = sizeof "Bearer " + strlen(key);
+    client->authorization = malloc(size);
+    if (client->authorization == NULL)
+        return ERR_MEMORY;
+    snprintf(client->authorization, size, "Bearer %s", key);
+    return 0;
+}
+
 void
 http_client_free(struct http_client *client)
 {
@@ -618,6 +633,9 @@ http_client_free(struct http_client *client)
         free(host);
     }
     event_free(client->pump);
+    if (client->authorization != NULL)
+        explicit_bzero(client->authorization, strlen(client->authorization));
+    free(client->authorization);
     free(client);
 }
 

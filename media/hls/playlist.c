@@ -110,14 +110,32 @@ groups_find(const struct asset *asset, struct group *groups)
     return count;
 }
 
-/* "audio", then "audio1", ... */
+/* "audio", then "audio1", ...; each pathway has groups of its own, as their
+ * URIs are others: "audio/origin2". */
 static void
-group_id_write(const struct group *group, struct buffer *out)
+group_id_write(const struct group *group, const struct hls_pathway *pathway,
+               struct buffer *out)
 {
     buffer_append_text(out, "\"audio");
     if (group->number > 0)
         buffer_printf(out, "%zu", group->number);
+    if (pathway != NULL) {
+        buffer_append_text(out, "/");
+        buffer_append(out, pathway->name.ptr, pathway->name.len);
+    }
     buffer_append_text(out, "\"");
+}
+
+static void
+uri_write(const struct track_info *track, const struct hls_pathway *pathway,
+          struct buffer *out)
+{
+    if (pathway != NULL && pathway->base.len > 0)
+        buffer_append(out, pathway->base.ptr, pathway->base.len);
+    buffer_append_text(out, track->name);
+    buffer_append_text(out, "/index.m3u8");
+    if (pathway != NULL && pathway->query.len > 0)
+        buffer_append(out, pathway->query.ptr, pathway->query.len);
 }
 
 static const char *
@@ -145,11 +163,11 @@ label_is_taken(const struct asset *asset, const struct group *group,
 
 static void
 media_write(const struct asset *asset, const struct group *group, size_t number,
-            struct buffer *out)
+            const struct hls_pathway *pathway, struct buffer *out)
 {
     const struct track_info *t = &asset->tracks[number];
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
-    group_id_write(group, out);
+    group_id_write(group, pathway, out);
     buffer_append_text(out, ",NAME=\"");
     buffer_append_text(out, track_label(t));
     if (label_is_taken(asset, group, number))
@@ -161,17 +179,19 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
                   number == group->first ? "YES" : "NO");
     if (t->channels != 0)
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
-    buffer_printf(out, ",URI=\"%s/index.m3u8\"\n", t->name);
+    buffer_append_text(out, ",URI=\"");
+    uri_write(t, pathway, out);
+    buffer_append_text(out, "\"\n");
 }
 
 static void
 group_write(const struct asset *asset, const struct group *group,
-            struct buffer *out)
+            const struct hls_pathway *pathway, struct buffer *out)
 {
     for (size_t i = group->first; i < asset->track_count; i++) {
         const struct track_info *t = &asset->tracks[i];
         if (t->kind == TRACK_AUDIO && strcmp(t->codecs, group->codecs) == 0)
-            media_write(asset, group, i, out);
+            media_write(asset, group, i, pathway, out);
     }
 }
 
@@ -191,7 +211,7 @@ frame_rate_write(const struct track_info *track, struct buffer *out)
  * group that the variant's own track belongs to. */
 static void
 variant_write(const struct track_info *track, const struct group *group,
-              struct buffer *out)
+              const struct hls_pathway *pathway, struct buffer *out)
 {
     uint64_t peak = track->bandwidth_peak;
     uint64_t average = track->bandwidth_average;
@@ -214,37 +234,72 @@ variant_write(const struct track_info *track, const struct group *group,
         frame_rate_write(track, out);
     if (group != NULL) {
         buffer_append_text(out, ",AUDIO=");
-        group_id_write(group, out);
+        group_id_write(group, pathway, out);
     }
-    buffer_printf(out, "\n%s/index.m3u8\n", track->name);
+    if (pathway != NULL) {
+        buffer_append_text(out, ",PATHWAY-ID=\"");
+        buffer_append(out, pathway->name.ptr, pathway->name.len);
+        buffer_append_text(out, "\"");
+    }
+    buffer_append_text(out, "\n");
+    uri_write(track, pathway, out);
+    buffer_append_text(out, "\n");
 }
 
-void
-hls_multivariant_write(const struct asset *asset, struct buffer *out)
+/* The groups and variants of one pathway, or of the only place there is. */
+static void
+place_write(const struct asset *asset, const struct group *groups,
+            size_t group_count, const struct hls_pathway *pathway,
+            struct buffer *out)
 {
-    struct group groups[ASSET_TRACKS_MAX];
-    const size_t group_count = groups_find(asset, groups);
     size_t video_count = 0;
     for (size_t i = 0; i < asset->track_count; i++)
         video_count += asset->tracks[i].kind == TRACK_VIDEO;
-    const bool is_single_sound = video_count == 0 && asset->track_count == 1;
-    buffer_printf(out,
-                  "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-INDEPENDENT-SEGMENTS\n",
-                  VERSION);
-    if (is_single_sound) {
-        variant_write(&asset->tracks[0], NULL, out);
+    if (video_count == 0 && asset->track_count == 1) {
+        variant_write(&asset->tracks[0], NULL, pathway, out);
         return;
     }
     for (size_t g = 0; g < group_count; g++)
-        group_write(asset, &groups[g], out);
+        group_write(asset, &groups[g], pathway, out);
     for (size_t g = 0; video_count == 0 && g < group_count; g++)
-        variant_write(&asset->tracks[groups[g].first], &groups[g], out);
+        variant_write(&asset->tracks[groups[g].first], &groups[g], pathway,
+                      out);
     for (size_t i = 0; i < asset->track_count; i++) {
         if (asset->tracks[i].kind != TRACK_VIDEO)
             continue;
         if (group_count == 0)
-            variant_write(&asset->tracks[i], NULL, out);
+            variant_write(&asset->tracks[i], NULL, pathway, out);
         for (size_t g = 0; g < group_count; g++)
-            variant_write(&asset->tracks[i], &groups[g], out);
+            variant_write(&asset->tracks[i], &groups[g], pathway, out);
     }
+}
+
+static void
+steering_write(const struct hls_steering *steering, struct buffer *out)
+{
+    const struct bytes uri = steering->server_uri;
+    const struct bytes first = steering->pathways[0].name;
+    buffer_append_text(out, "#EXT-X-CONTENT-STEERING:SERVER-URI=\"");
+    buffer_append(out, uri.ptr, uri.len);
+    buffer_append_text(out, "\",PATHWAY-ID=\"");
+    buffer_append(out, first.ptr, first.len);
+    buffer_append_text(out, "\"\n");
+}
+
+void
+hls_multivariant_write(const struct asset *asset,
+                       const struct hls_steering *steering, struct buffer *out)
+{
+    struct group groups[ASSET_TRACKS_MAX];
+    const size_t group_count = groups_find(asset, groups);
+    buffer_printf(out,
+                  "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+                  VERSION);
+    if (steering == NULL) {
+        place_write(asset, groups, group_count, NULL, out);
+        return;
+    }
+    steering_write(steering, out);
+    for (size_t i = 0; i < steering->count; i++)
+        place_write(asset, groups, group_count, &steering->pathways[i], out);
 }

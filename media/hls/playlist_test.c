@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "core/err.h"
 #include "media/testing/movie.h"
 
 #include <setjmp.h>
@@ -128,7 +129,7 @@ assert_multivariant(const struct asset *asset, const char *expected)
 {
     struct buffer b;
     buffer_init(&b, 1 << 20);
-    hls_multivariant_write(asset, &b);
+    hls_multivariant_write(asset, NULL, &b);
     assert_string_equal(text_of(&b), expected);
     buffer_fini(&b);
 }
@@ -206,6 +207,72 @@ each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
                  "FRAME-RATE=29.970,AUDIO=\"audio1\"\nv0/index.m3u8\n");
 }
 
+static void
+each_pathway_has_the_same_variants_in_its_own_groups(void **state)
+{
+    static struct asset a;
+    struct hls_steering steering;
+    struct buffer b;
+    a.track_count = 2;
+    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "English");
+    assert_int_equal(
+        hls_steering_parse(
+            BYTES_LITERAL("http://r/s/t/film?pathways=o1,cdn o1 . "
+                          "cdn http://cdn/p/t/film/1/?hop=2"),
+            &steering),
+        0);
+    buffer_init(&b, 1 << 20);
+    hls_multivariant_write(&a, &steering, &b);
+    assert_string_equal(
+        text_of(&b),
+        HEAD "#EXT-X-CONTENT-STEERING:"
+             "SERVER-URI=\"http://r/s/t/film?pathways=o1,cdn\","
+             "PATHWAY-ID=\"o1\"\n"
+             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio/o1\",NAME=\"English\","
+             "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+             "URI=\"a0/index.m3u8\"\n"
+             "#EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1200,"
+             "CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,"
+             "FRAME-RATE=29.970,AUDIO=\"audio/o1\",PATHWAY-ID=\"o1\"\n"
+             "v0/index.m3u8\n"
+             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio/cdn\","
+             "NAME=\"English\","
+             "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+             "URI=\"http://cdn/p/t/film/1/a0/index.m3u8?hop=2\"\n"
+             "#EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1200,"
+             "CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,"
+             "FRAME-RATE=29.970,AUDIO=\"audio/cdn\",PATHWAY-ID=\"cdn\"\n"
+             "http://cdn/p/t/film/1/v0/index.m3u8?hop=2\n");
+    buffer_fini(&b);
+}
+
+static void
+pathways_that_would_break_a_playlist_are_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        int err;
+    } cases[] = {
+        {"", ERR_INVALID},
+        {"http://r", ERR_INVALID},
+        {"http://r a .", ERR_INVALID},
+        {"http://r a . b", ERR_INVALID},
+        {"http://r a . b http://b", ERR_INVALID},
+        {"http://r a . b  http://b/", ERR_INVALID},
+        {"http://r a . b ?hop=2", ERR_INVALID},
+        {"http://r\" a . b http://b/", ERR_INVALID},
+        {"http://r a . b http://b\n/", ERR_INVALID},
+        {"r 1 . 2 / 3 / 4 / 5 / 6 / 7 / 8 / 9 /", ERR_LIMIT},
+        {"r 1 . 2 / 3 / 4 / 5 / 6 / 7 / 8 /", 0},
+    };
+    struct hls_steering steering;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(
+            hls_steering_parse(bytes_of_text(cases[i].text), &steering),
+            cases[i].err);
+}
+
 int
 main(void)
 {
@@ -216,6 +283,8 @@ main(void)
         cmocka_unit_test(sound_alone_is_a_variant_of_its_own),
         cmocka_unit_test(
             each_codec_of_sound_is_a_group_and_names_are_unique_in_it),
+        cmocka_unit_test(each_pathway_has_the_same_variants_in_its_own_groups),
+        cmocka_unit_test(pathways_that_would_break_a_playlist_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

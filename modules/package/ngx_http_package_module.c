@@ -9,6 +9,9 @@
  *                              /prefix/<content>/<version>/<file>?slice=<n>
  *   package_slice size;        of a slice; 1m
  *   package_index_memory size; index files held in a worker; 64m
+ *   package_pathways $text;    of a multivariant playlist, for content steering:
+ *                              "<server-uri> <name> <base>[?<query>] ...", see
+ *                              media/index.h; empty: none
  *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
  *   $package_kind              multivariant, playlist, init or segment
@@ -68,6 +71,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_package_loc_conf_t, slice_size),
+      NULL },
+
+    { ngx_string("package_pathways"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, pathways),
       NULL },
 
     { ngx_string("package_index_memory"),
@@ -429,6 +440,9 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->root.len == 0 && conf->fill.len == 0) {
         conf->root = prev->root;
         conf->fill = prev->fill;
+    }
+    if (conf->pathways == NULL) {
+        conf->pathways = prev->pathways;
     }
     ngx_conf_merge_size_value(conf->slice_size, prev->slice_size, 1u << 20);
     if (conf->slice_size < PACKAGE_SLICE_SIZE_MIN) {

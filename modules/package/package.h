@@ -30,6 +30,7 @@ typedef struct {
     ngx_str_t root;                 /* no slash at the end */
     ngx_str_t fill;                 /* slashes at both ends */
     size_t slice_size;
+    ngx_http_complex_value_t *pathways; /* NULL: none */
 } ngx_http_package_loc_conf_t;
 
 typedef struct {

@@ -62,27 +62,15 @@ package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 }
 
 static ngx_int_t
-package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+package_text_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                  struct bytes bytes, uint64_t hash)
 {
-    struct package_index *index = ctx->use.index;
-    const struct package_text *text = ctx->path.kind == PACKAGE_INIT
-                                          ? package_index_init_segment(index)
-                                          : package_index_playlist(index);
-    const struct bytes bytes = buffer_bytes(&text->bytes);
     ngx_chain_t out = {.next = NULL};
     ngx_int_t rc;
 
-    if (text->bytes.err != 0 || bytes.len == 0) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "package: write %s of \"%V\" failed (%s)",
-                      package_kind_name(ctx->path.kind), &index->node.str,
-                      err_text(text->bytes.err));
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
     out.buf = ngx_calloc_buf(r->pool);
     if (out.buf == NULL
-        || package_headers_set(r, ctx, (off_t) bytes.len, text->hash)
-               != NGX_OK) {
+        || package_headers_set(r, ctx, (off_t) bytes.len, hash) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     r->allow_ranges = 1;
@@ -90,14 +78,111 @@ package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;
     }
-    /* `memory`: nobody may change it; it is the index's, which is held until
-     * the request ends */
+    /* `memory`: nobody may change it; it is the pool's, or the index's, which
+     * is held until the request ends */
     out.buf->memory = 1;
     out.buf->pos = (u_char *) (uintptr_t) bytes.ptr;
     out.buf->last = out.buf->pos + bytes.len;
     out.buf->last_buf = r == r->main;
     out.buf->last_in_chain = 1;
     return ngx_http_output_filter(r, &out);
+}
+
+static ngx_int_t
+package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                    int err)
+{
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "package: write %s of \"%V\" failed (%s)",
+                  package_kind_name(ctx->path.kind), &ctx->use.index->node.str,
+                  err_text(err));
+    return NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static ngx_int_t
+package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    struct package_index *index = ctx->use.index;
+    const struct package_text *text = ctx->path.kind == PACKAGE_INIT
+                                          ? package_index_init_segment(index)
+                                          : package_index_playlist(index);
+    const struct bytes bytes = buffer_bytes(&text->bytes);
+
+    if (text->bytes.err != 0 || bytes.len == 0) {
+        return package_text_failed(r, ctx, text->bytes.err);
+    }
+    return package_text_send(r, ctx, bytes, text->hash);
+}
+
+/* The pathways of this play, if it has any. */
+static ngx_int_t
+package_pathways(ngx_http_request_t *r, struct hls_steering *out, bool *is_any)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    ngx_str_t text = ngx_null_string;
+
+    if (conf->pathways != NULL
+        && ngx_http_complex_value(r, conf->pathways, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    *is_any = text.len != 0;
+    if (!*is_any) {
+        return NGX_OK;
+    }
+    int err = hls_steering_parse(bytes_of(text.data, text.len), out);
+    if (err != 0) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: read pathways \"%V\" failed (%s)", &text,
+                      err_text(err));
+        *is_any = false; /* the film plays without */
+    }
+    return NGX_OK;
+}
+
+/* The playlist of one play: tokens stand in it, so no cache may keep it. */
+static ngx_int_t
+package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                       const struct hls_steering *steering)
+{
+    ngx_table_elt_t *cache = ngx_list_push(&r->headers_out.headers);
+    struct buffer text;
+    struct bytes bytes;
+    int err;
+
+    if (cache == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    cache->hash = 1;
+    ngx_str_set(&cache->key, "Cache-Control");
+    ngx_str_set(&cache->value, "private, no-store");
+    buffer_init(&text, PACKAGE_HEADER_SIZE_MAX);
+    err = package_index_steered(ctx->use.index, steering, &text);
+    bytes = buffer_bytes(&text);
+    u_char *copy = err == 0 ? ngx_pnalloc(r->pool, bytes.len) : NULL;
+    if (copy != NULL) {
+        ngx_memcpy(copy, bytes.ptr, bytes.len);
+    }
+    buffer_fini(&text);
+    if (copy == NULL) {
+        return package_text_failed(r, ctx, err != 0 ? err : ERR_MEMORY);
+    }
+    bytes = bytes_of(copy, bytes.len);
+    return package_text_send(r, ctx, bytes,
+                             package_index_hash(ctx->use.index, bytes));
+}
+
+static ngx_int_t
+package_multivariant_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    struct hls_steering steering;
+    bool is_steered;
+
+    if (package_pathways(r, &steering, &is_steered) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return is_steered ? package_steered_answer(r, ctx, &steering)
+                      : package_text_answer(r, ctx);
 }
 
 /* styp, moof and the head of mdat: all of the segment but the samples. */
@@ -291,6 +376,14 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 ngx_int_t
 package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    return ctx->path.kind == PACKAGE_SEGMENT ? package_segment_answer(r, ctx)
-                                             : package_text_answer(r, ctx);
+    switch (ctx->path.kind) {
+    case PACKAGE_MULTIVARIANT:
+        return package_multivariant_answer(r, ctx);
+    case PACKAGE_PLAYLIST:
+    case PACKAGE_INIT:
+        break;
+    case PACKAGE_SEGMENT:
+        return package_segment_answer(r, ctx);
+    }
+    return package_text_answer(r, ctx);
 }

@@ -110,9 +110,10 @@ text_finish(struct package_text *text)
     text->hash = XXH3_64bits(text->bytes.ptr, text->bytes.len);
 }
 
-/* Of an asset nothing is kept but its playlist. */
+/* Decoded for the moment: a hundredth of its size as a file. */
 static int
-asset_open(struct package_index *index, struct bytes file)
+asset_write(struct bytes file, const struct hls_steering *steering,
+            struct buffer *out)
 {
     struct asset *asset = ngx_alloc(sizeof *asset, ngx_cycle->log);
     int err = ERR_MEMORY;
@@ -122,12 +123,18 @@ asset_open(struct package_index *index, struct bytes file)
     }
     err = asset_decode(file, asset);
     if (err == 0) {
-        hls_multivariant_write(asset, &index->playlist.bytes);
-        err = index->playlist.bytes.err;
-        text_finish(&index->playlist);
+        hls_multivariant_write(asset, steering, out);
+        err = out->err;
     }
     ngx_free(asset);
     return err;
+}
+
+int
+package_index_steered(const struct package_index *index,
+                      const struct hls_steering *steering, struct buffer *out)
+{
+    return asset_write(bytes_of(index->file, index->file_size), steering, out);
 }
 
 void
@@ -172,7 +179,8 @@ package_index_open(struct package_use *use, u_char *file, size_t file_size,
     int err;
 
     if (index->is_asset) {
-        err = asset_open(index, bytes);
+        err = asset_write(bytes, NULL, &index->playlist.bytes);
+        text_finish(&index->playlist);
     } else {
         err = track_index_open(bytes, &index->track);
         if (err == 0 && index->track.info.media_size > PACKAGE_MEDIA_SIZE_MAX) {
@@ -185,13 +193,9 @@ package_index_open(struct package_use *use, u_char *file, size_t file_size,
     }
     index->modified = modified;
     index->hash = XXH3_64bits(file, file_size);
-    if (index->is_asset) {
-        ngx_free(file);
-        index_grow(index, index->playlist.bytes.capacity);
-    } else {
-        index->file = file;
-        index_grow(index, file_size);
-    }
+    index->file = file;
+    index->file_size = file_size;
+    index_grow(index, file_size + index->playlist.bytes.capacity);
     use->is_loader = false;
     index_settle(index, PACKAGE_INDEX_READY);
     indexes_shrink();

@@ -49,7 +49,8 @@ struct package_index {
     bool is_asset;
     time_t modified;              /* of the file; -1: not known */
     uint64_t hash;                /* of the file's bytes */
-    u_char *file;                 /* tracks only: what `track` points into */
+    u_char *file;                 /* what `track` points into */
+    size_t file_size;
     struct track_index track;     /* tracks only */
     struct package_text playlist; /* the asset's or the track's */
     struct package_text init;     /* tracks only */
@@ -85,6 +86,12 @@ void package_index_wait(struct package_use *use);
 const struct package_text *package_index_playlist(struct package_index *index);
 const struct package_text *package_index_init_segment(
     struct package_index *index);
+
+/* Writes an asset's multivariant playlist with the pathways of one play.
+ * ERR_MEMORY, ERR_LIMIT. */
+int package_index_steered(const struct package_index *index,
+                          const struct hls_steering *steering,
+                          struct buffer *out);
 
 /* Of the answer that starts with `header` and goes on with the track's bytes:
  * for an entity tag that changes with either. */

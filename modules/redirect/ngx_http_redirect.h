@@ -12,7 +12,10 @@
 #include <ngx_http.h>
 
 #include "core/content.h"
+#include "core/pace.h"
+#include "core/plays.h"
 #include "core/route.h"
+#include "core/steering.h"
 #include "core/token.h"
 
 /* http{}: one per worker, and only its own thread touches it. */
@@ -22,6 +25,19 @@ typedef struct {
     ngx_msec_t table_interval;
     ngx_str_t keys_path;
     struct token_keys *keys; /* NULL: none configured */
+
+    /* the node's limits, a second; 0: none */
+    uint64_t requests_max;
+    uint64_t bits_max;
+    /* decision records: of one in so many sessions, at most so many a second
+     * and worker; sample 0: none */
+    ngx_uint_t record_sample;
+    ngx_uint_t record_rate;
+    time_t record_second;
+    ngx_uint_t record_count; /* in that second */
+
+    /* what its workers share; NULL: all servers are redirectors */
+    ngx_shm_zone_t *zone;
 
     /* The held table; from the configured nodes until a file was taken.
      * Nothing of it outlives the handler that looks at it: the next look may
@@ -43,6 +59,9 @@ typedef struct {
     ngx_str_t cdn;  /* empty: there is none */
     ngx_int_t hops; /* variable, or -1: the argument "hop" */
     ngx_uint_t hops_max;
+    ngx_str_t pathways; /* steering manifests are below it; empty: none */
+
+    uint64_t self_hash;
 
     /* where `self` is in the held table */
     ngx_int_t self_index;
@@ -53,7 +72,15 @@ typedef struct {
     ngx_str_t prefix; /* data == NULL: not here */
     bool has_token;   /* it is checked */
     ngx_str_t explain_prefix;
+    ngx_str_t steering_prefix;
+    time_t steering_ttl; /* s */
 } ngx_http_redirect_loc_conf_t;
+
+/* In the zone, for all workers and across reloads. */
+typedef struct {
+    struct pace pace;
+    struct plays plays; /* last: its slots follow */
+} ngx_http_redirect_shared_t;
 
 /* What was decided about a request; all of it lives in the request's pool. */
 typedef struct {
@@ -63,8 +90,10 @@ typedef struct {
     enum route_rule rule;
     enum route_action action;
     bool is_refused; /* nothing but `text` is set */
+    bool is_pull;    /* served because it was redirected beyond all limits */
     ngx_str_t node;  /* inside text */
     ngx_str_t version; /* inside text */
+    ngx_str_t record; /* empty: not sampled */
     ngx_str_t text;  /* "level=hot k=3 node=origin2 rule=... version=7.12" */
 } ngx_http_redirect_ctx_t;
 
@@ -87,10 +116,55 @@ void ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf,
 ngx_int_t ngx_http_redirect_self(ngx_http_redirect_main_conf_t *rmcf,
                                  ngx_http_redirect_srv_conf_t *rscf);
 
+/* ngx_http_redirect_shared.c */
+
+/* Adds the zone: a server is an origin. */
+ngx_int_t ngx_http_redirect_shared_add(ngx_conf_t *cf,
+                                       ngx_http_redirect_main_conf_t *rmcf);
+
+/* At its limit, by its own measure; without a limit nothing is measured. */
+bool ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf,
+                               struct pace_rate *rate);
+
+/* Log phase: adds what was sent to the node's bits. */
+ngx_int_t ngx_http_redirect_sent_handler(ngx_http_request_t *r);
+
+/* Fills in what this origin knows of the play; false: nothing is to be noted,
+ * as the request is no viewer's. */
+bool ngx_http_redirect_recall(const ngx_http_redirect_main_conf_t *rmcf,
+                              const ngx_http_redirect_srv_conf_t *rscf,
+                              struct route_request *request);
+
+/* Notes where the play is now, and what it costs. */
+void ngx_http_redirect_remember(const ngx_http_redirect_main_conf_t *rmcf,
+                                const ngx_http_redirect_srv_conf_t *rscf,
+                                const struct route_request *request,
+                                const struct route_decision *decision);
+
 /* ngx_http_redirect_play.c */
 ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);
 
 /* ngx_http_redirect_explain.c */
 ngx_int_t ngx_http_redirect_explain_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_redirect_send_json(ngx_http_request_t *r,
+                                      struct bytes json);
+
+/* ngx_http_redirect_record.c */
+
+/* Puts a redirect on record, if it is to be. */
+void ngx_http_redirect_record(ngx_http_request_t *r,
+                              ngx_http_redirect_main_conf_t *rmcf,
+                              const ngx_http_redirect_srv_conf_t *rscf,
+                              ngx_http_redirect_ctx_t *ctx,
+                              const struct route_request *request,
+                              const struct route_decision *decision);
+
+/* ngx_http_redirect_steering.c */
+ngx_int_t ngx_http_redirect_steering_handler(ngx_http_request_t *r);
+
+/* The pathways of a play that is served here, as the package module takes
+ * them; empty where there are none. */
+struct bytes ngx_http_redirect_pathways(ngx_http_request_t *r,
+                                        const ngx_http_redirect_ctx_t *ctx);
 
 #endif

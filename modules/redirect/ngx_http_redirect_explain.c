@@ -51,6 +51,17 @@ append_nodes(struct buffer *out, const struct table *table)
     buffer_append_text(out, "]");
 }
 
+/* How busy the node is, by its own measure. */
+static void
+append_pace(struct buffer *out, const ngx_http_redirect_main_conf_t *rmcf)
+{
+    struct pace_rate rate;
+    bool is_full = ngx_http_redirect_is_full(rmcf, &rate);
+    buffer_printf(out, ",\"pace\":{\"requests\":%llu,\"bits\":%llu,\"full\":%s}",
+                  (unsigned long long) rate.requests,
+                  (unsigned long long) rate.bits, is_full ? "true" : "false");
+}
+
 static void
 append_explanation(struct buffer *out,
                    const ngx_http_redirect_main_conf_t *rmcf,
@@ -79,10 +90,11 @@ append_explanation(struct buffer *out,
     buffer_append_text(out, ",\"version\":");
     append_string(out, bytes_of(rmcf->version, rmcf->version_len));
     append_nodes(out, table);
+    append_pace(out, rmcf);
     buffer_append_text(out, "}\n");
 }
 
-static ngx_int_t
+ngx_int_t
 ngx_http_redirect_send_json(ngx_http_request_t *r, struct bytes json)
 {
     ngx_buf_t *b = ngx_create_temp_buf(r->pool, json.len);

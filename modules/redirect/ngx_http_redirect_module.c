@@ -7,11 +7,19 @@
  *            redirect_table PATH;
  *            redirect_table_interval TIME;
  *            redirect_keys PATH;
+ *            redirect_record [sample=N] [rate=Nr/s];  for $redirect_record
+ *            redirect_capacity Nr/s [N[k|m|g]bit/s];  of this node
  *   server   redirect_self NAME;                  none: a redirector
  *   (or      redirect_cdn URL;
  *   http)    redirect_hops $variable [max=N];     default: argument "hop", 2
  *   location redirect PREFIX [token=off];
  *            redirect_explain PREFIX;
+ *            redirect_steering PREFIX [ttl=TIME];  default 10s, 10s to 30s
+ *
+ * An origin's playlists carry content steering where it knows who answers:
+ *
+ *   server   redirect_pathways URL;  of a redirect_steering, up to its prefix
+ *                                    and with it; for $redirect_pathways
  */
 
 #include "modules/redirect/ngx_http_redirect.h"
@@ -21,6 +29,7 @@
 #define REDIRECT_KEYS_SIZE_MAX 65536 /* bytes of a key file */
 #define REDIRECT_HOPS_MAX_DEFAULT 2
 #define REDIRECT_TABLE_INTERVAL_MS 100
+#define REDIRECT_RECORD_RATE 10 /* a second and worker */
 
 /* ---- variables ---- */
 
@@ -35,6 +44,8 @@ enum redirect_variable {
     VARIABLE_VERSION,
     VARIABLE_DECISION,
     VARIABLE_OFFLOADED,
+    VARIABLE_PATHWAYS,
+    VARIABLE_RECORD,
 };
 
 static struct bytes
@@ -77,6 +88,10 @@ ngx_http_redirect_value(ngx_http_request_t *r,
     case VARIABLE_OFFLOADED:
         return ctx->action == ROUTE_CDN ? BYTES_LITERAL("1")
                                         : BYTES_LITERAL("0");
+    case VARIABLE_PATHWAYS:
+        return ngx_http_redirect_pathways(r, ctx);
+    case VARIABLE_RECORD:
+        return bytes_of(ctx->record.data, ctx->record.len);
     }
     return bytes_of(NULL, 0);
 }
@@ -115,6 +130,8 @@ static const struct {
     { ngx_string("redirect_version"), VARIABLE_VERSION },
     { ngx_string("redirect_decision"), VARIABLE_DECISION },
     { ngx_string("redirect_offloaded"), VARIABLE_OFFLOADED },
+    { ngx_string("redirect_pathways"), VARIABLE_PATHWAYS },
+    { ngx_string("redirect_record"), VARIABLE_RECORD },
 };
 /* clang-format on */
 
@@ -147,6 +164,15 @@ ngx_http_redirect_postconfiguration(ngx_conf_t *cf)
     if (h == NULL)
         return NGX_ERROR;
     *h = ngx_http_redirect_play_handler;
+
+    const ngx_http_redirect_main_conf_t *rmcf
+        = ngx_http_conf_get_module_main_conf(cf, ngx_http_redirect_module);
+    if (rmcf->bits_max == 0)
+        return NGX_OK;
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL)
+        return NGX_ERROR;
+    *h = ngx_http_redirect_sent_handler;
     return NGX_OK;
 }
 
@@ -283,6 +309,95 @@ ngx_http_redirect_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                : NGX_CONF_ERROR;
 }
 
+/* A number before `unit`, with a decimal k, m or g between them where that is
+ * allowed; 0: it is not one. */
+static uint64_t
+ngx_http_redirect_amount(const ngx_str_t *text, const char *unit,
+                         bool has_prefix)
+{
+    size_t unit_len = ngx_strlen(unit);
+    size_t len = text->len - ngx_min(unit_len, text->len);
+    uint64_t scale = 1;
+
+    if (len == 0 || ngx_memcmp(text->data + len, unit, unit_len) != 0)
+        return 0;
+    u_char prefix = text->data[len - 1];
+    if (has_prefix && (prefix < '0' || prefix > '9')) {
+        scale = prefix == 'k'   ? 1000
+                : prefix == 'm' ? 1000000
+                : prefix == 'g' ? 1000000000
+                                : 0;
+        len--;
+    }
+    ngx_int_t n = ngx_atoi(text->data, len);
+    return n < 1 || n > 1000000000 ? 0 : (uint64_t) n * scale;
+}
+
+static char *
+ngx_http_redirect_capacity(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_main_conf_t *rmcf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rmcf->requests_max > 0)
+        return "is duplicate";
+    rmcf->requests_max = ngx_http_redirect_amount(&value[1], "r/s", false);
+    if (rmcf->requests_max == 0)
+        return ngx_http_redirect_invalid(cf, &value[1]);
+    if (cf->args->nelts == 3) {
+        rmcf->bits_max = ngx_http_redirect_amount(&value[2], "bit/s", true);
+        if (rmcf->bits_max == 0)
+            return ngx_http_redirect_invalid(cf, &value[2]);
+    }
+    return NGX_CONF_OK;
+}
+
+/* The sample is of sessions: every redirect of one in N; the rate is each
+ * worker's. */
+static char *
+ngx_http_redirect_record_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_main_conf_t *rmcf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rmcf->record_sample > 0)
+        return "is duplicate";
+    rmcf->record_sample = 1;
+    rmcf->record_rate = REDIRECT_RECORD_RATE;
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+        bool is_sample = ngx_strncmp(value[i].data, "sample=", 7) == 0;
+        bool is_rate = ngx_strncmp(value[i].data, "rate=", 5) == 0;
+        size_t skip = is_sample ? 7 : is_rate ? 5 : 0;
+        ngx_str_t text = {value[i].len - skip, value[i].data + skip};
+        uint64_t n = skip == 0 ? 0
+                               : ngx_http_redirect_amount(
+                                     &text, is_rate ? "r/s" : "", false);
+        if (n == 0)
+            return ngx_http_redirect_invalid(cf, &value[i]);
+        *(is_rate ? &rmcf->record_rate : &rmcf->record_sample) = n;
+    }
+    return NGX_CONF_OK;
+}
+
+static char *
+ngx_http_redirect_self_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_srv_conf_t *rscf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rscf->self.data != NULL)
+        return "is duplicate";
+    if (value[1].len > TABLE_NODE_NAME_LEN_MAX)
+        return "is longer than a node's name may be";
+    rscf->self = value[1];
+    return ngx_http_redirect_shared_add(
+               cf, ngx_http_conf_get_module_main_conf(
+                       cf, ngx_http_redirect_module))
+                   == NGX_OK
+               ? NGX_CONF_OK
+               : NGX_CONF_ERROR;
+}
+
 static char *
 ngx_http_redirect_cdn(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -356,6 +471,48 @@ ngx_http_redirect_explain(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     return NGX_CONF_OK;
 }
 
+static char *
+ngx_http_redirect_steering(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_loc_conf_t *rlcf = conf;
+    ngx_str_t *value = cf->args->elts;
+
+    if (rlcf->steering_prefix.data != NULL)
+        return "is duplicate";
+    rlcf->steering_prefix = value[1];
+    rlcf->steering_ttl = STEERING_TTL_MIN_S;
+    if (cf->args->nelts == 3) {
+        ngx_str_t ttl = {value[2].len - 4, value[2].data + 4};
+        rlcf->steering_ttl = ngx_strncmp(value[2].data, "ttl=", 4) == 0
+                                 ? ngx_parse_time(&ttl, 1)
+                                 : NGX_ERROR;
+        if (rlcf->steering_ttl < STEERING_TTL_MIN_S
+            || rlcf->steering_ttl > STEERING_TTL_MAX_S)
+            return ngx_http_redirect_invalid(cf, &value[2]);
+    }
+    ngx_http_core_loc_conf_t *clcf
+        = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_redirect_steering_handler;
+    return NGX_CONF_OK;
+}
+
+/* The URL that steering manifests are below: with a slash at its end. */
+static char *
+ngx_http_redirect_pathways_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_redirect_srv_conf_t *rscf = conf;
+    ngx_str_t *value = cf->args->elts;
+    ngx_str_t url = value[1];
+
+    if (rscf->pathways.data != NULL)
+        return "is duplicate";
+    if (url.len == 0 || url.data[url.len - 1] != '/')
+        return "needs a URL that ends with a slash";
+    rscf->pathways = url;
+    url.len--;
+    return ngx_http_redirect_check_url(cf, &url);
+}
+
 /* ---- configuration ---- */
 
 static void
@@ -413,15 +570,12 @@ ngx_http_redirect_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_str_value(inner->self, outer->self, "");
     ngx_conf_merge_str_value(inner->cdn, outer->cdn, "");
+    ngx_conf_merge_str_value(inner->pathways, outer->pathways, "");
     ngx_conf_merge_value(inner->hops, outer->hops, -1);
     ngx_conf_merge_uint_value(inner->hops_max, outer->hops_max,
                               REDIRECT_HOPS_MAX_DEFAULT);
-    if (inner->self.len > TABLE_NODE_NAME_LEN_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"redirect_self\" is longer than %d bytes",
-                           TABLE_NODE_NAME_LEN_MAX);
-        return NGX_CONF_ERROR;
-    }
+    inner->self_hash = placement_node_hash(
+        bytes_of(inner->self.data, inner->self.len));
     return NGX_CONF_OK;
 }
 
@@ -448,6 +602,11 @@ ngx_http_redirect_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                            "\"redirect %V\" needs \"redirect_keys\", or "
                            "\"token=off\"",
                            &inner->prefix);
+        return NGX_CONF_ERROR;
+    }
+    if (inner->steering_prefix.data != NULL && rmcf->keys == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redirect_steering\" needs \"redirect_keys\"");
         return NGX_CONF_ERROR;
     }
     return NGX_CONF_OK;
@@ -492,9 +651,18 @@ static ngx_command_t ngx_http_redirect_commands[] = {
 
     { ngx_string("redirect_self"),
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
-      ngx_conf_set_str_slot,
-      NGX_HTTP_SRV_CONF_OFFSET,
-      offsetof(ngx_http_redirect_srv_conf_t, self), NULL },
+      ngx_http_redirect_self_set,
+      NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_record"),
+      NGX_HTTP_MAIN_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE12,
+      ngx_http_redirect_record_set,
+      NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_capacity"),
+      NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12,
+      ngx_http_redirect_capacity,
+      NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("redirect_cdn"),
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
@@ -509,6 +677,16 @@ static ngx_command_t ngx_http_redirect_commands[] = {
     { ngx_string("redirect"),
       NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,
       ngx_http_redirect,
+      NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_pathways"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
+      ngx_http_redirect_pathways_set,
+      NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_steering"),
+      NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,
+      ngx_http_redirect_steering,
       NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("redirect_explain"),

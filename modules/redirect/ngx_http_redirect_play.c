@@ -11,8 +11,13 @@
 
 #include "core/err.h"
 
-/* "hop=" and the count that goes with it: three digits are checked */
-#define REDIRECT_HOPS_MAX 999
+/* What a redirected request carries beside its own arguments: how often it was
+ * redirected, and how often by a full node. Of a count three digits are read. */
+#define REDIRECT_COUNT_MAX 999
+static const ngx_str_t hop_name = ngx_string("hop=");
+static const ngx_str_t spill_name = ngx_string("spill=");
+/* What a player says that had no luck where it was sent. */
+static const ngx_str_t retry_name = ngx_string("retry=");
 
 /* Longer than everything of a decision's text but the node and the version. */
 #define REDIRECT_TEXT_FIXED \
@@ -140,71 +145,90 @@ ngx_http_redirect_argument_end(u_char *p, u_char *end)
 }
 
 static bool
-ngx_http_redirect_is_hop(const u_char *p, const u_char *end)
+ngx_http_redirect_is_argument(const u_char *p, const u_char *end,
+                              const ngx_str_t *name)
 {
-    return end - p >= 4 && p[0] == 'h' && p[1] == 'o' && p[2] == 'p'
-           && p[3] == '=';
+    return (size_t) (end - p) >= name->len
+           && ngx_memcmp(p, name->data, name->len) == 0;
 }
 
 static unsigned
-ngx_http_redirect_hop_count(u_char *p, u_char *end)
+ngx_http_redirect_count(u_char *p, u_char *end)
 {
-    ngx_int_t n = end - p > 3 ? REDIRECT_HOPS_MAX : ngx_atoi(p, end - p);
+    ngx_int_t n = end - p > 3 ? REDIRECT_COUNT_MAX : ngx_atoi(p, end - p);
     return n == NGX_ERROR ? 0 : (unsigned) n;
+}
+
+static unsigned
+ngx_http_redirect_argument(ngx_http_request_t *r, const ngx_str_t *name)
+{
+    u_char *end = r->args.data + r->args.len;
+    for (u_char *p = r->args.data; p < end;) {
+        u_char *stop = ngx_http_redirect_argument_end(p, end);
+        if (ngx_http_redirect_is_argument(p, stop, name))
+            return ngx_http_redirect_count(p + name->len, stop);
+        p = stop + 1;
+    }
+    return 0;
 }
 
 static unsigned
 ngx_http_redirect_hops(ngx_http_request_t *r,
                        const ngx_http_redirect_srv_conf_t *rscf)
 {
-    if (rscf->hops >= 0) {
-        ngx_http_variable_value_t *v
-            = ngx_http_get_indexed_variable(r, rscf->hops);
-        return v == NULL || v->not_found
-                   ? 0
-                   : ngx_http_redirect_hop_count(v->data, v->data + v->len);
-    }
-    u_char *end = r->args.data + r->args.len;
-    for (u_char *p = r->args.data; p < end;) {
-        u_char *stop = ngx_http_redirect_argument_end(p, end);
-        if (ngx_http_redirect_is_hop(p, stop))
-            return ngx_http_redirect_hop_count(p + 4, stop);
-        p = stop + 1;
-    }
-    return 0;
+    if (rscf->hops < 0)
+        return ngx_http_redirect_argument(r, &hop_name);
+    ngx_http_variable_value_t *v = ngx_http_get_indexed_variable(r, rscf->hops);
+    return v == NULL || v->not_found
+               ? 0
+               : ngx_http_redirect_count(v->data, v->data + v->len);
 }
 
-/* Room for the arguments and a hop count: "?", "&hop=", three digits. */
-#define REDIRECT_ARGS_EXTRA 16
+/* Room for the arguments and the counts: "?", "&", names, three digits each. */
+#define REDIRECT_ARGS_EXTRA 32
 
-/* Writes "?" and the arguments of the request, with the hop count in place of
- * an earlier one; hops 0: without any. */
 static u_char *
-ngx_http_redirect_args(ngx_http_request_t *r, unsigned hops, u_char *out)
+ngx_http_redirect_append_count(u_char *out, u_char *separator,
+                               const ngx_str_t *name, unsigned count)
+{
+    if (count == 0)
+        return out;
+    *out++ = *separator;
+    *separator = '&';
+    out = ngx_cpymem(out, name->data, name->len);
+    if (count >= 10)
+        return ngx_sprintf(out, "%ui",
+                           (ngx_uint_t) ngx_min(count, REDIRECT_COUNT_MAX));
+    *out++ = (u_char) ('0' + count);
+    return out;
+}
+
+/* Writes "?" and the arguments of the request, with the counts in place of
+ * earlier ones; those that are 0 are left out. */
+static u_char *
+ngx_http_redirect_args(ngx_http_request_t *r, unsigned hops, unsigned spills,
+                       u_char *out)
 {
     u_char separator = '?';
     u_char *end = r->args.data + r->args.len;
     for (u_char *p = r->args.data; p < end;) {
         u_char *stop = ngx_http_redirect_argument_end(p, end);
-        if (!ngx_http_redirect_is_hop(p, stop)) {
+        if (!ngx_http_redirect_is_argument(p, stop, &hop_name)
+            && !ngx_http_redirect_is_argument(p, stop, &spill_name)
+            && !ngx_http_redirect_is_argument(p, stop, &retry_name)) {
             *out++ = separator;
             separator = '&';
             out = ngx_cpymem(out, p, stop - p);
         }
         p = stop + 1;
     }
-    if (hops > 0) {
-        *out++ = separator;
-        out = ngx_cpymem(out, "hop=", 4);
-        out = hops < 10 ? (*out = (u_char) ('0' + hops), out + 1)
-                        : ngx_sprintf(out, "%ui", (ngx_uint_t) hops);
-    }
-    return out;
+    out = ngx_http_redirect_append_count(out, &separator, &hop_name, hops);
+    return ngx_http_redirect_append_count(out, &separator, &spill_name, spills);
 }
 
 static ngx_int_t
 ngx_http_redirect_answer(ngx_http_request_t *r, struct bytes base,
-                         unsigned hops)
+                         unsigned hops, unsigned spills)
 {
     /* as received, unless something in it was decoded on the way in; that
      * nothing but visible ASCII is in it was checked with the path */
@@ -226,7 +250,7 @@ ngx_http_redirect_answer(ngx_http_request_t *r, struct bytes base,
     else
         p = (u_char *) ngx_escape_uri(p, r->uri.data, r->uri.len,
                                       NGX_ESCAPE_URI);
-    p = ngx_http_redirect_args(r, hops, p);
+    p = ngx_http_redirect_args(r, hops, spills, p);
 
     ngx_str_t value = {p - location, location};
     ngx_http_clear_location(r);
@@ -264,6 +288,7 @@ ngx_http_redirect_explain(ngx_http_request_t *r,
     if (ctx == NULL)
         return NULL;
     ctx->is_refused = false;
+    ngx_str_null(&ctx->record);
     ctx->action = decision->action;
     ctx->level = decision->level;
     ctx->rule = decision->rule;
@@ -325,9 +350,14 @@ ngx_http_redirect_route(ngx_http_request_t *r,
         .hops = ngx_http_redirect_hops(r, rscf),
         .hops_max = (unsigned) rscf->hops_max,
         .has_cdn = rscf->cdn.len > 0,
+        .spills = ngx_http_redirect_argument(r, &spill_name),
+        .retries = ngx_http_redirect_argument(r, &retry_name),
     };
     struct route_decision decision;
+    bool is_noted = ngx_http_redirect_recall(rmcf, rscf, &request);
     route_decide(rmcf->snapshot, &request, &decision);
+    if (is_noted)
+        ngx_http_redirect_remember(rmcf, rscf, &request, &decision);
 
     ngx_http_redirect_ctx_t *ctx = ngx_http_redirect_explain(
         r, rmcf, &decision, ngx_http_redirect_node_name(rmcf, rscf, &decision));
@@ -336,15 +366,18 @@ ngx_http_redirect_route(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     ctx->path = *path;
     ctx->session = session;
+    ctx->is_pull = request.hops > request.hops_max;
 
+    ngx_http_redirect_record(r, rmcf, rscf, ctx, &request, &decision);
     switch (decision.action) {
     case ROUTE_NODE:
         return ngx_http_redirect_answer(
             r, rmcf->snapshot->table.nodes[decision.node].url,
-            ngx_min(request.hops + 1, REDIRECT_HOPS_MAX));
+            request.hops + !decision.is_passed_on,
+            request.spills + decision.is_passed_on);
     case ROUTE_CDN:
         return ngx_http_redirect_answer(
-            r, bytes_of(rscf->cdn.data, rscf->cdn.len), 0);
+            r, bytes_of(rscf->cdn.data, rscf->cdn.len), 0, 0);
     case ROUTE_SERVE:
         break;
     }

@@ -107,7 +107,12 @@ agent_setup(struct agent *agent, struct event_base *base)
     shared->config = &agent->config;
     shared->state = agent->config.check == NULL ? NODE_UP : NODE_DOWN;
     shared->client = http_client_new(base, CONNECTIONS_MAX);
-    if (shared->client == NULL)
+    shared->local = http_client_new(base, 1);
+    if (shared->client == NULL || shared->local == NULL)
+        return ERR_MEMORY;
+    if (agent->config.manager_key != NULL
+        && http_client_authorize(shared->client, agent->config.manager_key)
+               != 0)
         return ERR_MEMORY;
     shared->coordination = coordination_new(agent, base);
     if (shared->coordination == NULL)
@@ -191,5 +196,6 @@ agent_free(struct agent *agent)
     if (agent->shared.coordination != NULL) /* may run the loop to its end */
         agent->shared.coordination->free(agent->shared.coordination);
     http_client_free(agent->shared.client);
+    http_client_free(agent->shared.local);
     free(agent);
 }

@@ -27,6 +27,7 @@ struct agent_config {
     unsigned interval_ms;
     const char *const *managers;
     size_t manager_count;
+    const char *manager_key; /* what they know this system's nodes by; NULL */
     struct consul *consul; /* NULL: the static way; must outlive the agent */
     const char *consul_prefix;
 };
@@ -44,7 +45,8 @@ void agent_free(struct agent *agent);
 /* What the parts share. */
 struct agent_shared {
     struct event_base *base;
-    struct http_client *client;
+    struct http_client *client; /* of Managers */
+    struct http_client *local;  /* of the nginx beside */
     struct coordination *coordination;
     struct table_fetcher *fetcher; /* told of Managers left, and of tables */
     const struct agent_config *config;

@@ -67,7 +67,7 @@ check(evutil_socket_t fd, short what, void *arg)
         .done = checked,
         .context = h,
     };
-    h->fetch = http_fetch(h->shared->client, &config);
+    h->fetch = http_fetch(h->shared->local, &config);
 }
 
 struct health *

@@ -2,6 +2,7 @@
 /* vodst-agent: ties one nginx to the Manager. */
 
 #include "platform/consul_options.h"
+#include "platform/key_file.h"
 #include "platform/log.h"
 #include "platform/loop.h"
 #include "platform/options.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 
 struct config {
-    const char *node, *role, *counters, *table, *url, *check;
+    const char *node, *role, *counters, *table, *url, *check, *manager_key;
     struct option_list managers;
     struct consul_options consul;
     double capacity;
@@ -32,6 +33,8 @@ static const struct option options[] = {
      "A Manager's address. The next one is taken when one does "
      "not answer, until an earlier one answers again. With --coordination "
      "consul only while Consul has named none."},
+    {"manager-key", OPTION_TEXT, FIELD(manager_key), NULL, 0, 0, false, "FILE",
+     "Holds the key that the nginx before the Manager knows nodes by."},
     CONSUL_OPTIONS(FIELD(consul)),
     {"counters", OPTION_TEXT, FIELD(counters), NULL, 0, 0, true, "FILE",
      "Counter file that nginx writes (its meter_file)."},
@@ -141,6 +144,10 @@ main(int argc, char **argv)
     if (status != 0)
         return status;
     const bool is_origin = strcmp(config.role, "origin") == 0;
+    char key[KEY_SIZE];
+    if (config.manager_key != NULL
+        && key_file_read(config.manager_key, key) != 0)
+        return 1;
     struct agent_config agent = {
         .node = config.node,
         .url = config.url,
@@ -153,6 +160,7 @@ main(int argc, char **argv)
         .interval_ms = (unsigned) config.interval_ms,
         .managers = config.managers.items,
         .manager_count = config.managers.count,
+        .manager_key = config.manager_key != NULL ? key : NULL,
     };
     status = run(&agent, &config.consul);
     options_release();

@@ -280,6 +280,46 @@ handle_content(struct http_request *request, void *context)
 }
 
 static void
+handle_overrides(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    if (leads(api, request, "overrides"))
+        overrides_handle_list(api->manager, request);
+}
+
+static void
+handle_override(struct api *api, struct http_request *request,
+                enum override_target target, const char *folder)
+{
+    char path[URL_SIZE];
+    const char *name =
+        target == OVERRIDE_CDN ? "" : http_request_segment(request, 0);
+    /* what is no name is refused by whoever leads */
+    snprintf(path, sizeof path, "%s%s", folder,
+             content_id_is_valid(bytes_of_text(name)) ? name : "");
+    if (leads(api, request, path))
+        overrides_handle(api->manager, request, target);
+}
+
+static void
+handle_content_override(struct http_request *request, void *context)
+{
+    handle_override(context, request, OVERRIDE_CONTENT, "overrides/contents/");
+}
+
+static void
+handle_node_override(struct http_request *request, void *context)
+{
+    handle_override(context, request, OVERRIDE_NODE, "overrides/nodes/");
+}
+
+static void
+handle_cdn_override(struct http_request *request, void *context)
+{
+    handle_override(context, request, OVERRIDE_CDN, "overrides/cdn");
+}
+
+static void
 handle_metrics(struct http_request *request, void *context)
 {
     struct api *api = context;
@@ -303,6 +343,16 @@ static const struct http_route routes[] = {
     {"PUT", "/v1/table", handle_held_table},
     {"GET", "/v1/status", handle_status},
     {"GET", "/v1/contents/{id}", handle_content},
+    {"GET", "/v1/overrides", handle_overrides},
+    {"GET", "/v1/overrides/contents/{id}", handle_content_override},
+    {"PUT", "/v1/overrides/contents/{id}", handle_content_override},
+    {"DELETE", "/v1/overrides/contents/{id}", handle_content_override},
+    {"GET", "/v1/overrides/nodes/{name}", handle_node_override},
+    {"PUT", "/v1/overrides/nodes/{name}", handle_node_override},
+    {"DELETE", "/v1/overrides/nodes/{name}", handle_node_override},
+    {"GET", "/v1/overrides/cdn", handle_cdn_override},
+    {"PUT", "/v1/overrides/cdn", handle_cdn_override},
+    {"DELETE", "/v1/overrides/cdn", handle_cdn_override},
     {"GET", "/metrics", handle_metrics},
     {"GET", "/healthz", handle_health},
 };

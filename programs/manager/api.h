@@ -12,9 +12,12 @@
  *   PUT  /v1/table             the held one
  *   GET  /v1/status            all of it for people and programs, JSON
  *   GET  /v1/contents/{id}     one content, as in the status, calm or not
+ *   GET  /v1/overrides         what operators have overridden, JSON
+ *   GET, PUT, DELETE /v1/overrides/contents/{id}, .../nodes/{name}, .../cdn
+ *                              one of them (programs/manager/override_json.h)
  *   GET  /metrics, /healthz
  *
- * Of several Managers one leads. One that stands by answers the first five
+ * Of several Managers one leads. One that stands by answers all but the last
  * with a redirect (307) to the leader, or 503 while it knows of none.
  */
 
@@ -44,6 +47,11 @@ void api_published(struct api *api);
 int status_write(struct manager *manager, struct buffer *out);
 /* One content of it. ERR_NOT_FOUND when nobody ever asked for it. */
 int content_write(struct manager *manager, struct bytes id, struct buffer *out);
+/* The answers to requests for overrides. */
+void overrides_handle_list(struct manager *manager,
+                           struct http_request *request);
+void overrides_handle(struct manager *manager, struct http_request *request,
+                      enum override_target target);
 /* The text of /metrics: of any Manager, and what one that leads adds. */
 void metrics_lead_write(bool leads, struct buffer *out);
 void metrics_write(struct manager *manager, size_t waiting_count,

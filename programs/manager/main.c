@@ -13,8 +13,10 @@
 #include <event2/event.h>
 
 struct config {
-    const char *listen, *url;
+    const char *listen, *url, *policy, *overrides;
     struct consul_options consul;
+    double normal, hot, critical;
+    int64_t normal_owners;
     double spread, target, down_ratio, requests_per_play;
     int64_t hold_ms, window_ms, node_timeout_ms;
     bool has_cdn, cdn_by_share, verbose;
@@ -30,7 +32,19 @@ static const struct option options[] = {
     {"url", OPTION_TEXT, FIELD(url), NULL, 0, 0, false, "URL",
      "Where agents reach this Manager, http://HOST:PORT; with --coordination "
      "consul. Without it the address listened on."},
-    {"spread", OPTION_NUMBER, FIELD(spread), "0.10", 0.001, 1, false, NULL,
+    {"policy", OPTION_TEXT, FIELD(policy), "capacity", 0, 0, false, "POLICY",
+     "What levels go by: capacity (--spread, --target) or thresholds "
+     "(--normal, --hot, --critical)."},
+    {"normal", OPTION_NUMBER, FIELD(normal), "10", 0.001, 1e9, false, "req/s",
+     "With thresholds: a content is normal from this demand on."},
+    {"normal-owners", OPTION_INTEGER, FIELD(normal_owners), "2", 2,
+     PLACEMENT_NODES_MAX, false, NULL,
+     "With thresholds: how many owners a normal content has."},
+    {"hot", OPTION_NUMBER, FIELD(hot), "50", 0.001, 1e9, false, "req/s",
+     "With thresholds: from this demand on all origins own it."},
+    {"critical", OPTION_NUMBER, FIELD(critical), "200", 0.001, 1e9, false,
+     "req/s", "With thresholds: from this demand on it goes to the CDN."},
+    {"spread", OPTION_NUMBER, FIELD(spread), "0.033", 0.001, 1, false, NULL,
      "Share of one node's capacity that one content may take before it gets "
      "another owner."},
     {"target", OPTION_NUMBER, FIELD(target), "0.80", 0.01, 1, false, NULL,
@@ -51,6 +65,9 @@ static const struct option options[] = {
     {"cdn-by-share", OPTION_FLAG, FIELD(cdn_by_share), NULL, 0, 0, false, NULL,
      "Send only the share of a critical content's plays to the CDN that does "
      "not fit, and not all of them."},
+    {"overrides", OPTION_TEXT, FIELD(overrides), NULL, 0, 0, false, "FILE",
+     "Keeps what operators override (see vodst-override) over a restart. "
+     "Without it a restart forgets that."},
     {"requests-per-play", OPTION_NUMBER, FIELD(requests_per_play), "100", 1,
      1000000, false, NULL,
      "Requests a play makes, assumed until enough plays were seen."},
@@ -66,8 +83,8 @@ static const struct program program = {
         "The agents of all nodes post their counts here. From them it decides "
         "how many origins may serve each content, and publishes that as the "
         "load table, which the agents fetch.\n\n"
-        "It keeps nothing on disk: after a restart the nodes tell it all "
-        "again within one report.\n\n"
+        "It keeps nothing on disk but what operators override: after a restart "
+        "the nodes tell it all again within one report.\n\n"
         "With --coordination consul several may run: one leads, and when it "
         "falls silent for 3 s another one does. Those that stand by redirect "
         "to it.",
@@ -121,18 +138,28 @@ run_with_others(struct event_base *base, const struct config *config,
 }
 
 static int
-run(struct event_base *base, const struct config *config)
+run(struct event_base *base, const struct config *config,
+    struct overrides *overrides)
 {
     const struct manager_config policy = {
         .demand = {.window_ms = (uint32_t) config->window_ms,
                    .node_timeout_ms = (uint32_t) config->node_timeout_ms,
                    .requests_per_play = config->requests_per_play},
-        .classify = {.spread = config->spread,
+        .classify = {.rule = strcmp(config->policy, "thresholds") == 0
+                                 ? CLASSIFY_THRESHOLDS
+                                 : CLASSIFY_CAPACITY,
+                     .thresholds = {.normal = config->normal,
+                                    .hot = config->hot,
+                                    .critical = config->critical,
+                                    .owner_count =
+                                        (uint32_t) config->normal_owners},
+                     .spread = config->spread,
                      .target = config->target,
                      .down_ratio = config->down_ratio,
                      .hold_ms = (uint32_t) config->hold_ms,
                      .cdn_by_share = config->cdn_by_share,
                      .has_cdn = config->has_cdn},
+        .overrides = overrides,
     };
     struct api *api = NULL;
     int err = api_new(base, config->listen, &api);
@@ -144,25 +171,44 @@ run(struct event_base *base, const struct config *config)
     return err;
 }
 
+/* 0, or the exit status after telling what is wrong. */
+static int
+check_options(const struct config *config)
+{
+    const char *fault = consul_options_fault(&config->consul);
+    if (fault[0] == '\0' && config->url != NULL
+        && !http_url_is_valid(config->url))
+        fault = "--url is no http://HOST:PORT";
+    if (strcmp(config->policy, "capacity") != 0
+        && strcmp(config->policy, "thresholds") != 0)
+        fault = "--policy is neither capacity nor thresholds";
+    else if (config->normal > config->hot || config->hot > config->critical)
+        fault = "--normal, --hot and --critical must not fall";
+    if (fault[0] == '\0')
+        return 0;
+    fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program.name, fault,
+            program.name);
+    return 2;
+}
+
 int
 main(int argc, char **argv)
 {
     struct config config;
     options_parse(&program, argc, argv, &config);
-    const char *fault = consul_options_fault(&config.consul);
-    if (fault[0] == '\0' && config.url != NULL
-        && !http_url_is_valid(config.url))
-        fault = "--url is no http://HOST:PORT";
-    if (fault[0] != '\0') {
-        fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program.name, fault,
-                program.name);
-        return 2;
-    }
+    int status = check_options(&config);
+    if (status != 0)
+        return status;
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     struct event_base *base = event_base_new();
-    const int err = base == NULL ? ERR_MEMORY : run(base, &config);
+    struct overrides *overrides = NULL;
+    int err =
+        base == NULL ? ERR_MEMORY : overrides_new(config.overrides, &overrides);
+    if (err == 0)
+        err = run(base, &config, overrides);
     if (err != 0)
         log_error("manager: cannot run (%s)", err_text(err));
+    overrides_free(overrides);
     if (base != NULL)
         event_base_free(base);
     options_release();

@@ -42,6 +42,8 @@ struct manager {
     struct event *tick, *turn;
     uint64_t turned_ms;
 
+    struct demand_node *nodes; /* of the last turn */
+    size_t node_count;
     struct rows rows;
     struct known_node *known;
     size_t known_count;
@@ -271,7 +273,11 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
         .previous = m->rows.list,
         .previous_count = m->rows.count,
         .now_ms = now_ms,
+        .requests_per_play = demand_requests_per_play(m->demand),
     };
+    if (m->config.overrides != NULL)
+        input.overrides =
+            overrides_list(m->config.overrides, &input.override_count);
     const struct demand_selection selection =
         classify_selection(&m->config.classify, &input);
     input.rates = demand_rates_select(m->demand, &selection, &input.rate_count,
@@ -292,6 +298,30 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
     return err;
 }
 
+/* The nodes as they are, and as the operator says. */
+static int
+take_nodes(struct manager *m)
+{
+    size_t count, override_count;
+    const struct demand_node *nodes = demand_nodes(m->demand, &count);
+    struct demand_node *list = calloc(count + 1, sizeof *list);
+    m->node_count = 0; /* their texts may be gone */
+    if (list == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        list[i] = nodes[i];
+    if (m->config.overrides != NULL) {
+        overrides_expire(m->config.overrides, m->turned_ms);
+        const struct override *overrides =
+            overrides_list(m->config.overrides, &override_count);
+        override_nodes(overrides, override_count, list, count);
+    }
+    free(m->nodes);
+    m->nodes = list;
+    m->node_count = count;
+    return 0;
+}
+
 static uint64_t
 cpu_ns(void)
 {
@@ -306,13 +336,15 @@ turn(struct manager *m)
     const uint64_t from_ns = cpu_ns();
     m->turned_ms = clock_now_ms();
     demand_advance(m->demand, m->turned_ms);
-    size_t count;
-    const struct demand_node *nodes = demand_nodes(m->demand, &count);
-    log_node_changes(m, nodes, count);
-    struct table_node *origins = calloc(count + 1, sizeof *origins);
-    int err = origins == NULL ? ERR_MEMORY : known_keep(m, nodes, count);
+    int err = take_nodes(m);
+    log_node_changes(m, m->nodes, m->node_count);
+    struct table_node *origins = calloc(m->node_count + 1, sizeof *origins);
     if (err == 0)
-        err = turn_with_nodes(m, nodes, count, origins, m->turned_ms);
+        err = origins == NULL ? ERR_MEMORY
+                              : known_keep(m, m->nodes, m->node_count);
+    if (err == 0)
+        err =
+            turn_with_nodes(m, m->nodes, m->node_count, origins, m->turned_ms);
     if (err != 0)
         log_error("manager: cannot build the next table, the last stays (%s)",
                   err_text(err));
@@ -455,6 +487,7 @@ manager_free(struct manager *m)
         event_free(m->turn);
     demand_free(m->demand);
     rows_fini(&m->rows);
+    free(m->nodes);
     free(m->known);
     table_free(m->table);
     buffer_fini(&m->encoded);
@@ -552,4 +585,23 @@ const struct manager_stats *
 manager_stats(const struct manager *m)
 {
     return &m->stats;
+}
+
+const struct demand_node *
+manager_nodes(const struct manager *m, size_t *count)
+{
+    *count = m->node_count;
+    return m->nodes;
+}
+
+struct overrides *
+manager_overrides(const struct manager *m)
+{
+    return m->config.overrides;
+}
+
+void
+manager_overrides_changed(struct manager *m)
+{
+    turn_soon(m);
 }

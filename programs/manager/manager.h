@@ -11,6 +11,7 @@
  */
 
 #include "core/classify.h"
+#include "programs/manager/overrides.h"
 
 struct event_base;
 struct manager;
@@ -18,6 +19,7 @@ struct manager;
 struct manager_config {
     struct demand_policy demand;
     struct classify_policy classify;
+    struct overrides *overrides; /* must outlive the Manager; or NULL */
     /* Of the leader of several: the term that it was given, greater than all
      * before and nobody else's (core/term.h), and what is called, again and
      * again, while a node holds a table of a greater one. It does not raise
@@ -74,6 +76,12 @@ void manager_on_publish(struct manager *manager,
                         void (*published)(void *context), void *context);
 
 struct demand *manager_demand(struct manager *manager);
+/* As of the last turn, with the operator's word on them; sorted by name. */
+const struct demand_node *manager_nodes(const struct manager *manager,
+                                        size_t *count);
+/* To be told of each change. */
+struct overrides *manager_overrides(const struct manager *manager);
+void manager_overrides_changed(struct manager *manager);
 const struct manager_stats *manager_stats(const struct manager *manager);
 
 #endif

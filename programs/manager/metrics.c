@@ -63,7 +63,7 @@ static void
 write_nodes(struct manager *m, struct buffer *out)
 {
     size_t count;
-    const struct demand_node *nodes = demand_nodes(manager_demand(m), &count);
+    const struct demand_node *nodes = manager_nodes(m, &count);
     write_head(out, "node_rate", "gauge", "Requests/s of a node.");
     for (size_t i = 0; i < count; i++)
         buffer_printf(out, "vodst_manager_node_rate{node=\"%.*s\"} %g\n",

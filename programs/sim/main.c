@@ -60,7 +60,7 @@ static const struct option options[] = {
      "A node, from 0, that dies at a time."},
     {"no-spill", OPTION_FLAG, FIELD(no_spill), NULL, 0, 0, false, NULL,
      "Nodes at their limit take whatever comes."},
-    {"spread", OPTION_NUMBER, FIELD(spread), "0.10", 0.001, 1, false, NULL,
+    {"spread", OPTION_NUMBER, FIELD(spread), "0.033", 0.001, 1, false, NULL,
      "As of vodst-manager, and so are the next ones."},
     {"target", OPTION_NUMBER, FIELD(target), "0.80", 0.01, 1, false, NULL,
      "Share of the origins' capacity that may be used before the CDN is."},

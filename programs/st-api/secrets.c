@@ -8,6 +8,7 @@
 
 #include "core/err.h"
 #include "platform/files.h"
+#include "platform/key_file.h"
 #include "platform/log.h"
 
 #include <errno.h>
@@ -31,26 +32,19 @@ buffer_wipe(struct buffer *b)
 }
 
 static int
-key_file_read(const char *path, struct buffer *out)
-{
-    errno = 0;
-    int err = file_read(path, out);
-    if (err != 0)
-        log_error("keys: cannot read %s (%s)", path,
-                  err == ERR_IO && errno != 0 ? strerror(errno)
-                                              : err_text(err));
-    return err;
-}
-
-static int
 token_keys_load(const char *path, struct token_keys **out)
 {
     struct buffer text;
     buffer_init(&text, KEY_FILE_SIZE_MAX);
-    int err = key_file_read(path, &text);
-    if (err != 0)
-        goto done;
     unsigned line = 0;
+    errno = 0;
+    int err = file_read(path, &text);
+    if (err != 0) {
+        log_error("keys: cannot read %s (%s)", path,
+                  err == ERR_IO && errno != 0 ? strerror(errno)
+                                              : err_text(err));
+        goto done;
+    }
     err = token_keys_parse(buffer_bytes(&text), out, &line);
     if (err == 0)
         goto done;
@@ -65,45 +59,14 @@ done:
     return err;
 }
 
-static struct bytes
-trimmed(struct bytes text)
-{
-    while (text.len > 0 && text.ptr[text.len - 1] <= ' ')
-        text.len--;
-    return text;
-}
-
-static bool
-admin_key_is_valid(struct bytes key)
-{
-    if (key.len < SECRETS_ADMIN_KEY_LEN_MIN
-        || key.len > SECRETS_ADMIN_KEY_LEN_MAX)
-        return false;
-    for (size_t i = 0; i < key.len; i++)
-        if (key.ptr[i] <= ' ' || key.ptr[i] > '~')
-            return false;
-    return true;
-}
-
 static int
 admin_key_load(const char *path, uint8_t digest[SHA256_DIGEST_LENGTH])
 {
-    struct buffer text;
-    buffer_init(&text, KEY_FILE_SIZE_MAX);
-    int err = key_file_read(path, &text);
-    if (err != 0)
-        goto done;
-    struct bytes key = trimmed(buffer_bytes(&text));
-    if (!admin_key_is_valid(key)) {
-        log_error("keys: refuse %s (expected one line of %d to %d printable "
-                  "characters)",
-                  path, SECRETS_ADMIN_KEY_LEN_MIN, SECRETS_ADMIN_KEY_LEN_MAX);
-        err = ERR_INVALID;
-        goto done;
-    }
-    SHA256(key.ptr, key.len, digest);
-done:
-    buffer_wipe(&text);
+    char key[KEY_SIZE];
+    const int err = key_file_read(path, key);
+    if (err == 0)
+        SHA256((const uint8_t *) key, strlen(key), digest);
+    explicit_bzero(key, sizeof key);
     return err;
 }
 

@@ -9,9 +9,6 @@
 
 #include "core/token.h"
 
-#define SECRETS_ADMIN_KEY_LEN_MIN 16
-#define SECRETS_ADMIN_KEY_LEN_MAX 256
-
 struct secrets; /* one thread */
 
 /* Reads both files. On failure the reason is logged, naming file and line, and

@@ -20,9 +20,10 @@ struct values {
     size_t count;
     char run_dir[STATE_FILE_SIZE], cache_dir[STATE_FILE_SIZE],
         counters[STATE_FILE_SIZE + 16], table[STATE_FILE_SIZE + 16],
-        access_log[STATE_FILE_SIZE], token_keys[STATE_FILE_SIZE],
+        access_log[STATE_FILE_SIZE], decisions_log[STATE_FILE_SIZE],
+        token_keys[STATE_FILE_SIZE],
         storage_root[STATE_FILE_SIZE], htpasswd[STATE_FILE_SIZE];
-    char workers[16], cache_size[32], redirect_cdn[512];
+    char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
     char redirect_nodes[LINES_SIZE], cache_servers[LINES_SIZE],
         manager_servers[LINES_SIZE], backends[LINES_SIZE],
         directors[LINES_SIZE];
@@ -91,6 +92,8 @@ paths_set(struct values *values, const struct configure *configure,
     state_path(state, name, values->cache_dir);
     snprintf(name, sizeof name, "log/%s.access.log", node->name);
     state_path(state, name, values->access_log);
+    snprintf(name, sizeof name, "log/%s.decisions.log", node->name);
+    state_path(state, name, values->decisions_log);
     state_path(state, "secrets/token.keys", values->token_keys);
     state_path(state, "secrets/storage.htpasswd", values->htpasswd);
     state_path(state, "storage", values->storage_root);
@@ -112,9 +115,12 @@ values_set(struct values *values, const struct configure *configure,
     snprintf(values->workers, sizeof values->workers, "%u", configure->workers);
     snprintf(values->cache_size, sizeof values->cache_size, "%lu",
              configure->cache_size);
+    snprintf(values->capacity, sizeof values->capacity, "%lu",
+             configure->capacity);
 
     value_add(values, "name", node->name);
     value_add(values, "listen", node->listen);
+    value_add(values, "loopback", node->loopback);
     value_add(values, "url", node->url);
     /* the state folder is root's then, so workers need to be root too */
     value_add(values, "user", geteuid() == 0 ? "user root;" : "");
@@ -122,15 +128,20 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "run_dir", values->run_dir);
     value_add(values, "cache_dir", values->cache_dir);
     value_add(values, "cache_size", values->cache_size);
+    value_add(values, "capacity", values->capacity);
     value_add(values, "counters", values->counters);
     value_add(values, "table", values->table);
     value_add(values, "access_log", values->access_log);
+    value_add(values, "decisions_log", values->decisions_log);
     value_add(values, "token_keys", values->token_keys);
     value_add(values, "storage_root", values->storage_root);
     value_add(values, "storage_htpasswd", values->htpasswd);
     value_add(values, "fill_secret", configure->state->fill_secret);
     value_add(values, "pull_secret", configure->state->pull_secret);
+    value_add(values, "manager_key", configure->state->manager_key);
     value_add(values, "redirect_nodes", values->redirect_nodes);
+    value_add(values, "front",
+              topology_node(topology, TIER_REDIRECTOR, 0)->url);
     value_add(values, "redirect_cdn", values->redirect_cdn);
     value_add(values, "cache_servers", values->cache_servers);
     value_add(values, "backends", values->backends);
@@ -191,18 +202,21 @@ node_configure(const struct configure *configure, const struct node *node)
         [TIER_ORIGIN] = "origin.conf",   [TIER_REDIRECTOR] = "redirector.conf",
         [TIER_CDN] = "cdn.conf",         [TIER_VARNISH] = "cdn.vcl",
     };
+    const char *template = templates[node->tier];
     struct values values;
     int err;
-    if (templates[node->tier] == NULL)
+    if (topology_has_front(node))
+        template = node->tier == TIER_MANAGER ? "manager.conf" : "api.conf";
+    if (template == NULL)
         return 0; /* all of its options are on its command line */
     values_set(&values, configure, node);
     if ((err = node_folders_make(&values)) != 0)
         return err;
     if (node->tier == TIER_VARNISH)
         return node_write(&values, configure->places->varnish_templates,
-                          templates[node->tier], "cdn.vcl");
-    return node_write(&values, configure->places->nginx_templates,
-                      templates[node->tier], "nginx.conf");
+                          template, "cdn.vcl");
+    return node_write(&values, configure->places->nginx_templates, template,
+                      "nginx.conf");
 }
 
 int

@@ -14,6 +14,7 @@ struct configure {
     const struct topology *topology;
     unsigned workers;         /* of each nginx */
     unsigned long cache_size; /* bytes on disk, of each origin and cache */
+    unsigned long capacity;   /* requests a second, of each origin */
 };
 
 /* For each node that runs here: makes its folders and writes its configuration,

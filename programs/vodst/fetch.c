@@ -14,11 +14,20 @@ body_take(char *ptr, size_t size, size_t count, void *context)
 }
 
 int
-fetch(const char *url, unsigned timeout_ms, struct buffer *body, int *status)
+fetch_send(const char *method, const char *url, struct bytes json,
+           unsigned timeout_ms, struct buffer *body, int *status)
 {
     CURL *curl = curl_easy_init();
     if (curl == NULL)
         return ERR_MEMORY;
+    struct curl_slist *headers =
+        curl_slist_append(NULL, "Content-Type: application/json");
+    if (json.len > 0) {
+        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long) json.len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json.ptr);
+    }
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
@@ -30,6 +39,7 @@ fetch(const char *url, unsigned timeout_ms, struct buffer *body, int *status)
     long http_status = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status);
     curl_easy_cleanup(curl);
+    curl_slist_free_all(headers);
     if (body->err != 0)
         return body->err;
     if (code == CURLE_OPERATION_TIMEDOUT)
@@ -38,4 +48,10 @@ fetch(const char *url, unsigned timeout_ms, struct buffer *body, int *status)
         return ERR_UPSTREAM;
     *status = (int) http_status;
     return 0;
+}
+
+int
+fetch(const char *url, unsigned timeout_ms, struct buffer *body, int *status)
+{
+    return fetch_send("GET", url, bytes_of("", 0), timeout_ms, body, status);
 }

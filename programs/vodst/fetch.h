@@ -2,7 +2,7 @@
 #ifndef PROGRAMS_VODST_FETCH_H
 #define PROGRAMS_VODST_FETCH_H
 
-/* One HTTP GET, waited for: all that the short-lived commands need. */
+/* One HTTP request, waited for: all that the short-lived commands need. */
 
 #include "core/buffer.h"
 
@@ -10,5 +10,9 @@
  * ERR_TIMEOUT, ERR_LIMIT (over body->size_max), ERR_MEMORY. */
 int fetch(const char *url, unsigned timeout_ms, struct buffer *body,
           int *status);
+
+/* The same with another method, and a JSON body that may be empty. */
+int fetch_send(const char *method, const char *url, struct bytes json,
+               unsigned timeout_ms, struct buffer *body, int *status);
 
 #endif

@@ -14,6 +14,7 @@ static const struct command {
     {"up", up_main, "start the whole platform on this machine"},
     {"down", down_main, "stop what `vodst up` started"},
     {"status", status_main, "show nodes, levels and owner sets"},
+    {"override", override_main, "decide by hand, for a time"},
     {"ingest", ingest_main, "encode a film, store it and make it playable"},
     {"audience", audience_main, "play contents with emulated players"},
 };

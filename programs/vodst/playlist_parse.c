@@ -148,6 +148,8 @@ variant_parse(struct bytes list, struct playlist_variant *out)
                 return err;
         } else if (is_named(name, "AUDIO")) {
             out->audio_group = value;
+        } else if (is_named(name, "PATHWAY-ID")) {
+            out->pathway = value;
         }
     }
     return err;
@@ -188,6 +190,9 @@ variant_add(struct playlist_variant variant, struct bytes uri,
     if (uri.len > PLAYLIST_URI_BYTES_MAX
         || out->variant_count == PLAYLIST_VARIANTS_MAX)
         return ERR_LIMIT;
+    if (out->variant_count > 0
+        && !bytes_equal(variant.pathway, out->variants[0].pathway))
+        return 0;
     variant.uri = uri;
     struct playlist_variant *at = &out->variants[out->variant_count++];
     for (; at > out->variants && at[-1].bandwidth_bps < variant.bandwidth_bps;

@@ -22,6 +22,7 @@
 struct playlist_variant {
     struct bytes uri;
     struct bytes audio_group; /* empty: the sound is in the variant itself */
+    struct bytes pathway; /* empty: the only place */
     uint64_t bandwidth_bps;
 };
 
@@ -49,7 +50,8 @@ struct media_playlist {
     struct bytes init_uri; /* empty: none */
 };
 
-/* ERR_INVALID (no playlist, a bad tag), ERR_LIMIT, ERR_NOT_FOUND (no variant
+/* Of several pathways the first is read: the player does not steer.
+ * ERR_INVALID (no playlist, a bad tag), ERR_LIMIT, ERR_NOT_FOUND (no variant
  * in it). */
 int multivariant_parse(struct bytes text, struct multivariant *out);
 

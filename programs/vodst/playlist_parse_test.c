@@ -43,6 +43,23 @@ variants_come_best_first_with_their_default_sound(void **state)
 }
 
 static void
+of_several_pathways_the_first_is_read(void **state)
+{
+    struct multivariant found;
+    const char *text =
+        "#EXTM3U\n"
+        "#EXT-X-CONTENT-STEERING:SERVER-URI=\"http://r/s\",PATHWAY-ID=\"a\"\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=100,PATHWAY-ID=\"a\"\nv1/i.m3u8\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=200,PATHWAY-ID=\"a\"\nv0/i.m3u8\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=100,PATHWAY-ID=\"b\"\nhttp://b/v1\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=200,PATHWAY-ID=\"b\"\nhttp://b/v0\n";
+    assert_int_equal(multivariant_parse(bytes_of_text(text), &found), 0);
+    assert_int_equal(found.variant_count, 2);
+    assert_true(bytes_equal(found.variants[0].uri, BYTES_LITERAL("v0/i.m3u8")));
+    assert_true(bytes_equal(found.variants[1].uri, BYTES_LITERAL("v1/i.m3u8")));
+}
+
+static void
 segments_end_where_the_durations_sum_to(void **state)
 {
     struct media_playlist found;
@@ -172,6 +189,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variants_come_best_first_with_their_default_sound),
+        cmocka_unit_test(of_several_pathways_the_first_is_read),
         cmocka_unit_test(segments_end_where_the_durations_sum_to),
         cmocka_unit_test(bad_playlists_are_refused_with_their_reason),
         cmocka_unit_test(bad_multivariant_playlists_are_refused),

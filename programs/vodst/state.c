@@ -196,6 +196,7 @@ state_close(struct state *state)
     }
     explicit_bzero(state->fill_secret, sizeof state->fill_secret);
     explicit_bzero(state->pull_secret, sizeof state->pull_secret);
+    explicit_bzero(state->manager_key, sizeof state->manager_key);
     explicit_bzero(state->storage_password, sizeof state->storage_password);
 }
 
@@ -214,6 +215,8 @@ state_prepare(struct state *state)
         || (err = secret_keep(state, "secrets/pull", state->pull_secret)) != 0
         || (err = secret_keep(state, "secrets/storage.password",
                               state->storage_password))
+               != 0
+        || (err = secret_keep(state, "secrets/manager.key", state->manager_key))
                != 0
         || (err = secret_keep(state, "secrets/admin.key", admin_key)) != 0)
         return err;

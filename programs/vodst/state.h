@@ -13,6 +13,7 @@
  *   cache/        slices held by origins and proxy caches
  *   storage/      media/: the stored files
  *   catalogue.db  st-api's contents
+ *   overrides.json  what operators decided by hand
  */
 
 #include <stdbool.h>
@@ -28,6 +29,7 @@ struct state {
     char fill_secret[SECRET_TEXT_SIZE];
     char pull_secret[SECRET_TEXT_SIZE];
     char storage_password[SECRET_TEXT_SIZE];
+    char manager_key[SECRET_TEXT_SIZE];
 };
 
 #define STATE_STORAGE_USER "ingest"

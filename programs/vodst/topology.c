@@ -84,6 +84,7 @@ ports_give(struct topology *topology, const struct topology_config *config,
         node->port = base + (unsigned) i;
         snprintf(node->listen, sizeof node->listen, "%s:%u", address,
                  node->port);
+        snprintf(node->loopback, sizeof node->loopback, "%s", node->listen);
         snprintf(node->url, sizeof node->url, "http://%s:%u", host, node->port);
         if ((*failed = port_try(address, node->port)) != 0)
             return node;
@@ -177,6 +178,13 @@ topology_plan(const struct topology_config *config, struct topology *out,
     if (strcmp(config->port, "auto") == 0)
         return ports_give_any(out, config, error, error_size);
     return ports_give_from(out, config, error, error_size);
+}
+
+bool
+topology_has_front(const struct node *node)
+{
+    return (node->tier == TIER_MANAGER || node->tier == TIER_API)
+           && strcmp(node->listen, node->loopback) != 0;
 }
 
 const struct node *

@@ -37,7 +37,10 @@ struct node {
     bool is_public;  /* viewers reach it */
     bool runs_here;  /* on this machine */
     char listen[64]; /* "127.0.0.1:8080" */
-    char url[320];   /* "http://127.0.0.1:8080" */
+    /* Where a daemon listens: `listen`, or behind an nginx there that others on
+     * the network reach it by (in a cluster). */
+    char loopback[64];
+    char url[320]; /* "http://127.0.0.1:8080" */
 };
 
 struct topology {
@@ -74,6 +77,9 @@ int topology_read(const char *path, struct bytes text, struct topology *out,
 /* Only those run here; none named: all. ERR_NOT_FOUND, with `error`. */
 int topology_select(struct topology *topology, const char *const *names,
                     size_t count, char *error, size_t error_size);
+
+/* A daemon with an nginx before it. */
+bool topology_has_front(const struct node *node);
 
 /* The n-th of its tier, or NULL. */
 const struct node *topology_node(const struct topology *topology,

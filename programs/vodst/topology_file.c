@@ -76,8 +76,8 @@ listen_read(const char *text, struct node *node)
                   > 0;
 }
 
-static const struct node *
-node_named(const struct topology *topology, const char *name)
+static struct node *
+node_named(struct topology *topology, const char *name)
 {
     for (size_t i = 0; i < topology->count; i++)
         if (strcmp(topology->nodes[i].name, name) == 0)
@@ -122,6 +122,7 @@ node_read(const struct place *place, char *const *words, size_t count,
                       "192.0.2.7:80",
                       words[2]);
     snprintf(node.name, sizeof node.name, "%s", words[1]);
+    snprintf(node.loopback, sizeof node.loopback, "127.0.0.1:%u", node.port);
     snprintf(node.url, sizeof node.url, "http://%s", node.listen);
     if (count > 3) {
         if (!table_node_url_is_valid(bytes_of_text(words[3]))
@@ -197,7 +198,7 @@ topology_select(struct topology *topology, const char *const *names,
     for (size_t i = 0; i < topology->count; i++)
         topology->nodes[i].runs_here = count == 0;
     for (size_t i = 0; i < count; i++) {
-        struct node *node = (struct node *) node_named(topology, names[i]);
+        struct node *node = node_named(topology, names[i]);
         if (node == NULL) {
             snprintf(error, error_size,
                      "--node is '%s', which the cluster does not have",

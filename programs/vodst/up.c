@@ -63,9 +63,20 @@ static const struct option up_table[] = {
      "What each origin can carry."},
     {"interval", OPTION_TEXT, FIELD(interval), NULL, 0, 0, false, NULL,
      "How often nodes report (see vodst-agent)."},
-    {"spread", OPTION_TEXT, FIELD(spread), NULL, 0, 0, false, NULL,
+    {"policy", OPTION_TEXT, FIELD(policy), NULL, 0, 0, false, NULL,
+     "What levels go by: capacity or thresholds. This and the next ones up to "
+     "cdn-by-share are vodst-manager's options."},
+    {"normal", OPTION_TEXT, FIELD(normal), NULL, 0, 0, false, "req/s",
+     "The threshold from which a content is normal."},
+    {"normal-owners", OPTION_TEXT, FIELD(normal_owners), NULL, 0, 0, false,
+     NULL, "How many owners it has then."},
+    {"hot", OPTION_TEXT, FIELD(hot), NULL, 0, 0, false, "req/s",
+     "The threshold from which it is hot."},
+    {"critical", OPTION_TEXT, FIELD(critical), NULL, 0, 0, false, "req/s",
+     "The threshold from which it goes to the CDN."},
+    {"spread", OPTION_TEXT, FIELD(spread), "0.10", 0, 0, false, NULL,
      "Share of an origin's capacity that one content may take before it gets "
-     "another owner. This and the next six are vodst-manager's options."},
+     "another owner: more than vodst-manager's own, as the origins are small."},
     {"target", OPTION_TEXT, FIELD(target), NULL, 0, 0, false, NULL,
      "The utilisation above which the CDN takes contents."},
     {"down-ratio", OPTION_TEXT, FIELD(down_ratio), NULL, 0, 0, false, NULL,
@@ -231,6 +242,16 @@ terminal_leave(struct up *up)
     up->ready_fd = -1;
 }
 
+/* As nginx takes it. What is no number the agent refuses. */
+static unsigned long
+capacity_whole(const char *text)
+{
+    const double capacity = strtod(text, NULL);
+    return capacity < 1     ? 1
+           : capacity > 1e9 ? 1000000000
+                            : (unsigned long) capacity;
+}
+
 /* Plans, configures, starts, minds and stops: the exit status. */
 static int
 platform_run(struct up *up)
@@ -239,7 +260,8 @@ platform_run(struct up *up)
     const struct up_options *options = &up->options;
     const struct configure configure = {&up->places, &up->state, &up->topology,
                                         (unsigned) options->workers,
-                                        (unsigned long) options->cache_size};
+                                        (unsigned long) options->cache_size,
+                                        capacity_whole(options->capacity)};
     int err;
 
     if ((err = plan(up, error, sizeof error)) != 0) {

@@ -22,6 +22,7 @@ struct up_options {
     /* handed on as they are: the manager, the agents and st-api judge them */
     const char *capacity, *spread, *target, *down_ratio, *hold, *window,
         *node_timeout, *requests_per_play, *token_ttl;
+    const char *policy, *normal, *normal_owners, *hot, *critical;
     bool cdn_by_share;
 };
 

@@ -66,7 +66,7 @@ process_add(struct up *up, const char *name, const struct arguments *arguments,
 }
 
 static int
-nginx_add(struct up *up, const struct node *node)
+nginx_add(struct up *up, const struct node *node, const char *process)
 {
     struct arguments arguments = {0};
     char run[STATE_FILE_SIZE], health[sizeof node->listen + 32];
@@ -81,7 +81,7 @@ nginx_add(struct up *up, const struct node *node)
     argument_add(&arguments, "%s", run);
     argument_add(&arguments, "-c");
     argument_add(&arguments, "%s/nginx.conf", run);
-    return process_add(up, node->name, &arguments, health);
+    return process_add(up, process, &arguments, health);
 }
 
 static int
@@ -129,6 +129,8 @@ agent_add(struct up *up, const struct node *node)
     for (size_t n = 0;
          (manager = topology_node(&up->topology, TIER_MANAGER, n)) != NULL; n++)
         argument_add(&arguments, "--manager=%s", manager->url);
+    argument_add(&arguments, "--manager-key=%s/secrets/manager.key",
+                 up->state.folder);
     argument_add(&arguments, "--counters=%s/counters", run);
     argument_add(&arguments, "--table=%s/table", run);
     argument_add(&arguments, "--url=%s", node->url);
@@ -142,14 +144,21 @@ static int
 manager_add(struct up *up, const struct node *node)
 {
     struct arguments arguments = {0};
-    char health[sizeof node->url + 32];
+    char health[sizeof node->loopback + 32];
     const struct up_options *options = &up->options;
-    snprintf(health, sizeof health, "%s/healthz", node->url);
+    snprintf(health, sizeof health, "http://%s/healthz", node->loopback);
     argument_add(&arguments, "%s", up->places.manager);
-    argument_add(&arguments, "--listen=%s", node->listen);
+    argument_add(&arguments, "--listen=%s", node->loopback);
     argument_add(&arguments, "--cdn");
     if (options->cdn_by_share)
         argument_add(&arguments, "--cdn-by-share");
+    argument_add(&arguments, "--overrides=%s/overrides.json",
+                 up->state.folder);
+    option_pass(&arguments, "policy", options->policy);
+    option_pass(&arguments, "normal", options->normal);
+    option_pass(&arguments, "normal-owners", options->normal_owners);
+    option_pass(&arguments, "hot", options->hot);
+    option_pass(&arguments, "critical", options->critical);
     option_pass(&arguments, "spread", options->spread);
     option_pass(&arguments, "target", options->target);
     option_pass(&arguments, "down-ratio", options->down_ratio);
@@ -164,10 +173,10 @@ static int
 api_add(struct up *up, const struct node *node)
 {
     struct arguments arguments = {0};
-    char health[sizeof node->url + 32];
-    snprintf(health, sizeof health, "%s/healthz", node->url);
+    char health[sizeof node->loopback + 32];
+    snprintf(health, sizeof health, "http://%s/healthz", node->loopback);
     argument_add(&arguments, "%s", up->places.st_api);
-    argument_add(&arguments, "--listen=%s", node->listen);
+    argument_add(&arguments, "--listen=%s", node->loopback);
     argument_add(&arguments, "--database=%s/catalogue.db", up->state.folder);
     argument_add(&arguments, "--keys=%s/secrets/token.keys", up->state.folder);
     argument_add(&arguments, "--admin-key=%s/secrets/admin.key",
@@ -178,6 +187,15 @@ api_add(struct up *up, const struct node *node)
     return process_add(up, node->name, &arguments, health);
 }
 
+/* The nginx that others on the network reach a daemon by. */
+static int
+front_add(struct up *up, const struct node *node)
+{
+    char name[sizeof node->name + 8];
+    snprintf(name, sizeof name, "%s-front", node->name);
+    return nginx_add(up, node, name);
+}
+
 static int
 node_add(struct up *up, const struct node *node)
 {
@@ -186,11 +204,11 @@ node_add(struct up *up, const struct node *node)
     case TIER_STORAGE:
     case TIER_CACHE:
     case TIER_CDN:
-        err = nginx_add(up, node);
+        err = nginx_add(up, node, node->name);
         break;
     case TIER_ORIGIN:
     case TIER_REDIRECTOR:
-        if ((err = nginx_add(up, node)) == 0)
+        if ((err = nginx_add(up, node, node->name)) == 0)
             err = agent_add(up, node);
         break;
     case TIER_VARNISH:
@@ -198,9 +216,13 @@ node_add(struct up *up, const struct node *node)
         break;
     case TIER_MANAGER:
         err = manager_add(up, node);
+        if (err == 0 && topology_has_front(node))
+            err = front_add(up, node);
         break;
     case TIER_API:
         err = api_add(up, node);
+        if (err == 0 && topology_has_front(node))
+            err = front_add(up, node);
         break;
     case TIER_COUNT:
         break;

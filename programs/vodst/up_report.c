@@ -61,6 +61,23 @@ storage_json(const struct up *up)
     return json;
 }
 
+/* The one of this machine, as its operators reach it: past the nginx before
+ * it, which lets nodes in. */
+static json_t *
+manager_json(const struct up *up)
+{
+    const struct node *node, *found = NULL;
+    for (size_t n = 0;
+         (node = topology_node(&up->topology, TIER_MANAGER, n)) != NULL; n++)
+        if (found == NULL || (node->runs_here && !found->runs_here))
+            found = node;
+    json_t *json = node_json(up, found);
+    if (found->runs_here)
+        json_object_set_new(json, "url",
+                            json_sprintf("http://%s", found->loopback));
+    return json;
+}
+
 static json_t *
 processes_json(const struct up *up)
 {
@@ -93,9 +110,7 @@ report_json(const struct up *up)
     json_object_set_new(
         json, "varnish",
         node_json(up, topology_node(topology, TIER_VARNISH, 0)));
-    json_object_set_new(
-        json, "manager",
-        node_json(up, topology_node(topology, TIER_MANAGER, 0)));
+    json_object_set_new(json, "manager", manager_json(up));
     json_t *api = node_json(up, topology_node(topology, TIER_API, 0));
     path_put(api, "key_file", up, "secrets/", "admin.key", "");
     path_put(api, "token_keys_file", up, "secrets/", "token.keys", "");

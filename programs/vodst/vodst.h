@@ -9,5 +9,6 @@ int down_main(int argc, char **argv);
 int status_main(int argc, char **argv);
 int ingest_main(int argc, char **argv);
 int audience_main(int argc, char **argv);
+int override_main(int argc, char **argv);
 
 #endif

@@ -261,6 +261,25 @@ def test_demand_moves_a_content_up_through_the_levels_and_down(loop):
     assert "content film is calm" in loop.manager.text()
 
 
+def test_levels_by_plain_thresholds(tmp_path):
+    loop = Loop(tmp_path, [*SHORT, "--cdn", "--policy", "thresholds",
+                           "--normal", "20", "--hot", "80", "--critical",
+                           "200", "--normal-owners", "2"])
+    for rate, level, owners in ((12, "calm", 1), (40, "normal", 2),
+                                (120, "hot", 3), (400, "critical", 3)):
+        loop.demand("film", rate)
+        loop.wait_level("film", level, 3.0)
+        wait_for(lambda: len(loop.manager.content("film").get("owners", []))
+                 == owners, 3, f"{owners} owners")
+    loop.demand("film", 0)
+    loop.wait_level("film", "calm", 12)
+    loop.close()
+    for wrong in (["--policy", "x"], ["--hot", "5"], ["--critical", "20"]):
+        bad = subprocess.run([MANAGER, *wrong], text=True, timeout=10,
+                             capture_output=True)
+        assert bad.returncode == 2 and "--help" in bad.stderr, wrong
+
+
 def test_other_contents_stay_with_their_one_owner(loop):
     loop.demand("film", 60)
     loop.demand("quiet", 5)
@@ -433,6 +452,28 @@ def test_an_agent_outlives_its_managers(tmp_path):
     wait_for(lambda: second.content("film")["requests"] == 10, 5, "the sum")
     node.close()
     second.stop()
+
+
+def test_a_jump_does_not_wait_for_the_interval(tmp_path):
+    manager = Manager(tmp_path, "--node-timeout", "60s")
+    node = Node(tmp_path, "origin1", [manager.url], interval="30s")
+    wait_for(lambda: node.table() is not None, 10, "a table")
+    node.counters.add("film", 5)
+    time.sleep(0.5)
+    assert manager.content("film")["requests"] == 0  # no jump
+    node.counters.add("film", 20)
+    wait_for(lambda: manager.content("film")["requests"] == 25, 2,
+             "a report of the jump")
+    # how it goes on is told for a second, and then at intervals again
+    node.counters.add("film", 1)
+    wait_for(lambda: manager.content("film")["requests"] == 26, 1,
+             "a report of how it goes on")
+    time.sleep(1.5)
+    node.counters.add("film", 1)
+    time.sleep(0.5)
+    assert manager.content("film")["requests"] == 26
+    node.close()
+    manager.stop()
 
 
 def test_no_count_is_lost_between_two_managers(tmp_path):

@@ -502,6 +502,71 @@ def test_the_log_variables_say_why(redirect):
     ]
 
 
+# ---- decision records ----
+
+RECORD_FORMAT = "log_format record '$msec $redirect_record';"
+RECORD_LOG = "access_log record.log record if=$redirect_record;"
+
+
+def records(nginx):
+    """Of each line, what it says."""
+    lines = (nginx.folder / "record.log").read_text().splitlines()
+    return [dict(part.split("=", 1) for part in line.split(" ")[1:])
+            for line in lines]
+
+
+def start_recording(redirect, directive):
+    nginx = redirect("7.12", {name: (url, {"load": 1000 * i})
+                              for i, (name, url) in enumerate(NODES.items())},
+                     [("film", "hot", 5), ("hit", "critical", 5, 10000)])
+    nginx.configure(directive + RECORD_FORMAT + HTTP.format(
+        port=nginx.port, nodes="").replace(
+            "access_log why.log why;", "").replace(
+                "server {", f"server {{ lingering_close off; {RECORD_LOG}")
+        .replace("    lingering_close off;\n", ""))
+    nginx.reload()
+    return nginx
+
+
+def test_a_record_says_why_a_viewer_was_sent_there(redirect):
+    nginx = start_recording(redirect, "redirect_record;")
+    answer = nginx.play("film", 0xabc)
+    (one,) = records(nginx)
+    assert {name: one[name] for name in answer.decision} == answer.decision
+    assert one["content"] == "film" and one["session"] == f"{0xabc:016x}"
+    assert one["at"] == "-" and one["hop"] == "0" and one["spill"] == "0"
+    assert one["rate"] == "1.0" and one["cdn_share"] == "0.00"
+    owners = dict(part.split(":") for part in one["owners"].split(","))
+    assert owners == {f"origin{i + 1}": f"{i / 10:.2f}" for i in range(5)}
+    assert owners[one["node"]] == one["load"]
+    # of the CDN, and of an origin; none of what is served or refused
+    nginx.play("hit")
+    assert records(nginx)[-1]["node"] == "cdn"
+    assert records(nginx)[-1]["cdn_share"] == "1.00"
+    content = content_owned_by(nginx, "origin2", owned=False)
+    nginx.play(content, host="origin2", args="?hop=1")
+    assert records(nginx)[-1]["at"] == "origin2"
+    assert records(nginx)[-1]["hop"] == "1"
+    nginx.play(content_owned_by(nginx, "origin2"), host="origin2")
+    ask(nginx.port, "/p/x/film/v1/master.m3u8")
+    assert len(records(nginx)) == 3
+
+
+def test_records_are_sampled_by_session_and_limited(redirect):
+    nginx = start_recording(redirect, "redirect_record sample=10 rate=1000r/s;")
+    for _ in range(2):
+        nginx.goes_to("film", sessions(300))
+    count = collections.Counter(one["session"] for one in records(nginx))
+    assert 10 <= len(count) <= 60 and set(count.values()) == {2}
+
+
+def test_records_are_few_however_many_redirects(redirect):
+    nginx = start_recording(redirect, "redirect_record rate=3r/s;")
+    begun = time.time()
+    nginx.goes_to("film", sessions(400))
+    assert 3 <= len(records(nginx)) <= 3 * (time.time() - begun + 2)
+
+
 # ---- configuration ----
 
 @pytest.mark.parametrize("wrong, complaint", [
@@ -514,6 +579,20 @@ def test_the_log_variables_say_why(redirect):
     ("redirect_keys bad-keys;", '/bad-keys":2 (invalid value)'),
     ("server { location /p/ { redirect /p/; } }",
      'needs "redirect_keys", or "token=off"'),
+    ("redirect_capacity 100;", 'invalid parameter "100"'),
+    ("redirect_capacity 0r/s;", 'invalid parameter "0r/s"'),
+    ("redirect_capacity 10r/s 10;", 'invalid parameter "10"'),
+    ("redirect_capacity 10r/s 10tbit/s;", 'invalid parameter "10tbit/s"'),
+    ("redirect_record sample=0;", 'invalid parameter "sample=0"'),
+    ("redirect_record rate=5;", 'invalid parameter "rate=5"'),
+    ("redirect_record all;", 'invalid parameter "all"'),
+    ("server { redirect_self " + "x" * 64 + "; }", "longer than"),
+    ("redirect_pathways http://a/s;", "ends with a slash"),
+    ("redirect_pathways a/;", "invalid URL"),
+    ("server { location /s/ { redirect_steering /s/; } }",
+     '"redirect_steering" needs "redirect_keys"'),
+    ("server { location /s/ { redirect_steering /s/ ttl=5s; } }",
+     'invalid parameter "ttl=5s"'),
     ("server { location /p/ { redirect p token=off; } }",
      "needs a prefix that starts and ends with a slash"),
 ])

@@ -31,7 +31,8 @@ def test_a_seed_is_a_result():
 
 
 def test_an_exactly_known_demand_is_spread_evenly():
-    spread = figures("--exact", "--spread=0.033", "--capacity=5000")
+    spread = figures("--exact", "--zipf=0.8", "--nodes=20",
+                     "--contents=50000", "--capacity=10000", "--watch=30m")
     assert spread["most_loaded_to_mean"] <= 1.10
     assert spread["fills_to_least"] <= 1.05
     assert spread["load_peak"] <= 1

@@ -64,7 +64,8 @@ def test_02_secrets_are_private_and_outlive_a_restart(minded, start_platform):
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     before = {one.name: one.read_bytes() for one in secrets.iterdir()}
     assert set(before) == {"token.keys", "fill", "pull", "admin.key",
-                           "storage.password", "storage.htpasswd"}
+                           "manager.key", "storage.password",
+                           "storage.htpasswd"}
     for one in secrets.iterdir():
         assert stat.S_IMODE(one.stat().st_mode) == 0o600, one
     minded.stop()

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_MANAGER_OVERRIDES_H
+#define PROGRAMS_MANAGER_OVERRIDES_H
+
+/*
+ * The overrides in force, and the file that keeps them over a restart. A
+ * change is in the file before it counts; the file is replaced as a whole.
+ */
+
+#include "core/override.h"
+
+struct overrides;
+
+/* NULL for the path: they are kept in memory only. No file is an empty list;
+ * a bad one is refused with a message in the log. ERR_INVALID, ERR_LIMIT,
+ * ERR_IO, ERR_MEMORY. */
+int overrides_new(const char *path, struct overrides **out);
+void overrides_free(struct overrides *overrides);
+
+/* Sorted; valid until the next change. */
+const struct override *overrides_list(const struct overrides *overrides,
+                                      size_t *count);
+
+/* On failure nothing has changed. ERR_INVALID, ERR_LIMIT, ERR_NOT_FOUND,
+ * ERR_IO, ERR_MEMORY. */
+int overrides_put(struct overrides *overrides, const struct override *override);
+int overrides_remove(struct overrides *overrides, enum override_target target,
+                     struct bytes name);
+
+/* Drops those whose time is over. */
+void overrides_expire(struct overrides *overrides, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster on one machine: each server in a network namespace of its own,
+with its own address, tied together by a bridge in one more.
+
+Nothing outside these namespaces is touched: they have no names, belong to a
+process each, and are gone with it.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import requests
+
+from conftest import VODST, group_members, wait_until
+
+NETWORK = "10.77.0."
+CLONE_NEWNET = 0x40000000
+
+
+def namespace_of(pid):
+    return os.readlink(f"/proc/{pid}/ns/net")
+
+
+class Namespace:
+    """A network namespace, kept by a process that sleeps in it."""
+
+    def __init__(self):
+        self.keeper = subprocess.Popen(["unshare", "--net", "sleep",
+                                        "infinity"])
+        wait_until(lambda: namespace_of(self.keeper.pid)
+                   != namespace_of(os.getpid()), 5, "a network namespace")
+        self.run("ip", "link", "set", "lo", "up")
+
+    def command(self, *command):
+        return ["nsenter", f"--net=/proc/{self.keeper.pid}/ns/net",
+                *map(str, command)]
+
+    def run(self, *command):
+        done = subprocess.run(self.command(*command), text=True,
+                              capture_output=True, timeout=60)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    @contextlib.contextmanager
+    def entered(self):
+        """This thread, and what it starts, is in there."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net", "rb") as home, \
+                open(f"/proc/{self.keeper.pid}/ns/net", "rb") as there:
+            assert libc.setns(there.fileno(), CLONE_NEWNET) == 0
+            try:
+                yield
+            finally:
+                assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
+
+    def close(self):
+        self.keeper.kill()
+        self.keeper.wait()
+
+
+class Network:
+    """Machines on one bridge."""
+
+    def __init__(self):
+        self.switch = Namespace()
+        self.switch.run("ip", "link", "add", "bridge", "type", "bridge")
+        self.switch.run("ip", "link", "set", "bridge", "up")
+        self.count = 0
+
+    def machine(self):
+        """A namespace, and its address."""
+        self.count += 1
+        machine = Namespace()
+        port = f"port{self.count}"
+        address = f"{NETWORK}{self.count}"
+        self.switch.run("ip", "link", "add", port, "type", "veth", "peer",
+                        "name", "eth0", "netns", machine.keeper.pid)
+        self.switch.run("ip", "link", "set", port, "master", "bridge", "up")
+        machine.run("ip", "address", "add", address + "/24", "dev", "eth0")
+        machine.run("ip", "link", "set", "eth0", "up")
+        return machine, address
+
+
+class Machine:
+    """One machine of the cluster: `vodst up` for the servers that run there."""
+
+    def __init__(self, network, folder, servers):
+        self.namespace, self.address = network.machine()
+        self.folder = pathlib.Path(folder)
+        self.servers = servers
+        self.process = None
+
+    def start(self, cluster_file, options):
+        """Waits for nothing: machines start in any order."""
+        nodes = [f"--node={server}" for server in self.servers]
+        with (self.folder / "up.out").open("w") as output:
+            self.process = subprocess.Popen(
+                self.namespace.command(VODST, "up", "--dir", self.folder,
+                                       "--cluster", cluster_file, *nodes,
+                                       *options),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.output()
+        return (self.folder / "vodst.json").exists()
+
+    def output(self):
+        return (self.folder / "up.out").read_text()
+
+    @property
+    def state(self):
+        return json.loads((self.folder / "vodst.json").read_text())
+
+    def pid(self, process):
+        """0 while it does not run."""
+        return next(one["pid"] for one in self.state["processes"]
+                    if one["name"] == process)
+
+    def kill(self, process):
+        os.killpg(wait_until(lambda: self.pid(process), 10, process),
+                  signal.SIGKILL)
+
+    def log(self, name):
+        return (self.folder / "log" / f"{name}.log").read_text()
+
+    def cut(self, *addresses):
+        """Nothing goes to or comes from there until `mend`; none: anywhere."""
+        self.rules("drop", addresses)
+
+    def lose(self, percent):
+        """So many packets of all that come and go are lost."""
+        self.rules(f"numgen random mod 100 < {percent} drop", ())
+
+    def rules(self, verdict, addresses):
+        self.mend()
+        where = [(f"ip saddr {address} {verdict}", f"ip daddr {address} "
+                  f"{verdict}") for address in addresses]
+        if not addresses:
+            where = [('iifname "eth0" ' + verdict, 'oifname "eth0" ' + verdict)]
+        come, go = zip(*where)
+        text = "table inet fault {\n"
+        for hook, rules in (("input", come), ("output", go)):
+            text += (f"chain {hook} {{ type filter hook {hook} priority 0;\n"
+                     + "\n".join(rules) + "\n}\n")
+        rules = self.folder / "fault.nft"
+        rules.write_text(text + "}\n")
+        self.namespace.run("nft", "-f", rules)
+
+    def mend(self):
+        self.namespace.run("nft", "flush", "ruleset")
+
+    def stop(self):
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+class Cluster:
+    """Servers are "TIER NAME" in lists, a list a machine."""
+
+    def __init__(self, folder, films, machines, options=()):
+        self.folder = pathlib.Path(folder)
+        self.network = Network()
+        self.machines = {}  # by the name of each of its servers
+        self.options = list(options)
+        lines = []
+        for servers in machines:
+            names = [server.split()[1] for server in servers]
+            home = self.folder / names[0]
+            home.mkdir()
+            machine = Machine(self.network, home, names)
+            for server in servers:
+                tier, name = server.split()
+                port = {"manager": 7100, "st-api": 7200,
+                        "varnish": 6081}.get(tier, 80)
+                lines.append(f"{tier} {name} {machine.address}:{port}"
+                             f" http://{machine.address}:{port}")
+                self.machines[name] = machine
+            shutil.copytree(films / "secrets", home / "secrets")
+            if "storage" in names:
+                shutil.copytree(films / "storage", home / "storage")
+            if "st-api" in names:
+                for file in films.glob("catalogue.db*"):
+                    shutil.copy(file, home)
+        self.file = self.folder / "cluster"
+        self.file.write_text("\n".join(lines) + "\n")
+        self.viewer = self.network.machine()[0]
+
+    def start(self):
+        every = set(self.machines.values())
+        for machine in every:
+            machine.start(self.file, self.options)
+        for machine in every:
+            wait_until(machine.is_ready, 60, "\n".join(
+                f"{one.servers}: {one.output()}" for one in every))
+
+    def url(self, name):
+        machine = self.machines[name]
+        port = ":7100" if name.startswith("manager") else ""
+        return f"http://{machine.address}{port}"
+
+    @property
+    def front(self):
+        return self.url("redirector1")
+
+    def status(self, manager="manager1"):
+        key = (self.machines[manager].folder / "secrets/manager.key"
+               ).read_text().strip()
+        answer = requests.get(self.url(manager) + "/v1/status", timeout=5,
+                              headers={"Authorization": "Bearer " + key})
+        answer.raise_for_status()
+        return answer.json()
+
+    def where(self, node, content):
+        answer = requests.get(f"{self.url(node)}/where/{content}", timeout=5)
+        answer.raise_for_status()
+        return answer.json()
+
+    def play_url(self, content):
+        answer = requests.post(self.front + "/api/v1/playbacks",
+                               json={"content": content}, timeout=5)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["urls"]["hls"]
+
+    def audience(self, *options):
+        return Audience(self.front + "/api", options)
+
+    def stop(self):
+        groups = set()
+        for machine in set(self.machines.values()):
+            with contextlib.suppress(OSError):
+                groups |= {one["pid"] for one in machine.state["processes"]}
+        try:
+            for machine in set(self.machines.values()):
+                machine.stop()
+        finally:
+            for machine in set(self.machines.values()):
+                machine.namespace.close()
+            self.viewer.close()
+            self.network.switch.close()
+        assert group_members(groups - {0}) == []
+
+
+class Audience:
+    """`vodst audience` under way."""
+
+    def __init__(self, api, options):
+        self.process = subprocess.Popen(
+            [VODST, "audience", "--api", api, "--json", *map(str, options)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+
+    def report(self, timeout=120):
+        output, errors = self.process.communicate(timeout=timeout)
+        assert output, errors
+        return json.loads(output)
