@@ -46,6 +46,7 @@ struct consul_lock {
     struct consul_key seen;   /* modify_index 0: there is no such key */
     struct leader_value last; /* its value; term 0: none */
     uint64_t asked_term;      /* of the try under way */
+    uint64_t term;            /* of the last that succeeded */
     uint64_t term_least;
     bool is_held;
     bool is_outgrown; /* held, and waiting for a greater term */
@@ -68,10 +69,9 @@ call(struct consul_lock *lock, const char *method, const char *path,
 {
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     json_decref(body);
-    lock->call = consul_call(lock->consul, method, path,
-                             text == NULL ? bytes_of("", 0)
-                                          : bytes_of_text(text),
-                             done, lock);
+    lock->call = consul_call(
+        lock->consul, method, path,
+        text == NULL ? bytes_of("", 0) : bytes_of_text(text), done, lock);
     free(text);
     if (lock->call == NULL)
         failed(lock);
@@ -97,8 +97,7 @@ session_created(const struct consul_answer *answer, void *context)
 {
     struct consul_lock *lock = context;
     lock->call = NULL;
-    if (answer->err != 0
-        || consul_id_parse(answer->body, lock->session) != 0) {
+    if (answer->err != 0 || consul_id_parse(answer->body, lock->session) != 0) {
         /* the check may be on its way to the servers still */
         if (++lock->failure_count % 10 == 2)
             log_warn("lock: cannot make a session (%s%s%.*s), try on",
@@ -130,8 +129,7 @@ session_looked(const struct consul_answer *answer, void *context)
     struct consul_lock *lock = context;
     bool exists = true;
     lock->call = NULL;
-    if (answer->err != 0
-        || consul_session_parse(answer->body, &exists) != 0) {
+    if (answer->err != 0 || consul_session_parse(answer->body, &exists) != 0) {
         failed(lock);
         return;
     }
@@ -174,6 +172,7 @@ taken(const struct consul_answer *answer, void *context)
     }
     lock->failure_count = 0;
     lock->is_held = true;
+    lock->term = lock->term_least = lock->asked_term;
     lock->is_outgrown = false;
     /* the watch may have seen it before us */
     lock->is_known = strcmp(lock->seen.session, lock->session) == 0;
@@ -185,9 +184,8 @@ taken(const struct consul_answer *answer, void *context)
 static uint64_t
 next_term(const struct consul_lock *lock)
 {
-    const uint64_t before = lock->last.term > lock->term_least
-                                ? lock->last.term
-                                : lock->term_least;
+    const uint64_t before =
+        lock->last.term > lock->term_least ? lock->last.term : lock->term_least;
     uint64_t round = clock_unix_s();
     if (round <= term_round(before))
         round = term_round(before) + 1;
@@ -290,6 +288,11 @@ key_answered(const struct consul_answer *answer, bool changed, void *context)
                          && strcmp(lock->seen.session, lock->session) == 0;
     if (lock->is_held && !is_ours)
         lose(lock);
+    /* somebody wrote over it by hand: nodes would go astray */
+    if (lock->is_held && lock->call == NULL
+        && (lock->last.term != lock->term
+            || strcmp(lock->last.url, lock->url) != 0))
+        lock->is_outgrown = true;
     if (!lock->is_held && !is_ours && lock->last.term > 0)
         lock->config.other(lock->config.context, &lock->last);
     step(lock);
@@ -326,26 +329,6 @@ consul_lock_new(struct consul *consul, struct event_base *base,
     return lock;
 }
 
-static void
-left(const struct consul_answer *answer, void *context)
-{
-}
-
-void
-consul_lock_leave(struct consul_lock *lock)
-{
-    char path[TEXT_SIZE];
-    event_del(&lock->timer);
-    consul_watch_free(lock->watch);
-    lock->watch = NULL;
-    consul_call_cancel(lock->call);
-    lock->call = NULL;
-    if (lock->session[0] == '\0')
-        return;
-    snprintf(path, sizeof path, "session/destroy/%s", lock->session);
-    (void) consul_call(lock->consul, "PUT", path, bytes_of("", 0), left, NULL);
-}
-
 void
 consul_lock_free(struct consul_lock *lock)
 {
@@ -361,7 +344,7 @@ void
 consul_lock_outgrow(struct consul_lock *lock, uint64_t term)
 {
     if (!lock->is_held || term_round(term) >= TERM_ROUND_MAX
-        || term < lock->asked_term)
+        || term < lock->term)
         return;
     if (term > lock->term_least)
         lock->term_least = term;
@@ -375,10 +358,10 @@ consul_lock_put(struct consul_lock *lock, const char *key, struct bytes value,
 {
     if (value.len > CONSUL_LOCK_PUT_MAX)
         return ERR_LIMIT;
-    json_t *body = json_pack(
-        "[{s:{s:s, s:s, s:s}}, {s:{s:s, s:s, s:o}}]", "KV", "Verb",
-        "check-session", "Key", lock->key, "Session", lock->session, "KV",
-        "Verb", "set", "Key", key, "Value", base64(value));
+    json_t *body =
+        json_pack("[{s:{s:s, s:s, s:s}}, {s:{s:s, s:s, s:o}}]", "KV", "Verb",
+                  "check-session", "Key", lock->key, "Session", lock->session,
+                  "KV", "Verb", "set", "Key", key, "Value", base64(value));
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     json_decref(body);
     int err = ERR_MEMORY;
