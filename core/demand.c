@@ -235,7 +235,9 @@ demand_rates_select(struct demand *d, const struct demand_selection *selection,
     select_hot(d, &select);
     select_rows(d, &select, selection);
     *rest = rest_of(d, &select);
-    while (*rest > selection->rest_max && select.surge_min > 0) {
+    while (select.surge_min > 0
+           && (*rest > selection->rest_max
+               || select.count < selection->count_min)) {
         select.surge_min =
             select.surge_min > RATE_TINY ? select.surge_min / 4 : 0;
         select_hot(d, &select);

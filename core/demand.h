@@ -83,6 +83,7 @@ const struct demand_rate *demand_rates(struct demand *d, size_t *count);
 struct demand_selection {
     double surge_min; /* of a rate_surge of that at least, or of less where */
     double rest_max;  /* all that is left out would add up to more than this */
+    size_t count_min; /* or fewer than so many are selected */
     const struct table_row *rows; /* and these, whatever their rate */
     size_t row_count;
 };

@@ -488,6 +488,58 @@ rates_are_sorted_by_surge_then_id(void **state)
 }
 
 static void
+a_selection_is_of_the_hottest_and_the_rest_is_summed_up(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    size_t all_count, count;
+    double rest, sum = 0;
+    for (unsigned i = 0; i < CONTENTS; i++)
+        o.values[i].requests = 100u << i;
+    report(d, &o, true, START_MS);
+    demand_advance(d, START_MS);
+    struct demand_rate all[CONTENTS];
+    const struct demand_rate *rates = demand_rates(d, &all_count);
+    assert_int_equal(all_count, CONTENTS);
+    memcpy(all, rates, sizeof all);
+    for (size_t hot = 1; hot <= CONTENTS; hot++) {
+        /* by surge, by what the rest may be, by number: the same */
+        const double surge = all[hot - 1].rate_surge;
+        double left = 0;
+        for (size_t i = hot; i < CONTENTS; i++)
+            left += all[i].rate;
+        const struct demand_selection selections[] = {
+            {.surge_min = surge, .rest_max = INFINITY},
+            {.surge_min = surge * 1000, .rest_max = left * 1.0001},
+            {.surge_min = surge * 1000, .rest_max = INFINITY, .count_min = hot},
+        };
+        for (size_t i = 0; i < 3; i++) {
+            rates = demand_rates_select(d, &selections[i], &count, &rest);
+            assert_true(i == 0 ? count == hot : count >= hot);
+            sum = rest;
+            for (size_t j = 0; j < count; j++) {
+                assert_memory_equal(&rates[j], &all[j], sizeof all[0]);
+                sum += rates[j].rate;
+            }
+            for (size_t j = 0; j < CONTENTS; j++)
+                sum -= all[j].rate;
+            assert_true(fabs(sum) < 1e-6);
+        }
+    }
+    /* and rows, however cold */
+    const struct table_row row = {.id = all[CONTENTS - 1].id,
+                                  .hash = all[CONTENTS - 1].hash};
+    const struct demand_selection cold = {.surge_min = all[0].rate_surge,
+                                          .rest_max = INFINITY,
+                                          .rows = &row,
+                                          .row_count = 1};
+    rates = demand_rates_select(d, &cold, &count, &rest);
+    assert_int_equal(count, 2);
+    assert_memory_equal(&rates[1], &all[CONTENTS - 1], sizeof all[0]);
+    demand_free(d);
+}
+
+static void
 bad_bytes_change_nothing(void **state)
 {
     struct demand *d = demand_new(&demand_policy_default);
@@ -794,6 +846,8 @@ main(void)
             plays_are_those_of_redirectors_and_offloaded_ones_are_demand),
         cmocka_unit_test(requests_per_play_are_learnt),
         cmocka_unit_test(rates_are_sorted_by_surge_then_id),
+        cmocka_unit_test(
+            a_selection_is_of_the_hottest_and_the_rest_is_summed_up),
         cmocka_unit_test(bad_bytes_change_nothing),
         cmocka_unit_test(the_nodes_are_limited),
         cmocka_unit_test(the_greatest_version_held_is_known),

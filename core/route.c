@@ -213,6 +213,41 @@ spill(const struct table_snapshot *snapshot,
     out->node = owner_pick(&snapshot->table, nodes, count, session, &out->rule);
     out->action = ROUTE_NODE;
     out->rule = ROUTE_RULE_SPILL;
+    out->is_passed_on = true;
+}
+
+/* The place that is named after so many others; there is a node at least. */
+static void
+retry(const struct table_snapshot *snapshot,
+      const struct route_request *request, const struct table_row *row,
+      const uint16_t *owners, struct route_decision *out)
+{
+    uint16_t nodes[PLACEMENT_NODES_MAX];
+    size_t k = out->owner_count, available = snapshot->available_count;
+    size_t places = available + request->has_cdn;
+    bool is_cdn_first = is_offloaded(row, request);
+    size_t n = (request->retries - is_cdn_first + places) % places;
+
+    out->rule = ROUTE_RULE_RETRY;
+    if (n == available) {
+        out->action = ROUTE_CDN;
+        return;
+    }
+    out->action = ROUTE_NODE;
+    out->is_passed_on = n >= k;
+    if (out->is_passed_on) {
+        placement_owners(snapshot->placement, snapshot->table.node_count,
+                         request->hash, n + 1, nodes);
+        out->node = nodes[n];
+        return;
+    }
+    enum route_rule rule;
+    int first =
+        owner_pick(&snapshot->table, owners, k, request->session, &rule);
+    for (size_t i = 0; i < k; i++) {
+        if ((int) owners[i] == first)
+            out->node = owners[(i + n) % k];
+    }
 }
 
 static bool
@@ -246,9 +281,15 @@ route_decide(const struct table_snapshot *snapshot,
         table_find(table, request->hash, request->content);
 
     out->node = -1;
+    out->is_passed_on = false;
     out->level = row ? row->level : LEVEL_CALM;
     out->owner_count = (uint32_t) owners_for_choice(
         snapshot, request->hash, row ? row->owner_count : 1, owners);
+    if (request->retries > 0 && out->owner_count > 0
+        && request->self == ROUTE_SELF_REDIRECTOR) {
+        retry(snapshot, request, row, owners, out);
+        return;
+    }
     if (decide_without_choice(snapshot, request, row, owners, out)) {
         if (is_spilling(request, out))
             spill(snapshot, request, out);

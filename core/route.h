@@ -24,6 +24,7 @@ enum route_action { ROUTE_SERVE, ROUTE_NODE, ROUTE_CDN };
     X(SPILLED, "spilled", "taken over from a node that was at its limit")   \
     X(STAY, "stay", "the play is under way here and came lately")           \
     X(MOVED, "moved", "the play went there lately, or still has its owner") \
+    X(RETRY, "retry", "the viewer does not reach the nodes named before")   \
     X(NO_NODE, "no-node", "no node can take it")
 
 enum route_rule {
@@ -50,6 +51,8 @@ struct route_request {
     bool has_cdn;    /* a CDN is configured */
     bool self_full;  /* this node is at its limit, and the play new to it */
     unsigned spills; /* how often full nodes passed this play on */
+    unsigned
+        retries; /* how many answers of a redirector led the viewer nowhere */
     enum route_play play;
     int moved_to; /* ROUTE_PLAY_MOVED: there; an index in table.nodes, or -1 */
     bool is_held; /* it came, or went, less than a hold time ago */
@@ -57,7 +60,8 @@ struct route_request {
 
 struct route_decision {
     enum route_action action;
-    int node; /* index in table.nodes for ROUTE_NODE, else -1 */
+    int node;          /* index in table.nodes for ROUTE_NODE, else -1 */
+    bool is_passed_on; /* the node need not own it: count one spill more */
     enum route_rule rule;
     enum level level;
     uint32_t owner_count; /* the size of the owner set as applied */
@@ -91,6 +95,14 @@ struct route_decision {
  * the hold time whatever the owner set does meanwhile, and after it for as
  * long as that is no worse than another place. Only when the node drains or is
  * down it moves before. One at a full node stays: it is part of what fills it.
+ */
+
+/*
+ * Retry: what a viewer cannot reach, no Manager may know of. With `retries` a
+ * redirector names the next place each time: the owners after the session's
+ * choice, then the nodes behind them in the content's order, which keep the
+ * play as they would a spilled one, then the CDN, and from the start again. A
+ * play that is offloaded begins with the CDN.
  */
 void route_decide(const struct table_snapshot *snapshot,
                   const struct route_request *request,

@@ -566,6 +566,74 @@ a_play_that_went_lately_goes_on_where_it_went(void **state)
     table_free(u.w.snapshot);
 }
 
+/* Where so many retries lead. */
+static struct route_decision
+retry_at(const struct world *w, uint64_t session, unsigned retries,
+         bool has_cdn)
+{
+    struct route_decision d;
+    struct route_request request = {
+        .content = film,
+        .hash = content_hash(film),
+        .session = session,
+        .self = ROUTE_SELF_REDIRECTOR,
+        .hops_max = 2,
+        .has_cdn = has_cdn,
+        .retries = retries,
+    };
+    route_decide(w->snapshot, &request, &d);
+    return d;
+}
+
+static void
+retries_name_every_place_once_owners_first(void **state)
+{
+    struct world w;
+    for (uint32_t k = 1; k <= NODES; k++) {
+        world_make(&w, k == 1 ? LEVEL_CALM : LEVEL_NORMAL, k == 1 ? 0 : k, 0);
+        world_publish(&w);
+        for (uint64_t session = 1; session < 20; session++) {
+            bool is_named[NODES] = {false};
+            const int first = retry_at(&w, session, 0, true).node;
+            for (unsigned n = 0; n < NODES; n++) {
+                struct route_decision d = retry_at(&w, session, n, true);
+                assert_int_equal(d.action, ROUTE_NODE);
+                assert_int_equal(d.is_passed_on, n >= k);
+                assert_int_equal(d.rule == ROUTE_RULE_RETRY, n > 0);
+                assert_false(is_named[d.node]);
+                is_named[d.node] = true;
+            }
+            assert_int_equal(retry_at(&w, session, NODES, true).action,
+                             ROUTE_CDN);
+            assert_int_equal(retry_at(&w, session, NODES + 1, true).node,
+                             first);
+            assert_int_equal(retry_at(&w, session, NODES, false).node, first);
+        }
+        table_free(w.snapshot);
+    }
+    /* no node is named that is down, and none but the CDN when none is left */
+    world_make(&w, LEVEL_CALM, 0, 0);
+    for (size_t i = 0; i < NODES; i++)
+        w.nodes[i].state = i == 0 ? NODE_UP : NODE_DOWN;
+    world_publish(&w);
+    assert_int_equal(retry_at(&w, 1, 1, false).node, 0);
+    assert_int_equal(retry_at(&w, 1, 1, true).action, ROUTE_CDN);
+    table_free(w.snapshot);
+}
+
+static void
+retries_of_an_offloaded_play_begin_with_the_cdn(void **state)
+{
+    struct world w;
+    world_make(&w, LEVEL_CRITICAL, NODES, TABLE_SHARE_ONE);
+    world_publish(&w);
+    assert_int_equal(retry_at(&w, 7, 0, true).action, ROUTE_CDN);
+    for (unsigned n = 1; n <= NODES; n++)
+        assert_int_equal(retry_at(&w, 7, n, true).action, ROUTE_NODE);
+    assert_int_equal(retry_at(&w, 7, NODES + 1, true).action, ROUTE_CDN);
+    table_free(w.snapshot);
+}
+
 static void
 every_rule_has_a_name(void **state)
 {
@@ -601,6 +669,8 @@ main(void)
         cmocka_unit_test(a_play_leaves_a_node_that_drains_or_is_down_at_once),
         cmocka_unit_test(a_play_at_a_full_node_stays),
         cmocka_unit_test(a_play_that_went_lately_goes_on_where_it_went),
+        cmocka_unit_test(retries_name_every_place_once_owners_first),
+        cmocka_unit_test(retries_of_an_offloaded_play_begin_with_the_cdn),
         cmocka_unit_test(every_rule_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

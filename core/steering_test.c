@@ -221,6 +221,7 @@ the_owners_are_declared_as_far_as_there_is_room(void **state)
     world_make(&w, LEVEL_NORMAL, 4, 0);
     steering_declare(w.snapshot, &w.request, nth(&w, 2), &p);
     assert_int_equal(p.count, 5);
+    table_free(w.snapshot);
     world_make(&w, LEVEL_HOT, NODES, 0);
     for (w.request.session = 0; w.request.session < 100; w.request.session++) {
         steering_declare(w.snapshot, &w.request, nth(&w, 0), &p);

@@ -116,7 +116,7 @@ export class Player extends EventTarget {
       const url = await playbackAsk(content, this.#viewer);
       if (run !== this.#run) return;
       this.#playbackUrl = url;
-      this.#load(-1, true);
+      this.#load(url, -1, true);
     } catch (error) {
       if (run === this.#run) this.#fail(error);
     }
@@ -154,7 +154,7 @@ export class Player extends EventTarget {
   }
 
   /* From the beginning: position -1. A film that is replaced stands still. */
-  #load(position, plays) {
+  #load(url, position, plays) {
     this.hls?.destroy();
     this.#firstPlace = this.#place = null;
     const hls = new window.Hls({
@@ -186,7 +186,7 @@ export class Player extends EventTarget {
     hls.on(Events.FRAG_LOADED, (_, data) => this.#segmentLoaded(data));
     hls.on(Events.ERROR, (_, data) => this.#errorHeard(data));
     this.hls = hls;
-    hls.loadSource(this.#playbackUrl);
+    hls.loadSource(url);
     hls.attachMedia(this.#video);
     // may stay pending until the first frame, or be refused by the browser's
     // autoplay rule: the controls are there for that
@@ -239,7 +239,9 @@ export class Player extends EventTarget {
     if (data.type === ErrorTypes.NETWORK_ERROR) {
       // a node that hangs has had its time already
       const hangs = data.details.endsWith('TimeOut');
-      if (data.fatal || hangs || ++this.#errors >= ERRORS_MAX) this.#recover();
+      if (data.fatal || hangs || ++this.#errors >= ERRORS_MAX) {
+        this.#recover(hangs);
+      }
       return;
     }
     if (!data.fatal) return;
@@ -251,7 +253,7 @@ export class Player extends EventTarget {
       `The player says: ${data.details}.`));
   }
 
-  async #recover() {
+  async #recover(hangs) {
     if (this.#isRecovering) return;
     this.#isRecovering = true;
     const run = this.#run;
@@ -270,7 +272,10 @@ export class Player extends EventTarget {
       if (run !== this.#run) return;
       this.#attempts++;
       this.#tell('recovering', { attempt: this.#attempts });
-      error = await this.#move(run);
+      // a node that refuses is soon known to be down; one that hangs may be
+      // well for all but this viewer, and another is asked for at once
+      error = await this.#move(run, this.#attempts - (hangs ? 0 : 1));
+      hangs ||= error?.hangs;
       if (run !== this.#run) return;
     } while (error && !isFilmGone(error));
     this.#isRecovering = false;
@@ -278,16 +283,22 @@ export class Player extends EventTarget {
     if (error) this.#fail(error);
   }
 
-  /* Finds a node by way of the playback URL and goes on there. */
-  async #move(run) {
+  /* Finds a node by way of the playback URL, another one with each retry, and
+   * goes on there. */
+  async #move(run, retries) {
+    const again = () => {
+      const url = new URL(this.#playbackUrl);
+      if (retries > 0) url.searchParams.set('retry', retries);
+      return url.href;
+    };
     try {
-      let response = await fetch(this.#playbackUrl,
+      let response = await fetch(again(),
         { cache: 'no-store', signal: AbortSignal.timeout(5000) });
       if (run !== this.#run) return null;
       if (response.status === 403) {
         // the token has run out: the same play under a new one
         this.#playbackUrl = await playbackAsk(this.#content, this.#viewer);
-        response = await fetch(this.#playbackUrl,
+        response = await fetch(again(),
           { cache: 'no-store', signal: AbortSignal.timeout(5000) });
         if (run !== this.#run) return null;
       }
@@ -297,7 +308,8 @@ export class Player extends EventTarget {
       }
       const place = placeOf(response.url);
       if (!this.#firstPlace || filmOf(place) !== filmOf(this.#firstPlace)) {
-        this.#load(this.#video.currentTime || -1, !this.#video.paused);
+        this.#load(again(), this.#video.currentTime || -1,
+          !this.#video.paused);
       } else {
         this.#place = place;
         this.#renditionHold();
@@ -305,9 +317,11 @@ export class Player extends EventTarget {
       }
       return null;
     } catch (error) {
-      return error instanceof PlayError ? error
-        : new PlayError('The film cannot be reached now.',
-          'Its nodes do not answer; try again in a moment.');
+      if (error instanceof PlayError) return error;
+      const unreached = new PlayError('The film cannot be reached now.',
+        'Its nodes do not answer; try again in a moment.');
+      unreached.hangs = error.name === 'TimeoutError';
+      return unreached;
     }
   }
 
@@ -318,6 +332,6 @@ export class Player extends EventTarget {
       return;
     }
     this.#errors = this.#attempts = this.#mediaRecoveries = 0;
-    await this.#recover();
+    await this.#recover(false);
   }
 }

@@ -16,6 +16,8 @@
 #define REDIRECT_COUNT_MAX 999
 static const ngx_str_t hop_name = ngx_string("hop=");
 static const ngx_str_t spill_name = ngx_string("spill=");
+/* What a player says that had no luck where it was sent. */
+static const ngx_str_t retry_name = ngx_string("retry=");
 
 /* Longer than everything of a decision's text but the node and the version. */
 #define REDIRECT_TEXT_FIXED \
@@ -212,7 +214,8 @@ ngx_http_redirect_args(ngx_http_request_t *r, unsigned hops, unsigned spills,
     for (u_char *p = r->args.data; p < end;) {
         u_char *stop = ngx_http_redirect_argument_end(p, end);
         if (!ngx_http_redirect_is_argument(p, stop, &hop_name)
-            && !ngx_http_redirect_is_argument(p, stop, &spill_name)) {
+            && !ngx_http_redirect_is_argument(p, stop, &spill_name)
+            && !ngx_http_redirect_is_argument(p, stop, &retry_name)) {
             *out++ = separator;
             separator = '&';
             out = ngx_cpymem(out, p, stop - p);
@@ -348,6 +351,7 @@ ngx_http_redirect_route(ngx_http_request_t *r,
         .hops_max = (unsigned) rscf->hops_max,
         .has_cdn = rscf->cdn.len > 0,
         .spills = ngx_http_redirect_argument(r, &spill_name),
+        .retries = ngx_http_redirect_argument(r, &retry_name),
     };
     struct route_decision decision;
     bool is_noted = ngx_http_redirect_recall(rmcf, rscf, &request);
@@ -365,12 +369,12 @@ ngx_http_redirect_route(ngx_http_request_t *r,
     ctx->is_pull = request.hops > request.hops_max;
 
     ngx_http_redirect_record(r, rmcf, rscf, ctx, &request, &decision);
-    bool is_spill = decision.rule == ROUTE_RULE_SPILL;
     switch (decision.action) {
     case ROUTE_NODE:
         return ngx_http_redirect_answer(
             r, rmcf->snapshot->table.nodes[decision.node].url,
-            request.hops + !is_spill, request.spills + is_spill);
+            request.hops + !decision.is_passed_on,
+            request.spills + decision.is_passed_on);
     case ROUTE_CDN:
         return ngx_http_redirect_answer(
             r, bytes_of(rscf->cdn.data, rscf->cdn.len), 0, 0);

@@ -10,9 +10,11 @@
 #include "platform/clock.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define CALM_LISTED_MAX 100
+#define RATE_HOT 1000.0 /* requests/s; where to begin looking for them */
 
 static json_t *
 text_of(struct bytes text)
@@ -107,8 +109,14 @@ contents_array(struct manager *manager)
             array, content_object(manager, &table->rows[i],
                                   (double) table->rows[i].rate_milli / 1000));
     size_t count, listed = 0;
+    double rest;
+    const struct demand_selection hottest = {
+        .surge_min = RATE_HOT,
+        .rest_max = INFINITY,
+        .count_min = table->row_count + CALM_LISTED_MAX,
+    };
     const struct demand_rate *rates =
-        demand_rates(manager_demand(manager), &count);
+        demand_rates_select(manager_demand(manager), &hottest, &count, &rest);
     for (size_t i = 0; i < count && listed < CALM_LISTED_MAX; i++) {
         if (table_find(table, rates[i].hash, rates[i].id) != NULL)
             continue;
@@ -136,15 +144,19 @@ object_write(json_t *object, struct buffer *out)
 }
 
 static double
-rate_of(struct manager *manager, struct bytes id)
+rate_of(struct manager *manager, const struct table_row *row)
 {
     size_t count;
+    double rest;
+    const struct demand_selection alone = {
+        .surge_min = INFINITY,
+        .rest_max = INFINITY,
+        .rows = row,
+        .row_count = 1,
+    };
     const struct demand_rate *rates =
-        demand_rates(manager_demand(manager), &count);
-    for (size_t i = 0; i < count; i++)
-        if (bytes_equal(rates[i].id, id))
-            return rates[i].rate;
-    return 0;
+        demand_rates_select(manager_demand(manager), &alone, &count, &rest);
+    return count > 0 ? rates[0].rate : 0;
 }
 
 int
@@ -160,8 +172,9 @@ content_write(struct manager *manager, struct bytes id, struct buffer *out)
     const int err = demand_sums(manager_demand(manager), id, &sums);
     if (row == NULL && err != 0)
         return err;
-    return object_write(content_object(manager, row == NULL ? &calm : row,
-                                       rate_of(manager, id)),
+    if (row == NULL)
+        row = &calm;
+    return object_write(content_object(manager, row, rate_of(manager, row)),
                         out);
 }
 

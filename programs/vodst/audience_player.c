@@ -78,6 +78,7 @@ struct player {
     size_t track_count; /* 0 until the first multivariant playlist */
     uint64_t end_ms;    /* film time at which the play ends; NEVER: not known */
     unsigned recovery_count;
+    unsigned retries; /* answers of the redirector in a row that led nowhere */
     bool is_failed, is_counted, has_stalled;
 
     enum playhead_state playhead;
@@ -184,7 +185,7 @@ error_count(struct player *player, enum audience_error error)
 
 /* Opens the play again at its playback URL; the playhead runs on. */
 static void
-player_recover(struct player *player)
+player_recover(struct player *player, bool is_hung)
 {
     uint64_t now_ms = clock_now_ms();
     load_reset(&player->opening);
@@ -196,6 +197,9 @@ player_recover(struct player *player)
         player->is_failed = true;
         return;
     }
+    /* a node that refuses is soon known to be down; one that hangs may be well
+     * for all but this viewer */
+    player->retries = player->recovery_count - !is_hung;
     double back_off_ms = (double) (RECOVERY_MS << (player->recovery_count - 1));
     /* spread, so that the viewers of a dead node do not come back as one */
     double spread = 0.5 + player_room_random(player->room);
@@ -214,7 +218,7 @@ load_fail(struct load *load, enum audience_error error)
         player->is_failed = true;
     } else if (is_refused || error == AUDIENCE_ERROR_TIMEOUT
                || ++load->try_count >= TRIES_MAX) {
-        player_recover(player);
+        player_recover(player, error == AUDIENCE_ERROR_TIMEOUT);
     } else {
         free(load->location);
         load->location = NULL;
@@ -237,6 +241,21 @@ load_set(struct load *load, enum load_kind kind, const char *base,
     load->due_ms = due_ms;
     load->url = strdup(url);
     return load->url != NULL ? 0 : ERR_MEMORY;
+}
+
+/* The playback URL; after recoveries in a row one that leads elsewhere. */
+static int
+play_set(struct load *load)
+{
+    const struct player *player = load->player;
+    char url[AUDIENCE_URL_BYTES_MAX];
+    int len = snprintf(url, sizeof url, "%s", player->playback_url);
+    if (player->retries > 0)
+        len += snprintf(url + len, sizeof url - (size_t) len, "%cretry=%u",
+                        strchr(url, '?') == NULL ? '?' : '&', player->retries);
+    if ((size_t) len >= sizeof url)
+        return ERR_LIMIT;
+    return load_set(load, LOAD_MULTIVARIANT, url, BYTES_LITERAL("#"));
 }
 
 static const char *
@@ -573,8 +592,7 @@ opening_begin(struct player *player, uint64_t now_ms)
         err = load_set(load, LOAD_PLAYBACK, player->room->playbacks_url,
                        BYTES_LITERAL("#"));
     else if (load->url == NULL)
-        err = load_set(load, LOAD_MULTIVARIANT, player->playback_url,
-                       BYTES_LITERAL("#"));
+        err = play_set(load);
     if (err != 0)
         load_fail(load, error_of(load->kind, err));
     else

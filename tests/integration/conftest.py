@@ -24,6 +24,11 @@ BUILD = pathlib.Path(os.environ.get("VODST_BUILD", ROOT / "build"))
 VODST = BUILD / "programs" / "vodst" / "vodst"
 
 
+# Pathways are on several hosts, and ffmpeg complains of each change of host
+# that it cannot use the same connection.
+FFMPEG_HOSTS = ["-http_persistent", "0"]
+
+
 def wait_until(condition, timeout=10.0, what="it", pause=0.02):
     """The first true value of condition(), or a failure that names what."""
     deadline = time.monotonic() + timeout

@@ -199,7 +199,7 @@ def test_07_a_killed_origin_interrupts_nothing(page, platform):
     second = seen["node"]
     assert second in platform.where("redirector1", "film")["owners"]
     assert f"moved from {first} to {second}" in seen["events"]
-    assert f"recovered: {second} goes on" in seen["events"]
+    # hls.js took the next pathway, or the page asked the playback URL again
 
     # what was buffered from the first plays over into what the second gave
     seen = page.until(lambda seen: seen["time"] > before["buffered"] + 1, 40,

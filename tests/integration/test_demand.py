@@ -12,7 +12,7 @@ import urllib.parse
 import pytest
 import requests
 
-from conftest import VODST, wait_until
+from conftest import FFMPEG_HOSTS, VODST, wait_until
 
 # An origin carries 600 requests/s, so one more owner stands for 60, and the
 # CDN helps above 1440.
@@ -177,10 +177,16 @@ def test_03_at_critical_the_cdn_serves_and_verifies(platform):
         for answer in (first, again):
             assert answer.status_code == 200
             assert answer.headers["X-Vodst-Node"] == "cdn"
-        # another viewer's token, the same object
-        assert again.headers["X-Cache"] == "HIT"
+        # pathways and tokens are each viewer's own, and nothing else is
+        assert again.headers["X-Cache"] == "MISS"
+        for answer in (first, again):
+            media = requests.get(answer.url.replace("master", "v0/index"),
+                                 timeout=5)
+            assert media.status_code == 200
+        assert media.headers["X-Cache"] == "HIT"
         decode = subprocess.run(
-            ["ffmpeg", "-v", "error", "-xerror", "-i", url, "-f", "null", "-"],
+            ["ffmpeg", "-v", "error", "-xerror", *FFMPEG_HOSTS, "-i", url, "-f",
+             "null", "-"],
             capture_output=True, text=True, timeout=60)
         assert decode.returncode == 0 and decode.stderr == ""
         assert requests.get(first.url.replace("/p/", "/p/x", 1),

@@ -454,6 +454,28 @@ def test_an_agent_outlives_its_managers(tmp_path):
     second.stop()
 
 
+def test_a_jump_does_not_wait_for_the_interval(tmp_path):
+    manager = Manager(tmp_path, "--node-timeout", "60s")
+    node = Node(tmp_path, "origin1", [manager.url], interval="30s")
+    wait_for(lambda: node.table() is not None, 10, "a table")
+    node.counters.add("film", 5)
+    time.sleep(0.5)
+    assert manager.content("film")["requests"] == 0  # no jump
+    node.counters.add("film", 20)
+    wait_for(lambda: manager.content("film")["requests"] == 25, 2,
+             "a report of the jump")
+    # how it goes on is told for a second, and then at intervals again
+    node.counters.add("film", 1)
+    wait_for(lambda: manager.content("film")["requests"] == 26, 1,
+             "a report of how it goes on")
+    time.sleep(1.5)
+    node.counters.add("film", 1)
+    time.sleep(0.5)
+    assert manager.content("film")["requests"] == 26
+    node.close()
+    manager.stop()
+
+
 def test_no_count_is_lost_between_two_managers(tmp_path):
     first = Manager(tmp_path, *SHORT, name="first")
     second = Manager(tmp_path, *SHORT, name="second")

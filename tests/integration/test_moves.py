@@ -272,3 +272,29 @@ def test_a_spilled_play_stays_where_it_was_taken(cluster):
         assert answer.decision["rule"] == "spilled"
     # nor does the owner take it back when it is asked
     assert segment(cluster, owner, 5, 4).decision["node"] == taker.name
+
+
+# ---- what a viewer does not reach ----
+
+def test_retries_lead_elsewhere_and_the_play_stays_there(cluster):
+    cluster = cluster()
+    cluster.publish("1.1")
+    owner = cluster.owner("film")
+    path = cluster.path("film")
+    names = []
+    for retry in range(len(NAMES)):
+        answer = ask(cluster.redirector.port, f"{path}?retry={retry}&x=y")
+        assert answer.status == 302
+        assert answer.location.endswith(
+            "?x=y&hop=1" if retry == 0 else "?x=y&spill=1")
+        assert answer.decision["rule"] == ("retry" if retry else "only")
+        names.append(answer.decision["node"])
+    assert names[0] == owner and sorted(names) == sorted(NAMES)
+
+    # who takes it keeps it, though the owner is well
+    url = cluster.redirector.url + path + "?retry=1"
+    answer, at, _ = cluster.follow(url)
+    assert answer.status == 200 and cluster.node_at(at).name == names[1]
+    base = at.partition("?")[0].rpartition("/")[0]
+    answer, _, redirects = cluster.follow(base + "/v0/1.m4s")
+    assert (answer.status, redirects) == (200, 0)

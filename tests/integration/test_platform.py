@@ -13,6 +13,8 @@ import time
 import pytest
 import requests
 
+from conftest import FFMPEG_HOSTS
+
 
 @pytest.fixture(scope="module")
 def platform(start_platform, films):
@@ -26,7 +28,9 @@ def platform(start_platform, films):
 def media_facts(source):
     """Duration in s and number of frames of the video, by decoding it."""
     done = subprocess.run(
-        ["ffprobe", "-v", "error", "-select_streams", "v:0", "-count_frames",
+        ["ffprobe", "-v", "error",
+         *(FFMPEG_HOSTS if str(source).startswith("http") else []),
+         "-select_streams", "v:0", "-count_frames",
          "-show_entries", "stream=nb_read_frames:format=duration", "-of",
          "json", source], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -37,8 +41,8 @@ def media_facts(source):
 
 def test_01_the_whole_film_decodes_without_a_message(platform):
     done = subprocess.run(
-        ["ffmpeg", "-v", "error", "-xerror", "-i", platform.play_url("demo"),
-         "-map", "0", "-f", "null", "-"], capture_output=True, text=True,
+        ["ffmpeg", "-v", "error", "-xerror", *FFMPEG_HOSTS, "-i",
+         platform.play_url("demo"), "-map", "0", "-f", "null", "-"], capture_output=True, text=True,
         timeout=120)
     assert done.returncode == 0
     assert done.stderr == ""
