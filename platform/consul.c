@@ -22,12 +22,12 @@
 
 #define CONNECTIONS_MAX 16
 #define PATH_SIZE 512
-#define URL_SIZE 256            /* of the agent, with its end */
+#define URL_SIZE 256               /* of the agent, with its end */
 #define ANSWER_SIZE_MAX (2u << 20) /* bytes: a value is at most 512 KiB */
 #define CALL_TIMEOUT_MS 10000 /* servers hold a call 7 s for a new leader */
 #define RETRY_MS 100
 #define RETRY_MS_MAX 8000
-#define WATCH_RATE 20  /* a second */
+#define WATCH_RATE 20 /* a second */
 #define WATCH_BURST 40
 #define TELL_AGAIN_MS 60000 /* the same complaint */
 
@@ -115,8 +115,8 @@ reason_of(const struct consul_answer *answer, char text[200])
 {
     size_t n = 0;
     for (; n < answer->body.len && n < 199; n++)
-        text[n] = isprint(answer->body.ptr[n]) ? (char) answer->body.ptr[n]
-                                               : ' ';
+        text[n] =
+            isprint(answer->body.ptr[n]) ? (char) answer->body.ptr[n] : ' ';
     text[n] = '\0';
     return n > 0 ? text : err_text(answer->err);
 }
@@ -142,8 +142,8 @@ tell(struct consul *c, const char *path, const struct consul_answer *answer)
 }
 
 static struct http_fetch *
-fetch(struct consul *c, const char *method, const char *path,
-      struct bytes body, unsigned timeout_ms,
+fetch(struct consul *c, const char *method, const char *path, struct bytes body,
+      unsigned timeout_ms,
       void (*done)(const struct http_response *response, void *context),
       void *context)
 {
@@ -189,8 +189,8 @@ consul_call(struct consul *consul, const char *method, const char *path,
     call->done = done;
     call->context = context;
     snprintf(call->path, sizeof call->path, "%s", path);
-    call->fetch = fetch(consul, method, path, body, CALL_TIMEOUT_MS,
-                        call_answered, call);
+    call->fetch =
+        fetch(consul, method, path, body, CALL_TIMEOUT_MS, call_answered, call);
     if (call->fetch == NULL) {
         free(call);
         return NULL;
@@ -233,8 +233,8 @@ watch_ask_after(struct consul_watch *w, struct timeval wait)
 static void
 watch_failed(struct consul_watch *w)
 {
-    watch_ask_after(w, loop_back_off(++w->failure_count, RETRY_MS,
-                                     RETRY_MS_MAX));
+    watch_ask_after(w,
+                    loop_back_off(++w->failure_count, RETRY_MS, RETRY_MS_MAX));
 }
 
 /* A key that changes faster than we want to know is read less often. */
@@ -250,8 +250,8 @@ watch_ask_again(struct consul_watch *w)
     if (w->tokens >= 0)
         watch_ask(w);
     else
-        watch_ask_after(w, loop_ms((uint64_t) (-w->tokens * 1000 / WATCH_RATE)
-                                   + 1));
+        watch_ask_after(
+            w, loop_ms((uint64_t) (-w->tokens * 1000 / WATCH_RATE) + 1));
 }
 
 static void
@@ -261,8 +261,8 @@ watch_answered(const struct http_response *response, void *context)
     const struct consul_answer answer = answer_of(response);
     w->fetch = NULL;
     /* a key that is not there yet is an answer, and can be waited for */
-    const bool is_good = answer.err == 0
-                         || (answer.err == ERR_NOT_FOUND && answer.index > 0);
+    const bool is_good =
+        answer.err == 0 || (answer.err == ERR_NOT_FOUND && answer.index > 0);
     const bool changed =
         is_good && (!w->is_answered || answer.index != w->index);
     if (is_good) {

@@ -15,9 +15,9 @@ struct event_base;
 struct consul;
 
 struct consul_config {
-    const char *url;      /* "http://127.0.0.1:8500", "https://..." */
-    const char *token;    /* ACL token; NULL: none */
-    const char *ca_file;  /* PEM files for https; each may be NULL */
+    const char *url;     /* "http://127.0.0.1:8500", "https://..." */
+    const char *token;   /* ACL token; NULL: none */
+    const char *ca_file; /* PEM files for https; each may be NULL */
     const char *certificate_file, *key_file;
 };
 

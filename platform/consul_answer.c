@@ -71,8 +71,7 @@ base64_copy(const json_t *object, const char *name, uint8_t *out, size_t size,
         return ERR_INVALID;
     if (text_len / 4 * 3 > size)
         return ERR_LIMIT;
-    const int n =
-        EVP_DecodeBlock(out, (const uint8_t *) text, (int) text_len);
+    const int n = EVP_DecodeBlock(out, (const uint8_t *) text, (int) text_len);
     if (n < 0)
         return ERR_INVALID;
     /* what EVP_DecodeBlock counts is with the padding */
@@ -158,9 +157,9 @@ consul_events_parse(struct bytes json,
     if (array == NULL)
         return ERR_INVALID;
     json_array_foreach(array, i, event)
-    /* others may fire events of that name */
-    if (base64_copy(event, "Payload", payload, sizeof payload, &len) == 0)
-        each(bytes_of(payload, len), context);
+        /* others may fire events of that name */
+        if (base64_copy(event, "Payload", payload, sizeof payload, &len) == 0)
+            each(bytes_of(payload, len), context);
     json_decref(array);
     return 0;
 }
@@ -172,8 +171,7 @@ service_url(const json_t *entry, char out[CONSUL_URL_SIZE])
     const json_t *service = json_object_get(entry, "Service");
     const json_t *port = json_object_get(service, "Port");
     char address[256];
-    if (text_copy(json_object_get(service, "Meta"), "url", out,
-                  CONSUL_URL_SIZE)
+    if (text_copy(json_object_get(service, "Meta"), "url", out, CONSUL_URL_SIZE)
         != 0)
         return false;
     if (out[0] != '\0')
@@ -186,8 +184,7 @@ service_url(const json_t *entry, char out[CONSUL_URL_SIZE])
         return false;
     const bool is_v6 = strchr(address, ':') != NULL;
     snprintf(out, CONSUL_URL_SIZE, "http://%s%s%s:%lld", is_v6 ? "[" : "",
-             address, is_v6 ? "]" : "",
-             (long long) json_integer_value(port));
+             address, is_v6 ? "]" : "", (long long) json_integer_value(port));
     return http_url_is_valid(out);
 }
 
@@ -199,9 +196,9 @@ consul_services_parse(struct bytes json, struct consul_services *out)
     if (array == NULL)
         return ERR_INVALID;
     out->count = 0;
-    json_array_foreach(array, i, entry)
-    if (out->count < CONSUL_SERVICES_MAX
-        && service_url(entry, out->urls[out->count]))
+    json_array_foreach(array, i,
+                       entry) if (out->count < CONSUL_SERVICES_MAX
+                                  && service_url(entry, out->urls[out->count]))
         out->count++;
     json_decref(array);
     return 0;

@@ -11,10 +11,10 @@
 
 #include "core/bytes.h"
 
-#define CONSUL_ID_SIZE 64        /* a session's or an event's, with its end */
-#define CONSUL_VALUE_SIZE 1024   /* bytes, of a value read along with its key */
-#define CONSUL_PAYLOAD_SIZE 512  /* bytes; Consul's own limit is less */
-#define CONSUL_URL_SIZE 512      /* with its end */
+#define CONSUL_ID_SIZE 64       /* a session's or an event's, with its end */
+#define CONSUL_VALUE_SIZE 1024  /* bytes, of a value read along with its key */
+#define CONSUL_PAYLOAD_SIZE 512 /* bytes; Consul's own limit is less */
+#define CONSUL_URL_SIZE 512     /* with its end */
 #define CONSUL_SERVICES_MAX 16
 
 /* X-Consul-Index: the whole of 64 bits. */

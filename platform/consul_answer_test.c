@@ -50,8 +50,8 @@ a_key_is_read_with_its_holder_and_its_value(void **state)
     assert_int_equal(key.value_len, 14);
     assert_memory_equal(key.value, "12 http://a:1\n", 14);
     assert_int_equal(
-        consul_key_parse(
-            BYTES_LITERAL("[{\"Value\":null,\"ModifyIndex\":3}]"), &key),
+        consul_key_parse(BYTES_LITERAL("[{\"Value\":null,\"ModifyIndex\":3}]"),
+                         &key),
         0);
     assert_string_equal(key.session, "");
     assert_int_equal(key.value_len, 0);
@@ -100,9 +100,13 @@ an_id_can_go_into_a_path(void **state)
     char id[CONSUL_ID_SIZE] = "kept";
     assert_int_equal(consul_id_parse(BYTES_LITERAL("{\"ID\":\"a-1\"}"), id), 0);
     assert_string_equal(id, "a-1");
-    static const char *const bad[] = {
-        "", "[]", "{}", "{\"ID\":\"\"}", "{\"ID\":\"a/b\"}", "{\"ID\":7}",
-        "{\"ID\":\"a\\u0000b\"}"};
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "{}",
+                                      "{\"ID\":\"\"}",
+                                      "{\"ID\":\"a/b\"}",
+                                      "{\"ID\":7}",
+                                      "{\"ID\":\"a\\u0000b\"}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (consul_id_parse(bytes_of_text(bad[i]), id) != ERR_INVALID)
             fail_msg("taken: %s", bad[i]);
@@ -130,9 +134,9 @@ each_event_gives_its_payload_and_a_bad_one_is_left_out(void **state)
             append_payload, seen),
         0);
     assert_string_equal(seen, "[1.2][][][1.31]");
-    assert_int_equal(consul_events_parse(BYTES_LITERAL("{}"), append_payload,
-                                         seen),
-                     ERR_INVALID);
+    assert_int_equal(
+        consul_events_parse(BYTES_LITERAL("{}"), append_payload, seen),
+        ERR_INVALID);
 }
 
 static void

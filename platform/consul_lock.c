@@ -68,10 +68,9 @@ call(struct consul_lock *lock, const char *method, const char *path,
 {
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     json_decref(body);
-    lock->call = consul_call(lock->consul, method, path,
-                             text == NULL ? bytes_of("", 0)
-                                          : bytes_of_text(text),
-                             done, lock);
+    lock->call = consul_call(
+        lock->consul, method, path,
+        text == NULL ? bytes_of("", 0) : bytes_of_text(text), done, lock);
     free(text);
     if (lock->call == NULL)
         failed(lock);
@@ -97,8 +96,7 @@ session_created(const struct consul_answer *answer, void *context)
 {
     struct consul_lock *lock = context;
     lock->call = NULL;
-    if (answer->err != 0
-        || consul_id_parse(answer->body, lock->session) != 0) {
+    if (answer->err != 0 || consul_id_parse(answer->body, lock->session) != 0) {
         /* the check may be on its way to the servers still */
         if (++lock->failure_count % 10 == 2)
             log_warn("lock: cannot make a session (%s%s%.*s), try on",
@@ -130,8 +128,7 @@ session_looked(const struct consul_answer *answer, void *context)
     struct consul_lock *lock = context;
     bool exists = true;
     lock->call = NULL;
-    if (answer->err != 0
-        || consul_session_parse(answer->body, &exists) != 0) {
+    if (answer->err != 0 || consul_session_parse(answer->body, &exists) != 0) {
         failed(lock);
         return;
     }
@@ -185,9 +182,8 @@ taken(const struct consul_answer *answer, void *context)
 static uint64_t
 next_term(const struct consul_lock *lock)
 {
-    const uint64_t before = lock->last.term > lock->term_least
-                                ? lock->last.term
-                                : lock->term_least;
+    const uint64_t before =
+        lock->last.term > lock->term_least ? lock->last.term : lock->term_least;
     uint64_t round = clock_unix_s();
     if (round <= term_round(before))
         round = term_round(before) + 1;
@@ -326,26 +322,6 @@ consul_lock_new(struct consul *consul, struct event_base *base,
     return lock;
 }
 
-static void
-left(const struct consul_answer *answer, void *context)
-{
-}
-
-void
-consul_lock_leave(struct consul_lock *lock)
-{
-    char path[TEXT_SIZE];
-    event_del(&lock->timer);
-    consul_watch_free(lock->watch);
-    lock->watch = NULL;
-    consul_call_cancel(lock->call);
-    lock->call = NULL;
-    if (lock->session[0] == '\0')
-        return;
-    snprintf(path, sizeof path, "session/destroy/%s", lock->session);
-    (void) consul_call(lock->consul, "PUT", path, bytes_of("", 0), left, NULL);
-}
-
 void
 consul_lock_free(struct consul_lock *lock)
 {
@@ -375,10 +351,10 @@ consul_lock_put(struct consul_lock *lock, const char *key, struct bytes value,
 {
     if (value.len > CONSUL_LOCK_PUT_MAX)
         return ERR_LIMIT;
-    json_t *body = json_pack(
-        "[{s:{s:s, s:s, s:s}}, {s:{s:s, s:s, s:o}}]", "KV", "Verb",
-        "check-session", "Key", lock->key, "Session", lock->session, "KV",
-        "Verb", "set", "Key", key, "Value", base64(value));
+    json_t *body =
+        json_pack("[{s:{s:s, s:s, s:s}}, {s:{s:s, s:s, s:o}}]", "KV", "Verb",
+                  "check-session", "Key", lock->key, "Session", lock->session,
+                  "KV", "Verb", "set", "Key", key, "Value", base64(value));
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     json_decref(body);
     int err = ERR_MEMORY;

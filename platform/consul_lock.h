@@ -5,8 +5,8 @@
 /*
  * One holder among several programs, by a Consul session that ends with the
  * holder's health check. Each taking of the lock has a term of its own
- * (core/term.h), greater than all before it: the key's value is a leader_value, and taking
- * the lock and counting the term up is one transaction.
+ * (core/term.h), greater than all before it: the key's value is a leader_value,
+ * and taking the lock and counting the term up is one transaction.
  *
  * Losing Consul is not losing the lock: who held it last is told so only by
  * Consul. Two may therefore act for a while, which their terms put in order,
@@ -39,9 +39,8 @@ struct consul_lock_config {
 struct consul_lock *consul_lock_new(struct consul *consul,
                                     struct event_base *base,
                                     const struct consul_lock_config *config);
-/* Lets it go, for the next one to take at once; a call that consul_drain()
- * waits for. */
-void consul_lock_leave(struct consul_lock *lock);
+/* The lock itself goes with the check: consul_service_leave() lets the next
+ * one take it at once. */
 void consul_lock_free(struct consul_lock *lock); /* NULL is fine */
 
 /* A term of ours was overtaken by `term`: the holder gets a greater one, by
@@ -50,7 +49,8 @@ void consul_lock_outgrow(struct consul_lock *lock, uint64_t term);
 
 /* Sets a key, provided that we hold the lock as far as Consul knows: else the
  * answer is ERR_STALE. ERR_LIMIT at once when the value is too large. */
-#define CONSUL_LOCK_PUT_MAX (380u << 10) /* bytes: 512 KiB of JSON, in base64 */
+#define CONSUL_LOCK_PUT_MAX (380u << 10) /* bytes: 512 KiB of JSON, in base64 \
+                                          */
 int consul_lock_put(struct consul_lock *lock, const char *key,
                     struct bytes value, consul_done *done, void *context);
 

@@ -12,11 +12,11 @@
 struct consul_service;
 
 struct consul_service_config {
-    const char *name; /* "vodst-manager" */
-    const char *id;   /* unique in the datacenter; its check is "ID-alive" */
-    const char *url;  /* http://HOST:PORT: address, port, and Meta "url"; "":
-                       * it has none */
-    unsigned weight;  /* Meta "weight"; 0: none */
+    const char *name;   /* "vodst-manager" */
+    const char *id;     /* unique in the datacenter; its check is "ID-alive" */
+    const char *url;    /* http://HOST:PORT: address, port, and Meta "url"; "":
+                         * it has none */
+    unsigned weight;    /* Meta "weight"; 0: none */
     unsigned silence_s; /* the check is critical after so long */
 };
 

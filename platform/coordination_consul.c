@@ -30,7 +30,7 @@
 #define TABLE_POLL_MS 15000 /* with it: the net below the net */
 #define KV_WAIT_MS 15000    /* a stale answer may hide that Consul is away */
 #define EVENT_WAIT_MS 60000
-#define SILENCE_S 10       /* after which the node's service is critical */
+#define SILENCE_S 10 /* after which the node's service is critical */
 #define GOODBYE_MS 500
 #define TABLES_WITHOUT_EVENT 20 /* then events seem to be denied */
 #define NAME_SIZE 192
@@ -86,8 +86,7 @@ static void
 consul_manager_failed(struct coordination *self, const char *url)
 {
     struct coordination_consul *c = (struct coordination_consul *) self;
-    if (strcmp(c->current, url) != 0
-        || (c->is_connected && c->leader.term > 0))
+    if (strcmp(c->current, url) != 0 || (c->is_connected && c->leader.term > 0))
         return; /* Consul will name the next one */
     current_set(c, candidate(c, ++c->turn));
 }
@@ -97,10 +96,8 @@ consul_manager_moved(struct coordination *self, const char *url,
                      const char *leader)
 {
     struct coordination_consul *c = (struct coordination_consul *) self;
-    if (strcmp(c->current, url) != 0
-        || (c->is_connected && c->leader.term > 0)
-        || !http_url_is_valid(leader)
-        || strlen(leader) >= sizeof c->current)
+    if (strcmp(c->current, url) != 0 || (c->is_connected && c->leader.term > 0)
+        || !http_url_is_valid(leader) || strlen(leader) >= sizeof c->current)
         return;
     current_set(c, leader);
 }
@@ -290,10 +287,10 @@ watches_new(struct coordination_consul *c)
         watch(c, KV_WAIT_MS, "kv/%s/leader?raw&stale", leader_answered);
     c->table_watch =
         watch(c, KV_WAIT_MS, "kv/%s/table?raw&stale", table_answered);
-    c->publish_watch = watch(c, EVENT_WAIT_MS, "event/list?name=%s-publish",
-                             publish_answered);
-    c->collect_watch = watch(c, EVENT_WAIT_MS, "event/list?name=%s-collect",
-                             collect_answered);
+    c->publish_watch =
+        watch(c, EVENT_WAIT_MS, "event/list?name=%s-publish", publish_answered);
+    c->collect_watch =
+        watch(c, EVENT_WAIT_MS, "event/list?name=%s-collect", collect_answered);
     c->managers_watch =
         watch(c, EVENT_WAIT_MS, "health/service/%s-manager?passing&stale",
               managers_answered);

@@ -20,8 +20,7 @@ struct coordination_consul_config {
 
 /* What the config points to must outlive it. The first hints come from the
  * loop, never from inside this call. NULL: memory. */
-struct coordination *
-coordination_consul_new(struct event_base *base,
-                        const struct coordination_consul_config *config);
+struct coordination *coordination_consul_new(
+    struct event_base *base, const struct coordination_consul_config *config);
 
 #endif

@@ -37,8 +37,7 @@ leader_value_parse(struct bytes value, struct leader_value *out)
 {
     struct leader_value leader;
     struct bytes term;
-    if (!word_take(&value, ' ', &term)
-        || !bytes_number(term, &leader.term))
+    if (!word_take(&value, ' ', &term) || !bytes_number(term, &leader.term))
         return ERR_INVALID;
     const int err = url_take(&value, leader.url);
     if (err != 0)

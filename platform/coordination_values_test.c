@@ -84,15 +84,23 @@ static void
 bad_values_are_refused_and_change_nothing(void **state)
 {
     static const struct bytes leaders[] = {
-        BYTES_LITERAL(""), BYTES_LITERAL("1"), BYTES_LITERAL("1 http://a:1"),
-        BYTES_LITERAL(" http://a:1\n"), BYTES_LITERAL("x http://a:1\n"),
-        BYTES_LITERAL("1 ftp://a:1\n"), BYTES_LITERAL("1 http://a:1\nx"),
-        BYTES_LITERAL("1 http://a\0b:1\n"), BYTES_LITERAL("1 http://a b\n"),
+        BYTES_LITERAL(""),
+        BYTES_LITERAL("1"),
+        BYTES_LITERAL("1 http://a:1"),
+        BYTES_LITERAL(" http://a:1\n"),
+        BYTES_LITERAL("x http://a:1\n"),
+        BYTES_LITERAL("1 ftp://a:1\n"),
+        BYTES_LITERAL("1 http://a:1\nx"),
+        BYTES_LITERAL("1 http://a\0b:1\n"),
+        BYTES_LITERAL("1 http://a b\n"),
         BYTES_LITERAL("18446744073709551616 http://a:1\n")};
-    static const struct bytes tables[] = {
-        BYTES_LITERAL(""), BYTES_LITERAL("1.2"), BYTES_LITERAL("1 http://a:1\n"),
-        BYTES_LITERAL("1.2 http://a:1"), BYTES_LITERAL("1. http://a:1\n"),
-        BYTES_LITERAL("1.2 http://a:1\nx"), BYTES_LITERAL("1.2 a:1\n")};
+    static const struct bytes tables[] = {BYTES_LITERAL(""),
+                                          BYTES_LITERAL("1.2"),
+                                          BYTES_LITERAL("1 http://a:1\n"),
+                                          BYTES_LITERAL("1.2 http://a:1"),
+                                          BYTES_LITERAL("1. http://a:1\n"),
+                                          BYTES_LITERAL("1.2 http://a:1\nx"),
+                                          BYTES_LITERAL("1.2 a:1\n")};
     struct leader_value leader = {.term = 42};
     struct table_value table = {.version = {42, 42}};
     for (size_t i = 0; i < sizeof leaders / sizeof *leaders; i++)

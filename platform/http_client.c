@@ -36,7 +36,7 @@ struct slot {                /* one connection, idle or under a fetch */
     TAILQ_ENTRY(slot) entry; /* in host->idle */
     struct evhttp_connection *connection;
     struct host *host;
-    bool is_used; /* it has carried a whole answer: it may be stale now */
+    bool is_used;  /* it has carried a whole answer: it may be stale now */
     bool is_spent; /* of TLS: its stream is closed, or was never opened */
 };
 

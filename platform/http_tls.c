@@ -41,8 +41,7 @@ configure(SSL_CTX *context, const struct http_tls_config *config)
     if (SSL_CTX_use_certificate_chain_file(context, config->certificate_file)
         != 1)
         return refuse("the certificate", config->certificate_file);
-    if (SSL_CTX_use_PrivateKey_file(context, config->key_file,
-                                    SSL_FILETYPE_PEM)
+    if (SSL_CTX_use_PrivateKey_file(context, config->key_file, SSL_FILETYPE_PEM)
             != 1
         || SSL_CTX_check_private_key(context) != 1)
         return refuse("the key", config->key_file);
@@ -55,9 +54,9 @@ static int
 verify(int is_good, X509_STORE_CTX *store)
 {
     if (!is_good)
-        log_warn("tls: refuse a certificate (%s)",
-                 X509_verify_cert_error_string(
-                     X509_STORE_CTX_get_error(store)));
+        log_warn(
+            "tls: refuse a certificate (%s)",
+            X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
     return is_good;
 }
 

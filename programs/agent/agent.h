@@ -79,7 +79,8 @@ void health_free(struct health *health);
 struct report_sender;
 struct report_sender *report_sender_new(struct agent_shared *shared);
 void report_sender_free(struct report_sender *sender);
-/* Reports now, or as soon as the report under way to this Manager is through. */
+/* Reports now, or as soon as the report under way to this Manager is through.
+ */
 void report_sender_send(struct report_sender *sender);
 
 struct table_fetcher;

@@ -360,12 +360,11 @@ leader_free(struct leader *l)
     event_del(&l->retry);
     event_del(&l->publish.timer);
     event_del(&l->collect.timer);
-    if (l->lock != NULL) {
-        consul_lock_leave(l->lock);
+    consul_lock_free(l->lock);
+    if (l->service != NULL) {
         consul_service_leave(l->service);
         consul_drain(l->config.consul, GOODBYE_MS);
     }
-    consul_lock_free(l->lock);
     consul_service_free(l->service);
     leader_overrides_free(l->overrides);
     free(l);
