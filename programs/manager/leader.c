@@ -18,6 +18,7 @@
 #include "platform/coordination_values.h"
 #include "platform/log.h"
 #include "platform/loop.h"
+#include "programs/manager/leader_overrides.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ struct leader {
     struct event retry;
     uint64_t level_changes; /* told with the last table */
     struct wake_up publish, collect;
+    struct leader_overrides *overrides;
 };
 
 /* ---- events ---- */
@@ -207,6 +209,7 @@ lead(struct leader *l, struct bytes table)
     l->level_changes = 0;
     api_lead(l->api, l->manager);
     manager_on_publish(l->manager, published, l); /* and tells the API */
+    leader_overrides_lead(l->overrides, l->manager);
     fire_soon(&l->collect);
     log_info("leader: lead (term %llu)", (unsigned long long) l->term);
 }
@@ -217,6 +220,8 @@ stand_by(struct leader *l, const char *leader_url)
     consul_call_cancel(l->reading);
     l->reading = NULL;
     api_stand_by(l->api, leader_url);
+    if (l->overrides != NULL)
+        leader_overrides_stand_by(l->overrides);
     manager_free(l->manager);
     l->manager = NULL;
 }
@@ -310,7 +315,16 @@ leader_setup(struct leader *l)
         .context = l,
     };
     l->lock = consul_lock_new(l->config.consul, l->base, &lock);
-    return l->lock == NULL ? ERR_MEMORY : 0;
+    if (l->lock == NULL)
+        return ERR_MEMORY;
+    const struct leader_overrides_config overrides = {
+        .consul = l->config.consul,
+        .lock = l->lock,
+        .prefix = l->config.prefix,
+        .overrides = l->policy.overrides,
+    };
+    l->overrides = leader_overrides_new(l->base, &overrides);
+    return l->overrides == NULL ? ERR_MEMORY : 0;
 }
 
 int
@@ -352,5 +366,6 @@ leader_free(struct leader *l)
         consul_drain(l->config.consul, GOODBYE_MS);
     }
     consul_service_free(l->service);
+    leader_overrides_free(l->overrides);
     free(l);
 }

@@ -19,16 +19,26 @@ struct list {
 struct overrides {
     const char *path; /* NULL: no file */
     struct list list, next;
+    bool is_ready;
+    void (*changed)(void *context);
+    void *context;
 };
+
+static char *
+text_of(const struct list *list)
+{
+    json_t *array = override_array(list->items, list->count);
+    char *text = json_dumps(array, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+    json_decref(array);
+    return text;
+}
 
 static int
 file_write(const struct overrides *o, const struct list *list)
 {
     if (o->path == NULL)
         return 0;
-    json_t *array = override_array(list->items, list->count);
-    char *text = json_dumps(array, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-    json_decref(array);
+    char *text = text_of(list);
     if (text == NULL)
         return ERR_MEMORY;
     const int err = file_write_atomic(o->path, bytes_of_text(text), 0600, true);
@@ -59,6 +69,13 @@ file_load(struct overrides *o)
     return err;
 }
 
+static void
+tell_changed(const struct overrides *o)
+{
+    if (o->changed != NULL)
+        o->changed(o->context);
+}
+
 /* The change made in `next` counts once it is in the file. */
 static int
 next_take(struct overrides *o)
@@ -76,6 +93,7 @@ overrides_new(const char *path, struct overrides **out)
     if (o == NULL)
         return ERR_MEMORY;
     o->path = path;
+    o->is_ready = true;
     const int err = path == NULL ? 0 : file_load(o);
     if (err != 0) {
         free(o);
@@ -98,22 +116,60 @@ overrides_list(const struct overrides *o, size_t *count)
     return o->list.items;
 }
 
+void
+overrides_set_ready(struct overrides *o, bool is_ready)
+{
+    o->is_ready = is_ready;
+}
+
+void
+overrides_on_change(struct overrides *o, void (*changed)(void *context),
+                    void *context)
+{
+    o->changed = changed;
+    o->context = context;
+}
+
+char *
+overrides_text(const struct overrides *o)
+{
+    return text_of(&o->list);
+}
+
+int
+overrides_replace(struct overrides *o, struct bytes text)
+{
+    char message[OVERRIDE_MESSAGE_SIZE];
+    const int err =
+        override_array_parse(text, o->next.items, &o->next.count, message);
+    if (err != 0)
+        log_warn("overrides: refuse a list (%s)", message);
+    return err != 0 ? err : next_take(o);
+}
+
 int
 overrides_put(struct overrides *o, const struct override *override)
 {
+    if (!o->is_ready)
+        return ERR_UNAVAILABLE;
     o->next = o->list;
-    const int err = override_put(o->next.items, &o->next.count, override);
-    return err != 0 ? err : next_take(o);
+    int err = override_put(o->next.items, &o->next.count, override);
+    if (err == 0 && (err = next_take(o)) == 0)
+        tell_changed(o);
+    return err;
 }
 
 int
 overrides_remove(struct overrides *o, enum override_target target,
                  struct bytes name)
 {
+    if (!o->is_ready)
+        return ERR_UNAVAILABLE;
     o->next = o->list;
-    const int err =
-        override_remove(o->next.items, &o->next.count, target, name);
-    return err != 0 ? err : next_take(o);
+    int err = override_remove(o->next.items, &o->next.count, target, name);
+    if (err == 0 && (err = next_take(o)) == 0)
+        tell_changed(o);
+    return err;
 }
 
 void
@@ -126,6 +182,8 @@ overrides_expire(struct overrides *o, uint64_t now_ms)
                                                   : "the CDN's");
     }
     /* over is over, whatever becomes of the file */
-    if (override_expire(o->list.items, &o->list.count, now_ms))
-        (void) file_write(o, &o->list);
+    if (!override_expire(o->list.items, &o->list.count, now_ms))
+        return;
+    (void) file_write(o, &o->list);
+    tell_changed(o);
 }

@@ -21,6 +21,19 @@ void overrides_free(struct overrides *overrides);
 const struct override *overrides_list(const struct overrides *overrides,
                                       size_t *count);
 
+/* While they are not ready no change is taken: ERR_UNAVAILABLE. They begin as
+ * ready. */
+void overrides_set_ready(struct overrides *overrides, bool is_ready);
+/* `changed` is called after each change but overrides_replace. */
+void overrides_on_change(struct overrides *overrides,
+                         void (*changed)(void *context), void *context);
+
+/* All of them as the file has them; freed with free(). NULL: memory. */
+char *overrides_text(const struct overrides *overrides);
+/* All of them from such a text. Bad ones change nothing: the reason is logged.
+ * ERR_INVALID, ERR_LIMIT, ERR_IO, ERR_MEMORY. */
+int overrides_replace(struct overrides *overrides, struct bytes text);
+
 /* On failure nothing has changed. ERR_INVALID, ERR_LIMIT, ERR_NOT_FOUND,
  * ERR_IO, ERR_MEMORY. */
 int overrides_put(struct overrides *overrides, const struct override *override);

@@ -71,7 +71,9 @@ take_back(struct manager *manager, struct http_request *request,
 {
     const int err = overrides_remove(manager_overrides(manager), target, name);
     if (err != 0) {
-        http_reply_error(request, err, "nothing is overridden here");
+        http_reply_error(request, err,
+                         err == ERR_NOT_FOUND ? "nothing is overridden here"
+                                              : "the override stays");
         return;
     }
     log_info("overrides: %.*s is taken back", (int) name.len,

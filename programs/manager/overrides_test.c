@@ -92,6 +92,45 @@ what_cannot_be_kept_does_not_count(void **state)
     overrides_free(o);
 }
 
+static unsigned change_count;
+
+static void
+count_change(void *context)
+{
+    change_count++;
+}
+
+static void
+another_managers_list_takes_the_place_of_the_own(void **state)
+{
+    struct overrides *from = open_list(0), *to;
+    size_t count;
+    assert_int_equal(overrides_put(from, &pin), 0);
+    char *text = overrides_text(from);
+    assert_int_equal(overrides_new(NULL, &to), 0);
+    overrides_on_change(to, count_change, NULL);
+    change_count = 0;
+    assert_int_equal(overrides_put(to, &drain), 0);
+    assert_int_equal(change_count, 1);
+    /* until that list is there nothing is taken that it would undo */
+    overrides_set_ready(to, false);
+    assert_int_equal(overrides_put(to, &pin), ERR_UNAVAILABLE);
+    assert_int_equal(
+        overrides_remove(to, OVERRIDE_NODE, BYTES_LITERAL("origin2")),
+        ERR_UNAVAILABLE);
+    assert_int_equal(overrides_replace(to, BYTES_LITERAL("[7]")), ERR_INVALID);
+    assert_string_equal(overrides_list(to, &count)->name, "origin2");
+    assert_int_equal(overrides_replace(to, bytes_of_text(text)), 0);
+    assert_string_equal(overrides_list(to, &count)->name, "film");
+    assert_int_equal(count, 1);
+    assert_int_equal(change_count, 1);
+    overrides_expire(to, pin.until_ms);
+    assert_int_equal(change_count, 2);
+    free(text);
+    overrides_free(from);
+    overrides_free(to);
+}
+
 static void
 a_bad_file_is_refused(void **state)
 {
@@ -174,6 +213,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_was_set_is_there_after_a_restart),
         TEST(what_cannot_be_kept_does_not_count),
+        TEST(another_managers_list_takes_the_place_of_the_own),
         TEST(a_bad_file_is_refused),
         TEST(requests_are_read_strictly),
     };

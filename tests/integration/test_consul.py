@@ -18,6 +18,7 @@ import time
 import pytest
 import requests
 
+from conftest import vodst
 from consul_cluster import CONSUL, Cluster
 from test_loop import MANAGER, SHORT, TAG_BITS, TOOL, Child, Node, wait_for
 
@@ -319,6 +320,43 @@ def test_a_killed_leader_is_followed_within_five_seconds(story):
     first.start()
     wait_for(lambda: first.redirect() == second.url + "/v1/status", 5,
              "a redirect")
+
+
+def test_what_an_operator_overrides_outlives_the_leader(story):
+    story.wait_tables()
+    first, second = story.leader(), story.standby()
+
+    def override(manager, *arguments):
+        done = vodst("override", "--manager", manager.url, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def is_draining():
+        return all(n.table()["nodes"]["origin1"] == "draining"
+                   for n in story.nodes)
+    # told to either: the one that stands by redirects
+    override(first, "content", "film", "--level", "hot", "--for", "1h")
+    wait_for(lambda: all(n.level("film") == "hot" for n in story.nodes), 3,
+             "film is hot")
+    override(second, "node", "origin1", "--for", "1h")
+    wait_for(is_draining, 3, "origin1 drains")
+    held = max(story.versions())
+    first.kill()
+    wait_for(second.leads, 10, "the second leads")
+    wait_for(lambda: min(story.versions()) > held, 10, "the next's table")
+    assert is_draining()
+    listed = override(second)
+    assert "origin1" in listed and "film" in listed
+    override(second, "node", "origin1", "--clear")
+    wait_for(lambda: not is_draining(), 3, "origin1 is up")
+    # the first, back again, is told so, too
+    first.start()
+    wait_for(lambda: first.redirect() == second.url + "/v1/status", 5,
+             "a redirect")
+    second.stop()
+    wait_for(first.leads, 5, "the first leads")
+    wait_for(lambda: "film" in override(first), 5, "the pin")
+    assert "origin1" not in override(first)
 
 
 def test_a_leader_that_stops_hands_over_at_once(story):
