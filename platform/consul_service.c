@@ -33,6 +33,7 @@ struct consul_service {
     char host[TEXT_SIZE], note[TEXT_SIZE];
     unsigned port, weight, silence_s;
     enum consul_health health;
+    bool has_begun; /* nothing is left of the run before */
     bool is_registered;
     bool is_wanted; /* another beat, right after the call under way */
     unsigned failure_count;
@@ -88,6 +89,22 @@ step_answered(const struct consul_answer *answer, void *context)
     step_after(s, loop_back_off(s->failure_count, RETRY_MS, RETRY_MS_MAX));
 }
 
+/* A program that is killed and starts again would keep the check of the run
+ * before alive, and with it a lock that nobody holds: what was registered is
+ * dropped first. That there was nothing is an error to Consul, and none here. */
+static void
+begun(const struct consul_answer *answer, void *context)
+{
+    struct consul_service *s = context;
+    s->call = NULL;
+    s->has_begun = answer->err == 0 || answer->err == ERR_NOT_FOUND
+                   || answer->body.len > 0;
+    if (s->has_begun)
+        step(s);
+    else
+        step_answered(answer, s);
+}
+
 static json_t *
 registration(const struct consul_service *s)
 {
@@ -110,8 +127,15 @@ step(struct consul_service *s)
 {
     char path[2 * TEXT_SIZE];
     json_t *body;
-    s->is_wanted = false;
+    if (!s->has_begun) {
+        snprintf(path, sizeof path, "agent/service/deregister/%s", s->id);
+        s->call = consul_call(s->consul, "PUT", path, bytes_of("", 0), begun, s);
+        if (s->call == NULL)
+            step_after(s, loop_ms(RETRY_MS_MAX));
+        return;
+    }
     if (s->is_registered) {
+        s->is_wanted = false;
         snprintf(path, sizeof path, "agent/check/update/%s", s->check);
         body = json_pack("{s:s, s:s}", "Status", health_name(s->health),
                          "Output", s->note);

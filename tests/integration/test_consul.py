@@ -322,6 +322,18 @@ def test_a_killed_leader_is_followed_within_five_seconds(story):
              "a redirect")
 
 
+def test_a_leader_that_starts_again_at_once_leaves_no_dead_lock(story):
+    story.wait_tables()
+    held = max(story.versions())
+    first = story.leader()
+    first.kill()
+    first.start()  # before anybody misses it
+    start = time.monotonic()
+    wait_for(lambda: any(m.leads() for m in story.managers), 5, "a leader")
+    print(f"somebody leads after {time.monotonic() - start:.2f} s")
+    story.wait_tables(10, above=held)
+
+
 def test_what_an_operator_overrides_outlives_the_leader(story):
     story.wait_tables()
     first, second = story.leader(), story.standby()
