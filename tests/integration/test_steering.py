@@ -172,6 +172,24 @@ def test_a_playlist_declares_owners_and_the_cdn_with_what_plays(cluster):
             assert answer.status == 200 and b"#EXTINF" in answer.body
 
 
+def test_a_pathway_keeps_who_fled_to_it_though_its_table_names_another(
+        cluster):
+    cluster.publish("1.1")
+    answer, url = cluster.master("film")
+    owner = cluster.owner("film")
+    name, urls = next((name, urls) for name, urls in
+                      pathways_of(answer.body.decode(), url).items()
+                      if name not in (owner, "cdn"))
+    node = cluster.origins[name]
+    cluster.origins[owner].stop()
+    for one in urls:
+        path = one[len(node.url):]
+        assert ask(node.port, path).status == 200
+        segment = path.partition("?")[0].replace("index.m3u8", "0.m4s")
+        answer = ask(node.port, segment)
+        assert answer.status == 200 and answer.decision["rule"] == "stay"
+
+
 def test_what_a_cdn_pulls_starts_on_the_cdn(cluster):
     cluster.publish("1.1")
     node = cluster.origins[cluster.owner("film")]
