@@ -273,21 +273,43 @@ rows_keep(const struct classify_input *input, struct table_row **rows,
     return 0;
 }
 
-struct demand_selection
-classify_selection(const struct classify_policy *policy,
-                   const struct classify_input *input)
+/* What the CDN does not get by an operator's word, in requests/s at most. */
+static double
+kept_from_cdn(const struct classify_input *input)
+{
+    double sum = 0;
+    for (size_t i = 0; i < input->rate_count && input->override_count > 0; i++)
+        if (override_find(input->overrides, input->override_count,
+                          OVERRIDE_CONTENT, input->rates[i].id)
+            != NULL)
+            sum += input->rates[i].rate_surge;
+    return sum;
+}
+
+void
+classify_rates(const struct classify_policy *policy, struct demand *demand,
+               struct classify_input *input)
 {
     const struct cluster cluster = cluster_of(policy, input);
-    return (struct demand_selection){
+    struct demand_selection selection = {
         /* with no node there is nothing to decide by */
         .surge_min = cluster.unit > 0 ? cluster.unit : INFINITY,
-        .rest_max = policy->has_cdn && policy->rule == CLASSIFY_CAPACITY
-                            && cluster.unit > 0
-                        ? policy->target * cluster.capacity
-                        : INFINITY,
+        .colder_max = policy->has_cdn && policy->rule == CLASSIFY_CAPACITY
+                              && cluster.unit > 0
+                          ? policy->target * cluster.capacity
+                          : INFINITY,
         .rows = input->previous,
         .row_count = input->previous_count,
     };
+    input->rates = demand_rates_select(demand, &selection, &input->rate_count,
+                                       &input->rest);
+    const double kept = kept_from_cdn(input);
+    if (!(kept > 0))
+        return;
+    /* colder contents may have to go there instead */
+    selection.colder_max = fmax(selection.colder_max - kept, 0);
+    input->rates = demand_rates_select(demand, &selection, &input->rate_count,
+                                       &input->rest);
 }
 
 int

@@ -40,7 +40,7 @@ struct classify_policy {
 extern const struct classify_policy classify_policy_default;
 
 struct classify_input {
-    /* as demand_rates() gives them: all, or what classify_selection() says */
+    /* as demand_rates() gives them, or classify_rates() */
     const struct demand_rate *rates;
     size_t rate_count;
     const struct demand_node *nodes; /* all; only origins are counted */
@@ -54,11 +54,12 @@ struct classify_input {
     double requests_per_play; /* for a budget in plays */
 };
 
-/* The rates that make a difference: of contents that may leave calm, of those
- * that have, and of what the CDN may have to take. Of the input only nodes and
- * previous rows are read. */
-struct demand_selection classify_selection(const struct classify_policy *policy,
-                                           const struct classify_input *input);
+/* Fills in the rates that make a difference: of contents that may leave calm,
+ * of those that have, and of what the CDN may have to take; and the rest. All
+ * else in the input is there before. They are valid as those of
+ * demand_rates(). */
+void classify_rates(const struct classify_policy *policy, struct demand *demand,
+                    struct classify_input *input);
 
 /*
  * Writes the rows that are not calm, sorted by (hash, id), to *rows (caller

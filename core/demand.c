@@ -233,17 +233,15 @@ demand_rates_select(struct demand *d, const struct demand_selection *selection,
     };
     contents_total(&d->contents);
     select_hot(d, &select);
-    select_rows(d, &select, selection);
-    *rest = rest_of(d, &select);
     while (select.surge_min > 0
-           && (*rest > selection->rest_max
+           && (rest_of(d, &select) > selection->colder_max
                || select.count < selection->count_min)) {
         select.surge_min =
             select.surge_min > RATE_TINY ? select.surge_min / 4 : 0;
         select_hot(d, &select);
-        select_rows(d, &select, selection);
-        *rest = rest_of(d, &select);
     }
+    select_rows(d, &select, selection);
+    *rest = rest_of(d, &select);
     if (select.count > 1)
         qsort(d->contents.rates, select.count, sizeof *d->contents.rates,
               rate_compare);
@@ -254,7 +252,7 @@ demand_rates_select(struct demand *d, const struct demand_selection *selection,
 const struct demand_rate *
 demand_rates(struct demand *d, size_t *count)
 {
-    static const struct demand_selection all = {.rest_max = INFINITY};
+    static const struct demand_selection all = {.colder_max = INFINITY};
     double rest;
     return demand_rates_select(d, &all, count, &rest);
 }

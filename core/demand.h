@@ -82,8 +82,8 @@ const struct demand_rate *demand_rates(struct demand *d, size_t *count);
  * far less than to sort all. */
 struct demand_selection {
     double surge_min; /* of a rate_surge of that at least, or of less where */
-    double rest_max;  /* all that is left out would add up to more than this */
-    size_t count_min; /* or fewer than so many are selected */
+    double colder_max; /* all colder ones would add up to more than this, */
+    size_t count_min;  /* or fewer than so many are selected */
     const struct table_row *rows; /* and these, whatever their rate */
     size_t row_count;
 };

@@ -509,9 +509,11 @@ a_selection_is_of_the_hottest_and_the_rest_is_summed_up(void **state)
         for (size_t i = hot; i < CONTENTS; i++)
             left += all[i].rate;
         const struct demand_selection selections[] = {
-            {.surge_min = surge, .rest_max = INFINITY},
-            {.surge_min = surge * 1000, .rest_max = left * 1.0001},
-            {.surge_min = surge * 1000, .rest_max = INFINITY, .count_min = hot},
+            {.surge_min = surge, .colder_max = INFINITY},
+            {.surge_min = surge * 1000, .colder_max = left * 1.0001},
+            {.surge_min = surge * 1000,
+             .colder_max = INFINITY,
+             .count_min = hot},
         };
         for (size_t i = 0; i < 3; i++) {
             rates = demand_rates_select(d, &selections[i], &count, &rest);
@@ -530,7 +532,7 @@ a_selection_is_of_the_hottest_and_the_rest_is_summed_up(void **state)
     const struct table_row row = {.id = all[CONTENTS - 1].id,
                                   .hash = all[CONTENTS - 1].hash};
     const struct demand_selection cold = {.surge_min = all[0].rate_surge,
-                                          .rest_max = INFINITY,
+                                          .colder_max = INFINITY,
                                           .rows = &row,
                                           .row_count = 1};
     rates = demand_rates_select(d, &cold, &count, &rest);

@@ -46,6 +46,7 @@ struct consul_lock {
     struct consul_key seen;   /* modify_index 0: there is no such key */
     struct leader_value last; /* its value; term 0: none */
     uint64_t asked_term;      /* of the try under way */
+    uint64_t term;            /* of the last that succeeded */
     uint64_t term_least;
     bool is_held;
     bool is_outgrown; /* held, and waiting for a greater term */
@@ -171,6 +172,7 @@ taken(const struct consul_answer *answer, void *context)
     }
     lock->failure_count = 0;
     lock->is_held = true;
+    lock->term = lock->term_least = lock->asked_term;
     lock->is_outgrown = false;
     /* the watch may have seen it before us */
     lock->is_known = strcmp(lock->seen.session, lock->session) == 0;
@@ -286,6 +288,11 @@ key_answered(const struct consul_answer *answer, bool changed, void *context)
                          && strcmp(lock->seen.session, lock->session) == 0;
     if (lock->is_held && !is_ours)
         lose(lock);
+    /* somebody wrote over it by hand: nodes would go astray */
+    if (lock->is_held && lock->call == NULL
+        && (lock->last.term != lock->term
+            || strcmp(lock->last.url, lock->url) != 0))
+        lock->is_outgrown = true;
     if (!lock->is_held && !is_ours && lock->last.term > 0)
         lock->config.other(lock->config.context, &lock->last);
     step(lock);
@@ -337,7 +344,7 @@ void
 consul_lock_outgrow(struct consul_lock *lock, uint64_t term)
 {
     if (!lock->is_held || term_round(term) >= TERM_ROUND_MAX
-        || term < lock->asked_term)
+        || term < lock->term)
         return;
     if (term > lock->term_least)
         lock->term_least = term;

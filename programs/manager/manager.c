@@ -278,10 +278,7 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
     if (m->config.overrides != NULL)
         input.overrides =
             overrides_list(m->config.overrides, &input.override_count);
-    const struct demand_selection selection =
-        classify_selection(&m->config.classify, &input);
-    input.rates = demand_rates_select(m->demand, &selection, &input.rate_count,
-                                      &input.rest);
+    classify_rates(&m->config.classify, m->demand, &input);
     struct table_row *rows;
     size_t row_count;
     int err = classify(&m->config.classify, &input, &rows, &row_count);

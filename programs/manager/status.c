@@ -112,7 +112,7 @@ contents_array(struct manager *manager)
     double rest;
     const struct demand_selection hottest = {
         .surge_min = RATE_HOT,
-        .rest_max = INFINITY,
+        .colder_max = INFINITY,
         .count_min = table->row_count + CALM_LISTED_MAX,
     };
     const struct demand_rate *rates =
@@ -150,7 +150,7 @@ rate_of(struct manager *manager, const struct table_row *row)
     double rest;
     const struct demand_selection alone = {
         .surge_min = INFINITY,
-        .rest_max = INFINITY,
+        .colder_max = INFINITY,
         .rows = row,
         .row_count = 1,
     };

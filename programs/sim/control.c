@@ -215,10 +215,7 @@ turn_by_reports(struct control *c, uint64_t now_ms)
     c->stats.report_bytes = reports_bytes(c->reports);
     demand_advance(c->demand, EPOCH_MS + now_ms);
     input.nodes = demand_nodes(c->demand, &input.node_count);
-    const struct demand_selection selection =
-        classify_selection(&c->config->classify, &input);
-    input.rates = demand_rates_select(c->demand, &selection, &input.rate_count,
-                                      &input.rest);
+    classify_rates(&c->config->classify, c->demand, &input);
     return turn(c, &input, now_ms);
 }
 

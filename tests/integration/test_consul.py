@@ -438,6 +438,8 @@ def test_what_was_written_into_the_kv_by_others_is_survived(story):
         assert story.consul.ask("PUT", f"kv/{story.prefix}/{key}",
                                 data=value).text.strip() == "true"
         time.sleep(0.1)
+    wait_for(lambda: leader_in_kv(story.consul, story.prefix)[1]
+             == leader.url, 5, "the key is right again")
     story.jump("film")
     # an operator's slip: the keys are gone
     story.consul.ask("DELETE", f"kv/{story.prefix}?recurse")
