@@ -24,7 +24,9 @@ TOOL = BUILD / "programs/agent/counter-tool"
 
 ORIGINS = ["origin1", "origin2", "origin3"]
 TAG_BITS = 20  # of a term, see core/term.h
-SHORT = ["--hold", "1s", "--window", "2s", "--node-timeout", "1500ms"]
+# one owner for each 10 req/s, as each node can do 100
+SPREAD = ["--spread", "0.10"]
+SHORT = [*SPREAD, "--hold", "1s", "--window", "2s", "--node-timeout", "1500ms"]
 
 
 def wait_for(condition, seconds, what):
@@ -333,7 +335,7 @@ def test_a_killed_manager_is_missed_by_nobody(loop):
 @pytest.fixture
 def holding_loop(tmp_path):
     """What goes up stays up for long."""
-    loop = Loop(tmp_path, ["--hold", "60s", "--window", "2s",
+    loop = Loop(tmp_path, [*SPREAD, "--hold", "60s", "--window", "2s",
                            "--node-timeout", "1500ms", "--cdn"])
     yield loop
     loop.close()
