@@ -272,6 +272,9 @@ key_keep(struct consul_lock *lock, const struct consul_answer *answer)
     lock->last = term_round(leader.term) < TERM_ROUND_MAX
                      ? leader
                      : (struct leader_value){0};
+    /* remembered, for a key that is removed */
+    if (lock->last.term > lock->term_least)
+        lock->term_least = lock->last.term;
     lock->is_known = true;
     return true;
 }

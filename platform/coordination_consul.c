@@ -106,9 +106,8 @@ static void
 leader_keep(struct coordination_consul *c, const struct leader_value *leader)
 {
     const struct coordination_listener *l = &c->super.listener;
-    if (leader->term < c->leader.term)
-        return; /* from a server that is behind */
-    const bool is_new = leader->term > c->leader.term;
+    /* a lower term too: the keys may be new, and it learns from our report */
+    const bool is_new = leader->term != c->leader.term;
     c->leader = *leader;
     current_set(c, leader->url);
     if (!is_new)
