@@ -33,7 +33,7 @@ struct consul_service {
     char host[TEXT_SIZE], note[TEXT_SIZE];
     unsigned port, weight, silence_s;
     enum consul_health health;
-    bool has_begun; /* nothing is left of the run before */
+    bool has_begun; /* the run before is dropped, or may stay */
     bool is_registered;
     bool is_wanted; /* another beat, right after the call under way */
     unsigned failure_count;
@@ -89,9 +89,7 @@ step_answered(const struct consul_answer *answer, void *context)
     step_after(s, loop_back_off(s->failure_count, RETRY_MS, RETRY_MS_MAX));
 }
 
-/* A program that is killed and starts again would keep the check of the run
- * before alive, and with it a lock that nobody holds: what was registered is
- * dropped first. That there was nothing is an error to Consul, and none here. */
+/* That there was nothing to drop is an error to Consul, and none here. */
 static void
 begun(const struct consul_answer *answer, void *context)
 {
@@ -129,7 +127,8 @@ step(struct consul_service *s)
     json_t *body;
     if (!s->has_begun) {
         snprintf(path, sizeof path, "agent/service/deregister/%s", s->id);
-        s->call = consul_call(s->consul, "PUT", path, bytes_of("", 0), begun, s);
+        s->call =
+            consul_call(s->consul, "PUT", path, bytes_of("", 0), begun, s);
         if (s->call == NULL)
             step_after(s, loop_ms(RETRY_MS_MAX));
         return;
@@ -198,6 +197,7 @@ consul_service_new(struct consul *consul, struct event_base *base,
     s->consul = consul;
     s->weight = config->weight;
     s->silence_s = config->silence_s;
+    s->has_begun = !config->drops_former;
     snprintf(s->name, sizeof s->name, "%s", config->name);
     snprintf(s->id, sizeof s->id, "%s", config->id);
     snprintf(s->check, sizeof s->check, "%.200s-alive", config->id);

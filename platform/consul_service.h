@@ -18,6 +18,10 @@ struct consul_service_config {
                          * it has none */
     unsigned weight;    /* Meta "weight"; 0: none */
     unsigned silence_s; /* the check is critical after so long */
+    /* What a run before this one registered is dropped first, and with it the
+     * locks it held: else a program that is killed and starts again keeps its
+     * check alive, and a lock that nobody holds. */
+    bool drops_former;
 };
 
 enum consul_health { CONSUL_PASSING, CONSUL_WARNING, CONSUL_CRITICAL };

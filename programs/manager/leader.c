@@ -300,6 +300,7 @@ leader_setup(struct leader *l)
         .id = id,
         .url = l->url,
         .silence_s = SILENCE_S,
+        .drops_former = true,
     };
     l->service = consul_service_new(l->config.consul, l->base, &service);
     if (l->service == NULL)
