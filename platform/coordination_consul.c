@@ -10,8 +10,9 @@
  *   health PREFIX-manager     Managers to try when there is no leader
  *
  * While Consul is away, or its servers have no leader, nothing in the KV can
- * be new: the agent waits for tables at the Manager, as in the static way, and
- * tries the Managers it has heard of in turn.
+ * be new: the agent waits for tables at the Manager, as in the static way. A
+ * Manager that does not answer is left for the next one heard of; one that
+ * stands by names the leader.
  */
 
 #include "platform/coordination_consul.h"
@@ -42,7 +43,7 @@ struct coordination_consul {
     struct leader_value leader;          /* term 0: Consul named none yet */
     bool is_connected; /* Consul names the leader, and could name another */
     struct consul_services managers;
-    size_t turn; /* among all known, while it is not connected */
+    size_t turn; /* among all known */
     struct consul_service *service;
     struct consul_watch *leader_watch, *table_watch, *publish_watch,
         *collect_watch, *managers_watch;
@@ -86,9 +87,10 @@ static void
 consul_manager_failed(struct coordination *self, const char *url)
 {
     struct coordination_consul *c = (struct coordination_consul *) self;
-    if (strcmp(c->current, url) != 0 || (c->is_connected && c->leader.term > 0))
-        return; /* Consul will name the next one */
-    current_set(c, candidate(c, ++c->turn));
+    /* Consul may name the next one, or may itself hang on a server that is cut
+     * off: another Manager knows as well */
+    if (strcmp(c->current, url) == 0)
+        current_set(c, candidate(c, ++c->turn));
 }
 
 static void
@@ -96,10 +98,9 @@ consul_manager_moved(struct coordination *self, const char *url,
                      const char *leader)
 {
     struct coordination_consul *c = (struct coordination_consul *) self;
-    if (strcmp(c->current, url) != 0 || (c->is_connected && c->leader.term > 0)
-        || !http_url_is_valid(leader) || strlen(leader) >= sizeof c->current)
-        return;
-    current_set(c, leader);
+    if (strcmp(c->current, url) == 0 && http_url_is_valid(leader)
+        && strlen(leader) < sizeof c->current)
+        current_set(c, leader);
 }
 
 static void

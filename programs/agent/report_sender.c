@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define REPORT_TIMEOUT_MS 5000
+#define REPORT_TIMEOUT_MS 2500
 #define ANSWER_SIZE_MAX 4096 /* bytes */
 #define LOOK_MS 50           /* between looks for a jump */
 #define JUMP_REPORT_MS 100   /* between reports while one goes on */

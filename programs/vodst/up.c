@@ -48,6 +48,12 @@ static const struct option up_table[] = {
     {"node", OPTION_LIST, FIELD(nodes), NULL, 0, 0, false, "name",
      "With --cluster: run only this server here; may be given often. The "
      "folder secrets/ of the state folder must be the same everywhere."},
+    {"coordination", OPTION_TEXT, FIELD(coordination), NULL, 0, 0, false, "way",
+     "static or consul: how Managers and nodes find each other, see "
+     "vodst-manager."},
+    {"consul", OPTION_TEXT, FIELD(consul), NULL, 0, 0, false, "URL",
+     "The Consul agent of this machine. What CONSUL_HTTP_ADDR and the others "
+     "say in the environment holds as well."},
     {"redirectors", OPTION_INTEGER, FIELD(redirectors), "1", 1,
      TOPOLOGY_TIER_NODES_MAX, false, NULL, "How many redirectors."},
     {"origins", OPTION_INTEGER, FIELD(origins), "3", 1, TOPOLOGY_TIER_NODES_MAX,

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct up_options {
+    const char *coordination, *consul;
     const char *dir, *port, *address, *host, *share, *cluster;
     struct option_list nodes;
     int64_t redirectors, origins, caches, workers, cache_size;

@@ -113,6 +113,13 @@ varnish_add(struct up *up, const struct node *node)
     return process_add(up, node->name, &arguments, health);
 }
 
+static void
+coordination_pass(struct arguments *arguments, const struct up *up)
+{
+    option_pass(arguments, "coordination", up->options.coordination);
+    option_pass(arguments, "consul", up->options.consul);
+}
+
 static int
 agent_add(struct up *up, const struct node *node)
 {
@@ -137,6 +144,7 @@ agent_add(struct up *up, const struct node *node)
     argument_add(&arguments, "--check=http://%s/healthz", node->listen);
     option_pass(&arguments, "capacity", up->options.capacity);
     option_pass(&arguments, "interval", up->options.interval);
+    coordination_pass(&arguments, up);
     return process_add(up, name, &arguments, NULL);
 }
 
@@ -149,6 +157,8 @@ manager_add(struct up *up, const struct node *node)
     snprintf(health, sizeof health, "http://%s/healthz", node->loopback);
     argument_add(&arguments, "%s", up->places.manager);
     argument_add(&arguments, "--listen=%s", node->loopback);
+    argument_add(&arguments, "--url=%s", node->url);
+    coordination_pass(&arguments, up);
     argument_add(&arguments, "--cdn");
     if (options->cdn_by_share)
         argument_add(&arguments, "--cdn-by-share");

@@ -18,9 +18,16 @@ import subprocess
 import requests
 
 from conftest import VODST, group_members, wait_until
+from consul_cluster import CONSUL
 
+FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"),
+                None)
 NETWORK = "10.77.0."
 CLONE_NEWNET = 0x40000000
+
+
+def which(program):
+    return shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
 
 
 def namespace_of(pid):
@@ -88,15 +95,35 @@ class Network:
 
 
 class Machine:
-    """One machine of the cluster: `vodst up` for the servers that run there."""
+    """One machine of the cluster: `vodst up` for the servers that run there,
+    and a Consul agent."""
 
     def __init__(self, network, folder, servers):
         self.namespace, self.address = network.machine()
         self.folder = pathlib.Path(folder)
         self.servers = servers
-        self.process = None
+        self.process = self.consul = None
+        self.clock = self.folder / "clock"  # "+3600": an hour ahead
+        self.clock.write_text("+0")
 
-    def start(self, cluster_file, options):
+    def environment(self):
+        """With a clock that can be set. nginx forgets its environment unless
+        it is told to keep it."""
+        clock = {"LD_PRELOAD": str(FAKETIME),
+                 "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                 "FAKETIME_NO_CACHE": "1"}
+        tools = self.folder / "tools"
+        tools.mkdir()
+        kept = " ".join(f"env {name};" for name in clock)
+        (tools / "nginx").write_text(
+            f'#!/bin/sh\nexec {which("nginx")} -g "{kept}" "$@"\n')
+        (tools / "nginx").chmod(0o755)
+        for name in ("varnishd", "ffmpeg"):
+            (tools / name).symlink_to(which(name))
+        return {**os.environ, **clock, "VODST_TOOLS": str(tools)}
+
+    def start(self, cluster_file, options, has_clock=False):
         """Waits for nothing: machines start in any order."""
         nodes = [f"--node={server}" for server in self.servers]
         with (self.folder / "up.out").open("w") as output:
@@ -104,7 +131,44 @@ class Machine:
                 self.namespace.command(VODST, "up", "--dir", self.folder,
                                        "--cluster", cluster_file, *nodes,
                                        *options),
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=self.environment() if has_clock else None)
+
+    def consul_start(self, servers):
+        """A server if this machine is one of them, else a client agent."""
+        is_server = self in servers
+        folder = self.folder / "consul"
+        folder.mkdir(exist_ok=True)
+        config = folder / "config.json"
+        config.write_text(json.dumps({
+            "node_name": self.servers[0], "server": is_server,
+            "data_dir": str(folder / "data"), "bind_addr": self.address,
+            "client_addr": "127.0.0.1",
+            "ports": {"serf_wan": -1, "dns": -1, "grpc": -1},
+            "performance": {"raft_multiplier": 1},
+            "gossip_lan": {"probe_interval": "300ms",
+                           "probe_timeout": "200ms", "suspicion_mult": 3},
+            "disable_update_check": True, "disable_host_node_id": True,
+            "log_level": "WARN", "retry_interval": "1s",
+            "retry_join": [server.address for server in servers],
+            **({"bootstrap_expect": len(servers)} if is_server else {})}))
+        with (folder / "log").open("ab") as log:
+            self.consul = subprocess.Popen(
+                self.namespace.command(CONSUL, "agent", "-config-file",
+                                       config),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def consul_kill(self):
+        self.consul.kill()
+        self.consul.wait()
+
+    def is_raft_leader(self):
+        done = subprocess.run(
+            self.namespace.command(
+                "curl", "-s", "-m", "2",
+                "http://127.0.0.1:8500/v1/status/leader"),
+            capture_output=True, text=True, check=False)
+        return done.stdout.strip('"\n') == self.address + ":8300"
 
     def is_ready(self):
         assert self.process.poll() is None, self.output()
@@ -156,6 +220,8 @@ class Machine:
         self.namespace.run("nft", "flush", "ruleset")
 
     def stop(self):
+        if self.consul is not None:
+            self.consul_kill()
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
@@ -167,9 +233,12 @@ class Machine:
 
 
 class Cluster:
-    """Servers are "TIER NAME" in lists, a list a machine."""
+    """Servers are "TIER NAME" in lists, a list a machine. `consul` names those
+    whose machines have Consul's servers; then each node and Manager has an
+    agent. `clock` names one whose clock can be set."""
 
-    def __init__(self, folder, films, machines, options=()):
+    def __init__(self, folder, films, machines, options=(), consul=(),
+                 clock=None):
         self.folder = pathlib.Path(folder)
         self.network = Network()
         self.machines = {}  # by the name of each of its servers
@@ -196,11 +265,20 @@ class Cluster:
         self.file = self.folder / "cluster"
         self.file.write_text("\n".join(lines) + "\n")
         self.viewer = self.network.machine()[0]
+        self.clock = clock
+        self.consul_servers = [self.machines[name] for name in consul]
+        if consul:
+            self.options += ["--coordination", "consul"]
 
     def start(self):
         every = set(self.machines.values())
+        for machine in every if self.consul_servers else ():
+            if machine in self.consul_servers or machine.servers[0].startswith(
+                    ("origin", "redirector", "manager")):
+                machine.consul_start(self.consul_servers)
         for machine in every:
-            machine.start(self.file, self.options)
+            machine.start(self.file, self.options,
+                          self.clock in machine.servers)
         for machine in every:
             wait_until(machine.is_ready, 60, "\n".join(
                 f"{one.servers}: {one.output()}" for one in every))
@@ -214,13 +292,27 @@ class Cluster:
     def front(self):
         return self.url("redirector1")
 
-    def status(self, manager="manager1"):
+    def ask(self, manager, path):
+        """As a node does; None where nobody answers."""
         key = (self.machines[manager].folder / "secrets/manager.key"
                ).read_text().strip()
-        answer = requests.get(self.url(manager) + "/v1/status", timeout=5,
-                              headers={"Authorization": "Bearer " + key})
-        answer.raise_for_status()
-        return answer.json()
+        try:
+            return requests.get(self.url(manager) + path, timeout=2,
+                                headers={"Authorization": "Bearer " + key},
+                                allow_redirects=False)
+        except requests.RequestException:
+            return None
+
+    def leader(self):
+        """The Manager that answers by itself; None: there is none now."""
+        return next((name for name in self.machines
+                     if name.startswith("manager")
+                     and (answer := self.ask(name, "/v1/status")) is not None
+                     and answer.status_code == 200), None)
+
+    def status(self):
+        leader = self.leader()
+        return self.ask(leader, "/v1/status").json() if leader else None
 
     def where(self, node, content):
         answer = requests.get(f"{self.url(node)}/where/{content}", timeout=5)

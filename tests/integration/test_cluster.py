@@ -4,6 +4,7 @@ fault: how many plays failed, and how often one stood still."""
 
 import subprocess
 import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
@@ -18,6 +19,8 @@ MACHINES = [["redirector redirector1"], ["redirector redirector2"],
             ["manager manager2"], ["st-api st-api"]]
 ORIGINS = [f"origin{n}" for n in range(1, 5)]
 NODES = ["redirector1", "redirector2", *ORIGINS]
+MANAGERS = ["manager1", "manager2"]
+CONSUL_SERVERS = ["st-api", "storage", "cache1"]
 
 # so much capacity that every content stays calm, with its one owner
 OPTIONS = ["--interval", "200ms", "--node-timeout", "1500ms", "--capacity",
@@ -27,11 +30,11 @@ OPTIONS = ["--interval", "200ms", "--node-timeout", "1500ms", "--capacity",
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, films):
     cluster = Cluster(tmp_path_factory.mktemp("cluster"), films, MACHINES,
-                      OPTIONS)
+                      OPTIONS, CONSUL_SERVERS, clock="origin1")
     with cluster.viewer.entered():
         try:
             cluster.start()
-            wait_until(lambda: is_whole(cluster), 20, "all nodes up")
+            wait_until(lambda: is_whole(cluster), 40, "all nodes up")
             yield cluster
         finally:
             cluster.stop()
@@ -39,8 +42,9 @@ def cluster(tmp_path_factory, films):
 
 def is_whole(cluster):
     """Every node is up, and acts on the same table."""
+    status = cluster.status()
     try:
-        states = [node["state"] for node in cluster.status()["nodes"]]
+        states = [node["state"] for node in status["nodes"]] if status else []
         versions = {cluster.where(node, "demo")["version"] for node in NODES}
     except OSError:
         return False
@@ -58,14 +62,22 @@ def told(report):
           f"stalls, {report['recoveries']} recoveries")
 
 
+def all_well(audience):
+    report = audience.report()
+    told(report)
+    assert report["plays"]["failed"] == 0, report
+    assert report["plays"]["finished"] >= 12
+    assert report["stalls"]["count"] == 0, report
+
+
 class Fault:
     """Plays that go on while something breaks, with what became of them."""
 
     def __init__(self, cluster, *options):
         self.audience = cluster.audience(
-            "--content", "demo", "--players", "6", "--watch", "14s",
+            "--content", "demo", "--players", "6", "--watch", "12s",
             "--buffer", "6s", *options)
-        time.sleep(4)
+        time.sleep(3)
 
     def outcome(self, name):
         report = self.audience.report()
@@ -79,7 +91,8 @@ class Fault:
 def test_01_a_film_plays_whole(cluster):
     done = subprocess.run(
         ["ffmpeg", "-v", "error", "-xerror", *FFMPEG_HOSTS, "-i",
-         cluster.play_url("demo"), "-f", "null", "-"], capture_output=True, text=True, timeout=60)
+         cluster.play_url("demo"), "-f", "null", "-"],
+        capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == ""
 
 
@@ -90,35 +103,36 @@ def test_02_a_stranger_is_no_node(cluster):
 
 
 def test_03_each_program_may_be_killed(cluster):
-    owner = owner_of(cluster, "demo")
+    owner, leader = owner_of(cluster, "demo"), cluster.leader()
     kills = [("redirector1", "redirector1-agent"), (owner, owner + "-agent"),
-             ("manager1", "manager1"), ("manager1", "manager1-front"),
+             (leader, leader), (leader, leader + "-front"),
              ("st-api", "st-api"), ("st-api", "st-api-front"),
              ("cache1", "cache1"), ("storage", "storage"), ("cdn", "varnish"),
              ("cdn", "cdn"), (owner, owner), ("redirector2", "redirector2")]
     audience = cluster.audience("--content", "demo", "--players", "6",
-                                "--duration", "40s", "--watch", "10s",
+                                "--duration", "30s", "--watch", "10s",
                                 "--buffer", "6s")
     for server, program in kills:
         time.sleep(2)
         cluster.machines[server].kill(program)
         print(f"kill -9 {program}")
-    report = audience.report()
-    told(report)
-    assert report["plays"]["failed"] == 0, report
-    assert report["plays"]["finished"] >= 18
-    assert report["stalls"]["count"] == 0, report
+    owner = cluster.machines[owner]
+    owner.consul_kill()
+    print("kill -9 of its Consul agent")
+    time.sleep(2)
+    owner.consul_start(cluster.consul_servers)
+    all_well(audience)
     wait_until(lambda: is_whole(cluster), 20, "all nodes up again")
 
 
 def test_04_managers_cut_off(cluster):
     fault = Fault(cluster)
-    for manager in ("manager1", "manager2"):
+    for manager in MANAGERS:
         cluster.machines[manager].cut()
     report = fault.outcome("managers cut off")
     assert report["stalls"]["count"] == 0
     assert cluster.play_url("quiet")
-    for manager in ("manager1", "manager2"):
+    for manager in MANAGERS:
         cluster.machines[manager].mend()
     wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
 
@@ -127,14 +141,15 @@ def test_05_an_origin_that_managers_do_not_reach_is_left(cluster):
     owner = owner_of(cluster, "demo")
     fault = Fault(cluster)
     cluster.machines[owner].cut(*(cluster.machines[manager].address
-                                  for manager in ("manager1", "manager2")))
+                                  for manager in MANAGERS))
     wait_until(lambda: cluster.where("redirector1", "demo")["owners"]
                != [owner], 8, "another owner")
     report = fault.outcome("an origin cut off from managers")
     assert report["stalls"]["count"] == 0
     cluster.machines[owner].mend()
+    wait_until(lambda: owner_of(cluster, "demo") == owner, 30,
+               "the owner of before")
     wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
-    assert owner_of(cluster, "demo") == owner
 
 
 def test_06_plays_leave_an_origin_that_viewers_do_not_reach(cluster):
@@ -148,18 +163,19 @@ def test_06_plays_leave_an_origin_that_viewers_do_not_reach(cluster):
 
 
 def test_07_loss_of_packets_slows_and_breaks_nothing(cluster):
-    owner = owner_of(cluster, "demo")
+    owner, leader = owner_of(cluster, "demo"), cluster.leader()
     fault = Fault(cluster)
-    for name in (owner, "manager1"):
+    for name in (owner, leader):
         cluster.machines[name].lose(30)
     fault.outcome("30 % packet loss")
-    for name in (owner, "manager1"):
+    for name in (owner, leader):
         cluster.machines[name].mend()
     wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
 
 
 def test_08_operators_override_on_the_managers_machine_alone(cluster):
-    machine = cluster.machines["manager1"]
+    leader = cluster.leader()
+    machine = cluster.machines[leader]
     key = (machine.folder / "secrets/manager.key").read_text().strip()
     for path in ("/v1/overrides", "/v1/overrides/nodes/origin1",
                  "/v1//overrides/nodes/origin1", "/v1/x/../overrides/cdn",
@@ -167,7 +183,7 @@ def test_08_operators_override_on_the_managers_machine_alone(cluster):
         refused = machine.namespace.run(
             "curl", "-s", "--path-as-is", "-o", "/dev/null", "-w",
             "%{http_code}", "-X", "PUT", "-d", '{"for_s": 60}', "-H",
-            "Authorization: Bearer " + key, cluster.url("manager1") + path)
+            "Authorization: Bearer " + key, cluster.url(leader) + path)
         assert refused == "403", path
 
     def state():
@@ -179,3 +195,69 @@ def test_08_operators_override_on_the_managers_machine_alone(cluster):
     machine.namespace.run(VODST, "override", "--dir", machine.folder, "node",
                           "origin1", "--clear")
     wait_until(lambda: is_whole(cluster), 10, "all nodes up again")
+
+
+def test_09_another_manager_leads_within_5_s(cluster):
+    leader = cluster.leader()
+    versions = {node: version_of(cluster, node) for node in NODES}
+    fault = Fault(cluster)
+    cluster.machines[leader].cut()
+    start = time.monotonic()
+    wait_until(lambda: cluster.leader() not in (None, leader), 5,
+               "another leader")
+    print(f"another Manager leads after {time.monotonic() - start:.1f} s")
+    report = fault.outcome("the leading Manager cut off")
+    assert report["stalls"]["count"] == 0
+    wait_until(lambda: is_whole(cluster), 10, "all nodes with the new leader")
+    for node in NODES:
+        assert version_of(cluster, node) > versions[node]
+    cluster.machines[leader].mend()
+    # the old one comes back to stand by
+    wait_until(lambda: (answer := cluster.ask(leader, "/v1/status"))
+               is not None and answer.status_code == 307, 15, "a standby")
+
+
+def version_of(cluster, node):
+    version = cluster.where(node, "demo")["version"]
+    return tuple(int(part) for part in version.split("."))
+
+
+def test_10_consul_without_its_leader_its_quorum_and_at_all(cluster):
+    leader = next(server for server in cluster.consul_servers
+                  if server.is_raft_leader())
+    servers = [leader, *(server for server in cluster.consul_servers
+                         if server is not leader)]
+    audience = cluster.audience("--content", "demo", "--players", "6",
+                                "--duration", "20s", "--watch", "8s",
+                                "--buffer", "6s")
+    for server in servers:
+        time.sleep(5)
+        server.consul_kill()
+        print("one of Consul's servers is killed, the leader first")
+    time.sleep(3)
+    assert cluster.play_url("quiet")
+    all_well(audience)
+    for server in servers:
+        server.consul_start(cluster.consul_servers)
+    wait_until(lambda: any(server.is_raft_leader() for server in servers), 30,
+               "a Consul leader")
+    wait_until(lambda: is_whole(cluster), 30, "all nodes up again")
+
+
+def test_11_a_clock_that_jumps_breaks_nothing(cluster):
+    node = cluster.machines["origin1"]
+    audience = cluster.audience("--content", "demo", "--content", "popular",
+                                "--content", "quiet", "--players", "6",
+                                "--duration", "18s", "--watch", "8s",
+                                "--buffer", "6s")
+    for step in ("+3600", "-3600", "+0"):
+        time.sleep(3)
+        node.clock.write_text(step)
+        time.sleep(1)
+        date = requests.get(cluster.url("origin1") + "/healthz",
+                            timeout=5).headers["Date"]
+        off = parsedate_to_datetime(date).timestamp() - time.time()
+        assert abs(off - int(step)) < 3
+        assert is_whole(cluster)
+    all_well(audience)
+    wait_until(lambda: is_whole(cluster), 10, "all nodes up")
