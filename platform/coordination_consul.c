@@ -33,6 +33,7 @@
 #define EVENT_WAIT_MS 60000
 #define SILENCE_S 10 /* after which the node's service is critical */
 #define GOODBYE_MS 500
+#define FAILURES_WITH_CONSUL 2  /* of the leader that it names */
 #define TABLES_WITHOUT_EVENT 20 /* then events seem to be denied */
 #define NAME_SIZE 192
 
@@ -44,6 +45,7 @@ struct coordination_consul {
     bool is_connected; /* Consul names the leader, and could name another */
     struct consul_services managers;
     size_t turn; /* among all known */
+    unsigned failures;
     struct consul_service *service;
     struct consul_watch *leader_watch, *table_watch, *publish_watch,
         *collect_watch, *managers_watch;
@@ -87,10 +89,15 @@ static void
 consul_manager_failed(struct coordination *self, const char *url)
 {
     struct coordination_consul *c = (struct coordination_consul *) self;
-    /* Consul may name the next one, or may itself hang on a server that is cut
-     * off: another Manager knows as well */
-    if (strcmp(c->current, url) == 0)
-        current_set(c, candidate(c, ++c->turn));
+    if (strcmp(c->current, url) != 0)
+        return;
+    /* Consul will name the next one; unless its agent hangs on a server that is
+     * cut off, and then another Manager knows */
+    if (c->is_connected && c->leader.term > 0
+        && ++c->failures < FAILURES_WITH_CONSUL)
+        return;
+    c->failures = 0;
+    current_set(c, candidate(c, ++c->turn));
 }
 
 static void
@@ -126,6 +133,9 @@ leader_answered(const struct consul_answer *answer, bool changed, void *context)
     const bool was_connected = c->is_connected;
     c->is_connected = (answer->err == 0 || answer->err == ERR_NOT_FOUND)
                       && answer->has_leader;
+    /* who was tried meanwhile may be one that only believes it leads */
+    if (c->is_connected && !changed && c->leader.term > 0)
+        current_set(c, c->leader.url);
     if (answer->err != 0 || (!changed && was_connected))
         return;
     if (leader_value_parse(answer->body, &leader) != 0) {
