@@ -17,7 +17,7 @@ from conftest import FFMPEG_HOSTS, VODST, wait_until
 # An origin carries 600 requests/s, so one more owner stands for 60, and the
 # CDN helps above 1440.
 CAPACITY = 600
-STEPS = [("normal", 2, 95), ("hot", 3, 260), ("critical", 3, 1650)]
+STEPS = [("normal", 2, 95), ("hot", 3, 260), ("critical", 3, 1800)]
 PLAYS = ["--requests-per-play", "13"]
 
 
