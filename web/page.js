@@ -8,7 +8,9 @@ const EVENTS_MAX = 100;
 
 const $ = (id) => document.getElementById(id);
 const video = $('video');
-const player = new Player(video);
+// "?steering=0" plays as a player does that knows no content steering
+const player = new Player(video,
+  new URLSearchParams(location.search).get('steering') !== '0');
 
 let content = null;
 let node = null; // that served the latest segment

@@ -44,13 +44,13 @@ class PlayError extends Error {
   }
 }
 
-async function playbackAsk(content, viewer) {
+async function playbackAsk(content, viewer, steering) {
   let response;
   try {
     response = await fetch('api/v1/playbacks', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ content, viewer }),
+      body: JSON.stringify({ content, viewer, steering }),
       signal: AbortSignal.timeout(8000),
     });
   } catch {
@@ -77,6 +77,7 @@ async function playbackAsk(content, viewer) {
  */
 export class Player extends EventTarget {
   #video;
+  #steers; // follows content steering, and knows every place from the start
   #viewer = `page-${crypto.getRandomValues(new Uint32Array(2)).join('')}`;
   #content = null;
   #playbackUrl = null;
@@ -91,9 +92,10 @@ export class Player extends EventTarget {
 
   hls = null;
 
-  constructor(video) {
+  constructor(video, steers = true) {
     super();
     this.#video = video;
+    this.#steers = steers;
   }
 
   #tell(type, detail = {}) {
@@ -113,7 +115,7 @@ export class Player extends EventTarget {
       return;
     }
     try {
-      const url = await playbackAsk(content, this.#viewer);
+      const url = await playbackAsk(content, this.#viewer, this.#steers);
       if (run !== this.#run) return;
       this.#playbackUrl = url;
       this.#load(url, -1, true);
@@ -297,7 +299,8 @@ export class Player extends EventTarget {
       if (run !== this.#run) return null;
       if (response.status === 403) {
         // the token has run out: the same play under a new one
-        this.#playbackUrl = await playbackAsk(this.#content, this.#viewer);
+        this.#playbackUrl = await playbackAsk(this.#content, this.#viewer,
+          this.#steers);
         response = await fetch(again(),
           { cache: 'no-store', signal: AbortSignal.timeout(5000) });
         if (run !== this.#run) return null;

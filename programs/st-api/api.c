@@ -131,10 +131,11 @@ playback_write(struct api *api, const struct body_playback *asked,
     buffer_printf(out,
                   "{\"id\":\"%016" PRIx64 "\",\"content\":\"%s\","
                   "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32
-                  ",\"urls\":{\"hls\":\"%s/p/%.*s/%s/%s/master.m3u8\"}}",
+                  ",\"urls\":{\"hls\":\"%s/p/%.*s/%s/%s/master.m3u8%s\"}}",
                   random_u64(), asked->content, claims.session,
                   claims.expires_s, api->playback_url, TOKEN_TEXT_LEN, token,
-                  asked->content, version);
+                  asked->content, version,
+                  asked->steering ? "?steering=1" : "");
     return out->err;
 }
 

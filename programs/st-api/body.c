@@ -12,6 +12,7 @@ enum field_type {
     FIELD_ID,      /* as content_id_is_valid */
     FIELD_TEXT,    /* without control characters */
     FIELD_INTEGER, /* from 1 */
+    FIELD_BOOLEAN,
 };
 
 struct field {
@@ -27,6 +28,8 @@ static const struct field playback_fields[] = {
      CONTENT_ID_LEN_MAX},
     {"viewer", FIELD_TEXT, false, offsetof(struct body_playback, viewer),
      BODY_VIEWER_LEN_MAX},
+    {"steering", FIELD_BOOLEAN, false, offsetof(struct body_playback, steering),
+     0},
 };
 
 static const struct field content_fields[] = {
@@ -104,6 +107,19 @@ integer_read(const struct field *field, const json_t *value, uint64_t *out,
 }
 
 static int
+boolean_read(const struct field *field, const json_t *value, bool *out,
+             char *message)
+{
+    if (!json_is_boolean(value)) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"%s\" must be true or false", field->name);
+        return ERR_INVALID;
+    }
+    *out = json_is_true(value);
+    return 0;
+}
+
+static int
 field_read(const struct field *field, const json_t *value, uint8_t *out,
            char *message)
 {
@@ -118,6 +134,9 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
             memcpy(out + field->offset, &n, sizeof n);
         return err;
     }
+    case FIELD_BOOLEAN:
+        return boolean_read(field, value, (bool *) (out + field->offset),
+                            message);
     }
     return ERR_INVALID;
 }

@@ -17,6 +17,7 @@
 struct body_playback {
     char content[CONTENT_ID_LEN_MAX + 1];
     char viewer[BODY_VIEWER_LEN_MAX + 1]; /* empty: not told */
+    bool steering; /* the player follows content steering */
 };
 
 struct body_content {

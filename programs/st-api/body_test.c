@@ -24,11 +24,16 @@ a_play_is_read(void **state)
                      0);
     assert_string_equal(out.content, "demo");
     assert_string_equal(out.viewer, "anna");
+    assert_false(out.steering);
     body = "{\"content\":\"" TEXT_64 "\"}";
     assert_int_equal(body_playback_parse(bytes_of_text(body), &out, message),
                      0);
     assert_string_equal(out.content, TEXT_64);
     assert_string_equal(out.viewer, "");
+    body = "{\"steering\":true,\"content\":\"demo\"}";
+    assert_int_equal(body_playback_parse(bytes_of_text(body), &out, message),
+                     0);
+    assert_true(out.steering);
 }
 
 static void
@@ -57,6 +62,8 @@ what_is_wrong_with_a_play_is_named(void **state)
         {"{\"content\":\"a\",\"viewer\":\"a\\nb\"}", "field \"viewer\" must"},
         {"{\"content\":\"a\",\"viewer\":\"b" TEXT_128 "\"}",
          "field \"viewer\" must be 1 to 128"},
+        {"{\"content\":\"a\",\"steering\":1}",
+         "field \"steering\" must be true or false"},
         {"{\"content\":\"a\",\"content\":\"b\"}", "a field is given twice"},
         {"{\"content\":\"a\",\"colour\":\"red\"}", "unknown field \"colour\""},
         {"{\"" TEXT_128 "\":1}", "unknown field \"" TEXT_64 "\""},

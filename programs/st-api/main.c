@@ -46,7 +46,9 @@ static const struct program program = {
     .synopsis = "",
     .details =
         "POST /v1/playbacks {\"content\":ID} answers 201 with the signed URL "
-        "of a play. GET /v1/contents lists what can be played; PUT and DELETE "
+        "of a play, for a player that follows content steering with "
+        "\"steering\":true. GET /v1/contents lists what can be played; PUT and "
+        "DELETE "
         "/v1/contents/{id} change it and need the admin key.\n\n"
         "On SIGHUP both key files are read again, together or not at all. "
         "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong use.",

@@ -24,11 +24,6 @@ BUILD = pathlib.Path(os.environ.get("VODST_BUILD", ROOT / "build"))
 VODST = BUILD / "programs" / "vodst" / "vodst"
 
 
-# Pathways are on several hosts, and ffmpeg complains of each change of host
-# that it cannot use the same connection.
-FFMPEG_HOSTS = ["-http_persistent", "0"]
-
-
 def wait_until(condition, timeout=10.0, what="it", pause=0.02):
     """The first true value of condition(), or a failure that names what."""
     deadline = time.monotonic() + timeout
@@ -137,12 +132,12 @@ class Platform:
         answer.raise_for_status()
         return answer.json()
 
-    def playback(self, content):
+    def playback(self, content, **more):
         return requests.post(self.front + "/api/v1/playbacks",
-                             json={"content": content}, timeout=5)
+                             json={"content": content, **more}, timeout=5)
 
-    def play_url(self, content):
-        answer = self.playback(content)
+    def play_url(self, content, **more):
+        answer = self.playback(content, **more)
         assert answer.status_code == 201, answer.text
         return answer.json()["urls"]["hls"]
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from cluster import Cluster
-from conftest import FFMPEG_HOSTS, VODST, wait_until
+from conftest import VODST, wait_until
 
 MACHINES = [["redirector redirector1"], ["redirector redirector2"],
             *[[f"origin origin{n}"] for n in range(1, 5)],
@@ -90,7 +90,7 @@ class Fault:
 
 def test_01_a_film_plays_whole(cluster):
     done = subprocess.run(
-        ["ffmpeg", "-v", "error", "-xerror", *FFMPEG_HOSTS, "-i",
+        ["ffmpeg", "-v", "error", "-xerror", "-i",
          cluster.play_url("demo"), "-f", "null", "-"],
         capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == ""

@@ -12,7 +12,7 @@ import urllib.parse
 import pytest
 import requests
 
-from conftest import FFMPEG_HOSTS, VODST, wait_until
+from conftest import VODST, wait_until
 
 # so much capacity that every content stays calm, with its one owner
 OPTIONS = ["--interval", "200ms", "--node-timeout", "1500ms", "--capacity",
@@ -189,7 +189,7 @@ def test_07_a_cache_that_dies_is_passed_by(platform):
     platform.kill("cache1")
     for content in ("demo", "popular", "quiet"):
         decode = subprocess.run(
-            ["ffmpeg", "-v", "error", "-xerror", *FFMPEG_HOSTS, "-i",
+            ["ffmpeg", "-v", "error", "-xerror", "-i",
              platform.play_url(content), "-f", "null", "-"],
             capture_output=True, text=True, timeout=60)
         assert decode.returncode == 0 and decode.stderr == ""

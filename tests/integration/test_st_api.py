@@ -160,6 +160,14 @@ def test_02_every_play_is_a_session_of_its_own(api):
     assert len({play["id"] for play in plays}) == 20
 
 
+def test_02_a_player_that_steers_asks_for_pathways(api):
+    api.put("demo")
+    for body, end in (({}, ".m3u8"), ({"steering": False}, ".m3u8"),
+                      ({"steering": True}, ".m3u8?steering=1")):
+        play = api.play({"content": "demo", **body}).json()
+        assert play["urls"]["hls"].endswith(end)
+
+
 def test_03_an_unknown_content_is_not_found(api):
     detail = problem(api.play({"content": "no-such"}), 404)
     assert detail == 'no content "no-such" in the catalogue'

@@ -443,8 +443,7 @@ def test_ffmpeg_is_moved_by_the_redirect_of_each_segment(cluster, tmp_path):
     # ranges, all of a file each
     ffmpeg = subprocess.Popen(
         ["ffmpeg", "-v", "error", "-nostdin", "-readrate", "4",
-         "-http_persistent", "0", "-i", url,
-         "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", "-f", "framecrc",
+         "-i", url, "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", "-f", "framecrc",
          tmp_path / "frames"], stderr=subprocess.PIPE, text=True)
 
     def served(name, after):
@@ -459,7 +458,10 @@ def test_ffmpeg_is_moved_by_the_redirect_of_each_segment(cluster, tmp_path):
     wait_for(lambda: len(served(second, moved_at)) > 8,
              what="segments from the other node")
     _, said = ffmpeg.communicate(timeout=60)
-    assert ffmpeg.returncode == 0 and said == "", said
+    # it remarks that a redirect names another host than its connection's
+    remarks = [line for line in said.splitlines()
+               if "Cannot reuse HTTP connection for different host" not in line]
+    assert ffmpeg.returncode == 0 and remarks == [], remarks
     assert served(first, moved_at) == []
     frames = [line for line in
               (tmp_path / "frames").read_text().splitlines()
