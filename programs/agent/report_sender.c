@@ -4,7 +4,9 @@
  * at a time; what fails goes with the next one, since counts are cumulative.
  *
  * Between two reports it looks whether a content jumps, and does not let the
- * Manager wait for that, nor for how it goes on.
+ * Manager wait for that, nor for how it goes on: until the jump is all that its
+ * shortest windows hold (1 to 1.5 s by default), as reports further apart would
+ * leave the end of these windows empty.
  */
 
 #include "programs/agent/agent.h"
@@ -22,7 +24,7 @@
 #define ANSWER_SIZE_MAX 4096 /* bytes */
 #define LOOK_MS 50           /* between looks for a jump */
 #define JUMP_REPORT_MS 100   /* between reports while one goes on */
-#define JUMP_MS 1000         /* that is how long after it was seen */
+#define JUMP_MS 1700         /* that is how long after it was seen */
 #define JUMP_REQUESTS 8      /* at least, and what 2 ms of all capacity are */
 
 struct report_sender {
