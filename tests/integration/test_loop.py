@@ -466,11 +466,13 @@ def test_a_jump_does_not_wait_for_the_interval(tmp_path):
     node.counters.add("film", 20)
     wait_for(lambda: manager.content("film")["requests"] == 25, 2,
              "a report of the jump")
-    # how it goes on is told for a second, and then at intervals again
+    # how it goes on is told until it fills the Manager's shortest window, and
+    # then at intervals again
+    time.sleep(1.2)
     node.counters.add("film", 1)
-    wait_for(lambda: manager.content("film")["requests"] == 26, 1,
+    wait_for(lambda: manager.content("film")["requests"] == 26, 0.4,
              "a report of how it goes on")
-    time.sleep(1.5)
+    time.sleep(1)
     node.counters.add("film", 1)
     time.sleep(0.5)
     assert manager.content("film")["requests"] == 26
