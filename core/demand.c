@@ -159,7 +159,8 @@ select_rows(struct demand *d, struct select *select,
     for (size_t i = 0; i < selection->row_count; i++) {
         const struct table_row *row = &selection->rows[i];
         uint32_t position;
-        if (!contents_find(&d->contents, row->id, row->hash, &position)
+        if ((selection->skips_calm && row->level == LEVEL_CALM)
+            || !contents_find(&d->contents, row->id, row->hash, &position)
             || d->contents.list[position].ring == 0)
             continue;
         select_ring(d, select, d->contents.list[position].ring - 1, 0,

@@ -86,6 +86,7 @@ struct demand_selection {
     size_t count_min;  /* or fewer than so many are selected */
     const struct table_row *rows; /* and these, whatever their rate */
     size_t row_count;
+    bool skips_calm; /* of the rows */
 };
 const struct demand_rate *demand_rates_select(
     struct demand *d, const struct demand_selection *selection, size_t *count,
