@@ -287,6 +287,12 @@ demand_sums(const struct demand *d, struct bytes id,
     return 0;
 }
 
+uint64_t
+demand_left_out(const struct demand *d)
+{
+    return d->left_out;
+}
+
 struct table_version
 demand_held_version(const struct demand *d)
 {
