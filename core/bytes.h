@@ -133,12 +133,6 @@ load_be64(const void *p)
 }
 
 static inline void
-store_be16(void *p, uint16_t v)
-{
-    store_le16(p, __builtin_bswap16(v));
-}
-
-static inline void
 store_be32(void *p, uint32_t v)
 {
     store_le32(p, __builtin_bswap32(v));
@@ -150,17 +144,11 @@ store_be64(void *p, uint64_t v)
     store_le64(p, __builtin_bswap64(v));
 }
 
-/* True when the sum or product does not fit; *out is set either way. */
+/* True when the sum does not fit; *out is set either way. */
 static inline bool
 size_add_overflows(size_t a, size_t b, size_t *out)
 {
     return __builtin_add_overflow(a, b, out);
-}
-
-static inline bool
-size_mul_overflows(size_t a, size_t b, size_t *out)
-{
-    return __builtin_mul_overflow(a, b, out);
 }
 
 #endif

@@ -215,6 +215,18 @@ plan_level(const struct plan *plan, const struct cluster *cluster)
     return plan->k < cluster->count ? LEVEL_NORMAL : LEVEL_HOT;
 }
 
+static bool
+is_cdn_forbidden(const struct plan *plan)
+{
+    return plan->override != NULL && plan->override->is_cdn_forbidden;
+}
+
+static bool
+is_listed(const struct plan *plan, const struct cluster *cluster)
+{
+    return plan_level(plan, cluster) != LEVEL_CALM || is_cdn_forbidden(plan);
+}
+
 static int
 row_compare(const void *a_void, const void *b_void)
 {
@@ -231,7 +243,7 @@ rows_from_plans(const struct plan *plans, size_t count,
 {
     size_t found = 0;
     for (size_t i = 0; i < count; i++)
-        found += plan_level(&plans[i], cluster) != LEVEL_CALM;
+        found += is_listed(&plans[i], cluster);
     if (found > TABLE_ROWS_MAX)
         return ERR_LIMIT;
     struct table_row *list = calloc(found + 1, sizeof *list);
@@ -239,8 +251,8 @@ rows_from_plans(const struct plan *plans, size_t count,
         return ERR_MEMORY;
     found = 0;
     for (size_t i = 0; i < count; i++) {
-        enum level level = plan_level(&plans[i], cluster);
-        if (level == LEVEL_CALM)
+        const enum level level = plan_level(&plans[i], cluster);
+        if (!is_listed(&plans[i], cluster))
             continue;
         list[found++] = (struct table_row){
             .id = plans[i].id,
@@ -248,7 +260,10 @@ rows_from_plans(const struct plan *plans, size_t count,
             .level = level,
             .owner_count = plans[i].k,
             .cdn_share = plans[i].share,
-            .rate_milli = (uint64_t) (plans[i].rate * 1000),
+            .is_cdn_forbidden = is_cdn_forbidden(&plans[i]),
+            /* of calm contents the rates may be left out */
+            .rate_milli =
+                level != LEVEL_CALM ? (uint64_t) (plans[i].rate * 1000) : 0,
             .calmer_since_ms = plans[i].calmer_since_ms,
         };
     }
@@ -300,6 +315,7 @@ classify_rates(const struct classify_policy *policy, struct demand *demand,
                           : INFINITY,
         .rows = input->previous,
         .row_count = input->previous_count,
+        .skips_calm = true,
     };
     input->rates = demand_rates_select(demand, &selection, &input->rate_count,
                                        &input->rest);

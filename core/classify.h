@@ -62,8 +62,9 @@ void classify_rates(const struct classify_policy *policy, struct demand *demand,
                     struct classify_input *input);
 
 /*
- * Writes the rows that are not calm, sorted by (hash, id), to *rows (caller
- * frees with free(); ids point into rates, previous or overrides). A row whose
+ * Writes the rows that are not calm, or that an operator keeps from the CDN,
+ * sorted by (hash, id), to *rows (caller frees with free(); ids point into
+ * rates, previous or overrides). A row whose
  * demand is gone and whose hold time is over is dropped (rule 6). ERR_MEMORY,
  * ERR_LIMIT.
  */

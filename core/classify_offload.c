@@ -51,8 +51,9 @@ cdn_override(const struct classification *c)
 static bool
 has_cdn(const struct classification *c)
 {
-    const struct override *o = cdn_override(c);
-    return c->policy->has_cdn && (o == NULL || !o->is_cdn_forbidden);
+    return c->policy->has_cdn
+           && !override_forbids_cdn(c->input->overrides,
+                                    c->input->override_count);
 }
 
 static void

@@ -159,7 +159,8 @@ select_rows(struct demand *d, struct select *select,
     for (size_t i = 0; i < selection->row_count; i++) {
         const struct table_row *row = &selection->rows[i];
         uint32_t position;
-        if (!contents_find(&d->contents, row->id, row->hash, &position)
+        if ((selection->skips_calm && row->level == LEVEL_CALM)
+            || !contents_find(&d->contents, row->id, row->hash, &position)
             || d->contents.list[position].ring == 0)
             continue;
         select_ring(d, select, d->contents.list[position].ring - 1, 0,
@@ -284,6 +285,12 @@ demand_sums(const struct demand *d, struct bytes id,
         return ERR_NOT_FOUND;
     *out = d->contents.list[position].sums;
     return 0;
+}
+
+uint64_t
+demand_left_out(const struct demand *d)
+{
+    return d->left_out;
 }
 
 struct table_version

@@ -44,7 +44,8 @@ struct demand_merge_result {
  * `wants_full`. The first full report of a node that ran before this Manager
  * did (sequence > 1), with all that follows while it has_more, adds nothing to
  * the rates; one with sequence 1 counts from zero, and so does a new boot of a
- * node that is known. Bad bytes change nothing; ERR_LIMIT: too many nodes.
+ * node that is known. Bad bytes change nothing; ERR_LIMIT: too many nodes. Of
+ * more than 2^24 contents the later ones are not counted.
  */
 int demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
                  struct demand_merge_result *out);
@@ -86,6 +87,7 @@ struct demand_selection {
     size_t count_min;  /* or fewer than so many are selected */
     const struct table_row *rows; /* and these, whatever their rate */
     size_t row_count;
+    bool skips_calm; /* of the rows */
 };
 const struct demand_rate *demand_rates_select(
     struct demand *d, const struct demand_selection *selection, size_t *count,
@@ -98,6 +100,8 @@ double demand_requests_per_play(const struct demand *d);
  * content (tests, status). ERR_NOT_FOUND. */
 int demand_sums(const struct demand *d, struct bytes id,
                 struct counters_values *out);
+/* Entries of reports that were not counted, being of too many contents. */
+uint64_t demand_left_out(const struct demand *d);
 /* The greatest table version any node reported to hold. */
 struct table_version demand_held_version(const struct demand *d);
 

@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define CONTENTS_MAX (1u << 24)
 #define TEXT_CHUNK_SIZE 65536
 
 struct text_chunk {

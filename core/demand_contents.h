@@ -55,6 +55,7 @@ bool contents_find(const struct contents *contents, struct bytes id,
 #define CONTENTS_PREFETCH_MAX 16
 void contents_prefetch(const struct contents *contents, const uint64_t *hashes,
                        size_t count);
+#define CONTENTS_MAX (1u << 24)
 /* Finds or adds it. ERR_LIMIT, ERR_MEMORY. */
 int contents_intern(struct contents *contents, struct bytes id,
                     uint32_t *position);

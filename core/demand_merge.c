@@ -79,8 +79,9 @@ entry_merge(struct merge *m, const struct report_entry *entry)
     if ((new->requests | new->bytes | new->starts | new->offloaded) == 0)
         return 0;
     int err = contents_intern(&d->contents, entry->id, &content);
+    d->left_out += err == ERR_LIMIT;
     if (err != 0)
-        return err;
+        return err == ERR_LIMIT ? 0 : err;
     struct counters_values *maximum = boot_maximum(m->boot, content);
     if (maximum == NULL)
         return ERR_MEMORY;

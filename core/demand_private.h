@@ -18,6 +18,7 @@ struct demand {
     double plays_seen[ROLE_COUNT]; /* that were not offloaded */
     double requests_seen;
     struct table_version held;
+    uint64_t left_out; /* entries */
 };
 
 /* Moves the windows to now_ms, when that is later. */

@@ -13,7 +13,7 @@
 
 #include "core/classify.h"
 #include "core/content.h"
-#include "core/demand.h"
+#include "core/demand_private.h"
 #include "core/err.h"
 
 static uint64_t
@@ -561,6 +561,35 @@ bad_bytes_change_nothing(void **state)
 }
 
 static void
+of_too_many_contents_the_known_ones_are_counted_on(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    struct demand_merge_result result;
+    struct counters_values sums;
+    for (unsigned i = 0; i < 3; i++)
+        o.values[i].requests = 1;
+    struct buffer b = origin_report(&o, true, 5); /* not of the second */
+    assert_int_equal(demand_merge(d, buffer_bytes(&b), START_MS, &result), 0);
+    buffer_fini(&b);
+    const uint32_t count = d->contents.count;
+    d->contents.count = CONTENTS_MAX;
+    for (unsigned i = 0; i < 3; i++)
+        o.values[i].requests = 7;
+    b = origin_report(&o, false, 7);
+    assert_int_equal(demand_merge(d, buffer_bytes(&b), START_MS, &result), 0);
+    buffer_fini(&b);
+    for (unsigned i = 0; i < 3; i += 2) {
+        assert_int_equal(demand_sums(d, content_name(i), &sums), 0);
+        assert_int_equal(sums.requests, 7);
+    }
+    assert_int_equal(demand_sums(d, content_name(1), &sums), ERR_NOT_FOUND);
+    assert_int_equal(demand_left_out(d), 1);
+    d->contents.count = count;
+    demand_free(d);
+}
+
+static void
 the_nodes_are_limited(void **state)
 {
     struct demand *d = demand_new(&demand_policy_default);
@@ -851,6 +880,7 @@ main(void)
         cmocka_unit_test(
             a_selection_is_of_the_hottest_and_the_rest_is_summed_up),
         cmocka_unit_test(bad_bytes_change_nothing),
+        cmocka_unit_test(of_too_many_contents_the_known_ones_are_counted_on),
         cmocka_unit_test(the_nodes_are_limited),
         cmocka_unit_test(the_greatest_version_held_is_known),
         cmocka_unit_test(sums_do_not_depend_on_order_repetition_or_loss),

@@ -122,6 +122,14 @@ override_expire(struct override *list, size_t *count, uint64_t now_ms)
     return has_changed;
 }
 
+bool
+override_forbids_cdn(const struct override *list, size_t count)
+{
+    const struct override *cdn =
+        override_find(list, count, OVERRIDE_CDN, bytes_of("", 0));
+    return cdn != NULL && cdn->is_cdn_forbidden;
+}
+
 void
 override_nodes(const struct override *list, size_t count,
                struct demand_node *nodes, size_t node_count)

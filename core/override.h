@@ -51,6 +51,9 @@ int override_remove(struct override *list, size_t *count,
 /* Removes those whose time is over; true when there were any. */
 bool override_expire(struct override *list, size_t *count, uint64_t now_ms);
 
+/* The CDN gets nothing of anything. */
+bool override_forbids_cdn(const struct override *list, size_t count);
+
 /* Of nodes that drain by an override, those that are up or full are draining.
  */
 void override_nodes(const struct override *list, size_t count,

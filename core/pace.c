@@ -4,14 +4,15 @@
 #include "core/pace.h"
 
 /* Adds to the tick, which begins at 0 when it was last used for an earlier
- * one. Who loses the race to begin it adds to what the winner began. */
+ * one. Who loses the race to begin it adds to what the winner began, and so
+ * does who was held up until a later one is there. */
 static void
 tick_add(uint64_t *counter, uint32_t tick, uint64_t n)
 {
     uint64_t seen = __atomic_load_n(counter, __ATOMIC_RELAXED);
     const uint64_t first = (uint64_t) tick << 32 | (n & UINT32_MAX);
 
-    if (seen >> 32 != tick
+    if (seen >> 32 < tick
         && __atomic_compare_exchange_n(counter, &seen, first, false,
                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         return;

@@ -49,6 +49,15 @@ what_was_more_than_a_second_ago_is_forgotten(void **state)
 }
 
 static void
+who_adds_late_takes_nothing_away(void **state)
+{
+    struct pace pace = {0};
+    pace_add(&pace, 9000, 100, 0);
+    pace_add(&pace, 9000 - PACE_TICKS * PACE_TICK_MS, 1, 0);
+    assert_int_equal(rate_at(&pace, 9000).requests, 101);
+}
+
+static void
 a_part_of_a_kibibyte_counts_as_one(void **state)
 {
     struct pace pace = {0};
@@ -93,6 +102,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_steady_pace_reads_as_it_is),
         cmocka_unit_test(what_was_more_than_a_second_ago_is_forgotten),
+        cmocka_unit_test(who_adds_late_takes_nothing_away),
         cmocka_unit_test(a_part_of_a_kibibyte_counts_as_one),
         cmocka_unit_test(zeroed_memory_is_no_pace_at_any_time),
         cmocka_unit_test(workers_add_at_the_same_time),

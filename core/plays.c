@@ -29,11 +29,20 @@ bucket_of(const struct plays *plays, uint64_t key)
     return (size_t) ((uint32_t) key & (plays->bucket_count - 1)) * PLAYS_BUCKET;
 }
 
+/* A worker whose clock is ahead may just have noted what is, to this one, in
+ * the next second. */
+static uint32_t
+age_s(const uint32_t *then_s, uint32_t now_s)
+{
+    const uint32_t then = load(then_s);
+    return then < now_s ? now_s - then : 0;
+}
+
 static bool
 is_slot_of(const struct play_slot *slot, uint32_t tag, uint32_t now_s)
 {
     return load(&slot->tag) == tag
-           && now_s - load(&slot->seen_s) <= PLAYS_SEEN_S;
+           && age_s(&slot->seen_s, now_s) <= PLAYS_SEEN_S;
 }
 
 /* The play's slot, or else the one that it may take. */
@@ -68,7 +77,7 @@ plays_find(const struct plays *plays, uint64_t key, uint32_t now_s,
         if (!is_slot_of(&slots[i], tag_of(key), now_s))
             continue;
         out->is_known = true;
-        out->is_held = now_s - load(&slots[i].since_s) < PLAYS_HOLD_S;
+        out->is_held = age_s(&slots[i].since_s, now_s) < PLAYS_HOLD_S;
         out->place = load(&slots[i].place);
         return;
     }

@@ -62,6 +62,21 @@ a_play_is_held_from_when_it_came_however_often_it_asks(void **state)
 }
 
 static void
+a_worker_whose_clock_is_behind_knows_the_play_as_well(void **state)
+{
+    struct plays *plays = plays_new();
+    plays_note(plays, 42, 1001, play_place_of(77));
+    assert_true(find(plays, 42, 1000).is_known);
+    assert_true(find(plays, 42, 1000).is_held);
+    /* and does not take another slot for it, in which it came just now */
+    plays_note(plays, 42, 1000, play_place_of(77));
+    plays_note(plays, 42, 1200, play_place_of(77));
+    assert_true(find(plays, 42, 1000 + PLAYS_HOLD_S).is_held);
+    assert_false(find(plays, 42, 1001 + PLAYS_HOLD_S).is_held);
+    free(plays);
+}
+
+static void
 places_of_nodes_are_never_taken_for_here(void **state)
 {
     for (uint64_t hash = 0; hash < 10; hash++)
@@ -110,6 +125,7 @@ main(void)
             a_play_is_new_until_it_is_noted_and_after_it_fell_silent),
         cmocka_unit_test(
             a_play_is_held_from_when_it_came_however_often_it_asks),
+        cmocka_unit_test(a_worker_whose_clock_is_behind_knows_the_play_as_well),
         cmocka_unit_test(places_of_nodes_are_never_taken_for_here),
         cmocka_unit_test(of_too_many_the_one_not_seen_for_longest_is_forgotten),
         cmocka_unit_test(a_full_table_keeps_the_plays_that_go_on),

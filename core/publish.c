@@ -27,6 +27,7 @@ rows_differ(const struct table *last, const struct table *next, bool with_rate)
         const struct table_row *a = &last->rows[i], *b = &next->rows[i];
         if (!bytes_equal(a->id, b->id) || a->level != b->level
             || a->owner_count != b->owner_count || a->cdn_share != b->cdn_share
+            || a->is_cdn_forbidden != b->is_cdn_forbidden
             || (with_rate
                 && (a->rate_milli != b->rate_milli
                     || a->calmer_since_ms != b->calmer_since_ms)))
@@ -60,6 +61,7 @@ publish_is_due(const struct table *last, const struct table *next,
                uint64_t since_ms)
 {
     const bool with_load = since_ms >= PUBLISH_LOAD_MS;
-    return nodes_differ(last, next, with_load)
+    return last->is_cdn_forbidden != next->is_cdn_forbidden
+           || nodes_differ(last, next, with_load)
            || rows_differ(last, next, with_load);
 }

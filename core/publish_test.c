@@ -66,7 +66,7 @@ the_same_again_is_not_published(void **state)
 static void
 what_moves_viewers_is_published_at_once(void **state)
 {
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 12; i++) {
         struct next next;
         next_make(&next);
         switch (i) {
@@ -99,6 +99,12 @@ what_moves_viewers_is_published_at_once(void **state)
             break;
         case 9:
             next.rows[1].cdn_share = 501;
+            break;
+        case 10:
+            next.rows[0].is_cdn_forbidden = true;
+            break;
+        case 11:
+            next.table.is_cdn_forbidden = true;
             break;
         }
         assert_true(is_due(&next, 0));

@@ -31,6 +31,14 @@ is_owner(const uint16_t *owners, size_t count, int self)
 }
 
 static bool
+has_cdn(const struct table *table, const struct table_row *row,
+        const struct route_request *request)
+{
+    return request->has_cdn && !table->is_cdn_forbidden
+           && (row == NULL || !row->is_cdn_forbidden);
+}
+
+static bool
 is_offloaded(const struct table_row *row, const struct route_request *request)
 {
     return row != NULL && row->level == LEVEL_CRITICAL && request->has_cdn
@@ -271,15 +279,27 @@ route_rule_name(enum route_rule rule)
     return names[rule];
 }
 
+bool
+route_has_cdn(const struct table_snapshot *snapshot,
+              const struct route_request *request)
+{
+    const struct table *table = &snapshot->table;
+    return has_cdn(table, table_find(table, request->hash, request->content),
+                   request);
+}
+
 void
 route_decide(const struct table_snapshot *snapshot,
-             const struct route_request *request, struct route_decision *out)
+             const struct route_request *asked, struct route_decision *out)
 {
     uint16_t owners[PLACEMENT_NODES_MAX];
     const struct table *table = &snapshot->table;
     const struct table_row *row =
-        table_find(table, request->hash, request->content);
+        table_find(table, asked->hash, asked->content);
+    struct route_request allowed = *asked;
+    const struct route_request *request = &allowed;
 
+    allowed.has_cdn = has_cdn(table, row, asked);
     out->node = -1;
     out->is_passed_on = false;
     out->level = row ? row->level : LEVEL_CALM;

@@ -48,7 +48,7 @@ struct route_request {
     int self;         /* this node's index in table.nodes, or ROUTE_SELF_* */
     unsigned hops;    /* how often this request was redirected already */
     unsigned hops_max;
-    bool has_cdn;    /* a CDN is configured */
+    bool has_cdn;    /* one is configured; the table may forbid it */
     bool self_full;  /* this node is at its limit, and the play new to it */
     unsigned spills; /* how often full nodes passed this play on */
     unsigned
@@ -105,8 +105,12 @@ struct route_decision {
  * play that is offloaded begins with the CDN.
  */
 void route_decide(const struct table_snapshot *snapshot,
-                  const struct route_request *request,
+                  const struct route_request *asked,
                   struct route_decision *out);
+
+/* There is a CDN that the content may be sent to. */
+bool route_has_cdn(const struct table_snapshot *snapshot,
+                   const struct route_request *request);
 
 /* The owner set as applied: indexes in table.nodes, best first; the count. */
 size_t route_owners(const struct table_snapshot *snapshot, struct bytes content,

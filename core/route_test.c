@@ -17,6 +17,7 @@ struct world {
     struct table_node nodes[NODES];
     char names[NODES][16];
     struct table_row row;
+    bool is_cdn_forbidden; /* for all */
     struct table_snapshot *snapshot;
 };
 
@@ -45,7 +46,8 @@ world_publish(struct world *w)
     struct table table = {.nodes = w->nodes,
                           .node_count = NODES,
                           .rows = &w->row,
-                          .row_count = w->row.owner_count ? 1 : 0};
+                          .row_count = w->row.owner_count ? 1 : 0,
+                          .is_cdn_forbidden = w->is_cdn_forbidden};
     struct buffer b;
     buffer_init(&b, TABLE_SIZE_MAX);
     assert_int_equal(table_encode(&table, &b), 0);
@@ -54,20 +56,26 @@ world_publish(struct world *w)
     buffer_fini(&b);
 }
 
+static struct route_request
+request_of(int self, uint64_t session)
+{
+    return (struct route_request){
+        .content = film,
+        .hash = content_hash(film),
+        .session = session,
+        .self = self,
+        .hops_max = 2,
+    };
+}
+
 static struct route_decision
 decide(const struct world *w, int self, uint64_t session, unsigned hops,
        bool has_cdn)
 {
     struct route_decision d;
-    struct route_request request = {
-        .content = film,
-        .hash = content_hash(film),
-        .session = session,
-        .self = self,
-        .hops = hops,
-        .hops_max = 2,
-        .has_cdn = has_cdn,
-    };
+    struct route_request request = request_of(self, session);
+    request.hops = hops;
+    request.has_cdn = has_cdn;
     route_decide(w->snapshot, &request, &d);
     return d;
 }
@@ -309,10 +317,7 @@ spill_from(const struct world *w, uint64_t session, const bool full[NODES],
            unsigned *spills)
 {
     int at = decide(w, -1, session, 0, false).node;
-    struct route_request request = {.content = film,
-                                    .hash = content_hash(film),
-                                    .session = session,
-                                    .hops_max = 2};
+    struct route_request request = request_of(at, session);
     for (*spills = 0;; ++*spills) {
         struct route_decision d;
         request.self = at;
@@ -393,11 +398,7 @@ a_spilled_play_stays_where_it_was_taken(void **state)
     world_make(&w, LEVEL_CALM, 0, 0);
     world_publish(&w);
     int owner = decide(&w, -1, 1, 0, false).node;
-    struct route_request request = {.content = film,
-                                    .hash = content_hash(film),
-                                    .session = 1,
-                                    .self = (owner + 1) % NODES,
-                                    .hops_max = 2};
+    struct route_request request = request_of((owner + 1) % NODES, 1);
     route_decide(w.snapshot, &request, &d);
     assert_int_equal(d.node, owner);
     request.spills = 1;
@@ -572,15 +573,9 @@ retry_at(const struct world *w, uint64_t session, unsigned retries,
          bool has_cdn)
 {
     struct route_decision d;
-    struct route_request request = {
-        .content = film,
-        .hash = content_hash(film),
-        .session = session,
-        .self = ROUTE_SELF_REDIRECTOR,
-        .hops_max = 2,
-        .has_cdn = has_cdn,
-        .retries = retries,
-    };
+    struct route_request request = request_of(ROUTE_SELF_REDIRECTOR, session);
+    request.has_cdn = has_cdn;
+    request.retries = retries;
     route_decide(w->snapshot, &request, &d);
     return d;
 }
@@ -635,6 +630,33 @@ retries_of_an_offloaded_play_begin_with_the_cdn(void **state)
 }
 
 static void
+nobody_is_sent_to_a_cdn_that_is_forbidden(void **state)
+{
+    for (int for_all = 0; for_all < 2; for_all++) {
+        struct world w;
+        world_make(&w, LEVEL_CALM, 1, 0);
+        w.is_cdn_forbidden = for_all;
+        w.row.is_cdn_forbidden = !for_all;
+        world_publish(&w);
+        for (unsigned n = 0; n < 2 * NODES; n++)
+            assert_int_equal(retry_at(&w, 7, n, true).node,
+                             retry_at(&w, 7, n, false).node);
+        for (size_t i = 0; i < NODES; i++)
+            w.nodes[i].state = NODE_DRAINING;
+        world_publish(&w);
+        assert_int_equal(decide(&w, -1, 5, 0, true).action, ROUTE_SERVE);
+        table_free(w.snapshot);
+    }
+    /* a share is of no use then */
+    struct world w;
+    world_make(&w, LEVEL_CRITICAL, NODES, TABLE_SHARE_ONE);
+    w.is_cdn_forbidden = true;
+    world_publish(&w);
+    assert_int_equal(decide(&w, -1, 5, 0, true).action, ROUTE_NODE);
+    table_free(w.snapshot);
+}
+
+static void
 every_rule_has_a_name(void **state)
 {
     assert_string_equal(route_rule_name(ROUTE_RULE_LESS_LOADED), "less-loaded");
@@ -671,6 +693,7 @@ main(void)
         cmocka_unit_test(a_play_that_went_lately_goes_on_where_it_went),
         cmocka_unit_test(retries_name_every_place_once_owners_first),
         cmocka_unit_test(retries_of_an_offloaded_play_begin_with_the_cdn),
+        cmocka_unit_test(nobody_is_sent_to_a_cdn_that_is_forbidden),
         cmocka_unit_test(every_rule_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

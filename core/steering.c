@@ -184,7 +184,8 @@ steering_declare(const struct table_snapshot *snapshot,
     const struct table_row *row =
         table_find(table, request->hash, request->content);
     const size_t k = row != NULL && row->owner_count > 2 ? row->owner_count : 2;
-    const size_t own_max = STEERING_PATHWAYS_MAX - request->has_cdn;
+    const bool has_cdn = route_has_cdn(snapshot, request);
+    const size_t own_max = STEERING_PATHWAYS_MAX - has_cdn;
     uint16_t nodes[PLACEMENT_NODES_MAX];
     const size_t count = placement_owners(
         snapshot->placement, table->node_count, request->hash, k, nodes);
@@ -194,7 +195,7 @@ steering_declare(const struct table_snapshot *snapshot,
     declare(out, first);
     for (size_t i = 0; i < count && out->count < own_max; i++)
         declare(out, table->nodes[nodes[(from + i) % count]].name);
-    if (request->has_cdn)
+    if (has_cdn)
         declare(out, STEERING_CDN);
 }
 
@@ -254,7 +255,7 @@ static enum rank
 rank_of(const struct ranking *ranking, struct bytes name)
 {
     if (bytes_equal(name, STEERING_CDN)) {
-        if (!ranking->request->has_cdn)
+        if (!route_has_cdn(ranking->snapshot, ranking->request))
             return RANK_GONE;
         return ranking->chosen.action == ROUTE_CDN ? RANK_CHOSEN : RANK_CDN;
     }

@@ -213,6 +213,25 @@ a_calm_film_has_two_nodes_and_the_cdn(void **state)
 }
 
 static void
+a_cdn_that_is_forbidden_is_no_pathway_and_is_left(void **state)
+{
+    struct world w;
+    struct steering_pathways p;
+    struct steering_query q;
+    world_make(&w, LEVEL_CALM, 1, 0);
+    w.row.is_cdn_forbidden = true;
+    world_publish(&w);
+    steering_declare(w.snapshot, &w.request, nth(&w, 0), &p);
+    assert_int_equal(p.count, 2);
+    /* a play that is there, and came just now */
+    query_make(&w, 2, "&told=cdn&_HLS_pathway=cdn&moved=1799999999", &q);
+    const struct steering_order order = decide(&w, &q);
+    assert_name(order.pathways.names[0], nth(&w, 0));
+    assert_name(order.pathways.names[2], STEERING_CDN);
+    table_free(w.snapshot);
+}
+
+static void
 the_owners_are_declared_as_far_as_there_is_room(void **state)
 {
     struct world w;
@@ -452,6 +471,7 @@ main(void)
         cmocka_unit_test(a_query_is_read_whatever_players_make_of_it),
         cmocka_unit_test(a_query_that_is_none_is_refused),
         cmocka_unit_test(a_calm_film_has_two_nodes_and_the_cdn),
+        cmocka_unit_test(a_cdn_that_is_forbidden_is_no_pathway_and_is_left),
         cmocka_unit_test(the_owners_are_declared_as_far_as_there_is_room),
         cmocka_unit_test(no_node_that_is_not_up_is_declared),
         cmocka_unit_test(a_play_at_an_owner_stays_whatever_the_loads),

@@ -4,7 +4,7 @@
  *
  *   header    0  magic  8  form  12  size of all  16  term  24  sequence
  *            32  created_ms  40  node_count  44  row_count  48  text_size
- *            52  zero
+ *            52  1: the CDN is forbidden
  *   nodes    56 on, 32 B each:
  *             0  hash  8  name offset  12  url offset  16  load
  *            20  weight (16 bits)  22  name length  23  url length
@@ -12,7 +12,7 @@
  *   rows     40 B each:
  *             0  hash  8  rate_milli  16  calmer_since_ms  24  id offset
  *            28  owner_count  32  cdn_share (16 bits)  34  id length
- *            35  level  36  zero
+ *            35  level  36  1: the CDN is forbidden
  *   text     names, URLs and ids; offsets count from its start
  *   checksum XXH3_64bits of all before it
  */
@@ -81,7 +81,7 @@ row_is_valid(const struct table_row *row)
     return content_id_is_valid(row->id) && row->hash == content_hash(row->id)
            && (unsigned) row->level <= LEVEL_CRITICAL && row->owner_count >= 1
            && row->owner_count <= PLACEMENT_NODES_MAX
-           && row->cdn_share <= TABLE_SHARE_ONE;
+           && row->cdn_share <= (row->is_cdn_forbidden ? 0 : TABLE_SHARE_ONE);
 }
 
 /* Every node and row, their order, and that none is there twice. */
@@ -127,7 +127,7 @@ append_row(struct buffer *out, const struct table_row *row, size_t offset)
     buffer_append_le16(out, (uint16_t) row->cdn_share);
     buffer_append_u8(out, (uint8_t) row->id.len);
     buffer_append_u8(out, (uint8_t) row->level);
-    buffer_append_le32(out, 0);
+    buffer_append_le32(out, row->is_cdn_forbidden);
 }
 
 static size_t
@@ -155,7 +155,7 @@ append_header(struct buffer *out, const struct table *table, size_t text_size)
     buffer_append_le32(out, (uint32_t) table->node_count);
     buffer_append_le32(out, (uint32_t) table->row_count);
     buffer_append_le32(out, (uint32_t) text_size);
-    buffer_append_le32(out, 0);
+    buffer_append_le32(out, table->is_cdn_forbidden);
 }
 
 /* A table whose nodes and rows are in order and checked. */
@@ -213,7 +213,7 @@ frame_check(struct bytes encoded, struct shape *shape)
                      + (size_t) shape->row_count * ROW_SIZE;
     shape->text = bytes_of(encoded.ptr + text_at, load_le32(encoded.ptr + 48));
     if (text_at + shape->text.len + CHECKSUM_SIZE != size
-        || load_le32(encoded.ptr + 52) != 0)
+        || load_le32(encoded.ptr + 52) > 1)
         return ERR_INVALID;
     return 0;
 }
@@ -249,7 +249,8 @@ row_read(const uint8_t *from, struct bytes text, struct table_row *row)
     row->owner_count = load_le32(from + 28);
     row->cdn_share = load_le16(from + 32);
     row->level = (enum level) from[35];
-    return load_le32(from + 36) == 0;
+    row->is_cdn_forbidden = load_le32(from + 36) == 1;
+    return load_le32(from + 36) <= 1;
 }
 
 static int
@@ -463,6 +464,7 @@ table_decode(struct bytes encoded, struct table_snapshot **out)
     table->version.term = load_le64(encoded.ptr + 16);
     table->version.sequence = load_le64(encoded.ptr + 24);
     table->created_ms = load_le64(encoded.ptr + 32);
+    table->is_cdn_forbidden = load_le32(encoded.ptr + 52) == 1;
     struct table_node *nodes = (struct table_node *) (void *) (snapshot + 1);
     struct table_row *rows =
         (struct table_row *) (void *) (nodes + shape.node_count);

@@ -4,7 +4,8 @@
 
 /*
  * The load table: what the Manager publishes and every node acts on. It lists
- * the nodes with weight, health and load, and the contents that are not calm.
+ * the nodes with weight, health and load, and the contents that are not calm
+ * or that the CDN must not get.
  * The encoded form is a flat little-endian file of fixed-size records with a
  * heap of text behind them and an XXH3 checksum over all; docs/adr/ draws it.
  */
@@ -54,16 +55,19 @@ struct table_row {
     struct bytes id;
     uint64_t hash; /* content_hash(id); set by encode/decode */
     enum level level;
-    uint32_t owner_count;   /* k, at least 1 */
-    uint32_t cdn_share;     /* 1/10000 of new plays that go to the CDN */
-    uint64_t rate_milli;    /* demanded requests in 1000 s, for people */
+    uint32_t owner_count;     /* k, at least 1 */
+    uint32_t cdn_share;       /* 1/10000 of new plays that go to the CDN */
+    bool is_cdn_forbidden;    /* nobody is sent there for it; the share is 0 */
+    uint64_t rate_milli;      /* demanded requests in 1000 s, for people; 0 of
+                               * a calm one */
     uint64_t calmer_since_ms; /* since when a lower k or share would do, by the
                                * Manager's clock; 0: it would not */
 };
 
 struct table {
     struct table_version version;
-    uint64_t created_ms; /* Unix time */
+    uint64_t created_ms;            /* Unix time */
+    bool is_cdn_forbidden;          /* for all contents */
     const struct table_node *nodes; /* origins only, sorted by name */
     size_t node_count;
     const struct table_row *rows; /* sorted by (hash, id) */
@@ -99,7 +103,8 @@ struct table_snapshot {
 int table_decode(struct bytes encoded, struct table_snapshot **out);
 void table_free(struct table_snapshot *snapshot); /* NULL is fine */
 
-/* The row of a content, or NULL: it is calm. */
+/* The row of a content, or NULL: it is calm. One that has a row may be calm as
+ * well, where the CDN is forbidden for it. */
 const struct table_row *table_find(const struct table *table, uint64_t hash,
                                    struct bytes id);
 

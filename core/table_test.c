@@ -45,7 +45,10 @@ static const struct table_row rows[] = {
      .level = LEVEL_CRITICAL,
      .owner_count = 3,
      .cdn_share = 10000},
-    {.id = TEXT("film-c"), .level = LEVEL_HOT, .owner_count = 3},
+    {.id = TEXT("film-c"),
+     .level = LEVEL_CALM,
+     .owner_count = 1,
+     .is_cdn_forbidden = true},
 };
 
 static const struct table example = {
@@ -76,6 +79,7 @@ what_was_encoded_is_decoded(void **state)
     assert_int_equal(t->version.term, 7);
     assert_int_equal(t->version.sequence, 12);
     assert_int_equal(t->created_ms, 1700000000000);
+    assert_false(t->is_cdn_forbidden);
     assert_int_equal(t->node_count, 3);
     static const char *const order[] = {"origin1", "origin10", "origin2"};
     for (size_t i = 0; i < 3; i++) {
@@ -102,6 +106,7 @@ what_was_encoded_is_decoded(void **state)
         assert_int_equal(r->level, rows[i].level);
         assert_int_equal(r->owner_count, rows[i].owner_count);
         assert_int_equal(r->cdn_share, rows[i].cdn_share);
+        assert_int_equal(r->is_cdn_forbidden, rows[i].is_cdn_forbidden);
         assert_true(r->rate_milli == rows[i].rate_milli);
         assert_true(r->calmer_since_ms == rows[i].calmer_since_ms);
     }
@@ -114,12 +119,13 @@ what_was_encoded_is_decoded(void **state)
 static void
 an_empty_table_is_a_table(void **state)
 {
-    struct table empty = {.version = {1, 1}};
+    struct table empty = {.version = {1, 1}, .is_cdn_forbidden = true};
     struct table_snapshot *s;
     struct buffer b;
     encode(&empty, &b);
     assert_int_equal(table_decode(buffer_bytes(&b), &s), 0);
     assert_int_equal(s->available_count, 0);
+    assert_true(s->table.is_cdn_forbidden);
     assert_null(table_find(&s->table, 1, TEXT("x")));
     assert_int_equal(table_node_find(&s->table, TEXT("x")), -1);
     table_free(s);
@@ -185,7 +191,7 @@ bad_records_with_a_right_checksum_are_refused(void **state)
         uint8_t value;
         int err;
     } cases[] = {
-        {52, 1, ERR_INVALID},         /* header: zero */
+        {52, 2, ERR_INVALID},         /* header: neither yes nor no */
         {40, 4, ERR_INVALID},         /* one node more */
         {41, 8, ERR_LIMIT},           /* too many nodes */
         {46, 2, ERR_LIMIT},           /* too many rows */
@@ -204,7 +210,7 @@ bad_records_with_a_right_checksum_are_refused(void **state)
         {152 + 33, 0xff, ERR_INVALID}, /* share */
         {152 + 34, 65, ERR_INVALID},   /* id length */
         {152 + 35, 4, ERR_INVALID},    /* level */
-        {152 + 36, 1, ERR_INVALID},    /* zero */
+        {152 + 36, 2, ERR_INVALID},    /* neither yes nor no */
         {272 + 7, ' ', ERR_INVALID},   /* first url */
         {272 + 0, '/', ERR_INVALID},   /* first name */
     };
@@ -238,7 +244,7 @@ bad_tables_are_not_encoded(void **state)
 {
     struct buffer b;
     buffer_init(&b, TABLE_SIZE_MAX);
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 17; i++) {
         struct table_node n[2] = {nodes[0], nodes[1]};
         struct table_row r[2] = {rows[0], rows[1]};
         struct table t = {
@@ -279,6 +285,9 @@ bad_tables_are_not_encoded(void **state)
             break;
         case 11:
             r[0].level = (enum level) 4;
+            break;
+        case 16:
+            r[1].is_cdn_forbidden = true; /* and has a share */
             break;
         case 12:
             r[0].owner_count = 0;

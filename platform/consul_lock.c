@@ -53,6 +53,7 @@ struct consul_lock {
 };
 
 static void step(struct consul_lock *lock);
+static void lose(struct consul_lock *lock);
 
 static void
 failed(struct consul_lock *lock)
@@ -139,7 +140,11 @@ session_looked(const struct consul_answer *answer, void *context)
         failed(lock); /* whatever it was, not at once again */
         return;
     }
+    /* the lock went with it, and no write must go out under no session: that
+     * would hold while nobody has the lock */
     lock->session[0] = '\0';
+    if (lock->is_held)
+        lose(lock);
     step(lock);
 }
 

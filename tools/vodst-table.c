@@ -13,7 +13,8 @@
  *
  *   version TERM.SEQUENCE
  *   node NAME URL WEIGHT LOAD STATE
- *   row ID LEVEL OWNER_COUNT CDN_SHARE RATE_MILLI
+ *   row ID LEVEL OWNER_COUNT CDN_SHARE RATE_MILLI [no-cdn]
+ *   no-cdn                        where the CDN is forbidden for all
  */
 
 #include <fcntl.h>
@@ -104,6 +105,10 @@ make(void)
                    &table.version.sequence)
             == 2)
             continue;
+        if (strcmp(line, "no-cdn\n") == 0) {
+            table.is_cdn_forbidden = true;
+            continue;
+        }
         if (table.node_count < PLACEMENT_NODES_MAX) {
             char state[16];
             if (sscanf(line, "node %255s %511s %" SCNu32 " %" SCNu32 " %15s", a,
@@ -125,6 +130,7 @@ make(void)
             && level_of(b) >= 0) {
             row->id = keep(a);
             row->level = (enum level) level_of(b);
+            row->is_cdn_forbidden = strstr(line, " no-cdn") != NULL;
             table.row_count++;
             continue;
         }
@@ -165,6 +171,8 @@ show(void)
     const struct table *t = &snapshot->table;
     printf("version %" PRIu64 ".%" PRIu64 "\n", t->version.term,
            t->version.sequence);
+    if (t->is_cdn_forbidden)
+        printf("no-cdn\n");
     for (size_t i = 0; i < t->node_count; i++)
         printf("node %.*s %.*s %" PRIu32 " %" PRIu32 " %s\n",
                (int) t->nodes[i].name.len, (const char *) t->nodes[i].name.ptr,
@@ -172,10 +180,11 @@ show(void)
                t->nodes[i].weight, t->nodes[i].load,
                node_state_name(t->nodes[i].state));
     for (size_t i = 0; i < t->row_count; i++)
-        printf("row %.*s %s %" PRIu32 " %" PRIu32 " %" PRIu64 "\n",
+        printf("row %.*s %s %" PRIu32 " %" PRIu32 " %" PRIu64 "%s\n",
                (int) t->rows[i].id.len, (const char *) t->rows[i].id.ptr,
                level_name(t->rows[i].level), t->rows[i].owner_count,
-               t->rows[i].cdn_share, t->rows[i].rate_milli);
+               t->rows[i].cdn_share, t->rows[i].rate_milli,
+               t->rows[i].is_cdn_forbidden ? " no-cdn" : "");
     table_free(snapshot);
     return 0;
 }

@@ -59,6 +59,7 @@ typedef struct {
     ngx_str_t cdn;  /* empty: there is none */
     ngx_int_t hops; /* variable, or -1: the argument "hop" */
     ngx_uint_t hops_max;
+    ngx_array_t *pull; /* predicates; NULL: no CDN asks here */
     ngx_str_t pathways; /* steering manifests are below it; empty: none */
 
     uint64_t self_hash;
@@ -90,7 +91,7 @@ typedef struct {
     enum route_rule rule;
     enum route_action action;
     bool is_refused; /* nothing but `text` is set */
-    bool is_pull;    /* served because it was redirected beyond all limits */
+    bool is_pull;    /* a CDN asks: it is served whoever it asked */
     ngx_str_t node;  /* inside text */
     ngx_str_t version; /* inside text */
     ngx_str_t record; /* empty: not sampled */
@@ -130,7 +131,7 @@ bool ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf,
 ngx_int_t ngx_http_redirect_sent_handler(ngx_http_request_t *r);
 
 /* Fills in what this origin knows of the play; false: nothing is to be noted,
- * as the request is no viewer's. */
+ * as this is no origin. */
 bool ngx_http_redirect_recall(const ngx_http_redirect_main_conf_t *rmcf,
                               const ngx_http_redirect_srv_conf_t *rscf,
                               struct route_request *request);
@@ -140,6 +141,9 @@ void ngx_http_redirect_remember(const ngx_http_redirect_main_conf_t *rmcf,
                                 const ngx_http_redirect_srv_conf_t *rscf,
                                 const struct route_request *request,
                                 const struct route_decision *decision);
+
+/* Notes what a CDN pulls: it is no play, and costs as much as one's request. */
+void ngx_http_redirect_pulled(const ngx_http_redirect_main_conf_t *rmcf);
 
 /* ngx_http_redirect_play.c */
 ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);

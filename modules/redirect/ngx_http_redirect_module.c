@@ -12,6 +12,8 @@
  *   server   redirect_self NAME;                  none: a redirector
  *   (or      redirect_cdn URL;
  *   http)    redirect_hops $variable [max=N];     default: argument "hop", 2
+ *            redirect_pull $variable ...;         a CDN asks where any is not
+ *                                                 empty nor "0": it is served
  *   location redirect PREFIX [token=off];
  *            redirect_explain PREFIX;
  *            redirect_steering PREFIX [ttl=TIME];  default 10s, 10s to 30s
@@ -559,6 +561,7 @@ ngx_http_redirect_create_srv_conf(ngx_conf_t *cf)
         return NULL;
     rscf->hops = NGX_CONF_UNSET;
     rscf->hops_max = NGX_CONF_UNSET_UINT;
+    rscf->pull = NGX_CONF_UNSET_PTR;
     return rscf;
 }
 
@@ -574,6 +577,7 @@ ngx_http_redirect_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(inner->hops, outer->hops, -1);
     ngx_conf_merge_uint_value(inner->hops_max, outer->hops_max,
                               REDIRECT_HOPS_MAX_DEFAULT);
+    ngx_conf_merge_ptr_value(inner->pull, outer->pull, NULL);
     inner->self_hash = placement_node_hash(
         bytes_of(inner->self.data, inner->self.len));
     return NGX_CONF_OK;
@@ -673,6 +677,12 @@ static ngx_command_t ngx_http_redirect_commands[] = {
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE12,
       ngx_http_redirect_hops,
       NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_pull"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_1MORE,
+      ngx_http_set_predicate_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_redirect_srv_conf_t, pull), NULL },
 
     { ngx_string("redirect"),
       NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,

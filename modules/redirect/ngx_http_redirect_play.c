@@ -342,21 +342,27 @@ ngx_http_redirect_route(ngx_http_request_t *r,
                         ngx_http_redirect_srv_conf_t *rscf,
                         const struct play_path *path, uint64_t session)
 {
+    const bool is_pull
+        = ngx_http_test_predicates(r, rscf->pull) == NGX_DECLINED;
     struct route_request request = {
         .content = path->content,
         .hash = content_hash(path->content),
         .session = session,
         .self = (int) ngx_http_redirect_self(rmcf, rscf),
-        .hops = ngx_http_redirect_hops(r, rscf),
+        .hops = is_pull ? (unsigned) rscf->hops_max
+                        : ngx_http_redirect_hops(r, rscf),
         .hops_max = (unsigned) rscf->hops_max,
         .has_cdn = rscf->cdn.len > 0,
         .spills = ngx_http_redirect_argument(r, &spill_name),
         .retries = ngx_http_redirect_argument(r, &retry_name),
     };
     struct route_decision decision;
-    bool is_noted = ngx_http_redirect_recall(rmcf, rscf, &request);
+    bool is_noted = !is_pull
+                    && ngx_http_redirect_recall(rmcf, rscf, &request);
     route_decide(rmcf->snapshot, &request, &decision);
-    if (is_noted)
+    if (is_pull)
+        ngx_http_redirect_pulled(rmcf);
+    else if (is_noted)
         ngx_http_redirect_remember(rmcf, rscf, &request, &decision);
 
     ngx_http_redirect_ctx_t *ctx = ngx_http_redirect_explain(
@@ -366,7 +372,7 @@ ngx_http_redirect_route(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     ctx->path = *path;
     ctx->session = session;
-    ctx->is_pull = request.hops > request.hops_max;
+    ctx->is_pull = is_pull;
 
     ngx_http_redirect_record(r, rmcf, rscf, ctx, &request, &decision);
     switch (decision.action) {

@@ -118,9 +118,7 @@ ngx_http_redirect_recall(const ngx_http_redirect_main_conf_t *rmcf,
     struct play_memory memory;
     struct pace_rate rate;
 
-    /* beyond the limit is who must be served here: a CDN that pulls */
-    if (rscf->self.len == 0 || shared == NULL
-        || request->hops > request->hops_max)
+    if (rscf->self.len == 0 || shared == NULL)
         return false;
     plays_find(&shared->plays, play_key(rscf, request), now_s(), &memory);
     if (memory.is_known && memory.place >= PLAY_ELSEWHERE) {
@@ -155,4 +153,12 @@ ngx_http_redirect_remember(const ngx_http_redirect_main_conf_t *rmcf,
                                                   : 1 + SHARED_START_REQUESTS,
                  0);
     plays_note(&shared->plays, play_key(rscf, request), now_s(), place);
+}
+
+void
+ngx_http_redirect_pulled(const ngx_http_redirect_main_conf_t *rmcf)
+{
+    ngx_http_redirect_shared_t *shared = shared_of(rmcf);
+    if (shared != NULL)
+        pace_add(&shared->pace, ngx_current_msec, 1, 0);
 }

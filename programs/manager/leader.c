@@ -116,9 +116,9 @@ table_written(const struct consul_answer *answer, void *context)
     l->is_writing = false;
     if (l->manager == NULL)
         return;
-    if (answer->err == ERR_STALE)
-        return; /* another one leads; the lock will say so */
-    if (answer->err != 0) {
+    /* stale: under a lock that we held before, or another one leads, as the
+     * lock will say */
+    if (answer->err != 0 && answer->err != ERR_STALE) {
         const struct timeval wait =
             loop_back_off(++l->failure_count, RETRY_MS, RETRY_MS_MAX);
         if (l->failure_count == 1)

@@ -41,11 +41,10 @@ written(const struct consul_answer *answer, void *context)
 {
     struct leader_overrides *kept = context;
     kept->is_writing = false;
-    if (kept->manager == NULL || answer->err == ERR_STALE)
-        return; /* another one leads */
-    if (answer->err != 0)
-        kept->is_newer = true;
-    if (answer->err != 0)
+    if (kept->manager == NULL)
+        return;
+    /* stale: under a lock that we held before, or another one leads */
+    if (answer->err != 0 && answer->err != ERR_STALE)
         try_later(kept, "write", answer->err);
     else if (kept->is_newer)
         event_active(&kept->retry, EV_TIMEOUT, 1);

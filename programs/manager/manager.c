@@ -73,9 +73,8 @@ log_row(const struct table_row *row, const struct table_row *before,
              "k=%u)",
              (int) row->id.len, (const char *) row->id.ptr,
              level_name(row->level), row->owner_count, origins_up,
-             (double) row->rate_milli / 1000,
-             level_name(before == NULL ? LEVEL_CALM : before->level),
-             before == NULL ? 1 : before->owner_count);
+             (double) row->rate_milli / 1000, level_name(before->level),
+             before->owner_count);
 }
 
 static int
@@ -97,22 +96,15 @@ log_row_changes(struct manager *m, const struct table_row *rows, size_t count,
         const int c = i == count        ? 1
                       : j == old->count ? -1
                                         : row_compare(&rows[i], &old->list[j]);
-        if (c > 0) {
-            const struct table_row calm = {.id = old->list[j].id,
-                                           .owner_count = 1};
-            log_row(&calm, &old->list[j], origins_up);
-            m->stats.level_changes++;
-            j++;
-            continue;
-        }
-        const struct table_row *before = c == 0 ? &old->list[j++] : NULL;
-        if (before == NULL || before->level != rows[i].level) {
-            log_row(&rows[i], before, origins_up);
-            m->stats.level_changes++;
-        } else if (before->owner_count != rows[i].owner_count) {
-            log_row(&rows[i], before, origins_up);
-        }
-        i++;
+        /* what is not listed is calm */
+        const struct table_row calm = {
+            .id = c > 0 ? old->list[j].id : rows[i].id, .owner_count = 1};
+        const struct table_row *before = c >= 0 ? &old->list[j++] : &calm;
+        const struct table_row *now = c <= 0 ? &rows[i++] : &calm;
+        if (before->level != now->level
+            || before->owner_count != now->owner_count)
+            log_row(now, before, origins_up);
+        m->stats.level_changes += before->level != now->level;
     }
 }
 
@@ -278,6 +270,8 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
     if (m->config.overrides != NULL)
         input.overrides =
             overrides_list(m->config.overrides, &input.override_count);
+    next.is_cdn_forbidden =
+        override_forbids_cdn(input.overrides, input.override_count);
     classify_rates(&m->config.classify, m->demand, &input);
     struct table_row *rows;
     size_t row_count;

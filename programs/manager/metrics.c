@@ -32,6 +32,9 @@
       (double) manager_table_encoded(m).len)                               \
     X("waiting", "gauge", "Long polls that wait for the next table.",      \
       (double) waiting_count)                                              \
+    X("entries_left_out_total", "counter",                                 \
+      "Entries of reports not counted, being of too many contents.",       \
+      (double) demand_left_out(manager_demand(m)))                         \
     X("requests_per_play", "gauge", "Requests a play makes, as seen.",     \
       demand_requests_per_play(manager_demand(m)))
 

@@ -105,9 +105,11 @@ contents_array(struct manager *manager)
         return array;
     const struct table *table = &snapshot->table;
     for (size_t i = 0; i < table->row_count; i++)
-        json_array_append_new(
-            array, content_object(manager, &table->rows[i],
-                                  (double) table->rows[i].rate_milli / 1000));
+        if (table->rows[i].level != LEVEL_CALM)
+            json_array_append_new(
+                array,
+                content_object(manager, &table->rows[i],
+                               (double) table->rows[i].rate_milli / 1000));
     size_t count, listed = 0;
     double rest;
     const struct demand_selection hottest = {
@@ -118,7 +120,9 @@ contents_array(struct manager *manager)
     const struct demand_rate *rates =
         demand_rates_select(manager_demand(manager), &hottest, &count, &rest);
     for (size_t i = 0; i < count && listed < CALM_LISTED_MAX; i++) {
-        if (table_find(table, rates[i].hash, rates[i].id) != NULL)
+        const struct table_row *row =
+            table_find(table, rates[i].hash, rates[i].id);
+        if (row != NULL && row->level != LEVEL_CALM)
             continue;
         const struct table_row calm = calm_row(rates[i].id, rates[i].hash);
         json_array_append_new(array,

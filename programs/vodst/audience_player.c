@@ -248,11 +248,12 @@ static int
 play_set(struct load *load)
 {
     const struct player *player = load->player;
-    char url[AUDIENCE_URL_BYTES_MAX];
-    int len = snprintf(url, sizeof url, "%s", player->playback_url);
+    char url[AUDIENCE_URL_BYTES_MAX], retry[32] = "";
     if (player->retries > 0)
-        len += snprintf(url + len, sizeof url - (size_t) len, "%cretry=%u",
-                        strchr(url, '?') == NULL ? '?' : '&', player->retries);
+        snprintf(retry, sizeof retry, "%cretry=%u",
+                 strchr(player->playback_url, '?') == NULL ? '?' : '&',
+                 player->retries);
+    int len = snprintf(url, sizeof url, "%s%s", player->playback_url, retry);
     if ((size_t) len >= sizeof url)
         return ERR_LIMIT;
     return load_set(load, LOAD_MULTIVARIANT, url, BYTES_LITERAL("#"));

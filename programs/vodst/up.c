@@ -43,8 +43,9 @@ static const struct option up_table[] = {
     {"cluster", OPTION_TEXT, FIELD(cluster), NULL, 0, 0, false, "file",
      "The servers of the platform on several machines, one a line: TIER NAME "
      "ADDRESS:PORT [URL], with a tier of redirector, origin, cdn, varnish, "
-     "cache, storage, manager, st-api. Instead of --port, --address, --host, "
-     "--redirectors, --origins and --caches."},
+     "cache, storage, manager, st-api. Viewers are given the first "
+     "redirector's URL: of several, one that leads to all. Instead of --port, "
+     "--address, --host, --redirectors, --origins and --caches."},
     {"node", OPTION_LIST, FIELD(nodes), NULL, 0, 0, false, "name",
      "With --cluster: run only this server here; may be given often. The "
      "folder secrets/ of the state folder must be the same everywhere."},

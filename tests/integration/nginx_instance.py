@@ -188,15 +188,16 @@ def table_tool(*arguments, given=b""):
 
 def make_table(version, nodes, rows=()):
     """nodes: name -> url or (url, dict of weight, load, state);
-    rows: (content, level, owner_count[, cdn_share])."""
+    rows: (content, level, owner_count[, cdn_share[, "no-cdn"]])."""
     lines = [f"version {version}"]
     for name, node in nodes.items():
         url, more = (node, {}) if isinstance(node, str) else node
         lines.append(f"node {name} {url} {more.get('weight', 100)} "
                      f"{more.get('load', 0)} {more.get('state', 'up')}")
-    for content, level, owner_count, *share in rows:
-        lines.append(f"row {content} {level} {owner_count} "
-                     f"{share[0] if share else 0} 1000")
+    for content, level, owner_count, *more in rows:
+        share, *words = more or [0]
+        lines.append(" ".join(map(str, ["row", content, level, owner_count,
+                                        share, 1000, *words])))
     return table_tool("make", given="\n".join(lines).encode() + b"\n")
 
 

@@ -258,7 +258,15 @@ def test_14_what_cannot_be_played_fails_under_its_name(odd):
         assert report["recoveries"] == 0
 
 
-def test_15_plays_recover_when_their_origin_is_killed(platform):
+@pytest.mark.parametrize("length", [4090, 4096, 5000])
+def test_15_a_url_that_is_too_long_with_what_a_retry_adds(length):
+    done = vodst("audience", "--url", "http://127.0.0.1:9/".ljust(length, "x"),
+                 "--players", 1, "--json")
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["plays"]["failed"] == 1
+
+
+def test_16_plays_recover_when_their_origin_is_killed(platform):
     first = owner(platform)
     run = subprocess.Popen(
         [VODST, "audience", "--dir", platform.folder, "--content", "film",

@@ -151,13 +151,31 @@ def test_the_limit_is_forgotten_when_the_load_is_gone(cluster):
     assert ask(owner.port, cluster.path("film", 6)).status == 200
 
 
-def test_a_full_node_serves_whom_a_cdn_sent(cluster):
-    cluster = cluster("redirect_capacity 20r/s;")
+PULL = {"X-Pull": "1"}
+
+
+def test_a_full_node_serves_whom_a_cdn_sent_and_nobody_who_says_so(cluster):
+    cluster = cluster("redirect_capacity 20r/s; redirect_pull $http_x_pull;")
     cluster.publish("1.1")
     for node in cluster.origins.values():
         fill(node, cluster)
-        answer = ask(node.port, cluster.path("film", 5) + "?hop=99")
-        assert answer.status == 200
+        path = cluster.path("film", 5)
+        answer = ask(node.port, path + "?hop=99")
+        assert answer.status == 302 and answer.decision["rule"] == "spill"
+        assert ask(node.port, path, headers=PULL).status == 200
+        assert ask(node.port, path, headers={"X-Pull": "0"}).status == 302
+
+
+def test_what_a_cdn_pulls_is_load_and_no_play(cluster):
+    cluster = cluster("redirect_capacity 20r/s; redirect_pull $http_x_pull;")
+    cluster.publish("1.1")
+    owner = cluster.origins[cluster.owner("film")]
+    for _ in range(30):
+        assert ask(owner.port, cluster.path("film", 5),
+                   headers=PULL).status == 200
+    assert ask(owner.port, "/where/film").json()["pace"]["full"]
+    answer = ask(owner.port, cluster.path("film", 5))
+    assert answer.status == 302 and answer.decision["rule"] == "spill"
 
 
 def test_workers_share_what_they_know_and_a_reload_keeps_it(cluster):

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from conftest import VODST, vodst, wait_until
+from nginx_instance import table_tool
 from test_faults import (OPTIONS, assert_plays, audience_end, audience_start,
                          new_play_node, owner_of)
 from test_loop import ORIGINS, SHORT, Loop, wait_for
@@ -91,7 +92,30 @@ def test_03_the_cdn_gets_what_the_operator_lets_it(loop):
     loop.wait_level("film", "hot", 1.0)
 
 
-def test_04_what_makes_no_sense_is_refused(loop):
+def shown(loop):
+    """The lines of each node's table."""
+    return [table_tool("show", given=n.table_path.read_bytes()).decode()
+            .splitlines() for n in loop.nodes.values()]
+
+
+def test_04_nobody_is_led_to_a_cdn_that_is_forbidden(loop):
+    loop.demand("film", 1)
+    say(loop, "content", "film", "--no-cdn", "--for", "1h")
+    wait_for(lambda: all(
+        "row film calm 1 0 0 no-cdn" in lines for lines in shown(loop)), 1.0,
+             "a calm row")
+    assert not any("no-cdn" in lines for lines in shown(loop))
+    say(loop, "content", "film", "--clear")
+    wait_for(lambda: not any("film" in line for lines in shown(loop)
+                             for line in lines), 1.0, "no row")
+    say(loop, "cdn", "--no-cdn", "--for", "3s")
+    wait_for(lambda: all("no-cdn" in lines for lines in shown(loop)), 1.0,
+             "none for all")
+    wait_for(lambda: not any("no-cdn" in lines for lines in shown(loop)), 5.0,
+             "it is over")
+
+
+def test_05_what_makes_no_sense_is_refused(loop):
     api = loop.manager.url + "/v1/overrides"
     for path, body, status in (
             ("/contents/film", b"{", 400), ("/contents/film", b"{}", 400),
@@ -117,14 +141,14 @@ def test_04_what_makes_no_sense_is_refused(loop):
         assert bad.returncode == 2 and "--help" in bad.stderr, wrong
 
 
-def test_05_the_command_tells_how_it_is_used(tmp_path):
+def test_06_the_command_tells_how_it_is_used(tmp_path):
     assert "usage: vodst override" in vodst("override", "--help").stdout
     assert ".SH OPTIONS" in vodst("override", "--man").stdout
     nothing = vodst("override", "--dir", tmp_path)
     assert nothing.returncode == 1 and "--manager" in nothing.stderr
 
 
-def test_06_a_drained_origin_gets_no_new_play_and_breaks_none(start_platform,
+def test_07_a_drained_origin_gets_no_new_play_and_breaks_none(start_platform,
                                                               films):
     platform = start_platform(*OPTIONS, state=films)
     owner = owner_of(platform, "demo")

@@ -320,6 +320,14 @@ def test_with_neither_the_answer_is_503(redirect):
     assert answer.decision["rule"] == "no-node"
 
 
+def test_a_cdn_that_is_forbidden_is_no_resort(redirect):
+    down = {name: (url, {"state": "draining"}) for name, url in NODES.items()}
+    nginx = redirect("7.12", down, [("demo", "calm", 1, 0, "no-cdn")])
+    assert nginx.play("demo").status == 503
+    assert nginx.play("demo", args="?retry=1").status == 503
+    assert nginx.play("other").decision["node"] == "cdn"
+
+
 def test_a_new_table_is_acted_on_without_a_reload(redirect):
     nginx = redirect("7.12", NODES)
     workers = nginx.worker_pids()

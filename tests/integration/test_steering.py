@@ -70,6 +70,7 @@ class Steered(Cluster):
         for name, node in self.origins.items():
             self.settle(node, f"redirect_self {name};{origin}"
                         f"redirect_cdn {self.cdn.url};"
+                        "redirect_pull $http_x_pull;"
                         f"redirect_pathways {self.redirector.url}/steering/;")
 
     @staticmethod
@@ -193,7 +194,7 @@ def test_a_pathway_keeps_who_fled_to_it_though_its_table_names_another(
 def test_what_a_cdn_pulls_starts_on_the_cdn(cluster):
     cluster.publish("1.1")
     node = cluster.origins[cluster.owner("film")]
-    answer = ask(node.port, cluster.path("film") + "?hop=99")
+    answer = ask(node.port, cluster.path("film"), headers={"X-Pull": "1"})
     said = steering_of(answer.body.decode())
     assert said["PATHWAY-ID"] == "cdn"
     assert node.name in pathways_of(answer.body.decode(), node.url + "/p/")
