@@ -116,7 +116,7 @@ package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 
 /* The pathways of this play, if it has any. */
 static ngx_int_t
-package_pathways(ngx_http_request_t *r, struct hls_steering *out, bool *is_any)
+package_pathways(ngx_http_request_t *r, struct pathways *out, bool *is_any)
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
@@ -130,7 +130,7 @@ package_pathways(ngx_http_request_t *r, struct hls_steering *out, bool *is_any)
     if (!*is_any) {
         return NGX_OK;
     }
-    int err = hls_steering_parse(bytes_of(text.data, text.len), out);
+    int err = pathways_parse(bytes_of(text.data, text.len), out);
     if (err != 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: read pathways \"%V\" failed (%s)", &text,
@@ -143,7 +143,7 @@ package_pathways(ngx_http_request_t *r, struct hls_steering *out, bool *is_any)
 /* The playlist of one play: tokens stand in it, so no cache may keep it. */
 static ngx_int_t
 package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                       const struct hls_steering *steering)
+                       const struct pathways *steering)
 {
     ngx_table_elt_t *cache = ngx_list_push(&r->headers_out.headers);
     struct buffer text;
@@ -175,7 +175,7 @@ package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 static ngx_int_t
 package_multivariant_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    struct hls_steering steering;
+    struct pathways steering;
     bool is_steered;
 
     if (package_pathways(r, &steering, &is_steered) != NGX_OK) {

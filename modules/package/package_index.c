@@ -112,7 +112,7 @@ text_finish(struct package_text *text)
 
 /* Decoded for the moment: a hundredth of its size as a file. */
 static int
-asset_write(struct bytes file, const struct hls_steering *steering,
+asset_write(struct bytes file, const struct pathways *steering,
             struct buffer *out)
 {
     struct asset *asset = ngx_alloc(sizeof *asset, ngx_cycle->log);
@@ -132,7 +132,7 @@ asset_write(struct bytes file, const struct hls_steering *steering,
 
 int
 package_index_steered(const struct package_index *index,
-                      const struct hls_steering *steering, struct buffer *out)
+                      const struct pathways *steering, struct buffer *out)
 {
     return asset_write(bytes_of(index->file, index->file_size), steering, out);
 }

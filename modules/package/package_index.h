@@ -90,7 +90,7 @@ const struct package_text *package_index_init_segment(
 /* Writes an asset's multivariant playlist with the pathways of one play.
  * ERR_MEMORY, ERR_LIMIT. */
 int package_index_steered(const struct package_index *index,
-                          const struct hls_steering *steering,
+                          const struct pathways *steering,
                           struct buffer *out);
 
 /* Of the answer that starts with `header` and goes on with the track's bytes:

@@ -15,12 +15,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .track_count = 1,
         .tracks[0] = {.kind = TRACK_VIDEO, .name = "v0", .codecs = "avc1"},
     };
-    struct hls_steering steering;
+    struct pathways steering;
     struct buffer out;
     size_t lines = 0;
 
     asset.tracks[0].frame_rate_den = 1;
-    if (hls_steering_parse(bytes_of(data, size), &steering) != 0)
+    if (pathways_parse(bytes_of(data, size), &steering) != 0)
         return 0;
     buffer_init(&out, (1u << 20) + 16 * size);
     hls_multivariant_write(&asset, &steering, &out);
