@@ -83,6 +83,14 @@ void hls_multivariant_write(const struct asset *asset,
                             const struct pathways *steering,
                             struct buffer *out);
 
+/* ---- DASH (ISO/IEC 23009-1), written from the tracks ---- */
+
+/* MPD: "<track>/init.mp4", "<track>/<n>.m4s" relative to it, or to each
+ * pathway's base. A URL of a segment is the same at every pathway: it has the
+ * first query that one of them has. */
+void dash_mpd_write(const struct asset *asset, const struct pathways *steering,
+                    struct buffer *out);
+
 /* ---- made at ingest ---- */
 
 struct mp4_track;

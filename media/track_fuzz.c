@@ -24,6 +24,8 @@ asset_try(struct bytes file)
     out.len = 0;
     hls_multivariant_write(&asset, NULL, &out);
     out.len = 0;
+    dash_mpd_write(&asset, NULL, &out);
+    out.len = 0;
     for (size_t i = 0; i < asset.track_count; i++)
         cmaf_init_write(&asset.tracks[i], &out);
     buffer_fini(&out);
