@@ -146,8 +146,11 @@ a_query_is_read_whatever_players_make_of_it(void **state)
     assert_name(q.current, BYTES_LITERAL("a"));
     assert_name(q.told, BYTES_LITERAL("b"));
     assert_int_equal(q.moved_s, 1800000000);
-    parse(&q, "_DASH_pathway=%22a,b%22&_DASH_throughput=1,2");
+    /* dash.js when it has changed from a to b, and Shaka Player */
+    parse(&q, "_DASH_pathway=%22a%2Cb%22&_DASH_throughput=115631000%2C");
     assert_name(q.current, BYTES_LITERAL("b"));
+    parse(&q, "_DASH_pathway=a&_DASH_throughput=33564486");
+    assert_name(q.current, BYTES_LITERAL("a"));
     parse(&q, "");
     assert_int_equal(q.pathways.count, 0);
     assert_int_equal(q.current.len, 0);

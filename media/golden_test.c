@@ -161,6 +161,8 @@ content_compare(const char *folder, const struct content *content)
     }
     hls_multivariant_write(&asset, NULL, &text);
     compare(folder, content->name, "master.m3u8", &text);
+    dash_mpd_write(&asset, NULL, &text);
+    compare(folder, content->name, "manifest.mpd", &text);
     for (size_t i = 0; i < asset.track_count; i++)
         buffer_fini(&files[i]);
     buffer_fini(&text);

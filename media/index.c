@@ -9,6 +9,7 @@
 
 #include "core/err.h"
 #include "media/sealed.h"
+#include "media/timeline.h"
 #include "media/track_record.h"
 
 #include <assert.h>
@@ -32,21 +33,25 @@ samples_sum(const struct track_index *index, uint32_t first, uint32_t count)
     return sums;
 }
 
-/* Segments follow each other in samples and in time, and each one's size is
- * that of its samples and inside the file. */
+/* Segments follow each other in samples and in time, as the timeline says, and
+ * each one's size is that of its samples and inside the file. */
 static int
 segments_check(const struct track_index *index)
 {
     const struct track_info *info = &index->info;
+    struct bytes timeline = info->timeline;
+    struct timeline_run run = {0};
     uint32_t sample = 0;
-    uint64_t decode_time = 0, duration = 0;
+    uint64_t decode_time = 0;
     for (uint32_t i = 0; i < info->segment_count; i++) {
         struct segment s;
         index_segment_load(index, i, &s);
+        if (run.count == 0 && !timeline_take(&timeline, &run))
+            return ERR_INVALID;
+        run.count--;
         if (s.number != i || s.first_sample != sample || s.sample_count == 0
             || s.sample_count > info->sample_count - sample
-            || s.decode_time != decode_time
-            || s.duration > info->segment_duration_max
+            || s.decode_time != decode_time || s.duration != run.duration
             || s.offset > info->media_size
             || s.size > info->media_size - s.offset)
             return ERR_INVALID;
@@ -55,11 +60,8 @@ segments_check(const struct track_index *index)
             return ERR_INVALID;
         sample += s.sample_count;
         decode_time += sums.duration;
-        duration += s.duration;
     }
-    if (sample != info->sample_count || duration != info->duration)
-        return ERR_INVALID;
-    return 0;
+    return sample == info->sample_count ? 0 : ERR_INVALID;
 }
 
 int

@@ -9,6 +9,7 @@
  * Versioned, checksummed, position independent: mapped or read anywhere.
  */
 
+#include "media/pathways.h"
 #include "media/track.h"
 
 #define INDEX_SIZE_MAX (256u << 20) /* bytes */
@@ -76,32 +77,19 @@ size_t cmaf_segment_header_size(const struct track_index *index,
 void hls_media_playlist_write(const struct track_index *index,
                               struct buffer *out);
 
-/* One of several places with the same variants, and whom a player asks which
- * of them to use: content steering. */
-#define HLS_PATHWAYS_MAX 8
-
-struct hls_pathway {
-    struct bytes name; /* PATHWAY-ID */
-    struct bytes base; /* of its URIs, with the slash; empty: the playlist's */
-    struct bytes query; /* of its playlists, with the "?"; empty: none */
-};
-
-struct hls_steering {
-    struct bytes server_uri;
-    struct hls_pathway pathways[HLS_PATHWAYS_MAX]; /* the first to start with */
-    size_t count;                                  /* at least 2 */
-};
-
-/* "<server-uri> <name> <base>[?<query>] <name> ...", "." for an empty base.
- * ERR_INVALID also for what does not fit into a quoted string, ERR_LIMIT. The
- * parts point into the text. */
-int hls_steering_parse(struct bytes text, struct hls_steering *out);
-
 /* Multivariant: "<track>/index.m3u8" relative to it, or to each pathway's base;
  * steering NULL: no pathways. */
 void hls_multivariant_write(const struct asset *asset,
-                            const struct hls_steering *steering,
+                            const struct pathways *steering,
                             struct buffer *out);
+
+/* ---- DASH (ISO/IEC 23009-1), written from the tracks ---- */
+
+/* MPD: "<track>/init.mp4", "<track>/<n>.m4s" relative to it, or to each
+ * pathway's base. A URL of a segment is the same at every pathway: it has the
+ * first query that one of them has. */
+void dash_mpd_write(const struct asset *asset, const struct pathways *steering,
+                    struct buffer *out);
 
 /* ---- made at ingest ---- */
 

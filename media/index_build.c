@@ -10,6 +10,7 @@
 #include "core/err.h"
 #include "media/mp4/mp4.h"
 #include "media/sealed.h"
+#include "media/timeline.h"
 #include "media/track_record.h"
 
 #include <stdlib.h>
@@ -61,8 +62,8 @@ struct plan {
     const struct index_build *build;
     struct segment *segments;
     uint32_t segment_count;
-    struct buffer segment_records, sample_records;
-    struct track_index index; /* over those two */
+    struct buffer segment_records, sample_records, timeline;
+    struct track_index index; /* over those */
 };
 
 /* The first sample from `from` on that starts at the cut or less than half of
@@ -340,6 +341,25 @@ bandwidth_set(struct track_info *info, const struct plan *plan)
     info->bandwidth_average = bit_rate(all, info->duration, info->timescale);
 }
 
+/* Equal segments in a row are one run. */
+static int
+timeline_set(struct track_info *info, struct plan *plan)
+{
+    struct timeline_run run = {0};
+    for (uint32_t i = 0; i < plan->segment_count; i++) {
+        const uint32_t duration = plan->segments[i].duration;
+        if (run.count > 0 && duration != run.duration) {
+            timeline_append(&plan->timeline, &run);
+            run.count = 0;
+        }
+        run.duration = duration;
+        run.count++;
+    }
+    timeline_append(&plan->timeline, &run);
+    info->timeline = buffer_bytes(&plan->timeline);
+    return plan->timeline.err;
+}
+
 static int
 text_copy(char *out, size_t size, const char *text)
 {
@@ -366,7 +386,7 @@ info_texts_set(struct track_info *info, const struct index_build *build)
 }
 
 static int
-info_set(struct track_info *info, const struct plan *plan)
+info_set(struct track_info *info, struct plan *plan)
 {
     const struct mp4_track *track = plan->build->track;
     const int err = info_texts_set(info, plan->build);
@@ -392,7 +412,7 @@ info_set(struct track_info *info, const struct plan *plan)
         info->channels = track->channels;
         info->sample_rate = track->sample_rate;
     }
-    return 0;
+    return timeline_set(info, plan);
 }
 
 /* ---- all of it ---- */
@@ -455,11 +475,13 @@ track_index_build(const struct index_build *build, struct buffer *out)
     const size_t start = out->len;
     buffer_init(&plan.segment_records, INDEX_SIZE_MAX);
     buffer_init(&plan.sample_records, INDEX_SIZE_MAX);
+    buffer_init(&plan.timeline, INDEX_SIZE_MAX);
     int err = plan_make(&plan);
     if (err == 0)
         err = plan_write(&plan, out);
     if (err != 0)
         out->len = start;
+    buffer_fini(&plan.timeline);
     buffer_fini(&plan.sample_records);
     buffer_fini(&plan.segment_records);
     free(plan.segments);

@@ -19,7 +19,7 @@
 #include "media/index.h"
 
 #define INDEX_MAGIC "VODSTidx"
-#define INDEX_VERSION 1
+#define INDEX_VERSION 2
 
 #define INDEX_HAS_COMPOSITION 1u
 #define INDEX_HAS_DURATIONS 2u

@@ -284,7 +284,7 @@ no_changed_byte_is_taken(void **state)
     for (size_t len = 0; len < b.file.len; len++)
         assert_int_equal(track_index_open(bytes_of(b.file.ptr, len), &index),
                          ERR_TRUNCATED);
-    store_le32(b.file.ptr + 8, 2);
+    store_le32(b.file.ptr + 8, INDEX_VERSION + 1);
     assert_int_equal(track_index_open(buffer_bytes(&b.file), &index),
                      ERR_VERSION);
     buffer_append_u8(&b.file, 0);
@@ -342,6 +342,17 @@ a_lying_index_is_refused_or_harmless(void **state)
                 assert_int_equal(err, ERR_INVALID);
             b.file.ptr[record + k] ^= 1;
         }
+        /* and their durations the timeline, also when the sum is right */
+        uint8_t *first = b.file.ptr + record + 32;
+        uint8_t *last =
+            first + (b.index.info.segment_count - 1) * INDEX_SEGMENT_SIZE;
+        const uint32_t duration = load_le32(first);
+        assert_int_not_equal(duration, load_le32(last));
+        store_le32(first, load_le32(last));
+        store_le32(last, duration);
+        sealed_end(&b.file, 0);
+        assert_int_equal(track_index_open(buffer_bytes(&b.file), &index),
+                         ERR_INVALID);
         buffer_fini(&b.file);
     }
     buffer_fini(&out);

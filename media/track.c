@@ -6,16 +6,18 @@
  *   asset body:  u32 le track count, then the records
  *   record:      u32 le size of what follows, the numbers in the order of
  *                track_info_encode, four texts (u8 length, bytes), then
- *                u32 le length and the sample entry
+ *                u32 le length and the sample entry, u32 le length and the
+ *                timeline
  */
 
 #include "media/track_record.h"
 
 #include "core/err.h"
 #include "media/sealed.h"
+#include "media/timeline.h"
 
 #define ASSET_MAGIC "VODSTast"
-#define ASSET_VERSION 1
+#define ASSET_VERSION 2
 #define BOX_HEADER_SIZE 8
 
 static bool
@@ -74,6 +76,27 @@ sample_entry_is_valid(struct bytes entry)
            && load_be32(entry.ptr) == entry.len;
 }
 
+/* Runs that differ from their neighbours, and together are the track. */
+static bool
+timeline_is_valid(const struct track_info *info)
+{
+    struct bytes rest = info->timeline;
+    struct timeline_run run;
+    uint32_t count = 0, before = 0;
+    uint64_t duration = 0; /* of 2^32 segments of 2^32 ticks at most */
+    while (timeline_take(&rest, &run)) {
+        if (run.duration == 0 || run.duration == before || run.count == 0
+            || run.count > info->segment_count - count
+            || run.duration > info->segment_duration_max)
+            return false;
+        count += run.count;
+        duration += (uint64_t) run.duration * run.count;
+        before = run.duration;
+    }
+    return rest.len == 0 && count == info->segment_count
+           && duration == info->duration;
+}
+
 int
 track_info_check(const struct track_info *info)
 {
@@ -89,7 +112,9 @@ track_info_check(const struct track_info *info)
         || info->sample_count < info->segment_count
         || (is_video && info->frame_rate_den == 0) || info->media_time < 0)
         return ERR_INVALID;
-    return sample_entry_is_valid(info->sample_entry) ? 0 : ERR_INVALID;
+    return sample_entry_is_valid(info->sample_entry) && timeline_is_valid(info)
+               ? 0
+               : ERR_INVALID;
 }
 
 static void
@@ -127,6 +152,8 @@ track_info_encode(const struct track_info *info, struct buffer *out)
     text_encode(out, info->label);
     buffer_append_le32(out, (uint32_t) info->sample_entry.len);
     buffer_append_bytes(out, info->sample_entry);
+    buffer_append_le32(out, (uint32_t) info->timeline.len);
+    buffer_append_bytes(out, info->timeline);
     if (out->err == 0)
         store_le32(out->ptr + start, (uint32_t) (out->len - start - 4));
 }
@@ -172,6 +199,7 @@ track_info_decode(struct cursor *in, struct track_info *out)
     text_decode(&c, info.language, sizeof info.language);
     text_decode(&c, info.label, sizeof info.label);
     info.sample_entry = cursor_bytes(&c, cursor_le32(&c));
+    info.timeline = cursor_bytes(&c, cursor_le32(&c));
     if (in->is_short || c.is_short || c.rest.len != 0)
         return ERR_INVALID;
     const int err = track_info_check(&info);

@@ -4,7 +4,7 @@
 
 /*
  * What the packager knows of one track without opening its media: enough for a
- * line of a multivariant playlist and for an init segment.
+ * line of a multivariant playlist, for an MPD and for an init segment.
  */
 
 #include "core/buffer.h"
@@ -37,6 +37,7 @@ struct track_info {
     uint32_t frame_rate_num, frame_rate_den; /* video; average */
     uint32_t channels, sample_rate;          /* audio */
     struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1' */
+    struct bytes timeline; /* of its segments: media/timeline.h */
 };
 
 /*
@@ -44,7 +45,7 @@ struct track_info {
  * Versioned, checksummed, position independent. Written at ingest.
  */
 #define ASSET_TRACKS_MAX 64
-#define ASSET_SIZE_MAX (1u << 20) /* bytes */
+#define ASSET_SIZE_MAX (16u << 20) /* bytes */
 
 struct asset {
     struct track_info tracks[ASSET_TRACKS_MAX];
@@ -52,7 +53,7 @@ struct asset {
 };
 
 int asset_encode(const struct asset *asset, struct buffer *out);
-/* Verifies everything; sample_entry points into `file`. */
+/* Verifies everything; sample_entry and timeline point into `file`. */
 int asset_decode(struct bytes file, struct asset *out);
 
 #endif

@@ -24,6 +24,8 @@ asset_try(struct bytes file)
     out.len = 0;
     hls_multivariant_write(&asset, NULL, &out);
     out.len = 0;
+    dash_mpd_write(&asset, NULL, &out);
+    out.len = 0;
     for (size_t i = 0; i < asset.track_count; i++)
         cmaf_init_write(&asset.tracks[i], &out);
     buffer_fini(&out);
@@ -35,7 +37,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buffer sealed;
     asset_try(bytes_of(data, size));
     buffer_init(&sealed, ASSET_SIZE_MAX);
-    const size_t start = sealed_begin(&sealed, "VODSTast", 1);
+    const size_t start = sealed_begin(&sealed, "VODSTast", 2);
     if (size > SEALED_HEADER_SIZE)
         buffer_append(&sealed, data + SEALED_HEADER_SIZE,
                       size - SEALED_HEADER_SIZE);

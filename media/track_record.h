@@ -19,7 +19,7 @@ int track_info_check(const struct track_info *info);
 /* The info is checked by the caller. */
 void track_info_encode(const struct track_info *info, struct buffer *out);
 
-/* Checked; sample_entry points into the bytes of the cursor. */
+/* Checked; sample_entry and timeline point into the bytes of the cursor. */
 int track_info_decode(struct cursor *in, struct track_info *out);
 
 #endif

@@ -12,6 +12,10 @@
 #include <cmocka.h>
 
 static const uint8_t entry[] = {0, 0, 0, 12, 'a', 'v', 'c', '1', 1, 2, 3, 4};
+/* one segment of 48048 ticks; two of 20000 and one of 8048 */
+static const uint8_t one[] = {0xb0, 0xbb, 0, 0, 1, 0, 0, 0};
+static const uint8_t three[] = {0x20, 0x4e, 0, 0, 2, 0, 0, 0,
+                                0x70, 0x1f, 0, 0, 1, 0, 0, 0};
 
 static struct track_info
 good_track(const char *name)
@@ -37,6 +41,7 @@ good_track(const char *name)
         .channels = 6,
         .sample_rate = 48000,
         .sample_entry = {entry, sizeof entry},
+        .timeline = {one, sizeof one},
     };
     snprintf(t.name, sizeof t.name, "%s", name);
     return t;
@@ -67,6 +72,7 @@ an_asset_comes_back_as_it_was(void **state)
         assert_int_equal(t->media_time, 2002);
         assert_true(
             bytes_equal(t->sample_entry, bytes_of(entry, sizeof entry)));
+        assert_true(bytes_equal(t->timeline, bytes_of(one, sizeof one)));
     }
     buffer_init(&again, ASSET_SIZE_MAX);
     assert_int_equal(asset_encode(&back, &again), 0);
@@ -113,6 +119,42 @@ what_would_break_a_playlist_is_refused(void **state)
     REFUSED(t.sample_entry.len = 7);
     REFUSED(t.sample_entry.len = 11);
 #undef REFUSED
+}
+
+static void
+a_timeline_is_as_long_as_its_track(void **state)
+{
+    struct track_info t = good_track("v0");
+    uint8_t runs[sizeof three];
+    t.segment_count = 3;
+    t.timeline = bytes_of(three, sizeof three);
+    assert_int_equal(track_info_check(&t), 0);
+    t.timeline.ptr = runs;
+    static const uint32_t wrong[][4] = {
+        {20000, 2, 8049, 1}, /* longer, shorter */
+        {20000, 2, 8047, 1},
+        {20000, 1, 28048, 1}, /* fewer segments, and more */
+        {10000, 4, 8048, 1},
+        {16016, 2, 16016, 1},      /* runs that are one */
+        {48048, 0, 16016, 3},      /* an empty one */
+        {0, 1, 24024, 2},          /* segments of nothing */
+        {16016, 0xffffffff, 1, 4}, /* counts that wrap around */
+        {48049, 1, 4294967295, 1},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        for (size_t n = 0; n < 4; n++)
+            store_le32(runs + 4 * n, wrong[i][n]);
+        assert_int_equal(track_info_check(&t), ERR_INVALID);
+    }
+    t.timeline.ptr = three;
+    static const size_t lens[] = {0, 4, 8, 15};
+    for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+        t.timeline.len = lens[i];
+        assert_int_equal(track_info_check(&t), ERR_INVALID);
+    }
+    t.timeline.len = sizeof three;
+    t.segment_duration_max = 19999;
+    assert_int_equal(track_info_check(&t), ERR_INVALID);
 }
 
 static void
@@ -180,6 +222,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_asset_comes_back_as_it_was),
         cmocka_unit_test(what_would_break_a_playlist_is_refused),
+        cmocka_unit_test(a_timeline_is_as_long_as_its_track),
         cmocka_unit_test(an_asset_needs_tracks_of_different_names),
         cmocka_unit_test(no_changed_byte_of_an_asset_is_taken),
     };

@@ -113,7 +113,7 @@ groups_find(const struct asset *asset, struct group *groups)
 /* "audio", then "audio1", ...; each pathway has groups of its own, as their
  * URIs are others: "audio/origin2". */
 static void
-group_id_write(const struct group *group, const struct hls_pathway *pathway,
+group_id_write(const struct group *group, const struct pathway *pathway,
                struct buffer *out)
 {
     buffer_append_text(out, "\"audio");
@@ -127,7 +127,7 @@ group_id_write(const struct group *group, const struct hls_pathway *pathway,
 }
 
 static void
-uri_write(const struct track_info *track, const struct hls_pathway *pathway,
+uri_write(const struct track_info *track, const struct pathway *pathway,
           struct buffer *out)
 {
     if (pathway != NULL && pathway->base.len > 0)
@@ -163,7 +163,7 @@ label_is_taken(const struct asset *asset, const struct group *group,
 
 static void
 media_write(const struct asset *asset, const struct group *group, size_t number,
-            const struct hls_pathway *pathway, struct buffer *out)
+            const struct pathway *pathway, struct buffer *out)
 {
     const struct track_info *t = &asset->tracks[number];
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
@@ -186,7 +186,7 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
 
 static void
 group_write(const struct asset *asset, const struct group *group,
-            const struct hls_pathway *pathway, struct buffer *out)
+            const struct pathway *pathway, struct buffer *out)
 {
     for (size_t i = group->first; i < asset->track_count; i++) {
         const struct track_info *t = &asset->tracks[i];
@@ -211,7 +211,7 @@ frame_rate_write(const struct track_info *track, struct buffer *out)
  * group that the variant's own track belongs to. */
 static void
 variant_write(const struct track_info *track, const struct group *group,
-              const struct hls_pathway *pathway, struct buffer *out)
+              const struct pathway *pathway, struct buffer *out)
 {
     uint64_t peak = track->bandwidth_peak;
     uint64_t average = track->bandwidth_average;
@@ -249,7 +249,7 @@ variant_write(const struct track_info *track, const struct group *group,
 /* The groups and variants of one pathway, or of the only place there is. */
 static void
 place_write(const struct asset *asset, const struct group *groups,
-            size_t group_count, const struct hls_pathway *pathway,
+            size_t group_count, const struct pathway *pathway,
             struct buffer *out)
 {
     size_t video_count = 0;
@@ -275,10 +275,10 @@ place_write(const struct asset *asset, const struct group *groups,
 }
 
 static void
-steering_write(const struct hls_steering *steering, struct buffer *out)
+steering_write(const struct pathways *steering, struct buffer *out)
 {
     const struct bytes uri = steering->server_uri;
-    const struct bytes first = steering->pathways[0].name;
+    const struct bytes first = steering->list[0].name;
     buffer_append_text(out, "#EXT-X-CONTENT-STEERING:SERVER-URI=\"");
     buffer_append(out, uri.ptr, uri.len);
     buffer_append_text(out, "\",PATHWAY-ID=\"");
@@ -288,7 +288,7 @@ steering_write(const struct hls_steering *steering, struct buffer *out)
 
 void
 hls_multivariant_write(const struct asset *asset,
-                       const struct hls_steering *steering, struct buffer *out)
+                       const struct pathways *steering, struct buffer *out)
 {
     struct group groups[ASSET_TRACKS_MAX];
     const size_t group_count = groups_find(asset, groups);
@@ -301,5 +301,5 @@ hls_multivariant_write(const struct asset *asset,
     }
     steering_write(steering, out);
     for (size_t i = 0; i < steering->count; i++)
-        place_write(asset, groups, group_count, &steering->pathways[i], out);
+        place_write(asset, groups, group_count, &steering->list[i], out);
 }

@@ -211,16 +211,15 @@ static void
 each_pathway_has_the_same_variants_in_its_own_groups(void **state)
 {
     static struct asset a;
-    struct hls_steering steering;
+    struct pathways steering;
     struct buffer b;
     a.track_count = 2;
     a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
     a.tracks[1] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "English");
     assert_int_equal(
-        hls_steering_parse(
-            BYTES_LITERAL("http://r/s/t/film?pathways=o1,cdn o1 . "
-                          "cdn http://cdn/p/t/film/1/?hop=2"),
-            &steering),
+        pathways_parse(BYTES_LITERAL("http://r/s/t/film?pathways=o1,cdn o1 . "
+                                     "cdn http://cdn/p/t/film/1/?hop=2"),
+                       &steering),
         0);
     buffer_init(&b, 1 << 20);
     hls_multivariant_write(&a, &steering, &b);
@@ -266,10 +265,10 @@ pathways_that_would_break_a_playlist_are_refused(void **state)
         {"r 1 . 2 / 3 / 4 / 5 / 6 / 7 / 8 / 9 /", ERR_LIMIT},
         {"r 1 . 2 / 3 / 4 / 5 / 6 / 7 / 8 /", 0},
     };
-    struct hls_steering steering;
+    struct pathways steering;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(
-            hls_steering_parse(bytes_of_text(cases[i].text), &steering),
+            pathways_parse(bytes_of_text(cases[i].text), &steering),
             cases[i].err);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The content handler for HLS: playlists, init segments and CMAF segments from
- * the stored form that ingest writes (asset.idx, <track>.idx, <track>.mp4).
+ * The content handler for HLS and DASH: playlists and MPDs, init segments and
+ * CMAF segments from the stored form that ingest writes (asset.idx,
+ * <track>.idx, <track>.mp4).
  *
  *   package $path;             "<content>/<version>/<...>"; content handler
  *   package_root folder;       source: files folder/<content>/<version>/<file>
@@ -9,12 +10,13 @@
  *                              /prefix/<content>/<version>/<file>?slice=<n>
  *   package_slice size;        of a slice; 1m
  *   package_index_memory size; index files held in a worker; 64m
- *   package_pathways $text;    of a multivariant playlist, for content steering:
- *                              "<server-uri> <name> <base>[?<query>] ...", see
- *                              media/index.h; empty: none
+ *   package_pathways $text;    of a multivariant playlist or an MPD, for content
+ *                              steering: "<server-uri> <name>
+ *                              <base>[?<query>] ...", see media/pathways.h;
+ *                              empty: none
  *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
- *   $package_kind              multivariant, playlist, init or segment
+ *   $package_kind              multivariant, mpd, playlist, init or segment
  *
  * A segment is a generated header and one range of the track file. From a
  * folder the range leaves by sendfile, as nginx's static files do; through the

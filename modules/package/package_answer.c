@@ -20,6 +20,9 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_PLAYLIST:
         ngx_str_set(type, "application/vnd.apple.mpegurl");
         break;
+    case PACKAGE_MPD:
+        ngx_str_set(type, "application/dash+xml");
+        break;
     case PACKAGE_INIT:
     case PACKAGE_SEGMENT:
         if (ctx->use.index->track.info.kind == TRACK_AUDIO) {
@@ -100,12 +103,9 @@ package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 }
 
 static ngx_int_t
-package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                    const struct package_text *text)
 {
-    struct package_index *index = ctx->use.index;
-    const struct package_text *text = ctx->path.kind == PACKAGE_INIT
-                                          ? package_index_init_segment(index)
-                                          : package_index_playlist(index);
     const struct bytes bytes = buffer_bytes(&text->bytes);
 
     if (text->bytes.err != 0 || bytes.len == 0) {
@@ -116,7 +116,7 @@ package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 
 /* The pathways of this play, if it has any. */
 static ngx_int_t
-package_pathways(ngx_http_request_t *r, struct hls_steering *out, bool *is_any)
+package_pathways(ngx_http_request_t *r, struct pathways *out, bool *is_any)
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
@@ -130,7 +130,7 @@ package_pathways(ngx_http_request_t *r, struct hls_steering *out, bool *is_any)
     if (!*is_any) {
         return NGX_OK;
     }
-    int err = hls_steering_parse(bytes_of(text.data, text.len), out);
+    int err = pathways_parse(bytes_of(text.data, text.len), out);
     if (err != 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: read pathways \"%V\" failed (%s)", &text,
@@ -140,10 +140,11 @@ package_pathways(ngx_http_request_t *r, struct hls_steering *out, bool *is_any)
     return NGX_OK;
 }
 
-/* The playlist of one play: tokens stand in it, so no cache may keep it. */
+/* The manifest of one play: tokens stand in it, so no cache may keep it. */
 static ngx_int_t
 package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                       const struct hls_steering *steering)
+                       package_asset_write *write,
+                       const struct pathways *steering)
 {
     ngx_table_elt_t *cache = ngx_list_push(&r->headers_out.headers);
     struct buffer text;
@@ -156,8 +157,8 @@ package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     cache->hash = 1;
     ngx_str_set(&cache->key, "Cache-Control");
     ngx_str_set(&cache->value, "private, no-store");
-    buffer_init(&text, PACKAGE_HEADER_SIZE_MAX);
-    err = package_index_steered(ctx->use.index, steering, &text);
+    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
+    err = package_index_manifest(ctx->use.index, write, steering, &text);
     bytes = buffer_bytes(&text);
     u_char *copy = err == 0 ? ngx_pnalloc(r->pool, bytes.len) : NULL;
     if (copy != NULL) {
@@ -172,17 +173,20 @@ package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                              package_index_hash(ctx->use.index, bytes));
 }
 
+/* The manifest of all tracks: `text`, unless the play has pathways. */
 static ngx_int_t
-package_multivariant_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     const struct package_text *(*text)(struct package_index *),
+                     package_asset_write *write)
 {
-    struct hls_steering steering;
+    struct pathways steering;
     bool is_steered;
 
     if (package_pathways(r, &steering, &is_steered) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return is_steered ? package_steered_answer(r, ctx, &steering)
-                      : package_text_answer(r, ctx);
+    return is_steered ? package_steered_answer(r, ctx, write, &steering)
+                      : package_text_answer(r, ctx, text(ctx->use.index));
 }
 
 /* styp, moof and the head of mdat: all of the segment but the samples. */
@@ -378,12 +382,18 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     switch (ctx->path.kind) {
     case PACKAGE_MULTIVARIANT:
-        return package_multivariant_answer(r, ctx);
+        return package_asset_answer(r, ctx, package_index_playlist,
+                                    hls_multivariant_write);
+    case PACKAGE_MPD:
+        return package_asset_answer(r, ctx, package_index_mpd, dash_mpd_write);
     case PACKAGE_PLAYLIST:
+        return package_text_answer(r, ctx,
+                                   package_index_playlist(ctx->use.index));
     case PACKAGE_INIT:
-        break;
+        return package_text_answer(r, ctx,
+                                   package_index_init_segment(ctx->use.index));
     case PACKAGE_SEGMENT:
-        return package_segment_answer(r, ctx);
+        break;
     }
-    return package_text_answer(r, ctx);
+    return package_segment_answer(r, ctx);
 }

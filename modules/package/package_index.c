@@ -6,8 +6,6 @@
 
 #include "core/err.h"
 
-/* 1,000,000 segments in a playlist, each with its EXTINF line */
-#define PACKAGE_TEXT_SIZE_MAX (64u << 20)
 /* far beyond any file, and offsets can be added to without a thought */
 #define PACKAGE_MEDIA_SIZE_MAX (1ull << 50)
 
@@ -23,6 +21,7 @@ index_free(struct package_index *index)
 {
     buffer_fini(&index->playlist.bytes);
     buffer_fini(&index->init.bytes);
+    buffer_fini(&index->mpd.bytes);
     ngx_free(index->file);
     ngx_free(index);
 }
@@ -93,6 +92,7 @@ index_new(ngx_str_t *key, uint32_t hash, bool is_asset)
     index->is_asset = is_asset;
     buffer_init(&index->playlist.bytes, PACKAGE_TEXT_SIZE_MAX);
     buffer_init(&index->init.bytes, PACKAGE_TEXT_SIZE_MAX);
+    buffer_init(&index->mpd.bytes, PACKAGE_TEXT_SIZE_MAX);
     ngx_rbtree_insert(&indexes.tree, &index->node.node);
     index_grow(index, size);
     return index;
@@ -112,8 +112,8 @@ text_finish(struct package_text *text)
 
 /* Decoded for the moment: a hundredth of its size as a file. */
 static int
-asset_write(struct bytes file, const struct hls_steering *steering,
-            struct buffer *out)
+asset_write(struct bytes file, package_asset_write *write,
+            const struct pathways *steering, struct buffer *out)
 {
     struct asset *asset = ngx_alloc(sizeof *asset, ngx_cycle->log);
     int err = ERR_MEMORY;
@@ -123,7 +123,7 @@ asset_write(struct bytes file, const struct hls_steering *steering,
     }
     err = asset_decode(file, asset);
     if (err == 0) {
-        hls_multivariant_write(asset, steering, out);
+        write(asset, steering, out);
         err = out->err;
     }
     ngx_free(asset);
@@ -131,10 +131,12 @@ asset_write(struct bytes file, const struct hls_steering *steering,
 }
 
 int
-package_index_steered(const struct package_index *index,
-                      const struct hls_steering *steering, struct buffer *out)
+package_index_manifest(const struct package_index *index,
+                       package_asset_write *write,
+                       const struct pathways *steering, struct buffer *out)
 {
-    return asset_write(bytes_of(index->file, index->file_size), steering, out);
+    return asset_write(bytes_of(index->file, index->file_size), write, steering,
+                       out);
 }
 
 void
@@ -179,7 +181,8 @@ package_index_open(struct package_use *use, u_char *file, size_t file_size,
     int err;
 
     if (index->is_asset) {
-        err = asset_write(bytes, NULL, &index->playlist.bytes);
+        err = asset_write(bytes, hls_multivariant_write, NULL,
+                          &index->playlist.bytes);
         text_finish(&index->playlist);
     } else {
         err = track_index_open(bytes, &index->track);
@@ -226,6 +229,22 @@ package_index_playlist(struct package_index *index)
 
     if (!text_is_written(text)) {
         hls_media_playlist_write(&index->track, &text->bytes);
+        text_finish(text);
+        index_grow(index, text->bytes.capacity);
+    }
+    return text;
+}
+
+const struct package_text *
+package_index_mpd(struct package_index *index)
+{
+    struct package_text *text = &index->mpd;
+
+    if (!text_is_written(text)) {
+        int err =
+            package_index_manifest(index, dash_mpd_write, NULL, &text->bytes);
+
+        text->bytes.err = err;
         text_finish(text);
         index_grow(index, text->bytes.capacity);
     }

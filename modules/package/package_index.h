@@ -29,6 +29,9 @@ enum package_index_state {
     PACKAGE_INDEX_ABANDONED,
 };
 
+/* 1,000,000 segments in a playlist, each with its EXTINF line */
+#define PACKAGE_TEXT_SIZE_MAX (64u << 20)
+
 /* What is written once and sent often. */
 struct package_text {
     struct buffer bytes;
@@ -54,6 +57,7 @@ struct package_index {
     struct track_index track;     /* tracks only */
     struct package_text playlist; /* the asset's or the track's */
     struct package_text init;     /* tracks only */
+    struct package_text mpd;      /* assets only */
 };
 
 /* A request's hold on an index. Zeroed is empty. */
@@ -81,17 +85,23 @@ void package_index_fail(struct package_use *use, ngx_int_t status);
 /* Posts use->ready when the loading by another is over. */
 void package_index_wait(struct package_use *use);
 
-/* The playlist or init segment, written at first use; valid until release.
- * bytes.err says whether that went well. */
+/* The playlist, MPD or init segment, written at first use; valid until
+ * release. bytes.err says whether that went well. */
 const struct package_text *package_index_playlist(struct package_index *index);
+const struct package_text *package_index_mpd(struct package_index *index);
 const struct package_text *package_index_init_segment(
     struct package_index *index);
 
-/* Writes an asset's multivariant playlist with the pathways of one play.
- * ERR_MEMORY, ERR_LIMIT. */
-int package_index_steered(const struct package_index *index,
-                          const struct hls_steering *steering,
-                          struct buffer *out);
+/* Writes an asset's multivariant playlist or MPD, by the function of
+ * media/index.h that does, with the pathways of one play or NULL. ERR_MEMORY,
+ * ERR_LIMIT. */
+typedef void package_asset_write(const struct asset *asset,
+                                 const struct pathways *steering,
+                                 struct buffer *out);
+int package_index_manifest(const struct package_index *index,
+                           package_asset_write *write,
+                           const struct pathways *steering,
+                           struct buffer *out);
 
 /* Of the answer that starts with `header` and goes on with the track's bytes:
  * for an entity tag that changes with either. */

@@ -11,6 +11,8 @@ package_kind_name(enum package_kind kind)
     switch (kind) {
     case PACKAGE_MULTIVARIANT:
         return "multivariant";
+    case PACKAGE_MPD:
+        return "mpd";
     case PACKAGE_PLAYLIST:
         return "playlist";
     case PACKAGE_INIT:
@@ -95,6 +97,11 @@ package_path_parse(struct bytes path, struct package_path *out)
         return ERR_NOT_FOUND;
     }
     found.folder = bytes_of(path.ptr, content.len + 1 + version.len);
+    if (bytes_equal(rest, BYTES_LITERAL("manifest.mpd"))) {
+        found.kind = PACKAGE_MPD;
+        *out = found;
+        return 0;
+    }
     if (bytes_equal(rest, BYTES_LITERAL("master.m3u8"))) {
         *out = found;
         return 0;

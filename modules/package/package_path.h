@@ -11,6 +11,7 @@
 
 enum package_kind {
     PACKAGE_MULTIVARIANT, /* <content>/<version>/master.m3u8 */
+    PACKAGE_MPD,          /* <content>/<version>/manifest.mpd */
     PACKAGE_PLAYLIST,     /* <content>/<version>/<track>/index.m3u8 */
     PACKAGE_INIT,         /* <content>/<version>/<track>/init.mp4 */
     PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
@@ -21,7 +22,7 @@ const char *package_kind_name(enum package_kind kind);
 struct package_path {
     enum package_kind kind;
     struct bytes folder; /* "<content>/<version>": points into the path */
-    struct bytes track;  /* empty for PACKAGE_MULTIVARIANT */
+    struct bytes track;  /* empty for what is of all tracks */
     uint32_t segment;    /* for PACKAGE_SEGMENT */
 };
 

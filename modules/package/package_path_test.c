@@ -25,6 +25,7 @@ every_kind_of_path_is_told_apart(void **state)
         uint32_t segment;
     } cases[] = {
         {"a/1/master.m3u8", PACKAGE_MULTIVARIANT, "a/1", "", 0},
+        {"a/1/manifest.mpd", PACKAGE_MPD, "a/1", "", 0},
         {"a/1/v0/index.m3u8", PACKAGE_PLAYLIST, "a/1", "v0", 0},
         {"big.film_2/v-3/a1/init.mp4", PACKAGE_INIT, "big.film_2/v-3", "a1", 0},
         {"a/1/v0/0.m4s", PACKAGE_SEGMENT, "a/1", "v0", 0},
@@ -56,6 +57,8 @@ a_path_with_another_spelling_is_not_found(void **state)
         "a//master.m3u8",
         "a/1/master.m3u8/",
         "a/1/Master.m3u8",
+        "a/1/manifest.mpd/",
+        "a/1/v0/manifest.mpd",
         "a/1/v0/",
         "a/1/v0/index.m3u",
         "a/1/v0/init.mp4x",

@@ -67,8 +67,7 @@ package_index_size_max(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     ngx_http_package_main_conf_t *conf =
         ngx_http_get_module_main_conf(r, ngx_http_package_module);
-    size_t limit = ctx->path.kind == PACKAGE_MULTIVARIANT ? ASSET_SIZE_MAX
-                                                          : INDEX_SIZE_MAX;
+    size_t limit = ctx->path.track.len == 0 ? ASSET_SIZE_MAX : INDEX_SIZE_MAX;
 
     return ngx_min(limit, conf->index_memory);
 }
@@ -199,7 +198,7 @@ package_index_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    bool is_asset = ctx->path.kind == PACKAGE_MULTIVARIANT;
+    bool is_asset = ctx->path.track.len == 0;
     ngx_str_t name =
         package_source_name(r, ctx, is_asset ? "asset.idx" : ".idx");
 

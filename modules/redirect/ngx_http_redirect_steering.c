@@ -133,7 +133,7 @@ ngx_http_redirect_steering_handler(ngx_http_request_t *r)
     return steering_answer(r, &order, rlcf->steering_ttl);
 }
 
-/* ---- what playlists declare ---- */
+/* ---- what playlists and MPDs declare ---- */
 
 /* Where a pathway's URIs begin, up to the folder of the playlist. A node is
  * asked as if it were the last of a chain of redirects: who comes by a pathway

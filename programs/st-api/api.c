@@ -119,6 +119,9 @@ static int
 playback_write(struct api *api, const struct body_playback *asked,
                const char *version, struct buffer *out)
 {
+    static const struct {
+        const char *form, *name;
+    } manifests[] = {{"hls", "master.m3u8"}, {"dash", "manifest.mpd"}};
     struct token_claims claims = {
         .session = random_u64(),
         .expires_s = (uint32_t) (clock_unix_s() + api->token_ttl_s),
@@ -128,14 +131,17 @@ playback_write(struct api *api, const struct body_playback *asked,
                          bytes_of_text(asked->content), &claims, token);
     if (err != 0)
         return err;
-    buffer_printf(out,
-                  "{\"id\":\"%016" PRIx64 "\",\"content\":\"%s\","
-                  "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32
-                  ",\"urls\":{\"hls\":\"%s/p/%.*s/%s/%s/master.m3u8%s\"}}",
-                  random_u64(), asked->content, claims.session,
-                  claims.expires_s, api->playback_url, TOKEN_TEXT_LEN, token,
-                  asked->content, version,
-                  asked->steering ? "?steering=1" : "");
+    buffer_printf(
+        out,
+        "{\"id\":\"%016" PRIx64 "\",\"content\":\"%s\","
+        "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32 ",\"urls\":{",
+        random_u64(), asked->content, claims.session, claims.expires_s);
+    for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++)
+        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s%s\"",
+                      i > 0 ? "," : "", manifests[i].form, api->playback_url,
+                      TOKEN_TEXT_LEN, token, asked->content, version,
+                      manifests[i].name, asked->steering ? "?steering=1" : "");
+    buffer_append_text(out, "}}");
     return out->err;
 }
 

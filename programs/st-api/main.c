@@ -45,11 +45,11 @@ static const struct program program = {
     .summary = "answer plays with signed URLs",
     .synopsis = "",
     .details =
-        "POST /v1/playbacks {\"content\":ID} answers 201 with the signed URL "
-        "of a play, for a player that follows content steering with "
-        "\"steering\":true. GET /v1/contents lists what can be played; PUT and "
-        "DELETE "
-        "/v1/contents/{id} change it and need the admin key.\n\n"
+        "POST /v1/playbacks {\"content\":ID} answers 201 with the signed "
+        "URLs of a play, \"hls\" and \"dash\", for a player that follows "
+        "content steering with \"steering\":true. GET /v1/contents lists what "
+        "can be played; PUT and DELETE /v1/contents/{id} change it and need "
+        "the admin key.\n\n"
         "On SIGHUP both key files are read again, together or not at all. "
         "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong use.",
     .options = options,

@@ -136,10 +136,10 @@ class Platform:
         return requests.post(self.front + "/api/v1/playbacks",
                              json={"content": content, **more}, timeout=5)
 
-    def play_url(self, content, **more):
+    def play_url(self, content, form="hls", **more):
         answer = self.playback(content, **more)
         assert answer.status_code == 201, answer.text
-        return answer.json()["urls"]["hls"]
+        return answer.json()["urls"][form]
 
     def ingest(self, film, content, *options):
         done = vodst("ingest", film, "--dir", self.folder, "--id", content,

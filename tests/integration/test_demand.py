@@ -179,7 +179,16 @@ def test_03_at_critical_the_cdn_serves_and_verifies(platform):
             assert answer.status_code == 200
             assert answer.headers["X-Vodst-Node"] == "cdn"
         assert again.headers["X-Cache"] == "HIT" and again.text == first.text
-        # pathways name tokens: such a playlist is one viewer's, and only that
+        mpds = [requests.get(platform.play_url("popular", "dash"), timeout=5)
+                for _ in range(2)]
+        assert mpds[1].headers["X-Cache"] == "HIT"
+        assert mpds[1].text == mpds[0].text and "<MPD" in mpds[0].text
+        # pathways name tokens: such a manifest is one viewer's, and only that
+        for _ in range(2):
+            mpd = requests.get(platform.play_url("popular", "dash",
+                                                 steering=True), timeout=5)
+            assert mpd.headers["X-Cache"] == "MISS"
+            assert '<ContentSteering defaultServiceLocation="cdn"' in mpd.text
         steered = [requests.get(platform.play_url("popular", steering=True),
                                 timeout=5) for _ in range(2)]
         for answer in steered:

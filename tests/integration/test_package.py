@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 import time
+from xml.etree import ElementTree
 
 import pytest
 import requests
@@ -23,6 +24,7 @@ from nginx_instance import BUILD, NginxInstance, free_port, wait_for
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
 SECONDS, RATE = 12, 25
 TRACKS = ("v0", "v1", "a0")
+MPD = "{urn:mpeg:dash:schema:mpd:2011}"
 
 
 def run(*command):
@@ -154,7 +156,7 @@ def storage_reads(storage):
 def names_of_film(node, source):
     """Every URL of the film, found as a player would."""
     top = f"/{source}/film/1/"
-    names = ["master.m3u8"]
+    names = ["master.m3u8", "manifest.mpd"]
     master = node.get(top + "master.m3u8").text
     tracks = re.findall(r'(?:^|URI=")(\w+/)index\.m3u8', master, re.M)
     assert sorted(tracks) == sorted(t + "/" for t in TRACKS)
@@ -207,6 +209,7 @@ def test_folder_and_fill_serve_the_same_bytes(node):
 
 def test_types_are_those_of_hls_and_cmaf(node):
     for name, kind in (("master.m3u8", "application/vnd.apple.mpegurl"),
+                       ("manifest.mpd", "application/dash+xml"),
                        ("v0/index.m3u8", "application/vnd.apple.mpegurl"),
                        ("v0/init.mp4", "video/mp4"),
                        ("v0/0.m4s", "video/mp4"),
@@ -236,9 +239,54 @@ def test_the_whole_film_decodes_and_counts_as_its_source(node, root, source):
             float(stored["format"]["duration"]), abs=0.001)
 
 
+def frames(source, stream):
+    """(time, digest) of each frame, as ffmpeg decodes it; not a word more."""
+    said = run("ffmpeg", "-v", "error", "-i", source, "-map", stream, "-f",
+               "framemd5", "-")
+    return [(line.split(",")[2], line.split(",")[5])
+            for line in said.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("stream, track", [("0:v:0", "v0"), ("0:v:1", "v1"),
+                                           ("0:a:0", "a0")])
+def test_the_mpd_decodes_to_what_hls_and_the_source_do(node, root, stream,
+                                                       track):
+    top = f"{node.url}/fill/film/1/"
+    dash = frames(top + "manifest.mpd", stream)
+    assert dash == frames(top + "master.m3u8", stream)
+    stored = frames(root / "film" / "1" / f"{track}.mp4", "0")
+    # of a file the demuxer drops the frame of priming, here the decoder does
+    assert len(dash) == len(stored) + (track == "a0")
+    assert [one[1] for one in dash[-len(stored):]] \
+        == [one[1] for one in stored]
+    assert track == "a0" or len(dash) == SECONDS * RATE
+
+
+def test_the_mpd_names_the_segments_that_hls_names(node):
+    top = "/local/film/1/"
+    mpd = ElementTree.fromstring(node.get(top + "manifest.mpd").content)
+    assert mpd.get("mediaPresentationDuration").startswith(f"PT{SECONDS}.")
+    seen = set()
+    for group in mpd.iter(MPD + "AdaptationSet"):
+        template = group.find(MPD + "SegmentTemplate")
+        scale = int(template.get("timescale"))
+        times = [int(s.get("d")) / scale
+                 for s in template.iter(MPD + "S")
+                 for _ in range(int(s.get("r", 0)) + 1)]
+        for one in group.iter(MPD + "Representation"):
+            name = one.get("id")
+            playlist = node.get(f"{top}{name}/index.m3u8").text
+            assert times == pytest.approx(
+                [float(time) for time in re.findall("#EXTINF:(.*),",
+                                                    playlist)], abs=2e-6)
+            seen.add(name)
+    assert seen == set(TRACKS)
+
+
 def test_head_answers_as_get_without_a_body(node):
     for source in ("local", "fill"):
-        for name in ("master.m3u8", "v0/init.mp4", "v0/3.m4s"):
+        for name in ("master.m3u8", "manifest.mpd", "v0/init.mp4",
+                     "v0/3.m4s"):
             path = f"/{source}/film/1/{name}"
             head = requests.head(node.url + path, timeout=20)
             whole = node.get(path)
@@ -249,7 +297,7 @@ def test_head_answers_as_get_without_a_body(node):
 
 def test_a_copy_that_is_current_is_not_sent_again(node):
     for source in ("local", "fill"):
-        for name in ("master.m3u8", "v0/3.m4s"):
+        for name in ("master.m3u8", "manifest.mpd", "v0/3.m4s"):
             path = f"/{source}/film/1/{name}"
             tag = node.get(path).headers["ETag"]
             again = node.get(path, headers={"If-None-Match": tag})
@@ -285,6 +333,7 @@ def test_ranges_of_a_segment(node):
     "film/1/v0/6.m4s", "film/1/v0/4294967295.m4s", "film/1/v0/00.m4s",
     "film/1/v0/-1.m4s", "film/1/v9/index.m3u8", "film/1/v9/0.m4s",
     "film/2/master.m3u8", "none/1/master.m3u8", "film/1/asset.idx",
+    "film/2/manifest.mpd", "film/1/v0/manifest.mpd",
     "film/1/v0.mp4", "film/1/v0.idx", "film/1/v0/", "film/1/", "film", "",
     "film/1/v0/init.mp4/", "film/.1/master.m3u8",
 ])
@@ -309,13 +358,13 @@ def test_only_reading_is_allowed(node):
 
 
 def test_the_kind_is_there_for_the_log(node):
-    for name in ("master.m3u8", "v0/index.m3u8", "v0/init.mp4", "v0/0.m4s",
-                 "nothing"):
+    for name in ("master.m3u8", "manifest.mpd", "v0/index.m3u8",
+                 "v0/init.mp4", "v0/0.m4s", "nothing"):
         node.get("/local/film/1/" + name)
     log = node.folder / "access.log"
-    wait_for(lambda: log.read_text().count("\n") == 5, what="five log lines")
+    wait_for(lambda: log.read_text().count("\n") == 6, what="six log lines")
     assert [line.split(" ")[1] for line in log.read_text().splitlines()] == [
-        "multivariant", "playlist", "init", "segment", "-"]
+        "multivariant", "mpd", "playlist", "init", "segment", "-"]
 
 
 # ---- the fill ----

@@ -36,20 +36,24 @@ def media_facts(source):
             int(facts["streams"][0]["nb_read_frames"]))
 
 
-def test_01_the_whole_film_decodes_without_a_message(platform):
+@pytest.mark.parametrize("form", ["hls", "dash"])
+def test_01_the_whole_film_decodes_without_a_message(platform, form):
     done = subprocess.run(
-        ["ffmpeg", "-v", "error", "-xerror", "-i", platform.play_url("demo"),
-         "-map", "0", "-f", "null", "-"],
+        ["ffmpeg", "-v", "error", "-xerror", "-i",
+         platform.play_url("demo", form), "-map", "0", "-f", "null", "-"],
         capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert done.stderr == ""
 
 
-def test_02_duration_and_frames_are_those_of_the_source(platform, film):
-    duration, frames = media_facts(platform.play_url("demo"))
+# of an MPD's duration ffmpeg reads whole seconds
+@pytest.mark.parametrize("form, off", [("hls", 0.05), ("dash", 1)])
+def test_02_duration_and_frames_are_those_of_the_source(platform, film, form,
+                                                        off):
+    duration, frames = media_facts(platform.play_url("demo", form))
     source_duration, source_frames = media_facts(film)
     assert frames == source_frames
-    assert duration == pytest.approx(source_duration, abs=0.05)
+    assert duration == pytest.approx(source_duration, abs=off)
 
 
 def test_02_only_who_steers_is_told_of_other_places(platform):
@@ -58,6 +62,11 @@ def test_02_only_who_steers_is_told_of_other_places(platform):
                            timeout=5).text
     assert "://" not in plain and "STEERING" not in plain
     assert "#EXT-X-CONTENT-STEERING:SERVER-URI=" in steered
+    plain = requests.get(platform.play_url("demo", "dash"), timeout=5).text
+    steered = requests.get(platform.play_url("demo", "dash", steering=True),
+                           timeout=5).text
+    assert "BaseURL" not in plain and "ContentSteering" not in plain
+    assert "<ContentSteering " in steered
 
 
 def test_03_the_answers_say_which_node_served_and_why(platform):
@@ -126,7 +135,8 @@ def test_05_a_wrong_token_is_refused_by_every_tier(platform, node):
     good, path = play_parts(platform, "demo")
     made = token_make(platform, "demo", int(time.time()) + 60)
     segment = path.replace("master.m3u8", "v0/0.m4s")
-    for rest in (path, segment):
+    mpd = path.replace("master.m3u8", "manifest.mpd")
+    for rest in (path, segment, mpd):
         # both a token of st-api's and one made here are good ...
         for token in (good, made):
             answer = requests.get(f"{url}/p/{token}/{rest}?hop=9",
@@ -139,6 +149,7 @@ def test_05_a_wrong_token_is_refused_by_every_tier(platform, node):
                                   allow_redirects=False, timeout=5)
             assert answer.status_code == 403, kind
             assert b"moof" not in answer.content
+            assert b"<MPD" not in answer.content
 
 
 def test_06_what_does_not_exist_is_not_found(platform):
@@ -150,7 +161,8 @@ def test_06_what_does_not_exist_is_not_found(platform):
         url = platform.node(node)["url"]
         for rest in (f"demo/{version}/v0/999.m4s", f"demo/{version}/v9/0.m4s",
                      f"demo/{version}/nothing.m3u8",
-                     "demo/nothing/master.m3u8"):
+                     "demo/nothing/master.m3u8",
+                     "demo/nothing/manifest.mpd"):
             answer = requests.get(f"{url}/p/{token}/{rest}", timeout=5)
             assert answer.status_code == 404, (node, rest)
     ghost = token_make(platform, "ghost", int(time.time()) + 60)

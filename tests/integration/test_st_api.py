@@ -144,6 +144,9 @@ def test_01_a_play_gets_a_signed_url_that_expires(api):
     token = token_of(play["urls"]["hls"])
     assert play["urls"]["hls"] == ("http://play.example:8080/p/" + token
                                    + "/demo/cafe00000001/master.m3u8")
+    assert play["urls"]["dash"] == ("http://play.example:8080/p/" + token
+                                    + "/demo/cafe00000001/manifest.mpd")
+    assert set(play["urls"]) == {"hls", "dash"}
     version, key, expires, session, raw = token_read(token)
     assert (version, key) == (1, 1)
     assert expires == play["expires"]
@@ -162,10 +165,11 @@ def test_02_every_play_is_a_session_of_its_own(api):
 
 def test_02_a_player_that_steers_asks_for_pathways(api):
     api.put("demo")
-    for body, end in (({}, ".m3u8"), ({"steering": False}, ".m3u8"),
-                      ({"steering": True}, ".m3u8?steering=1")):
+    for body, end in (({}, ""), ({"steering": False}, ""),
+                      ({"steering": True}, "?steering=1")):
         play = api.play({"content": "demo", **body}).json()
-        assert play["urls"]["hls"].endswith(end)
+        assert play["urls"]["hls"].endswith(".m3u8" + end)
+        assert play["urls"]["dash"].endswith(".mpd" + end)
 
 
 def test_03_an_unknown_content_is_not_found(api):

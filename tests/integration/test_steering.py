@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Content steering: what playlists declare, what the redirector answers, and
-that hls.js and Shaka Player change origin by it in the middle of a play. What
-does not steer is moved by the redirect of each segment."""
+"""Content steering: what playlists and MPDs declare, what the redirector
+answers, and that hls.js, dash.js and Shaka Player change origin by it in the
+middle of a play. What does not steer is moved by the redirect of each
+segment."""
 
 import collections
 import concurrent.futures
@@ -11,6 +12,7 @@ import re
 import subprocess
 import time
 import urllib.parse
+from xml.etree import ElementTree
 
 import pytest
 from selenium import webdriver
@@ -25,6 +27,8 @@ from nginx_instance import BUILD, TREE, sign, wait_for
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
 FILM_S, SEGMENT_S, TTL_S = 60, 2, 10
 NAMES = ("origin1", "origin2", "origin3")
+HLS, DASH = "v1/master.m3u8", "v1/manifest.mpd"
+MPD = "{urn:mpeg:dash:schema:mpd:2011}"
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
          "--no-first-run", "--disable-background-networking",
@@ -41,6 +45,8 @@ REDIRECTOR = f"""
         alias {TREE}/web/node_modules/hls.js/dist/hls.js; }}
     location = /players/shaka.js {{
         alias {TREE}/tests/players/node_modules/shaka-player/dist/shaka-player.compiled.js; }}
+    location = /players/dash.js {{
+        alias {TREE}/tests/players/node_modules/dashjs/dist/modern/umd/dash.all.min.js; }}
 """
 
 ORIGIN = """
@@ -88,10 +94,10 @@ class Steered(Cluster):
         nodes = [node.name for node in self.running if node is not self.cdn]
         super().publish(version, rows, only or nodes, **states)
 
-    def master(self, content, session=1, expires=None):
-        """(the playlist, the URL that gave it)."""
+    def master(self, content, session=1, file=HLS):
+        """(the playlist or MPD, the URL that gave it)."""
         answer, url, _ = self.follow(self.redirector.url
-                                     + self.path(content, session))
+                                     + self.path(content, session, file))
         assert answer.status == 200
         return answer, url
 
@@ -171,6 +177,70 @@ def test_a_playlist_declares_owners_and_the_cdn_with_what_plays(cluster):
             # a new play at a node that owns nothing is sent on, and plays
             answer, _, _ = cluster.follow(one)
             assert answer.status == 200 and b"#EXTINF" in answer.body
+
+
+class Mpd:
+    """What an MPD says of its places; `base` is what it was asked for."""
+
+    def __init__(self, text, base):
+        root = ElementTree.fromstring(text)
+        self.places = [(one.get("serviceLocation"),
+                        urllib.parse.urljoin(base, one.text))
+                       for one in root.iter(MPD + "BaseURL")]
+        self.steering = root.find(MPD + "ContentSteering")
+        template = root.find(".//" + MPD + "SegmentTemplate")
+        self.files = [template.get(name).replace("$RepresentationID$", "v0")
+                      .replace("$Number$", "0")
+                      for name in ("initialization", "media")]
+        self.sets = [[one.get("id") for one in group.iter(
+            MPD + "Representation")] for group in root.iter(
+                MPD + "AdaptationSet")]
+
+
+def test_an_mpd_declares_what_the_playlist_does(cluster):
+    cluster.publish("1.1")
+    owner = cluster.owner("film")
+    playlist, url = cluster.master("film")
+    said = steering_of(playlist.body.decode())
+    answer, url = cluster.master("film", file=DASH)
+    assert answer.headers["content-type"] == "application/dash+xml"
+    assert "no-store" in answer.headers["cache-control"]
+    mpd = Mpd(answer.body, url)
+    assert mpd.steering.text == said["SERVER-URI"]
+    assert mpd.steering.get("defaultServiceLocation") == owner
+    nodes = {**cluster.origins, "cdn": cluster.cdn}
+    assert {name for name, _ in mpd.places} \
+        == set(pathways_of(playlist.body.decode(), url))
+    # dash.js reads nothing behind a relative one
+    assert mpd.places[-1][0] == owner
+    assert mpd.sets == [["v0", "v1"], ["a0"]]
+    for name, base in mpd.places:
+        assert base.startswith(nodes[name].url + "/p/")
+        for file in mpd.files:
+            answer = ask(nodes[name].port, base[len(nodes[name].url):] + file)
+            assert answer.status == 200, (name, file)
+
+
+def test_the_mpd_of_a_spilled_play_says_so(cluster):
+    cluster.publish("1.1")
+    other = next(node for name, node in cluster.origins.items()
+                 if name != cluster.owner("film"))
+    path = cluster.path("film", file=DASH) + "?hop=1&spill=1"
+    mpd = Mpd(ask(other.port, path).body, other.url + path)
+    assert re.search(r"\?pathways=[a-z0-9,]+&moved=\d+$", mpd.steering.text)
+
+
+def test_an_mpd_of_a_lone_node_has_no_steering(cluster):
+    cluster.publish("1.1")
+    alone = cluster.origins["origin1"]
+    Steered.settle(alone, "redirect_self origin1;" + ORIGIN.replace(
+        "FILMS", str(cluster.films)))
+    path = cluster.path("film", file=DASH) + "?hop=2"
+    answer = ask(alone.port, path)
+    assert answer.headers.get("cache-control") is None
+    mpd = Mpd(answer.body, alone.url + path)
+    assert mpd.places == [] and mpd.steering is None
+    assert mpd.files == ["v0/init.mp4", "v0/0.m4s"]
 
 
 def test_a_pathway_keeps_who_fled_to_it_though_its_table_names_another(
@@ -331,11 +401,11 @@ def _browser(tmp_path):
 
 
 class Playing:
-    def __init__(self, driver, cluster, player, session=1):
+    def __init__(self, driver, cluster, player, file=HLS):
         self.driver = driver
         self.cluster = cluster
         url = urllib.parse.quote(cluster.redirector.url
-                                 + cluster.path("film", session), safe="")
+                                 + cluster.path("film", 1, file), safe="")
         driver.get(f"{cluster.redirector.url}/player.html"
                    f"?player={player}&url={url}")
 
@@ -371,12 +441,13 @@ class Playing:
         return (first - before["now"]) / 1000
 
 
-@pytest.mark.parametrize("player", ["hls", "shaka"])
+@pytest.mark.parametrize("player, file", [
+    ("hls", HLS), ("shaka", HLS), ("dash", DASH), ("shaka", DASH)])
 def test_a_player_changes_origin_within_one_ttl_without_a_stall(
-        cluster, browser, player):
+        cluster, browser, player, file):
     cluster.publish("1.1")
     first = cluster.owner("film")
-    playing = Playing(browser, cluster, player)
+    playing = Playing(browser, cluster, player, file)
     before = playing.until(lambda seen: seen["time"] > 3 and seen["steering"],
                            20, "3 s of the film")
     assert {one["answered"] for one in before["segments"]} \
@@ -419,11 +490,12 @@ def test_hls_js_goes_to_the_cdn_when_the_film_becomes_critical(cluster,
     assert seen["stalls"] == 0 and seen["errors"] == []
 
 
-def test_hls_js_outlives_its_origin_by_the_pathways_it_knows(cluster,
-                                                             browser):
+@pytest.mark.parametrize("player, file", [("hls", HLS), ("dash", DASH)])
+def test_a_player_outlives_its_origin_by_the_pathways_it_knows(
+        cluster, browser, player, file):
     cluster.publish("1.1")
     first = cluster.origins[cluster.owner("film")]
-    playing = Playing(browser, cluster, "hls")
+    playing = Playing(browser, cluster, player, file)
     before = playing.until(lambda seen: seen["time"] > 3 and seen["steering"],
                            20, "the film")
     second = before["steering"][-1]["order"][1]
@@ -432,6 +504,20 @@ def test_hls_js_outlives_its_origin_by_the_pathways_it_knows(cluster,
     seen = playing.until(lambda seen: seen["time"] > before["time"] + 20, 40,
                          "playing on")
     assert seen["stalls"] == 0
+
+
+@pytest.mark.parametrize("player", ["dash", "shaka"])
+def test_an_mpd_plays_to_its_end_and_no_further(cluster, browser, player):
+    cluster.publish("1.1")
+    playing = Playing(browser, cluster, player, DASH)
+    playing.until(lambda seen: seen["time"] > 1, 20, "the film")
+    browser.execute_script("document.getElementById('video').playbackRate = 4")
+    seen = playing.until(lambda seen: seen["ended"], 60, "the end")
+    assert seen["time"] == pytest.approx(FILM_S, abs=0.05)
+    assert seen["frames"] == 24 * FILM_S
+    assert seen["errors"] == []
+    assert not [one for node in cluster.running for one in node.requests()
+                if one[1] == 404 and one[2].startswith("/p/")]
 
 
 # ---- a player without steering ----

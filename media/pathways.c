@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the pathways of a play, as one module of nginx tells them another. */
 
-#include "media/index.h"
+#include "media/pathways.h"
 
 #include "core/err.h"
 
@@ -24,7 +24,7 @@ word_take(struct bytes *text, struct bytes *out)
 }
 
 static int
-pathway_take(struct bytes *text, struct hls_pathway *out)
+pathway_take(struct bytes *text, struct pathway *out)
 {
     int err;
     if ((err = word_take(text, &out->name)) != 0
@@ -43,14 +43,14 @@ pathway_take(struct bytes *text, struct hls_pathway *out)
 }
 
 int
-hls_steering_parse(struct bytes text, struct hls_steering *out)
+pathways_parse(struct bytes text, struct pathways *out)
 {
-    struct hls_steering found = {.count = 0};
+    struct pathways found = {.count = 0};
     int err = word_take(&text, &found.server_uri);
     while (err == 0 && text.len > 0) {
-        if (found.count == HLS_PATHWAYS_MAX)
+        if (found.count == PATHWAYS_MAX)
             return ERR_LIMIT;
-        err = pathway_take(&text, &found.pathways[found.count++]);
+        err = pathway_take(&text, &found.list[found.count++]);
     }
     if (err != 0)
         return err;

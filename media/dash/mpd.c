@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The MPD of all tracks (ISO/IEC 23009-1, profile isoff-live): static, one
+ * period, and in it the segments that the HLS playlists name, with the exact
+ * time of each. The times are those of the presentation, after the edit list
+ * of the init segment, so that each track starts at 0 and none needs a
+ * presentationTimeOffset.
+ */
+
+#include "media/index.h"
+#include "media/timeline.h"
+
+/* ---- texts ---- */
+
+/* As the content of an element or of a quoted attribute. */
+static void
+text_write(struct bytes text, struct buffer *out)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        switch (text.ptr[i]) {
+        case '&':
+            buffer_append_text(out, "&amp;");
+            break;
+        case '<':
+            buffer_append_text(out, "&lt;");
+            break;
+        case '>':
+            buffer_append_text(out, "&gt;");
+            break;
+        case '"':
+            buffer_append_text(out, "&quot;");
+            break;
+        default:
+            buffer_append_u8(out, text.ptr[i]);
+        }
+    }
+}
+
+/* Rounded up: what ends at the end of the presentation is inside it. A player
+ * drops a picture that is not. */
+static void
+duration_write(const char *name, uint64_t microseconds, struct buffer *out)
+{
+    buffer_printf(out, " %s=\"PT%llu.%06lluS\"", name,
+                  (unsigned long long) (microseconds / 1000000),
+                  (unsigned long long) (microseconds % 1000000));
+}
+
+static uint64_t
+microseconds(uint64_t ticks, uint32_t timescale)
+{
+    return (uint64_t) (((unsigned __int128) ticks * 1000000 + timescale - 1)
+                       / timescale);
+}
+
+/* ---- segments ---- */
+
+static void
+timeline_write(struct bytes timeline, struct buffer *out)
+{
+    struct timeline_run run;
+    const char *start = " t=\"0\"";
+    buffer_append_text(out, "<SegmentTimeline>\n");
+    for (; timeline_take(&timeline, &run); start = "") {
+        buffer_printf(out, "<S%s d=\"%u\"", start, run.duration);
+        if (run.count > 1)
+            buffer_printf(out, " r=\"%u\"", run.count - 1);
+        buffer_append_text(out, "/>\n");
+    }
+    buffer_append_text(out, "</SegmentTimeline>\n");
+}
+
+/* In a template "$$" stands for "$" (§5.3.9.4.4). */
+static void
+query_write(struct bytes query, struct buffer *out)
+{
+    for (size_t i = 0; i < query.len; i++) {
+        if (query.ptr[i] == '$')
+            buffer_append_text(out, "$");
+        text_write(bytes_of(query.ptr + i, 1), out);
+    }
+}
+
+static void
+template_write(const struct track_info *track, struct bytes query,
+               struct buffer *out)
+{
+    buffer_printf(out,
+                  "<SegmentTemplate timescale=\"%u\" startNumber=\"0\""
+                  " initialization=\"$RepresentationID$/init.mp4",
+                  track->timescale);
+    query_write(query, out);
+    buffer_append_text(out, "\" media=\"$RepresentationID$/$Number$.m4s");
+    query_write(query, out);
+    buffer_append_text(out, "\">\n");
+    timeline_write(track->timeline, out);
+    buffer_append_text(out, "</SegmentTemplate>\n");
+}
+
+static bool
+has_same_segments(const struct track_info *a, const struct track_info *b)
+{
+    return a->timescale == b->timescale
+           && bytes_equal(a->timeline, b->timeline);
+}
+
+/* ---- tracks ---- */
+
+/* A player switches among the pictures of one sort of codec, and stays with
+ * one sound: of those each is a set of its own. */
+static bool
+is_in_set(const struct track_info *track, const struct track_info *first)
+{
+    return track == first
+           || (track->kind == TRACK_VIDEO && first->kind == TRACK_VIDEO
+               && strncmp(track->codecs, first->codecs, 4) == 0);
+}
+
+static void
+video_write(const struct track_info *track, struct buffer *out)
+{
+    if (track->width != 0 && track->height != 0)
+        buffer_printf(out, " width=\"%u\" height=\"%u\"", track->width,
+                      track->height);
+    if (track->frame_rate_num == 0)
+        return;
+    buffer_printf(out, " frameRate=\"%u", track->frame_rate_num);
+    if (track->frame_rate_den != 1)
+        buffer_printf(out, "/%u", track->frame_rate_den);
+    buffer_append_text(out, "\"");
+}
+
+/* `query` is NULL where the set has the segments of all. */
+static void
+representation_write(const struct track_info *track, const struct bytes *query,
+                     struct buffer *out)
+{
+    buffer_printf(out,
+                  "<Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%u\"",
+                  track->name, track->codecs, track->bandwidth_peak);
+    if (track->kind == TRACK_VIDEO)
+        video_write(track, out);
+    else if (track->sample_rate != 0)
+        buffer_printf(out, " audioSamplingRate=\"%u\"", track->sample_rate);
+    if (query == NULL) {
+        buffer_append_text(out, "/>\n");
+        return;
+    }
+    buffer_append_text(out, ">\n");
+    template_write(track, *query, out);
+    buffer_append_text(out, "</Representation>\n");
+}
+
+/* What is said of one sound; `is_main`: it is played where none is chosen. */
+static void
+audio_write(const struct track_info *track, bool is_main, struct buffer *out)
+{
+    if (track->channels != 0)
+        buffer_printf(out,
+                      "<AudioChannelConfiguration schemeIdUri=\"urn:mpeg:dash:"
+                      "23003:3:audio_channel_configuration:2011\""
+                      " value=\"%u\"/>\n",
+                      track->channels);
+    if (track->label[0] != 0) {
+        buffer_append_text(out, "<Label>");
+        text_write(bytes_of_text(track->label), out);
+        buffer_append_text(out, "</Label>\n");
+    }
+    buffer_printf(out,
+                  "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\""
+                  " value=\"%s\"/>\n",
+                  is_main ? "main" : "alternate");
+}
+
+static const struct track_info *
+first_of_kind(const struct asset *asset, enum track_kind kind)
+{
+    const struct track_info *track = asset->tracks;
+    while (track->kind != kind)
+        track++;
+    return track;
+}
+
+static void
+set_write(const struct asset *asset, const struct track_info *first,
+          struct bytes query, struct buffer *out)
+{
+    const struct track_info *const end = asset->tracks + asset->track_count;
+    const char *type = first->kind == TRACK_VIDEO ? "video" : "audio";
+    bool is_shared = true;
+    buffer_printf(out,
+                  "<AdaptationSet contentType=\"%s\" mimeType=\"%s/mp4\""
+                  " segmentAlignment=\"true\"",
+                  type, type);
+    if (strcmp(first->language, "und") != 0)
+        buffer_printf(out, " lang=\"%s\"", first->language);
+    buffer_append_text(out, ">\n");
+    if (first->kind == TRACK_AUDIO)
+        audio_write(first, first == first_of_kind(asset, TRACK_AUDIO), out);
+    for (const struct track_info *t = first; t < end; t++)
+        is_shared &= !is_in_set(t, first) || has_same_segments(t, first);
+    if (is_shared)
+        template_write(first, query, out);
+    for (const struct track_info *t = first; t < end; t++) {
+        if (is_in_set(t, first))
+            representation_write(t, is_shared ? NULL : &query, out);
+    }
+    buffer_append_text(out, "</AdaptationSet>\n");
+}
+
+static bool
+is_first_of_set(const struct asset *asset, const struct track_info *track)
+{
+    for (const struct track_info *t = asset->tracks; t < track; t++) {
+        if (is_in_set(track, t))
+            return false;
+    }
+    return true;
+}
+
+/* ---- pathways ---- */
+
+static void
+place_write(const struct pathway *pathway, struct buffer *out)
+{
+    buffer_append_text(out, "<BaseURL serviceLocation=\"");
+    text_write(pathway->name, out);
+    buffer_append_text(out, "\">");
+    text_write(pathway->base.len > 0 ? pathway->base : BYTES_LITERAL("./"),
+               out);
+    buffer_append_text(out, "</BaseURL>\n");
+}
+
+/* The relative one comes last: dash.js reads none behind it. */
+static void
+steering_write(const struct pathways *steering, struct buffer *out)
+{
+    for (size_t i = 0; i < steering->count; i++) {
+        if (steering->list[i].base.len > 0)
+            place_write(&steering->list[i], out);
+    }
+    for (size_t i = 0; i < steering->count; i++) {
+        if (steering->list[i].base.len == 0)
+            place_write(&steering->list[i], out);
+    }
+    buffer_append_text(out, "<ContentSteering defaultServiceLocation=\"");
+    text_write(steering->list[0].name, out);
+    buffer_append_text(out, "\" queryBeforeStart=\"false\">");
+    text_write(steering->server_uri, out);
+    buffer_append_text(out, "</ContentSteering>\n");
+}
+
+/* A segment's URL is the same in every place but for its base. */
+static struct bytes
+query_of(const struct pathways *steering)
+{
+    for (size_t i = 0; steering != NULL && i < steering->count; i++) {
+        if (steering->list[i].query.len > 0)
+            return steering->list[i].query;
+    }
+    return bytes_of(NULL, 0);
+}
+
+/* ---- all of it ---- */
+
+void
+dash_mpd_write(const struct asset *asset, const struct pathways *steering,
+               struct buffer *out)
+{
+    const struct track_info *const end = asset->tracks + asset->track_count;
+    uint64_t duration = 0, segment_max = 0;
+    for (const struct track_info *t = asset->tracks; t < end; t++) {
+        const uint64_t d = microseconds(t->duration, t->timescale);
+        const uint64_t s = microseconds(t->segment_duration_max, t->timescale);
+        duration = d > duration ? d : duration;
+        segment_max = s > segment_max ? s : segment_max;
+    }
+    buffer_append_text(out,
+                       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                       "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\""
+                       " profiles=\"urn:mpeg:dash:profile:isoff-live:2011\""
+                       " type=\"static\"");
+    duration_write("mediaPresentationDuration", duration, out);
+    duration_write("maxSegmentDuration", segment_max, out);
+    duration_write("minBufferTime", segment_max, out);
+    buffer_append_text(out, ">\n");
+    if (steering != NULL)
+        steering_write(steering, out);
+    buffer_append_text(out, "<Period id=\"0\" start=\"PT0S\">\n");
+    for (const struct track_info *t = asset->tracks; t < end; t++) {
+        if (is_first_of_set(asset, t))
+            set_write(asset, t, query_of(steering), out);
+    }
+    buffer_append_text(out, "</Period>\n</MPD>\n");
+}

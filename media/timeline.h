@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEDIA_TIMELINE_H
+#define MEDIA_TIMELINE_H
+
+/*
+ * How long each segment of a track is, as runs of equal ones: 8 bytes for a
+ * film whose segments are all alike. Internal to media/.
+ */
+
+#include "core/buffer.h"
+
+#define TIMELINE_RUN_SIZE 8 /* bytes: u32 le duration, u32 le count */
+
+struct timeline_run {
+    uint32_t duration; /* ticks, of each */
+    uint32_t count;
+};
+
+/* Takes a run off the front; false when no whole one is left. */
+static inline bool
+timeline_take(struct bytes *timeline, struct timeline_run *out)
+{
+    if (timeline->len < TIMELINE_RUN_SIZE)
+        return false;
+    out->duration = load_le32(timeline->ptr);
+    out->count = load_le32(timeline->ptr + 4);
+    *timeline = bytes_of(timeline->ptr + TIMELINE_RUN_SIZE,
+                         timeline->len - TIMELINE_RUN_SIZE);
+    return true;
+}
+
+static inline void
+timeline_append(struct buffer *out, const struct timeline_run *run)
+{
+    buffer_append_le32(out, run->duration);
+    buffer_append_le32(out, run->count);
+}
+
+#endif
