@@ -23,6 +23,7 @@ const struct classify_policy classify_policy_default = {
     .target = 0.80,
     .down_ratio = 0.70,
     .hold_ms = 30000,
+    .cdn_by_share = true,
     .thresholds = {.normal = 10, .hot = 50, .critical = 200, .owner_count = 2},
 };
 

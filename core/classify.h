@@ -34,7 +34,7 @@ struct classify_policy {
     double target;     /* utilisation of the own servers, 0.80 */
     double down_ratio; /* 0.70 */
     uint32_t hold_ms;  /* 30 s */
-    bool cdn_by_share; /* offload only the share that does not fit */
+    bool cdn_by_share; /* offload only the share that does not fit; true */
     bool has_cdn;      /* false: nothing is ever critical */
 };
 extern const struct classify_policy classify_policy_default;

@@ -39,6 +39,7 @@ world_make(struct world *w)
                         .node_count = NODES,
                         .now_ms = 1000000};
     w->policy.has_cdn = true;
+    w->policy.cdn_by_share = false;
     w->policy.spread = 0.10; /* ten requests/s an owner */
     for (size_t i = 0; i <= NODES; i++) {
         w->nodes[i].last.role = NODE_ROLE_ORIGIN;

@@ -146,24 +146,23 @@ contents_find(const struct contents *contents, struct bytes id, uint64_t hash,
     return false;
 }
 
-void
+size_t
 contents_prefetch(const struct contents *contents, const uint64_t *hashes,
-                  size_t count)
+                  size_t count, uint32_t *positions)
 {
     const struct index *index = &contents->index;
     const struct content *found[CONTENTS_PREFETCH_MAX];
     size_t found_count = 0;
     assert(count <= CONTENTS_PREFETCH_MAX);
     if (index->size == 0)
-        return;
+        return 0;
     for (size_t i = 0; i < count; i++)
         __builtin_prefetch(&index->slots[hashes[i] & (index->size - 1)]);
     for (size_t i = 0; i < count; i++) {
         struct index_walk walk = index_walk(hashes[i]);
-        uint32_t position;
-        if (!index_next(index, &walk, &position))
+        if (!index_next(index, &walk, &positions[found_count]))
             continue;
-        found[found_count] = &contents->list[position];
+        found[found_count] = &contents->list[positions[found_count]];
         __builtin_prefetch(found[found_count++], 1);
     }
     for (size_t i = 0; i < found_count; i++) {
@@ -171,6 +170,7 @@ contents_prefetch(const struct contents *contents, const uint64_t *hashes,
         if (found[i]->ring != 0)
             __builtin_prefetch(&contents->rings[found[i]->ring - 1], 1);
     }
+    return found_count;
 }
 
 int

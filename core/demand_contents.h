@@ -51,10 +51,11 @@ bool contents_find(const struct contents *contents, struct bytes id,
                    uint64_t hash, uint32_t *position);
 /* Asks the processor for what finding and counting these will touch, all at
  * once: one by one, each would wait for memory some times. At most
- * CONTENTS_PREFETCH_MAX. */
+ * CONTENTS_PREFETCH_MAX. The positions are where these may lie; their count. */
 #define CONTENTS_PREFETCH_MAX 16
-void contents_prefetch(const struct contents *contents, const uint64_t *hashes,
-                       size_t count);
+size_t contents_prefetch(const struct contents *contents,
+                         const uint64_t *hashes, size_t count,
+                         uint32_t *positions);
 #define CONTENTS_MAX (1u << 24)
 /* Finds or adds it. ERR_LIMIT, ERR_MEMORY. */
 int contents_intern(struct contents *contents, struct bytes id,

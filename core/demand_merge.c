@@ -109,17 +109,20 @@ entry_merge(struct merge *m, const struct report_entry *entry)
 
 /* As many entries as are looked up together; how many there were. */
 static size_t
-entries_take(const struct demand *d, struct report_reader *reader,
+entries_take(const struct demand *d, const struct boot *boot,
+             struct report_reader *reader,
              struct report_entry entries[CONTENTS_PREFETCH_MAX])
 {
     uint64_t hashes[CONTENTS_PREFETCH_MAX];
+    uint32_t contents[CONTENTS_PREFETCH_MAX];
     size_t count = 0;
     while (count < CONTENTS_PREFETCH_MAX
            && report_next(reader, &entries[count])) {
         hashes[count] = content_hash(entries[count].id);
         count++;
     }
-    contents_prefetch(&d->contents, hashes, count);
+    boot_prefetch(boot, contents,
+                  contents_prefetch(&d->contents, hashes, count, contents));
     return count;
 }
 
@@ -140,7 +143,7 @@ entries_merge(struct demand *d, struct node *node, struct boot *boot,
     struct report_entry entries[CONTENTS_PREFETCH_MAX];
     if (m.since_ms > m.window_ms)
         m.from_ms = d->clock.now_ms - m.window_ms;
-    for (size_t count; (count = entries_take(d, reader, entries)) > 0;) {
+    for (size_t count; (count = entries_take(d, boot, reader, entries)) > 0;) {
         for (size_t i = 0; i < count; i++) {
             int err = entry_merge(&m, &entries[i]);
             if (err != 0)

@@ -180,6 +180,22 @@ boot_add(struct node *node, uint64_t id)
     return boot;
 }
 
+void
+boot_prefetch(const struct boot *boot, const uint32_t *contents, size_t count)
+{
+    const struct index *index = &boot->index;
+    if (index->size == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(&index->slots[mix(contents[i]) & (index->size - 1)]);
+    for (size_t i = 0; i < count; i++) {
+        struct index_walk walk = index_walk(mix(contents[i]));
+        uint32_t at;
+        if (index_next(index, &walk, &at))
+            __builtin_prefetch(&boot->list[at], 1);
+    }
+}
+
 struct counters_values *
 boot_maximum(struct boot *boot, uint32_t content)
 {

@@ -74,6 +74,9 @@ struct boot *boot_find(struct node *node, uint64_t id);
 bool boot_is_forgotten(const struct node *node, uint64_t id);
 /* Adds the newest boot; forgets the oldest when there are too many. */
 struct boot *boot_add(struct node *node, uint64_t id);
+/* As contents_prefetch(), for boot_maximum() of these contents. */
+void boot_prefetch(const struct boot *boot, const uint32_t *contents,
+                   size_t count);
 /* The largest values seen of a content, made as zeros; valid until the next
  * call. NULL: memory. */
 struct counters_values *boot_maximum(struct boot *boot, uint32_t content);

@@ -10,6 +10,11 @@
 
 #include "core/bytes.h"
 
+/* What a play asks for beside its first request as it starts: playlists, init
+ * segments, a buffer of segments. Counted as it is let in, because a crowd
+ * that starts in one second asks for all that only in the next ones. */
+#define PACE_START_REQUESTS 10
+
 #define PACE_TICK_MS 125
 #define PACE_SECOND (1000 / PACE_TICK_MS)
 #define PACE_TICKS (2 * PACE_SECOND) /* one who adds late does no harm */

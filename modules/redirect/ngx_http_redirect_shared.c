@@ -9,11 +9,6 @@
 
 #define SHARED_BUCKETS 32768 /* of plays: 2 MiB hold 131,072 of them */
 
-/* What a play asks for beside its first request as it starts: playlists, init
- * segments, a buffer of segments. Counted as it is let in, because a crowd
- * that starts in one second asks for all that only in the next ones. */
-#define SHARED_START_REQUESTS 10
-
 static ngx_http_redirect_shared_t *
 shared_of(const ngx_http_redirect_main_conf_t *rmcf)
 {
@@ -150,7 +145,7 @@ ngx_http_redirect_remember(const ngx_http_redirect_main_conf_t *rmcf,
     else
         pace_add(&shared->pace, ngx_current_msec,
                  request->play == ROUTE_PLAY_HERE ? 1
-                                                  : 1 + SHARED_START_REQUESTS,
+                                                  : 1 + PACE_START_REQUESTS,
                  0);
     plays_note(&shared->plays, play_key(rscf, request), now_s(), place);
 }

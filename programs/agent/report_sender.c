@@ -15,6 +15,7 @@
 #include "platform/clock.h"
 #include "platform/log.h"
 #include "programs/agent/counter_source.h"
+#include "programs/agent/jump.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -22,10 +23,6 @@
 
 #define REPORT_TIMEOUT_MS 2500
 #define ANSWER_SIZE_MAX 4096 /* bytes */
-#define LOOK_MS 50           /* between looks for a jump */
-#define JUMP_REPORT_MS 100   /* between reports while one goes on */
-#define JUMP_MS 1700         /* that is how long after it was seen */
-#define JUMP_REQUESTS 8      /* at least, and what 2 ms of all capacity are */
 
 struct report_sender {
     struct agent_shared *shared;
@@ -55,7 +52,7 @@ static void
 next_look(struct report_sender *s)
 {
     const unsigned interval_ms = s->shared->config->interval_ms;
-    const unsigned ms = interval_ms < LOOK_MS ? interval_ms : LOOK_MS;
+    const unsigned ms = interval_ms < JUMP_LOOK_MS ? interval_ms : JUMP_LOOK_MS;
     next_after(s, (struct timeval){.tv_usec = (suseconds_t) ms * 1000});
 }
 

@@ -19,7 +19,7 @@ struct config {
     int64_t normal_owners;
     double spread, target, down_ratio, requests_per_play;
     int64_t hold_ms, window_ms, node_timeout_ms;
-    bool has_cdn, cdn_by_share, verbose;
+    bool has_cdn, cdn_whole, verbose;
 };
 
 #define FIELD(f) offsetof(struct config, f)
@@ -62,9 +62,9 @@ static const struct option options[] = {
      false, NULL, "A node that has not reported for so long is down."},
     {"cdn", OPTION_FLAG, FIELD(has_cdn), NULL, 0, 0, false, NULL,
      "There is a CDN for what the origins cannot carry."},
-    {"cdn-by-share", OPTION_FLAG, FIELD(cdn_by_share), NULL, 0, 0, false, NULL,
-     "Send only the share of a critical content's plays to the CDN that does "
-     "not fit, and not all of them."},
+    {"cdn-whole", OPTION_FLAG, FIELD(cdn_whole), NULL, 0, 0, false, NULL,
+     "Send all plays of a critical content to the CDN, and not only the share "
+     "that does not fit. By thresholds all are sent anyway."},
     {"overrides", OPTION_TEXT, FIELD(overrides), NULL, 0, 0, false, "FILE",
      "Keeps what operators override (see vodst-override) over a restart. "
      "Without it a restart forgets that."},
@@ -157,7 +157,7 @@ run(struct event_base *base, const struct config *config,
                      .target = config->target,
                      .down_ratio = config->down_ratio,
                      .hold_ms = (uint32_t) config->hold_ms,
-                     .cdn_by_share = config->cdn_by_share,
+                     .cdn_by_share = !config->cdn_whole,
                      .has_cdn = config->has_cdn},
         .overrides = overrides,
     };

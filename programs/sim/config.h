@@ -6,10 +6,9 @@
 
 #include "core/classify.h"
 
-/* Virtual time goes in steps: how often an agent reports. */
-#define SIM_STEP_MS 500
 #define SIM_ORIGINS_MAX (PLACEMENT_NODES_MAX - 2)
 #define SIM_CONTENTS_MAX 50000000
+#define SIM_NODE_NAME_SIZE 16
 
 struct sim_config {
     uint64_t seed;
@@ -18,7 +17,20 @@ struct sim_config {
     double capacity;                 /* plays a node */
     double utilisation;              /* of all capacity, without the crowd */
     uint64_t warmup_ms, duration_ms; /* measured after the warm-up */
-    uint64_t segment_ms, watch_ms;   /* the segment: a multiple of the step */
+    uint64_t step_ms;                /* virtual time goes in steps */
+    uint64_t interval_ms;            /* between reports: a multiple of it */
+
+    uint64_t segment_ms, watch_ms; /* the segment: a multiple of the step */
+    uint64_t buffer_ms;            /* fetched as a play starts */
+    uint32_t opening, tracks;      /* requests: at the start, a segment */
+
+    /* An audience instead of the Zipf law: contents with names and weights,
+     * plays that start at a rate, and all last as long. */
+    const char *const *names; /* NULL: there is none */
+    const double *weights;
+    double rate; /* plays/s */
+    uint64_t audience_seed;
+    uint64_t ramp_ms;
 
     double loss;             /* of reports, their answers and tables */
     uint64_t delay_ms;       /* of reports, half to one and a half times */
@@ -42,11 +54,13 @@ sim_end_ms(const struct sim_config *config)
     return config->warmup_ms + config->duration_ms;
 }
 
-/* A node's capacity as it is reported: every play asks once a segment. */
+/* A node's capacity as it is reported: every play asks once a segment and
+ * track. */
 static inline double
 sim_capacity_requests(const struct sim_config *config)
 {
-    return config->capacity * 1000 / (double) config->segment_ms;
+    return config->capacity * config->tracks * 1000
+           / (double) config->segment_ms;
 }
 
 #endif

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-#define EPOCH_MS 1000000 /* the Manager's clock at virtual time 0 */
+#define EPOCH_MS 1000000 /* the Manager's clock at virtual time 0, or more */
 #define POLL_MS 1000     /* after a table that was lost */
 
 struct view { /* a published table */
@@ -24,6 +24,7 @@ struct control {
     const struct sim_config *config;
     struct traffic *traffic;
     struct rng rng;
+    uint64_t epoch_ms; /* its windows begin anywhere in virtual time */
     struct demand *demand;
     struct reports *reports;
     struct knowledge *knowledge;
@@ -80,11 +81,15 @@ level_count(struct control *c, const struct table_row *before,
 }
 
 static void
-shrunk_recheck(struct control *c, const struct table_row *before,
-               const struct table_row *now)
+changed_recheck(struct control *c, const struct table_row *before,
+                const struct table_row *now)
 {
-    if (before && before->owner_count > (now ? now->owner_count : 1))
-        traffic_recheck(c->traffic, content_of_name(before->id));
+    const uint32_t k_before = before ? before->owner_count : 1;
+    const uint32_t k_now = now ? now->owner_count : 1;
+    const struct bytes id = before ? before->id : now->id;
+    if (k_now != k_before)
+        traffic_recheck(c->traffic, content_of_name(c->config, id),
+                        k_now < k_before);
 }
 
 /* Takes the rows, which point into what is about to change. */
@@ -97,8 +102,8 @@ rows_keep(struct control *c, struct table_row *rows, size_t count)
         return ERR_MEMORY;
     }
     for (size_t i = 0; i < count; i++) {
-        memcpy(names[i], rows[i].id.ptr, CONTENT_NAME_LEN);
-        rows[i].id.ptr = names[i];
+        const uint32_t content = content_of_name(c->config, rows[i].id);
+        rows[i].id = content_name(c->config, content, names[i]);
     }
     const struct table before = {.rows = c->rows, .row_count = c->row_count};
     const struct table now = {.rows = rows, .row_count = count};
@@ -118,7 +123,8 @@ crowd_note(const struct control *c, const struct table *table, uint64_t now_ms,
            uint64_t times[LEVEL_CRITICAL + 1])
 {
     uint8_t name[CONTENT_NAME_LEN];
-    const struct bytes id = content_name(c->config->contents, name);
+    const struct bytes id =
+        content_name(c->config, watched_content(c->config), name);
     const struct table_row *row = table_find(table, content_hash(id), id);
     if (row != NULL && times[row->level] == 0)
         times[row->level] = now_ms;
@@ -134,7 +140,7 @@ static int
 publish(struct control *c, struct table *table, uint64_t now_ms)
 {
     table->version = (struct table_version){1, ++c->stats.tables};
-    table->created_ms = EPOCH_MS + now_ms;
+    table->created_ms = c->epoch_ms + now_ms;
     struct view view = {.published_ms = now_ms};
     struct buffer encoded;
     buffer_init(&encoded, TABLE_SIZE_MAX);
@@ -188,7 +194,7 @@ input_begin(const struct control *c, uint64_t now_ms)
     return (struct classify_input){
         .previous = c->rows,
         .previous_count = c->row_count,
-        .now_ms = EPOCH_MS + now_ms,
+        .now_ms = c->epoch_ms + now_ms,
     };
 }
 
@@ -199,9 +205,9 @@ turn_exact(struct control *c, uint64_t now_ms)
     if (now_ms % PUBLISH_LOAD_MS != 0)
         return 0;
     struct classify_input input = input_begin(c, now_ms);
-    input.rates = knowledge_rates(c->knowledge, &input.rate_count);
+    input.rates = knowledge_rates(c->knowledge, &input.rate_count, &input.rest);
     input.nodes =
-        knowledge_nodes(c->knowledge, EPOCH_MS + now_ms, &input.node_count);
+        knowledge_nodes(c->knowledge, c->epoch_ms + now_ms, &input.node_count);
     return turn(c, &input, now_ms);
 }
 
@@ -209,11 +215,11 @@ static int
 turn_by_reports(struct control *c, uint64_t now_ms)
 {
     struct classify_input input = input_begin(c, now_ms);
-    int err = reports_step(c->reports, EPOCH_MS + now_ms);
+    int err = reports_step(c->reports, c->epoch_ms + now_ms);
     if (err != 0)
         return err;
     c->stats.report_bytes = reports_bytes(c->reports);
-    demand_advance(c->demand, EPOCH_MS + now_ms);
+    demand_advance(c->demand, c->epoch_ms + now_ms);
     input.nodes = demand_nodes(c->demand, &input.node_count);
     classify_rates(&c->config->classify, c->demand, &input);
     return turn(c, &input, now_ms);
@@ -232,14 +238,14 @@ adopt(struct control *c, uint32_t node, uint32_t view)
 }
 
 /* What the redirector acts on now: each table in between counts for whose
- * owners became fewer. */
+ * owners changed. */
 static void
 redirector_adopts(struct control *c, uint32_t view, uint64_t now_ms)
 {
     const uint32_t redirector = traffic_redirector(c->traffic);
     for (uint32_t i = c->acting[redirector]; i < view; i++)
         rows_walk(c, &c->views[i].snapshot->table,
-                  &c->views[i + 1].snapshot->table, shrunk_recheck);
+                  &c->views[i + 1].snapshot->table, changed_recheck);
     adopt(c, redirector, view);
     crowd_note(c, &c->views[view].snapshot->table, now_ms,
                c->stats.crowd_acted_ms);
@@ -301,6 +307,7 @@ control_new(const struct sim_config *config, const struct audience *audience,
     c->config = config;
     c->traffic = traffic;
     c->rng = rng_of(config->seed, 4);
+    c->epoch_ms = EPOCH_MS + rng_next(&c->rng) % config->demand.window_ms;
     c->demand = demand_new(&config->demand);
     c->knowledge = knowledge_new(config, audience, traffic);
     if (c->demand != NULL)
@@ -363,7 +370,8 @@ uint32_t
 control_crowd_owners(const struct control *c)
 {
     uint8_t name[CONTENT_NAME_LEN];
-    const struct bytes id = content_name(c->config->contents, name);
+    const struct bytes id =
+        content_name(c->config, watched_content(c->config), name);
     const struct table_row *row =
         table_find(&newest(c)->snapshot->table, content_hash(id), id);
     return row ? row->owner_count : 1;

@@ -6,10 +6,12 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct marks { /* counts as they were when the warm-up was over */
     struct traffic_stats traffic;
     struct control_stats control;
+    struct node_figures nodes[PLACEMENT_NODES_MAX];
 };
 
 struct sums { /* over steps */
@@ -35,6 +37,15 @@ struct figures {
     uint32_t *history;
     uint32_t history_count, steps_seen;
 };
+
+static struct node_figures
+node_figures(const struct figures *f, uint32_t node)
+{
+    return (struct node_figures){
+        .requests = f->traffic->nodes[node].served,
+        .plays = f->traffic->nodes[node].started,
+    };
+}
 
 struct load { /* of the nodes, at one moment */
     double mean, most;
@@ -144,7 +155,7 @@ figures_new(const struct sim_config *config, const struct traffic *traffic,
     f->traffic = traffic;
     f->control = control;
     f->plot = plot;
-    f->history_count = (uint32_t) (config->segment_ms / SIM_STEP_MS) + 2;
+    f->history_count = (uint32_t) (config->segment_ms / config->step_ms) + 2;
     f->history =
         calloc((size_t) f->history_count * config->nodes, sizeof *f->history);
     if (f->history == NULL) {
@@ -179,6 +190,8 @@ figures_step(struct figures *f, uint64_t now_ms)
     if (!f->is_measuring) {
         f->marks.traffic = f->traffic->stats;
         f->marks.control = *control_stats(f->control);
+        for (uint32_t i = 0; i < f->traffic->node_count; i++)
+            f->marks.nodes[i] = node_figures(f, i);
         f->is_measuring = true;
     }
     measure(f, &load);
@@ -223,7 +236,7 @@ traffic_figures(const struct figures *f, struct figures_values *out)
     const double starts = (double) (t->starts - before->starts);
     out->starts = starts;
     out->moves_per_play = ratio_of((double) (t->moves - before->moves), starts);
-    out->moves_put_off = (double) (t->moves_too_soon - before->moves_too_soon);
+    out->moves_too_soon = (double) (t->moves_too_soon - before->moves_too_soon);
     out->spills_per_play =
         ratio_of((double) (t->spills - before->spills), starts);
     out->redirects_max = (double) t->redirects_max;
@@ -235,11 +248,21 @@ traffic_figures(const struct figures *f, struct figures_values *out)
     out->plays += f->traffic->nodes[traffic_cdn(f->traffic)].plays;
 }
 
+static void
+nodes_figures(const struct figures *f, struct figures_values *out)
+{
+    for (uint32_t i = 0; i < f->traffic->node_count; i++) {
+        out->nodes[i] = node_figures(f, i);
+        out->nodes[i].requests -= f->marks.nodes[i].requests;
+        out->nodes[i].plays -= f->marks.nodes[i].plays;
+    }
+}
+
 void
 figures_get(const struct figures *f, struct figures_values *out)
 {
     const struct control_stats *c = control_stats(f->control);
-    const double seconds = f->sums.steps * SIM_STEP_MS / 1000;
+    const double seconds = f->sums.steps * (double) f->config->step_ms / 1000;
     const double changes =
         (double) (c->level_changes - f->marks.control.level_changes);
     const double report_bytes =
@@ -260,6 +283,7 @@ figures_get(const struct figures *f, struct figures_values *out)
     };
     crowd_figures(f, out);
     traffic_figures(f, out);
+    nodes_figures(f, out);
 }
 
 static void
@@ -273,13 +297,36 @@ table_line(FILE *to, const char *name, const char *sentence, double value)
         fprintf(to, "%-28s %12.4f  %s\n", name, value, sentence);
 }
 
-void
-figures_print_table(const struct figures_values *values, FILE *to)
+/* The name of an origin or the CDN; false: there is no such node. */
+static bool
+server_name(const struct sim_config *config, uint32_t node,
+            char text[SIM_NODE_NAME_SIZE])
 {
+    const bool is_cdn = node == config->nodes + 1;
+    if (config->names == NULL || (node >= config->nodes && !is_cdn))
+        return false;
+    const struct bytes name =
+        is_cdn ? BYTES_LITERAL("cdn") : node_name(config, node, text);
+    memmove(text, name.ptr, name.len);
+    text[name.len] = '\0';
+    return true;
+}
+
+void
+figures_print_table(const struct sim_config *config,
+                    const struct figures_values *values, FILE *to)
+{
+    char name[SIM_NODE_NAME_SIZE];
 #define FIGURE_LINE(name, sentence) \
     table_line(to, #name, sentence, values->name);
     FIGURES(FIGURE_LINE)
 #undef FIGURE_LINE
+    for (uint32_t i = 0; i < config->nodes + 2; i++)
+        if (server_name(config, i, name))
+            fprintf(to,
+                    "%-28s %12" PRIu64 "  requests, of %" PRIu64
+                    " plays that started here\n",
+                    name, values->nodes[i].requests, values->nodes[i].plays);
 }
 
 static void
@@ -292,13 +339,35 @@ json_member(FILE *to, bool is_first, const char *name, double value)
         fprintf(to, "%.10g", value);
 }
 
+static void
+json_nodes(const struct sim_config *config, const struct figures_values *values,
+           FILE *to)
+{
+    char name[SIM_NODE_NAME_SIZE];
+    const char *before = ",\n  \"nodes\": {";
+    for (uint32_t i = 0; i < config->nodes + 2; i++) {
+        if (!server_name(config, i, name))
+            continue;
+        fprintf(to,
+                "%s\n    \"%s\": {\"requests\": %" PRIu64
+                ", \"plays\": %" PRIu64 "}",
+                before, name, values->nodes[i].requests,
+                values->nodes[i].plays);
+        before = ",";
+    }
+    fprintf(to, "\n  }");
+}
+
 void
-figures_print_json(const struct figures_values *values, FILE *to)
+figures_print_json(const struct sim_config *config,
+                   const struct figures_values *values, FILE *to)
 {
     bool is_first = true;
 #define FIGURE_MEMBER(name, sentence) \
     json_member(to, is_first, #name, values->name), is_first = false;
     FIGURES(FIGURE_MEMBER)
 #undef FIGURE_MEMBER
+    if (config->names != NULL)
+        json_nodes(config, values, to);
     fprintf(to, "\n}\n");
 }

@@ -20,12 +20,12 @@
     X(cdn_to_least, "bytes from the CDN / least that was needed")          \
     X(cdn_share, "plays that are at the CDN")                              \
     X(moves_per_play, "moves of a play")                                   \
-    X(moves_put_off, "moves that were due within 5 minutes of another")    \
+    X(moves_too_soon, "moves of a play within 5 minutes of another")       \
     X(spills_per_play, "spills by nodes at their limit, a play")           \
     X(redirects_max, "most redirects between nodes for one play")          \
     X(dead_requests, "requests to a dead node")                            \
     X(refused, "plays that found no node")                                 \
-    X(seconds_to_normal, "from the crowd to its level normal, acted on")   \
+    X(seconds_to_normal, "from the demand to the level normal, acted on")  \
     X(seconds_to_hot, "to its level hot")                                  \
     X(seconds_to_critical, "to its level critical")                        \
     X(seconds_to_first_table, "to the first table that lists it")          \
@@ -36,10 +36,16 @@
     X(table_bytes_max, "bytes of the largest table")                       \
     X(report_bytes_per_second, "bytes of reports a second")
 
+struct node_figures {
+    uint64_t requests; /* served, what a play asks for as it starts included */
+    uint64_t plays;    /* that started here */
+};
+
 struct figures_values {
 #define FIGURE_FIELD(name, sentence) double name;
     FIGURES(FIGURE_FIELD)
 #undef FIGURE_FIELD
+    struct node_figures nodes[PLACEMENT_NODES_MAX]; /* the CDN last */
 };
 
 struct figures;
@@ -53,7 +59,10 @@ void figures_free(struct figures *figures);
 void figures_step(struct figures *figures, uint64_t now_ms);
 void figures_get(const struct figures *figures, struct figures_values *out);
 
-void figures_print_table(const struct figures_values *values, FILE *to);
-void figures_print_json(const struct figures_values *values, FILE *to);
+/* Of an audience also what each node served. */
+void figures_print_table(const struct sim_config *config,
+                         const struct figures_values *values, FILE *to);
+void figures_print_json(const struct sim_config *config,
+                        const struct figures_values *values, FILE *to);
 
 #endif

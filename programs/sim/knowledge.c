@@ -15,18 +15,34 @@ struct knowledge {
 
     struct demand_rate *rates; /* room for one more: the crowd's */
     uint32_t rate_count;
+    double rest;                /* of the contents without one */
     bool is_filled, is_swapped; /* with the ranks as they were */
     uint8_t (*names)[CONTENT_NAME_LEN];
 
     uint64_t dead_since_ms[PLACEMENT_NODES_MAX];
     struct demand_node nodes[PLACEMENT_NODES_MAX];
-    char node_names[PLACEMENT_NODES_MAX][8];
+    char node_names[PLACEMENT_NODES_MAX][SIM_NODE_NAME_SIZE];
 };
 
 static double
 requests_of(const struct knowledge *k, double plays)
 {
     return plays * 1000 / (double) k->config->segment_ms;
+}
+
+/* Ranks that leave so few plays to the colder ones that the CDN need take none
+ * of these, nor of a crowd, and what it has comes back before. */
+static uint32_t
+ranks_for_cdn(const struct knowledge *k)
+{
+    const struct sim_config *config = k->config;
+    const double room = config->classify.target * config->classify.down_ratio
+                        * config->capacity * config->nodes;
+    double colder = audience_plays(k->audience);
+    uint32_t count = 0;
+    while (count < config->contents && colder > room)
+        colder -= k->audience->shares[count++] * audience_plays(k->audience);
+    return count;
 }
 
 /* Ranks from which on a content matters to nobody. */
@@ -38,8 +54,6 @@ ranks_that_matter(const struct knowledge *k)
                          * config->classify.down_ratio / 2;
     const double plays = audience_plays(k->audience);
     uint32_t count = config->contents;
-    if (config->classify.has_cdn)
-        return count; /* all that is demanded is summed up */
     for (uint32_t low = 0; low < count;) {
         const uint32_t middle = low + (count - low) / 2;
         if (k->audience->shares[middle] * plays < least)
@@ -47,13 +61,14 @@ ranks_that_matter(const struct knowledge *k)
         else
             low = middle + 1;
     }
-    return count;
+    const uint32_t for_cdn = config->classify.has_cdn ? ranks_for_cdn(k) : 0;
+    return count > for_cdn ? count : for_cdn;
 }
 
 static void
 rate_set(struct knowledge *k, uint32_t at, uint32_t content, double plays)
 {
-    const struct bytes id = content_name(content, k->names[at]);
+    const struct bytes id = content_name(k->config, content, k->names[at]);
     const double rate = requests_of(k, plays);
     k->rates[at] = (struct demand_rate){
         .id = id,
@@ -69,9 +84,12 @@ rates_fill(struct knowledge *k)
 {
     const double plays = audience_plays(k->audience);
     k->rate_count = ranks_that_matter(k);
-    for (uint32_t i = 0; i < k->rate_count; i++)
+    k->rest = requests_of(k, plays);
+    for (uint32_t i = 0; i < k->rate_count; i++) {
         rate_set(k, i, audience_content(k->audience, i),
                  k->audience->shares[i] * plays);
+        k->rest -= k->rates[i].rate;
+    }
     k->is_filled = true;
     k->is_swapped = k->audience->is_swapped;
 }
@@ -121,12 +139,13 @@ knowledge_free(struct knowledge *k)
 }
 
 const struct demand_rate *
-knowledge_rates(struct knowledge *k, size_t *count)
+knowledge_rates(struct knowledge *k, size_t *count, double *rest)
 {
     const uint32_t plays = k->traffic->crowd_plays;
     if (!k->is_filled || k->is_swapped != k->audience->is_swapped || plays > 0)
         rates_fill(k);
     *count = k->rate_count;
+    *rest = k->rest > 0 ? k->rest : 0;
     if (plays > 0) {
         crowd_insert(k, plays);
         ++*count;

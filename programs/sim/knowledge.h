@@ -20,10 +20,10 @@ struct knowledge *knowledge_new(const struct sim_config *config,
 void knowledge_free(struct knowledge *knowledge);
 
 /* As demand_rates() and demand_nodes(); valid until the next call. The rates
- * of contents that could have neither a second owner nor a share are left out
- * where that changes nothing. */
+ * of contents that could have neither a second owner nor a share are left out;
+ * `rest` is what they are together. */
 const struct demand_rate *knowledge_rates(struct knowledge *knowledge,
-                                          size_t *count);
+                                          size_t *count, double *rest);
 const struct demand_node *knowledge_nodes(struct knowledge *knowledge,
                                           uint64_t now_ms, size_t *count);
 

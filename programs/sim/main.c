@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vodst-sim: the load loop in virtual time. */
 
+#include "core/content.h"
 #include "core/err.h"
 #include "platform/options.h"
 #include "programs/sim/schedule.h"
@@ -8,15 +9,22 @@
 
 #include <stdlib.h>
 
+#define AUDIENCE_CONTENTS_MAX 1024
+#define AUDIENCE_NODES_MAX 9 /* whose names sort by number */
+
 struct options {
     int64_t seed, nodes, contents;
     double zipf, capacity, utilisation, loss;
-    int64_t duration_ms, warmup_ms, segment_ms, watch_ms;
+    int64_t duration_ms, warmup_ms, step_ms, interval_ms;
+    int64_t segment_ms, watch_ms, buffer_ms, opening, tracks;
+    struct option_list audience;
+    double rate;
+    int64_t ramp_ms, audience_seed;
     int64_t table_delay_ms, delay_ms, swap_ms;
     const char *flash, *kill, *plot;
     double spread, target, down_ratio, requests_per_play;
     int64_t hold_ms, window_ms, node_timeout_ms;
-    bool has_cdn, cdn_by_share, is_exact, no_spill, is_json;
+    bool has_cdn, cdn_whole, is_exact, no_spill, is_json;
 };
 
 #define FIELD(f) offsetof(struct options, f)
@@ -34,14 +42,36 @@ static const struct option options[] = {
      "plays", "Plays that a node can serve at once."},
     {"utilisation", OPTION_NUMBER, FIELD(utilisation), "0.7", 0.001, 10, false,
      NULL, "Plays under way as a share of all capacity, a crowd's apart."},
-    {"duration", OPTION_DURATION, FIELD(duration_ms), "10m", SIM_STEP_MS,
-     WEEK_MS, false, NULL, "Virtual time that is measured."},
+    {"duration", OPTION_DURATION, FIELD(duration_ms), "10m", 1000, WEEK_MS,
+     false, NULL, "Virtual time that is measured."},
     {"warmup", OPTION_DURATION, FIELD(warmup_ms), "1m", 0, WEEK_MS, false, NULL,
      "Virtual time before that."},
-    {"segment", OPTION_DURATION, FIELD(segment_ms), "6s", SIM_STEP_MS, 60000,
-     false, NULL, "How often a play asks; in steps of 500 ms."},
+    {"step", OPTION_DURATION, FIELD(step_ms), "500ms", 10, 1000, false, NULL,
+     "Virtual time goes in steps of this."},
+    {"interval", OPTION_DURATION, FIELD(interval_ms), "500ms", 10, 60000, false,
+     NULL, "Time between an agent's reports; in steps."},
+    {"segment", OPTION_DURATION, FIELD(segment_ms), "6s", 500, 60000, false,
+     NULL, "How often a play asks; in steps."},
     {"watch", OPTION_DURATION, FIELD(watch_ms), "30m", 1000, 86400000, false,
      NULL, "How long a play lasts, on average."},
+    {"buffer", OPTION_DURATION, FIELD(buffer_ms), "0s", 0, 600000, false, NULL,
+     "What a play fetches ahead of its playhead, in segments; as it starts, "
+     "all at once."},
+    {"opening", OPTION_INTEGER, FIELD(opening), "0", 0, 1000, false, NULL,
+     "Requests before a play's first segment: playlists and init segments."},
+    {"tracks", OPTION_INTEGER, FIELD(tracks), "1", 1, 16, false, NULL,
+     "Requests for each segment."},
+    {"audience", OPTION_LIST, FIELD(audience), NULL, 0, 0, false, "ID[=WEIGHT]",
+     "A content of an audience that comes as that of `vodst audience` does, "
+     "with its --rate, --ramp and --seed: from nothing, and each play lasts as "
+     "long. In place of the catalogue and the plays under way; may be given "
+     "often, and the first one's levels are timed."},
+    {"rate", OPTION_NUMBER, FIELD(rate), "10", 0.001, 1e6, false, "plays/s",
+     "Plays of the audience that start a second."},
+    {"ramp", OPTION_DURATION, FIELD(ramp_ms), "0s", 0, WEEK_MS, false, NULL,
+     "Time over which that rises from nothing."},
+    {"audience-seed", OPTION_INTEGER, FIELD(audience_seed), "1", 0, 0, false,
+     NULL, "Where the audience's moments and choices come from."},
     {"table-delay", OPTION_DURATION, FIELD(table_delay_ms), "0s", 0, 3600000,
      false, NULL, "Age of a table when nodes begin to act on it."},
     {"delay", OPTION_DURATION, FIELD(delay_ms), "0s", 0, 60000, false, NULL,
@@ -76,8 +106,9 @@ static const struct option options[] = {
      1000000, false, NULL, "Assumed until enough plays were seen."},
     {"cdn", OPTION_FLAG, FIELD(has_cdn), NULL, 0, 0, false, NULL,
      "There is a CDN."},
-    {"cdn-by-share", OPTION_FLAG, FIELD(cdn_by_share), NULL, 0, 0, false, NULL,
-     "Only the share of a critical content that does not fit goes there."},
+    {"cdn-whole", OPTION_FLAG, FIELD(cdn_whole), NULL, 0, 0, false, NULL,
+     "Critical contents go there as a whole, not only the share that does not "
+     "fit."},
     {"json", OPTION_FLAG, FIELD(is_json), NULL, 0, 0, false, NULL,
      "Print the figures as JSON."},
     {"plot", OPTION_TEXT, FIELD(plot), NULL, 0, 0, false, "FILE",
@@ -97,6 +128,13 @@ static const struct program program = {
     .option_count = OPTION_COUNT(options),
 };
 
+static uint64_t
+in_steps(int64_t ms, const struct options *o)
+{
+    const int64_t whole_ms = ms / o->step_ms * o->step_ms;
+    return (uint64_t) (whole_ms > 0 ? whole_ms : o->step_ms);
+}
+
 static struct sim_config
 config_of(const struct options *o)
 {
@@ -109,8 +147,16 @@ config_of(const struct options *o)
         .utilisation = o->utilisation,
         .warmup_ms = (uint64_t) o->warmup_ms,
         .duration_ms = (uint64_t) o->duration_ms,
-        .segment_ms = (uint64_t) o->segment_ms / SIM_STEP_MS * SIM_STEP_MS,
+        .step_ms = (uint64_t) o->step_ms,
+        .interval_ms = in_steps(o->interval_ms, o),
+        .segment_ms = in_steps(o->segment_ms, o),
         .watch_ms = (uint64_t) o->watch_ms,
+        .buffer_ms = (uint64_t) o->buffer_ms,
+        .opening = (uint32_t) o->opening,
+        .tracks = (uint32_t) o->tracks,
+        .rate = o->rate,
+        .ramp_ms = (uint64_t) o->ramp_ms,
+        .audience_seed = (uint64_t) o->audience_seed,
         .loss = o->loss,
         .delay_ms = (uint64_t) o->delay_ms,
         .table_delay_ms = (uint64_t) o->table_delay_ms,
@@ -124,9 +170,51 @@ config_of(const struct options *o)
                      .target = o->target,
                      .down_ratio = o->down_ratio,
                      .hold_ms = (uint32_t) o->hold_ms,
-                     .cdn_by_share = o->cdn_by_share,
+                     .cdn_by_share = !o->cdn_whole,
                      .has_cdn = o->has_cdn},
     };
+}
+
+struct audience_contents {
+    char *names[AUDIENCE_CONTENTS_MAX];
+    double weights[AUDIENCE_CONTENTS_MAX];
+};
+
+static bool
+content_is_valid(char *text, double *weight)
+{
+    return arrivals_content(text, weight) == 0
+           && content_id_is_valid(bytes_of_text(text));
+}
+
+/* Wrong ones end the program. */
+static void
+audience_read(const struct options *o, struct audience_contents *contents,
+              struct sim_config *config)
+{
+    for (size_t i = 0; i < o->audience.count; i++) {
+        char *name =
+            i < AUDIENCE_CONTENTS_MAX ? strdup(o->audience.items[i]) : NULL;
+        if (name == NULL || o->flash != NULL
+            || !content_is_valid(name, &contents->weights[i])) {
+            fprintf(stderr,
+                    "vodst-sim: --audience: found \"%s\", expected an id or "
+                    "id=weight, not with --flash, and at most %d of them\n",
+                    o->audience.items[i], AUDIENCE_CONTENTS_MAX);
+            exit(2);
+        }
+        contents->names[i] = name;
+    }
+    if (o->audience.count == 0)
+        return;
+    if (config->nodes > AUDIENCE_NODES_MAX) {
+        fprintf(stderr, "vodst-sim: --nodes: at most %d with --audience\n",
+                AUDIENCE_NODES_MAX);
+        exit(2);
+    }
+    config->contents = (uint32_t) o->audience.count;
+    config->names = (const char *const *) contents->names;
+    config->weights = contents->weights;
 }
 
 /* The scripted events; wrong ones end the program. */
@@ -164,10 +252,12 @@ int
 main(int argc, char **argv)
 {
     struct options o;
-    struct figures_values values;
+    static struct audience_contents contents;
+    static struct figures_values values;
     options_parse(&program, argc, argv, &o);
     struct sim_config config = config_of(&o);
     schedule_read(&o, &config);
+    audience_read(&o, &contents, &config);
     FILE *plot = o.plot != NULL ? plot_open(o.plot) : NULL;
     int err = sim_run(&config, plot, &values);
     if (plot != NULL && fclose(plot) != 0 && err == 0)
@@ -175,9 +265,11 @@ main(int argc, char **argv)
     if (err != 0)
         fprintf(stderr, "vodst-sim: cannot run (%s)\n", err_text(err));
     else if (o.is_json)
-        figures_print_json(&values, stdout);
+        figures_print_json(&config, &values, stdout);
     else
-        figures_print_table(&values, stdout);
+        figures_print_table(&config, &values, stdout);
+    for (size_t i = 0; i < o.audience.count; i++)
+        free(contents.names[i]);
     options_release();
     return err == 0 ? 0 : 1;
 }

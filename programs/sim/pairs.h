@@ -17,7 +17,11 @@ struct pair {
     uint32_t plays;                       /* now */
     uint32_t changed_step;                /* when the counts last changed */
     uint32_t requests, starts, offloaded; /* since the start */
+    uint32_t told, told_before; /* requests as of the last two reports */
 };
+
+/* A pair lies anywhere: who walks over many has it brought so far ahead. */
+#define PAIRS_AHEAD 16
 
 struct pairs {
     struct pair *list;

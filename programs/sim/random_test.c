@@ -6,7 +6,9 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 
+#include "core/err.h"
 #include "programs/sim/audience.h"
 #include "programs/sim/pairs.h"
 #include "programs/sim/random.h"
@@ -105,9 +107,70 @@ a_name_leads_back_to_its_content(void **state)
 {
     static const uint32_t contents[] = {0, 9, 10, 15, 16, 370000, UINT32_MAX};
     uint8_t name[CONTENT_NAME_LEN];
+    static const char *const names[] = {"popular", "quiet"};
+    const struct sim_config catalogue = {0}, audience = {.names = names};
     for (size_t i = 0; i < sizeof contents / sizeof contents[0]; i++)
-        assert_int_equal(content_of_name(content_name(contents[i], name)),
-                         contents[i]);
+        assert_int_equal(
+            content_of_name(&catalogue,
+                            content_name(&catalogue, contents[i], name)),
+            contents[i]);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(
+            content_of_name(&audience, content_name(&audience, i, name)), i);
+}
+
+static void
+viewers_come_at_a_rate_that_rises_and_by_weight(void **state)
+{
+    static const double weights[] = {3, 1};
+    struct arrivals arrivals = {
+        .rate = 100,
+        .ramp_ms = 100000,
+        .weights = weights,
+        .content_count = 2,
+        .rng = rng_of(1, 0),
+    };
+    struct arrivals again = arrivals;
+    unsigned halves[2] = {0}, contents[2] = {0}, after = 0;
+    for (;;) {
+        const double before_ms = arrivals.at_ms;
+        arrivals_next(&arrivals);
+        arrivals_next(&again);
+        assert_true(arrivals.at_ms > before_ms);
+        assert_true(arrivals.at_ms == again.at_ms);
+        assert_int_equal(arrivals.content, again.content);
+        if (arrivals.at_ms > 200000)
+            break;
+        contents[arrivals.content]++;
+        if (arrivals.at_ms > 100000)
+            after++;
+        else
+            halves[arrivals.at_ms > 50000]++;
+    }
+    /* five standard deviations */
+    assert_in_range(halves[0], 1250 - 177, 1250 + 177);
+    assert_in_range(halves[1], 3750 - 306, 3750 + 306);
+    assert_in_range(after, 10000 - 500, 10000 + 500);
+    assert_true(fabs(contents[0] / 15000.0 - 0.75) < 0.02);
+}
+
+static void
+a_weight_is_a_number_over_0(void **state)
+{
+    static const char *const wrong[] = {"a=",   "a=0",    "a=-1", "a=x",
+                                        "a=1x", "a=1e10", "a=nan"};
+    char text[16];
+    double weight;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(text, sizeof text, "%s", wrong[i]);
+        assert_int_equal(arrivals_content(text, &weight), ERR_INVALID);
+    }
+    snprintf(text, sizeof text, "a=2.5");
+    assert_int_equal(arrivals_content(text, &weight), 0);
+    assert_true(weight == 2.5);
+    assert_string_equal(text, "a");
+    assert_int_equal(arrivals_content(text, &weight), 0);
+    assert_true(weight == 1);
 }
 
 static void
@@ -137,6 +200,8 @@ main(void)
         cmocka_unit_test(draws_follow_the_weights),
         cmocka_unit_test(a_swap_gives_every_content_one_rank),
         cmocka_unit_test(a_name_leads_back_to_its_content),
+        cmocka_unit_test(viewers_come_at_a_rate_that_rises_and_by_weight),
+        cmocka_unit_test(a_weight_is_a_number_over_0),
         cmocka_unit_test(a_pair_is_made_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,9 @@
 #include "programs/sim/reports.h"
 
 #include "core/err.h"
+#include "programs/agent/jump.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 struct message {
@@ -17,6 +19,9 @@ struct message {
 struct agent {
     uint64_t sequence, base;
     uint32_t acknowledged_step; /* what changed until then is known */
+    uint64_t due_ms;            /* the next report, unless a content jumps */
+    uint64_t span_ms;           /* that the last report told of */
+    uint64_t jumping_until_ms;
 };
 
 struct reports {
@@ -30,29 +35,15 @@ struct reports {
     uint64_t bytes;
 };
 
-/* Drops the changes that the Manager is known to have. */
 static void
-changed_trim(const struct reports *r, uint32_t i)
+pair_add(const struct sim_config *config, struct buffer *report,
+         struct pair *pair)
 {
-    struct traffic_node *node = &r->traffic->nodes[i];
-    uint32_t kept = 0;
-    for (uint32_t j = 0; j < node->changed_count; j++) {
-        const uint32_t at = node->changed[j];
-        struct pair *pair = &r->traffic->pairs.list[at];
-        if (pair->changed_step <= r->agents[i].acknowledged_step)
-            pair->is_listed = false;
-        else
-            node->changed[kept++] = at;
-    }
-    node->changed_count = kept;
-}
-
-static void
-pair_add(struct buffer *report, const struct pair *pair)
-{
+    pair->told_before = pair->told;
+    pair->told = pair->requests;
     uint8_t name[CONTENT_NAME_LEN];
     const struct report_entry entry = {
-        .id = content_name(pair->content, name),
+        .id = content_name(config, pair->content, name),
         .values = {.requests = pair->requests,
                    .starts = pair->starts,
                    .offloaded = pair->offloaded},
@@ -60,36 +51,99 @@ pair_add(struct buffer *report, const struct pair *pair)
     report_add(report, &entry);
 }
 
+/* What the Manager is not known to have; the rest is no change any more. */
+static void
+changes_add(const struct reports *r, uint32_t i, struct buffer *report)
+{
+    struct traffic_node *node = &r->traffic->nodes[i];
+    struct pair *pairs = r->traffic->pairs.list;
+    uint32_t kept = 0;
+    for (uint32_t j = 0; j < node->changed_count; j++) {
+        if (j + PAIRS_AHEAD < node->changed_count)
+            __builtin_prefetch(&pairs[node->changed[j + PAIRS_AHEAD]], 1);
+        const uint32_t at = node->changed[j];
+        struct pair *pair = &pairs[at];
+        if (pair->changed_step <= r->agents[i].acknowledged_step) {
+            pair->is_listed = false;
+            pair->told_before = pair->told;
+            continue;
+        }
+        node->changed[kept++] = at;
+        pair_add(r->config, report, pair);
+    }
+    node->changed_count = kept;
+}
+
 static int
 report_write(struct reports *r, uint32_t i, struct buffer *report)
 {
-    char name[8];
+    char name[SIM_NODE_NAME_SIZE];
     struct agent *agent = &r->agents[i];
     const struct traffic *traffic = r->traffic;
-    const struct traffic_node *node = &traffic->nodes[i];
     struct report_header header = node_header(r->config, i, name);
     header.boot = rng_of(r->config->seed, 100 + i).state | 1;
     header.sequence = ++agent->sequence;
     header.base = agent->base;
-    header.held = node->table->table.version;
+    header.held = traffic->nodes[i].table->table.version;
     buffer_init(report, REPORT_SIZE_MAX);
     report_begin(report, &header);
     if (agent->base == 0 && agent->acknowledged_step > 0) {
         for (uint32_t j = 0; j < traffic->pairs.count; j++)
             if (traffic->pairs.list[j].node == i)
-                pair_add(report, &traffic->pairs.list[j]);
+                pair_add(r->config, report, &traffic->pairs.list[j]);
     } else {
-        for (uint32_t j = 0; j < node->changed_count; j++)
-            pair_add(report, &traffic->pairs.list[node->changed[j]]);
+        changes_add(r, i, report);
     }
     return report_finish(report);
+}
+
+/* Since the last report. */
+static uint64_t
+since_ms(const struct reports *r, uint32_t i)
+{
+    return r->traffic->now_ms + r->config->interval_ms - r->agents[i].due_ms;
+}
+
+/* A content was asked for much more than in the last report's span: as the
+ * agent sees it, which looks between its reports. */
+static bool
+has_jumped(const struct reports *r, uint32_t i)
+{
+    const struct traffic_node *node = &r->traffic->nodes[i];
+    const double least =
+        JUMP_REQUESTS + floor(sim_capacity_requests(r->config) * 2 / 1000);
+    const double spans =
+        fmax(1, (double) since_ms(r, i) / (double) r->agents[i].span_ms);
+    for (uint32_t j = 0; j < node->changed_count; j++) {
+        const struct pair *pair = &r->traffic->pairs.list[node->changed[j]];
+        const double usual = (pair->told - pair->told_before) * spans;
+        if (pair->requests - pair->told >= least + 2 * usual)
+            return true;
+    }
+    return false;
+}
+
+static bool
+is_due(struct reports *r, uint32_t i)
+{
+    const uint64_t now_ms = r->traffic->now_ms;
+    struct agent *agent = &r->agents[i];
+    if (now_ms >= agent->due_ms)
+        return true;
+    if (now_ms < agent->jumping_until_ms)
+        return since_ms(r, i) >= JUMP_REPORT_MS;
+    if (!has_jumped(r, i))
+        return false;
+    agent->jumping_until_ms = now_ms + JUMP_MS;
+    return true;
 }
 
 static int
 report_send(struct reports *r, uint32_t i, uint64_t now_ms)
 {
     struct message message = {.node = i, .sent_step = r->traffic->step};
-    changed_trim(r, i);
+    r->agents[i].span_ms = since_ms(r, i);
+    r->agents[i].due_ms = r->traffic->now_ms + r->config->interval_ms;
     int err = report_write(r, i, &message.report);
     message.sequence = r->agents[i].sequence;
     r->bytes += message.report.len;
@@ -151,6 +205,12 @@ reports_new(const struct sim_config *config, struct traffic *traffic,
     r->traffic = traffic;
     r->demand = demand;
     r->rng = rng_of(config->seed, 3);
+    for (uint32_t i = 0; i <= traffic_redirector(traffic); i++) {
+        struct agent *agent = &r->agents[i];
+        agent->span_ms = config->interval_ms;
+        if (config->step_ms < config->interval_ms)
+            agent->due_ms = rng_next(&r->rng) % config->interval_ms;
+    }
     return r;
 }
 
@@ -169,7 +229,7 @@ int
 reports_step(struct reports *r, uint64_t now_ms)
 {
     for (uint32_t i = 0; i <= traffic_redirector(r->traffic); i++) {
-        if (r->traffic->nodes[i].is_dead)
+        if (r->traffic->nodes[i].is_dead || !is_due(r, i))
             continue;
         int err = report_send(r, i, now_ms);
         if (err != 0)
@@ -185,11 +245,12 @@ reports_bytes(const struct reports *r)
 }
 
 struct report_header
-node_header(const struct sim_config *config, uint32_t node, char name[8])
+node_header(const struct sim_config *config, uint32_t node,
+            char name[SIM_NODE_NAME_SIZE])
 {
     const bool is_origin = node < config->nodes;
     return (struct report_header){
-        .node = node_name(node, name),
+        .node = node_name(config, node, name),
         .url = is_origin ? BYTES_LITERAL("http://origin") : bytes_of("", 0),
         .role = is_origin ? NODE_ROLE_ORIGIN : NODE_ROLE_REDIRECTOR,
         .state = NODE_UP,

@@ -3,8 +3,9 @@
 #define PROGRAMS_SIM_REPORTS_H
 
 /*
- * The agents: each step every node reports what changed since the last report
- * that the Manager acknowledged. Reports and their answers get lost, and
+ * The agents: at each interval, which begins for each node at a time of its
+ * own, it reports what changed since the last report that the Manager
+ * acknowledged. Reports and their answers get lost, and
  * reports are late, each by its own time, so that they overtake each other.
  */
 
@@ -21,8 +22,8 @@ void reports_free(struct reports *reports);
 int reports_step(struct reports *reports, uint64_t now_ms);
 uint64_t reports_bytes(const struct reports *reports); /* sent so far */
 
-/* A node's header as it reports it; texts into name, which has room for 8. */
+/* A node's header as it reports it; texts into name. */
 struct report_header node_header(const struct sim_config *config, uint32_t node,
-                                 char name[8]);
+                                 char name[SIM_NODE_NAME_SIZE]);
 
 #endif

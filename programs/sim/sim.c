@@ -61,8 +61,8 @@ sim_go(struct sim *s)
 {
     const uint64_t end_ms = sim_end_ms(s->config);
     int err = sim_begin(s);
-    for (uint64_t now_ms = SIM_STEP_MS; err == 0 && now_ms <= end_ms;
-         now_ms += SIM_STEP_MS) {
+    for (uint64_t now_ms = s->config->step_ms; err == 0 && now_ms <= end_ms;
+         now_ms += s->config->step_ms) {
         traffic_step(&s->traffic, now_ms);
         err = control_step(s->control, now_ms);
         figures_step(s->figures, now_ms);

@@ -1,26 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plays and the nodes that serve them, see programs/sim/traffic.h. */
 
-#include "programs/sim/traffic.h"
+#include "programs/sim/traffic_private.h"
 
 #include "core/content.h"
 #include "core/err.h"
-#include "core/route.h"
+#include "core/plays.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-#define HOPS_MAX 2
-#define NOWHERE UINT16_MAX
-
-struct play {
-    uint32_t content;
-    uint32_t pair; /* unless NOWHERE */
-    uint16_t node;
-    uint16_t left; /* requests */
-    uint32_t is_spilled : 1;
-    uint32_t moved_step : 31; /* 0: never */
-};
+#define TABLE_LAG_MS 2000 /* between two nodes that act on a table */
 
 /* ---- counts ---- */
 
@@ -30,15 +19,29 @@ is_origin(const struct traffic *t, uint32_t node)
     return node < t->config->nodes;
 }
 
+static int32_t
+now_s(const struct traffic *t)
+{
+    return (int32_t) (t->now_ms / 1000);
+}
+
+/* Time 0 is made before time runs. */
+static bool
+is_running(const struct traffic *t)
+{
+    return t->now_ms > 0;
+}
+
 /* What a node's nginx would write into its counter file. */
 static void
-pair_count(struct traffic *t, uint32_t at, bool is_start, bool is_offloaded)
+pair_count(struct traffic *t, uint32_t at, uint32_t requests, bool is_start,
+           bool is_offloaded)
 {
     if (!t->is_counting)
         return;
     struct pair *pair = &t->pairs.list[at];
     struct traffic_node *node = &t->nodes[pair->node];
-    pair->requests++;
+    pair->requests += requests;
     pair->starts += is_start;
     pair->offloaded += is_offloaded;
     pair->changed_step = t->step;
@@ -56,7 +59,23 @@ redirector_count(struct traffic *t, uint32_t content, bool is_offloaded)
     if (!t->is_counting)
         return;
     const uint16_t redirector = (uint16_t) traffic_redirector(t);
-    pair_count(t, pairs_at(&t->pairs, content, redirector), true, is_offloaded);
+    pair_count(t, pairs_at(&t->pairs, content, redirector), 1, true,
+               is_offloaded);
+}
+
+/* The node of a play serves so many requests. */
+static void
+play_count(struct traffic *t, const struct play *play, uint32_t requests,
+           bool is_start)
+{
+    struct traffic_node *node = &t->nodes[play->node];
+    if (!is_running(t))
+        return;
+    node->served += requests;
+    node->started += is_start;
+    if (is_origin(t, play->node) && t->is_counting)
+        pace_add(&node->pace, pace_ms(t), requests, 0);
+    pair_count(t, play->pair, requests, is_start, false);
 }
 
 static void
@@ -86,6 +105,8 @@ play_enter(struct traffic *t, struct play *play, uint32_t node)
     t->crowd_plays += play->content == t->config->contents;
     if (!is_origin(t, node))
         return;
+    if (is_running(t) && t->is_counting)
+        pace_add(&t->nodes[node].pace, pace_ms(t), PACE_START_REQUESTS, 0);
     t->stats.fills += t->pairs.count > known;
     t->active_pairs += pair->plays == 1;
     t->active_contents += t->content_plays[play->content]++ == 0;
@@ -105,99 +126,22 @@ least_fills_count(struct traffic *t, uint32_t content, uint32_t owner_count)
     t->stats.fills_least += (uint64_t) (now - before);
 }
 
-/* ---- where a play goes ---- */
+/* ---- starts ---- */
 
+/* For how long a play has been under way that time 0 finds. */
+static int32_t
+age_s(struct traffic *t)
+{
+    const uint64_t segments = audience_segments(t->audience);
+    return (int32_t) (segments * t->config->segment_ms / 1000);
+}
+
+/* Segments that a play asks for at once as it starts. */
 static uint32_t
-node_of_name(struct bytes name)
+segments_at_start(const struct traffic *t, uint32_t segments)
 {
-    uint32_t node = 0;
-    for (size_t i = 1; i < name.len; i++)
-        node = node * 10 + (uint32_t) (name.ptr[i] - '0');
-    return node;
-}
-
-/* The node's place in a table; tables list all origins, for as long as none
- * was silent for an hour. */
-static int
-place_in_table(const struct traffic *t, const struct table_snapshot *table,
-               uint32_t node)
-{
-    char name[8];
-    if (table->table.node_count == t->config->nodes)
-        return (int) node;
-    const int place = table_node_find(&table->table, node_name(node, name));
-    return place < 0 ? ROUTE_SELF_UNLISTED : place;
-}
-
-static bool
-is_full(const struct traffic *t, uint32_t node)
-{
-    return t->config->has_spill && t->nodes[node].plays >= t->config->capacity;
-}
-
-/* What the play meets at a node that it is new to: true when it is sent on,
- * with *node and the request as they are then. */
-static bool
-is_sent_on(struct traffic *t, struct route_request *request, uint32_t *node)
-{
-    const struct traffic_node *n = &t->nodes[*node];
-    const struct table_snapshot *redirectors =
-        t->nodes[traffic_redirector(t)].table;
-    struct route_decision decision;
-
-    request->self_full = is_full(t, *node);
-    if (n->is_dead || (n->table == redirectors && !request->self_full))
-        return false; /* the table's word again */
-    request->self = place_in_table(t, n->table, *node);
-    request->hops++;
-    route_decide(n->table, request, &decision);
-    if (decision.action != ROUTE_NODE)
-        return false;
-    if (decision.rule == ROUTE_RULE_SPILL) {
-        request->spills++;
-        t->stats.spills++;
-    }
-    *node = node_of_name(n->table->table.nodes[decision.node].name);
-    return true;
-}
-
-/* Follows a play from `node` until one keeps it. */
-static uint32_t
-follow(struct traffic *t, struct route_request *request, uint32_t node)
-{
-    uint64_t redirects = 0;
-    while (is_sent_on(t, request, &node))
-        redirects++;
-    if (redirects > t->stats.redirects_max)
-        t->stats.redirects_max = redirects;
-    return node;
-}
-
-/* From the redirector on; the node, or NOWHERE. */
-static uint32_t
-play_place(struct traffic *t, struct play *play, struct route_decision *first)
-{
-    uint8_t name[CONTENT_NAME_LEN];
-    const struct table_snapshot *table = t->nodes[traffic_redirector(t)].table;
-    struct route_request request = {
-        .content = content_name(play->content, name),
-        .session = rng_next(&t->rng),
-        .self = ROUTE_SELF_REDIRECTOR,
-        .hops_max = HOPS_MAX,
-        .has_cdn = t->config->classify.has_cdn,
-    };
-    request.hash = content_hash(request.content);
-    route_decide(table, &request, first);
-    if (first->action == ROUTE_CDN)
-        return traffic_cdn(t);
-    if (first->action == ROUTE_SERVE) {
-        t->stats.refused++;
-        return NOWHERE;
-    }
-    const uint32_t node =
-        follow(t, &request, node_of_name(table->table.nodes[first->node].name));
-    play->is_spilled = request.spills > 0;
-    return node;
+    const uint64_t most = t->config->buffer_ms / t->config->segment_ms + 1;
+    return segments < most ? segments : (uint32_t) most;
 }
 
 static void
@@ -205,11 +149,16 @@ play_start(struct traffic *t, uint32_t content, struct phase *phase)
 {
     struct play play = {.content = content, .node = NOWHERE};
     struct route_decision first;
-    play.left = (uint16_t) (audience_requests(t->audience) - 1);
-    const uint32_t node = play_place(t, &play, &first);
+    const uint32_t segments = audience_segments(t->audience);
+    const uint32_t at_start = segments_at_start(t, segments);
+    play.left = (uint16_t) (segments - at_start);
+    play.since_s = is_running(t) ? now_s(t) : -age_s(t);
+    const uint32_t node = play_find_node(t, &play, &first);
     if (node != NOWHERE) {
         play_enter(t, &play, node);
-        pair_count(t, play.pair, true, false);
+        play.home = play.node;
+        play_count(t, &play, t->config->opening + at_start * t->config->tracks,
+                   true);
         redirector_count(t, content, node == traffic_cdn(t));
     }
     if (node != traffic_cdn(t))
@@ -222,71 +171,115 @@ play_start(struct traffic *t, uint32_t content, struct phase *phase)
 
 /* ---- plays under way ---- */
 
+/* Nodes look at every request; here only where that can make a difference. A
+ * play that is held stays. Of the others, one at its home may have lost an
+ * owner there, and one that is away may have another one at home: since its
+ * last request, or while it was held. */
 static bool
-is_rechecked(const struct traffic *t, uint32_t content)
+is_rechecked(const struct traffic *t, const struct play *play)
 {
-    return t->rechecked_count > 0
-           && (t->rechecked[content / 64] >> content % 64 & 1) != 0;
+    const uint32_t content = play->content;
+    if (t->rechecked_count == 0
+        || (t->rechecked[content / 64] >> content % 64 & 1) == 0)
+        return false;
+    const uint32_t last = play->node == play->home ? t->shrunk_step[content]
+                                                   : t->changed_step[content];
+    const int64_t free_s = (int64_t) now_s(t) - play->since_s - PLAYS_HOLD_S;
+    if (last == 0 || free_s < 0)
+        return false;
+    const uint64_t recent_ms = t->config->segment_ms + TABLE_LAG_MS;
+    return (t->step - last) * t->config->step_ms <= recent_ms
+           || (uint64_t) free_s * 1000 <= recent_ms;
 }
 
-/* The node looks at a request as it does at any other, and may send the play
- * to a node that owns the content. */
+/* A request as its home sees it, by what that remembers of the play. */
+static struct route_request
+request_at_home(const struct traffic *t, const struct play *play,
+                const struct table_snapshot *table)
+{
+    const bool is_here = play->node == play->home;
+    return (struct route_request){
+        .self = place_in_table(t, table, play->home),
+        .hops_max = HOPS_MAX,
+        .spills = is_here && play->is_spilled,
+        .self_full = !is_here && is_full(t, play->home),
+        .play = is_here ? ROUTE_PLAY_HERE : ROUTE_PLAY_MOVED,
+        .moved_to = is_here ? -1 : place_in_table(t, table, play->node),
+        .is_held = now_s(t) - play->since_s < PLAYS_HOLD_S,
+    };
+}
+
+static void
+play_move(struct traffic *t, struct play *play, uint32_t node)
+{
+    t->stats.moves++;
+    t->stats.moves_too_soon +=
+        play->has_moved && now_s(t) - play->since_s < MOVE_GAP_S;
+    play_leave(t, play);
+    play_enter(t, play, node);
+    play->is_spilled = false; /* at its home, which is what is remembered */
+    play->has_moved = true;
+    play->since_s = now_s(t);
+}
+
+/* The home looks at a request as it does at any other, and may serve it or
+ * redirect it, now otherwise than before. */
 static void
 play_reconsider(struct traffic *t, struct play *play)
 {
     uint8_t name[CONTENT_NAME_LEN];
-    const struct table_snapshot *table = t->nodes[play->node].table;
-    struct route_request request = {
-        .content = content_name(play->content, name),
-        .session = rng_next(&t->rng),
-        .self = place_in_table(t, table, play->node),
-        .hops_max = HOPS_MAX,
-        .spills = play->is_spilled,
-    };
+    const struct table_snapshot *table = t->nodes[play->home].table;
+    struct route_request request = request_at_home(t, play, table);
     struct route_decision decision;
+    uint32_t node = play->home;
+    request.content = content_name(t->config, play->content, name);
     request.hash = content_hash(request.content);
+    request.session = rng_next(&t->rng);
     route_decide(table, &request, &decision);
-    if (decision.action != ROUTE_NODE)
+    if (decision.action == ROUTE_NODE)
+        node = node_of_name(t->config, table->table.nodes[decision.node].name);
+    if (node == play->node)
         return;
-    if (play->moved_step != 0
-        && t->step - play->moved_step < MOVE_GAP_MS / SIM_STEP_MS) {
-        t->stats.moves_too_soon++;
-        return;
-    }
-    const uint32_t node = follow(
-        t, &request, node_of_name(table->table.nodes[decision.node].name));
-    play_leave(t, play);
-    play_enter(t, play, node);
-    play->is_spilled = request.spills > 0;
-    play->moved_step = t->step;
-    t->stats.moves++;
+    request.play = ROUTE_PLAY_NEW;
+    request.is_held = false;
+    redirect_count(&request, &decision);
+    play_move(t, play,
+              decision.action == ROUTE_NODE ? follow(t, &request, node) : node);
 }
 
-/* The player asks the playback URL again. */
 static void
 play_recover(struct traffic *t, struct play *play)
 {
     struct route_decision first;
     t->stats.dead_requests += play->node != NOWHERE;
-    const uint32_t node = play_place(t, play, &first);
+    const uint32_t node = play_find_node(t, play, &first);
     play_leave(t, play);
-    if (node == NOWHERE)
-        play->node = NOWHERE;
-    else
+    play->node = NOWHERE;
+    if (node != NOWHERE)
         play_enter(t, play, node);
+    play->home = play->node;
+    play->has_moved = false;
+    play->since_s = now_s(t);
+}
+
+static bool
+is_lost(const struct traffic *t, const struct play *play)
+{
+    return play->node == NOWHERE || t->nodes[play->node].is_dead
+           || t->nodes[play->home].is_dead;
 }
 
 static void
 play_request(struct traffic *t, struct play *play)
 {
-    if (play->node == NOWHERE || t->nodes[play->node].is_dead)
+    if (is_lost(t, play))
         play_recover(t, play);
-    else if (is_rechecked(t, play->content) && is_origin(t, play->node))
+    else if (is_origin(t, play->node) && is_rechecked(t, play))
         play_reconsider(t, play);
-    if (play->node == NOWHERE || t->nodes[play->node].is_dead)
+    if (is_lost(t, play))
         return; /* tries again a segment later */
     play->left--;
-    pair_count(t, play->pair, false, false);
+    play_count(t, play, t->config->tracks, false);
 }
 
 static void
@@ -294,6 +287,8 @@ phase_walk(struct traffic *t, struct phase *phase)
 {
     for (uint32_t i = 0; i < phase->count;) {
         struct play *play = &phase->list[i];
+        if (t->is_counting && i + PAIRS_AHEAD < phase->count)
+            __builtin_prefetch(&t->pairs.list[play[PAIRS_AHEAD].pair], 1);
         if (play->left == 0) {
             play_leave(t, play);
             *play = phase->list[--phase->count];
@@ -305,11 +300,29 @@ phase_walk(struct traffic *t, struct phase *phase)
 }
 
 static void
+rechecked_mark(struct traffic *t, uint32_t content, bool is_rechecked)
+{
+    const uint64_t bit = (uint64_t) 1 << content % 64;
+    if (is_rechecked)
+        t->rechecked[content / 64] |= bit;
+    else
+        t->rechecked[content / 64] &= ~bit;
+}
+
+/* Those whose time is over; a content may be in the list again. */
+static void
 rechecked_forget(struct traffic *t)
 {
+    uint32_t gone = 0;
+    while (gone < t->rechecked_count && t->rechecked_list[gone].until < t->step)
+        rechecked_mark(t, t->rechecked_list[gone++].content, false);
+    if (gone == 0)
+        return;
+    t->rechecked_count -= gone;
+    memmove(t->rechecked_list, t->rechecked_list + gone,
+            t->rechecked_count * sizeof *t->rechecked_list);
     for (uint32_t i = 0; i < t->rechecked_count; i++)
-        t->rechecked[t->rechecked_list[i] / 64] = 0;
-    t->rechecked_count = 0;
+        rechecked_mark(t, t->rechecked_list[i].content, true);
 }
 
 /* ---- from outside ---- */
@@ -324,7 +337,7 @@ traffic_init(struct traffic *traffic, const struct sim_config *config,
         .audience = audience,
         .rng = rng_of(config->seed, 2),
         .step = 1,
-        .phase_count = (uint32_t) (config->segment_ms / SIM_STEP_MS),
+        .phase_count = (uint32_t) (config->segment_ms / config->step_ms),
         .node_count = config->nodes + 2,
     };
     traffic->phases = calloc(traffic->phase_count, sizeof *traffic->phases);
@@ -332,7 +345,10 @@ traffic_init(struct traffic *traffic, const struct sim_config *config,
     traffic->content_owners = calloc(contents, sizeof *traffic->content_owners);
     traffic->content_starts = calloc(contents, sizeof *traffic->content_starts);
     traffic->rechecked = calloc(contents / 64 + 1, sizeof *traffic->rechecked);
-    if (traffic->phases == NULL || traffic->content_plays == NULL
+    traffic->changed_step = calloc(contents, sizeof *traffic->changed_step);
+    traffic->shrunk_step = calloc(contents, sizeof *traffic->shrunk_step);
+    if (traffic->changed_step == NULL || traffic->shrunk_step == NULL
+        || traffic->phases == NULL || traffic->content_plays == NULL
         || traffic->content_owners == NULL || traffic->content_starts == NULL
         || traffic->rechecked == NULL) {
         traffic_fini(traffic);
@@ -355,6 +371,8 @@ traffic_fini(struct traffic *traffic)
     free(traffic->content_starts);
     free(traffic->rechecked);
     free(traffic->rechecked_list);
+    free(traffic->changed_step);
+    free(traffic->shrunk_step);
     *traffic = (struct traffic){0};
 }
 
@@ -371,39 +389,40 @@ void
 traffic_step(struct traffic *traffic, uint64_t now_ms)
 {
     const struct sim_config *config = traffic->config;
+    traffic->now_ms = now_ms;
     traffic->is_counting = !config->is_exact;
     struct phase *phase =
         &traffic->phases[++traffic->step % traffic->phase_count];
     if (config->kill_ms != 0 && now_ms >= config->kill_ms)
         traffic->nodes[config->kill_node].is_dead = true;
-    if (traffic->step > traffic->rechecked_until)
-        rechecked_forget(traffic);
+    rechecked_forget(traffic);
     phase_walk(traffic, phase);
-    for (uint64_t n = audience_starts(traffic->audience, now_ms); n > 0; n--)
-        play_start(traffic, audience_pick(traffic->audience), phase);
+    uint32_t content;
+    while (audience_next(traffic->audience, now_ms, &content))
+        play_start(traffic, content, phase);
     const uint32_t crowd = audience_crowd_content(traffic->audience);
     for (uint64_t n = audience_crowd_starts(traffic->audience, now_ms); n > 0;
          n--)
         play_start(traffic, crowd, phase);
 }
 
-/* For a segment and a bit: by then each of its plays has asked once. */
+/* For the hold time, a segment and a bit: by then each of its plays has asked
+ * once that was held, too. */
 void
-traffic_recheck(struct traffic *traffic, uint32_t content)
+traffic_recheck(struct traffic *traffic, uint32_t content, bool is_shrunk)
 {
-    traffic->rechecked_until = traffic->step + traffic->phase_count + 4;
-    traffic->rechecked[content / 64] |= (uint64_t) 1 << content % 64;
+    const struct sim_config *config = traffic->config;
+    const uint64_t for_ms =
+        PLAYS_HOLD_S * 1000u + config->segment_ms + TABLE_LAG_MS;
+    traffic->changed_step[content] = traffic->step;
+    if (is_shrunk)
+        traffic->shrunk_step[content] = traffic->step;
     traffic->rechecked_list = list_grow(
         traffic->rechecked_list, traffic->rechecked_count,
         &traffic->rechecked_capacity, sizeof *traffic->rechecked_list);
-    traffic->rechecked_list[traffic->rechecked_count++] = content;
-}
-
-struct bytes
-node_name(uint32_t node, char name[8])
-{
-    name[0] = 'n';
-    for (int i = 4; i > 0; i--, node /= 10)
-        name[i] = (char) ('0' + node % 10);
-    return bytes_of(name, 5);
+    traffic->rechecked_list[traffic->rechecked_count++] = (struct rechecked){
+        .content = content,
+        .until = traffic->step + (uint32_t) (for_ms / config->step_ms) + 1,
+    };
+    rechecked_mark(traffic, content, true);
 }

@@ -9,12 +9,13 @@
  * play goes is route_decide()'s word, by the table that each node holds.
  */
 
+#include "core/pace.h"
 #include "core/table.h"
 #include "programs/sim/audience.h"
 #include "programs/sim/pairs.h"
 
-/* A player may be moved once in so long. */
-#define MOVE_GAP_MS (5u * 60 * 1000)
+/* A play may be moved once in so long. */
+#define MOVE_GAP_S (5 * 60)
 
 struct play;
 
@@ -27,15 +28,16 @@ struct traffic_node {
     const struct table_snapshot *table; /* what it acts on */
     uint32_t plays;
     bool is_dead;
-    uint32_t *changed; /* pairs whose counts changed */
+    struct pace pace;
+    uint64_t served, started; /* requests, and plays that began here */
+    uint32_t *changed;        /* pairs whose counts changed */
     uint32_t changed_count, changed_capacity;
 };
 
 struct traffic_stats { /* since the start */
     uint64_t starts;
     uint64_t moves;
-    uint64_t
-        moves_too_soon; /* within MOVE_GAP_MS of the one before: not made */
+    uint64_t moves_too_soon; /* within MOVE_GAP_S of the one before */
     uint64_t spills;
     uint64_t redirects_max; /* between two nodes, for one play */
     uint64_t dead_requests; /* went to a dead node, and then elsewhere */
@@ -44,11 +46,17 @@ struct traffic_stats { /* since the start */
     uint64_t fills_least;   /* had none but owners got them */
 };
 
+/* A content that is looked at until a step. */
+struct rechecked {
+    uint32_t content, until;
+};
+
 struct traffic {
     const struct sim_config *config;
     struct audience *audience;
     struct rng rng;
-    uint32_t step;    /* from 1 */
+    uint32_t step; /* from 1 */
+    uint64_t now_ms;
     bool is_counting; /* not before time runs, nor when nobody reads it */
     struct pairs pairs;
     struct phase *phases;
@@ -61,9 +69,10 @@ struct traffic {
     uint32_t active_contents, active_pairs;    /* with plays on origins */
     uint32_t crowd_plays;                      /* the CDN's too */
 
-    uint64_t *rechecked; /* bits: contents that lost owners lately */
-    uint32_t *rechecked_list;
-    uint32_t rechecked_count, rechecked_capacity, rechecked_until;
+    uint64_t *rechecked; /* bits: contents whose owners changed lately, */
+    struct rechecked *rechecked_list; /* oldest first */
+    uint32_t rechecked_count, rechecked_capacity;
+    uint32_t *changed_step, *shrunk_step; /* by content: when; 0: never */
     struct traffic_stats stats;
 };
 
@@ -88,11 +97,13 @@ traffic_cdn(const struct traffic *traffic)
 /* As many plays as are under way at any moment, in one of `parts` parts. */
 void traffic_populate(struct traffic *traffic, uint32_t parts);
 void traffic_step(struct traffic *traffic, uint64_t now_ms);
-/* Plays of this content look whether their node still owns it, at their next
- * request. */
-void traffic_recheck(struct traffic *traffic, uint32_t content);
+/* The content's owners changed: its plays may be led elsewhere, each at its
+ * next request or when it is no longer held. */
+void traffic_recheck(struct traffic *traffic, uint32_t content, bool is_shrunk);
 
-/* "n0000", as in tables; room for 8. */
-struct bytes node_name(uint32_t node, char name[8]);
+/* As they sort by number: "n0000", or where an audience comes as `vodst up`
+ * names its own: "origin1" to "origin9". */
+struct bytes node_name(const struct sim_config *config, uint32_t node,
+                       char name[SIM_NODE_NAME_SIZE]);
 
 #endif

@@ -9,13 +9,13 @@
 #include "platform/http.h"
 #include "platform/log.h"
 #include "platform/options.h"
+#include "programs/sim/arrivals.h"
 #include "programs/vodst/audience_player.h"
 #include "programs/vodst/vodst.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <jansson.h>
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -59,8 +59,7 @@ static const struct option options[] = {
      " when --ramp says, and again when its play has ended."},
     {"ramp", OPTION_DURATION, FIELD(ramp_ms), "0s", 0, 1e9, false, NULL,
      "Time over which the players come, or the rate rises from nothing."},
-    {"duration", OPTION_DURATION, FIELD(duration_ms), "0s", 0, 1e9, false,
-     NULL,
+    {"duration", OPTION_DURATION, FIELD(duration_ms), "0s", 0, 1e9, false, NULL,
      "Time for which plays begin; then all stop. 0: as many plays as"
      " --players, each to its end."},
     {"watch", OPTION_DURATION, FIELD(watch_ms), "0s", 0, 1e9, false, NULL,
@@ -110,7 +109,7 @@ struct audience {
     double weights[AUDIENCE_CONTENTS_MAX];
     const char *ids[AUDIENCE_CONTENTS_MAX];
     size_t content_count;
-    double weight_sum;
+    struct arrivals arrivals;
     char *playbacks_url;
     bool is_live;
 };
@@ -132,7 +131,7 @@ contents_read(struct audience *audience)
         if (list->count > 0)
             return fail_use("--url is the play: leave out --content");
         audience->ids[0] = audience->config.url;
-        audience->weights[0] = audience->weight_sum = 1;
+        audience->weights[0] = 1;
         audience->content_count = 1;
         return 0;
     }
@@ -146,18 +145,9 @@ contents_read(struct audience *audience)
             return ERR_MEMORY;
         audience->ids[i] = id;
         audience->content_count = i + 1;
-        audience->weights[i] = 1;
-        char *equals = strchr(id, '=');
-        if (equals != NULL) {
-            char *end;
-            *equals = '\0';
-            audience->weights[i] = strtod(equals + 1, &end);
-            if (end == equals + 1 || *end != '\0'
-                || !(audience->weights[i] > 0 && audience->weights[i] <= 1e9))
-                return fail_use("--content: a weight is a number over 0, as"
-                                " in demo=3");
-        }
-        audience->weight_sum += audience->weights[i];
+        if (arrivals_content(id, &audience->weights[i]) != 0)
+            return fail_use("--content: a weight is a number over 0, as"
+                            " in demo=3");
     }
     return 0;
 }
@@ -271,22 +261,12 @@ files_allow(int64_t players)
 
 /* ---- plays that begin and end ---- */
 
-static size_t
-content_pick(struct audience *audience)
-{
-    double at = player_room_random(&audience->room) * audience->weight_sum;
-    size_t i = 0;
-    while (i + 1 < audience->content_count && at >= audience->weights[i])
-        at -= audience->weights[i++];
-    return i;
-}
-
 static void
-play_begin(struct audience *audience)
+play_begin(struct audience *audience, size_t content)
 {
     struct audience_report *report = &audience->report;
     struct player *player =
-        player_new(&audience->room, content_pick(audience), report->started);
+        player_new(&audience->room, content, report->started);
     report->started++;
     if (player == NULL) {
         report->failed++;
@@ -313,32 +293,32 @@ timer_in(struct event *timer, double wait_ms)
     event_add(timer, &wait);
 }
 
-/* The time to the next arrival: even over the ramp, or as of a Poisson
- * process. */
+/* The time to the next arrival: even over the ramp, or as of a Poisson process.
+ * Moments count from the begin, or each timer's delay would slow it down. */
 static double
-arrival_wait_ms(struct audience *audience)
+arrival_wait_ms(const struct audience *audience)
 {
     const struct config *config = &audience->config;
-    if (config->rate > 0)
-        return -log(1 - player_room_random(&audience->room)) * 1000
-               / config->rate;
-    if (audience->report.started >= (uint64_t) config->players)
-        return 0; /* one takes the place of another */
-    double at_ms = (double) config->ramp_ms * (double) audience->report.started
-                   / (double) config->players;
+    double at_ms = audience->arrivals.at_ms;
+    if (config->rate == 0) {
+        if (audience->report.started >= (uint64_t) config->players)
+            return 0; /* one takes the place of another */
+        at_ms = (double) config->ramp_ms * (double) audience->report.started
+                / (double) config->players;
+    }
     double now_ms = (double) (clock_now_ms() - audience->began_ms);
     return at_ms > now_ms ? at_ms - now_ms : 0;
 }
 
-/* While the rate rises, only so many of the full rate's arrivals come. */
-static bool
-arrival_comes(struct audience *audience)
+static size_t
+arrival_take(struct audience *audience)
 {
-    const struct config *config = &audience->config;
-    double passed_ms = (double) (clock_now_ms() - audience->began_ms);
-    return config->rate == 0 || passed_ms >= (double) config->ramp_ms
-           || player_room_random(&audience->room) * (double) config->ramp_ms
-                  < passed_ms;
+    struct arrivals *arrivals = &audience->arrivals;
+    if (audience->config.rate == 0)
+        return arrivals_pick(arrivals);
+    size_t content = arrivals->content;
+    arrivals_next(arrivals);
+    return content;
 }
 
 static void
@@ -346,12 +326,11 @@ on_arrival(evutil_socket_t fd, short what, void *context)
 {
     struct audience *audience = context;
     const struct config *config = &audience->config;
-    if (arrival_comes(audience)) {
-        if (audience->player_count < (size_t) config->players)
-            play_begin(audience);
-        else
-            audience->report.turned_away++;
-    }
+    size_t content = arrival_take(audience);
+    if (audience->player_count < (size_t) config->players)
+        play_begin(audience, content);
+    else
+        audience->report.turned_away++;
     bool is_full = audience->player_count == (size_t) config->players;
     if (!all_have_come(audience) && (config->rate > 0 || !is_full))
         timer_in(audience->arrival, arrival_wait_ms(audience));
@@ -393,8 +372,7 @@ live_print(struct audience *audience)
     fprintf(stderr,
             "\r\033[K%4llu s  playing %llu  started %llu  failed %llu  stalls"
             " %llu  errors %llu  %llu req/s  %.1f Mbit/s",
-            (unsigned long long) passed_s,
-            (unsigned long long) report->playing,
+            (unsigned long long) passed_s, (unsigned long long) report->playing,
             (unsigned long long) report->started,
             (unsigned long long) report->failed,
             (unsigned long long) report->stalls, (unsigned long long) errors,
@@ -440,9 +418,23 @@ events_set(struct audience *audience)
         event_add(audience->tick, &second);
     if (audience->config.duration_ms > 0)
         timer_in(audience->deadline, (double) audience->config.duration_ms);
-    timer_in(audience->arrival,
-             audience->config.rate > 0 ? arrival_wait_ms(audience) : 0);
+    timer_in(audience->arrival, arrival_wait_ms(audience));
     return 0;
+}
+
+static void
+arrivals_begin(struct audience *audience)
+{
+    const struct config *config = &audience->config;
+    audience->arrivals = (struct arrivals){
+        .rate = config->rate,
+        .ramp_ms = (double) config->ramp_ms,
+        .weights = audience->weights,
+        .content_count = audience->content_count,
+        .rng = rng_of((uint64_t) config->seed, 0),
+    };
+    if (config->rate > 0)
+        arrivals_next(&audience->arrivals);
 }
 
 static int
@@ -474,6 +466,7 @@ audience_init(struct audience *audience)
     audience->room.random_state = (uint64_t) config->seed;
     audience->room.ended = on_ended;
     audience->room.context = audience;
+    arrivals_begin(audience);
     audience->began_ms = clock_now_ms();
     return events_set(audience);
 }
@@ -530,8 +523,8 @@ audience_main(int argc, char **argv)
     log_init("vodst audience", LOG_LEVEL_WARN);
     int err = contents_read(&audience);
     if (err == 0)
-        err = rendition_read(audience.config.rendition,
-                             &audience.room.rendition);
+        err =
+            rendition_read(audience.config.rendition, &audience.room.rendition);
     if (err == 0)
         err = source_read(&audience);
     int status = err == ERR_INVALID ? 2 : 1;

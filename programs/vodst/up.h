@@ -24,7 +24,7 @@ struct up_options {
     const char *capacity, *spread, *target, *down_ratio, *hold, *window,
         *node_timeout, *requests_per_play, *token_ttl;
     const char *policy, *normal, *normal_owners, *hot, *critical;
-    bool cdn_by_share;
+    bool cdn_whole;
 };
 
 struct up {

@@ -160,8 +160,8 @@ manager_add(struct up *up, const struct node *node)
     argument_add(&arguments, "--url=%s", node->url);
     coordination_pass(&arguments, up);
     argument_add(&arguments, "--cdn");
-    if (options->cdn_by_share)
-        argument_add(&arguments, "--cdn-by-share");
+    if (options->cdn_whole)
+        argument_add(&arguments, "--cdn-whole");
     argument_add(&arguments, "--overrides=%s/overrides.json",
                  up->state.folder);
     option_pass(&arguments, "policy", options->policy);

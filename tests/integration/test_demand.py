@@ -23,8 +23,8 @@ PLAYS = ["--requests-per-play", "13"]
 
 @pytest.fixture(scope="module")
 def platform(start_platform, films):
-    return start_platform("--capacity", CAPACITY, "--hold", "1s", *PLAYS,
-                          state=films)
+    return start_platform("--capacity", CAPACITY, "--hold", "1s",
+                          "--cdn-whole", *PLAYS, state=films)
 
 
 class Demand:

@@ -212,7 +212,7 @@ class Loop:
 
 @pytest.fixture
 def loop(tmp_path):
-    loop = Loop(tmp_path, [*SHORT, "--cdn"])
+    loop = Loop(tmp_path, [*SHORT, "--cdn", "--cdn-whole"])
     yield loop
     loop.close()
 
@@ -294,7 +294,7 @@ def test_other_contents_stay_with_their_one_owner(loop):
 
 
 def test_only_the_excess_goes_to_the_cdn_by_share(tmp_path):
-    loop = Loop(tmp_path, [*SHORT, "--cdn", "--cdn-by-share"])
+    loop = Loop(tmp_path, [*SHORT, "--cdn"])
     loop.demand("film", 400)
     loop.wait_level("film", "critical", 3.0)
     wait_for(lambda: 0.3 < loop.manager.content("film")["cdn_share"] < 0.5,
