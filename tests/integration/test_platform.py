@@ -178,7 +178,8 @@ def test_07_the_inner_tiers_refuse_whoever_lacks_their_secret(platform):
     with open(state["storage"]["fill_secret_file"]) as file:
         fill = {"X-Vodst-Fill": file.read()}
     inner = [state["storage"]["url"]]
-    inner += [cache["url"] + "/media/" for cache in state["caches"]]
+    inner += [cache["url"] + way for cache in state["caches"]
+              for way in ("/media/", "/again/")]
     for url in inner:
         for headers in ({}, {"X-Vodst-Fill": "guess"}, {"X-Vodst-Fill": ""}):
             for method in ("GET", "HEAD"):
