@@ -60,10 +60,10 @@ def group_members(groups):
 class Platform:
     """A running `vodst up`, as vodst.json describes it."""
 
-    def __init__(self, folder, options):
+    def __init__(self, folder, options, output=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.output = self.folder / "up.out"
+        self.output = output or self.folder / "up.out"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [VODST, "up", "--dir", self.folder, "--port", "auto",
