@@ -23,6 +23,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VODST_BUILD", ROOT / "build"))
 VODST = BUILD / "programs" / "vodst" / "vodst"
 
+# a line for each fault that plays went through
+FAULTS = []
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in FAULTS:
+        terminalreporter.write_line(line)
+
 
 def wait_until(condition, timeout=10.0, what="it", pause=0.02):
     """The first true value of condition(), or a failure that names what."""
