@@ -61,6 +61,29 @@ execute(struct database *database, const char *what, const char *sql)
     return code == SQLITE_OK ? 0 : failed(database, what, code);
 }
 
+/* `alone`: until this process ends no other one can use the database. */
+static int
+handle_open(struct database *database, bool alone)
+{
+    sqlite3_close_v2(database->handle);
+    database->handle = NULL;
+    int code = sqlite3_open_v2(
+        database->path, &database->handle,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code != SQLITE_OK)
+        return failed(database, "open", code);
+    sqlite3_busy_timeout(database->handle, BUSY_TIMEOUT_MS);
+    int err = 0;
+    if (alone)
+        err = execute(database, "open", "PRAGMA locking_mode = EXCLUSIVE");
+    return err != 0 ? err
+                    : execute(database, "open",
+                              "PRAGMA journal_mode = WAL;"
+                              "PRAGMA synchronous = FULL;"
+                              "PRAGMA cache_size = -32768;"
+                              "PRAGMA trusted_schema = OFF");
+}
+
 static int
 user_version_read(struct database *database, unsigned *version)
 {
@@ -133,19 +156,14 @@ database_open(const char *path, const char *const *migrations,
     int err = ERR_MEMORY;
     if ((database->path = strdup(path)) == NULL)
         goto failed;
-    int code = sqlite3_open_v2(
-        path, &database->handle,
-        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (code != SQLITE_OK) {
-        err = failed(database, "open", code);
-        goto failed;
+    err = handle_open(database, false);
+    if (err != 0
+        && (sqlite3_errcode(database->handle) & 0xff) == SQLITE_IOERR) {
+        /* on a full disk WAL's index, a file that processes share, finds no
+         * room: alone with the database it is in memory */
+        log_warn("database: %s: open it for this process alone", path);
+        err = handle_open(database, true);
     }
-    sqlite3_busy_timeout(database->handle, BUSY_TIMEOUT_MS);
-    err = execute(database, "open",
-                  "PRAGMA journal_mode = WAL;"
-                  "PRAGMA synchronous = FULL;"
-                  "PRAGMA cache_size = -32768;"
-                  "PRAGMA trusted_schema = OFF");
     if (err != 0)
         goto failed;
     err = migrate(database, migrations, migration_count);

@@ -174,6 +174,10 @@ ngx_http_meter_adopt(ngx_conf_t *cf, ngx_http_meter_main_conf_t *mmcf)
     } else if (!counters_has_shape(&counters, (uint32_t) mmcf->contents_max,
                                    (uint32_t) mmcf->id_bytes)) {
         reason = "made for another shape";
+    } else if (fallocate(fd, 0, 0, st.st_size) == -1
+               && ngx_errno != EOPNOTSUPP) {
+        /* a copy by a tool that leaves out what is zero */
+        reason = "has holes, and there is no room to fill them";
     } else {
         mmcf->counters = counters;
         mmcf->fd = fd;

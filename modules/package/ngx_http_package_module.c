@@ -6,8 +6,11 @@
  *
  *   package $path;             "<content>/<version>/<...>"; content handler
  *   package_root folder;       source: files folder/<content>/<version>/<file>
- *   package_fill /prefix/;     source: slices through an internal location,
- *                              /prefix/<content>/<version>/<file>?slice=<n>
+ *   package_fill /prefix/ [/again/];
+ *                              source: slices through an internal location,
+ *                              /prefix/<content>/<version>/<file>?slice=<n>;
+ *                              the second is for what broke off by the first,
+ *                              and had better use no disk
  *   package_slice size;        of a slice; 1m
  *   package_index_memory size; index files held in a worker; 64m
  *   package_pathways $text;    of a multivariant playlist or an MPD, for content
@@ -61,7 +64,7 @@ static ngx_command_t ngx_http_package_commands[] = {
 
     { ngx_string("package_fill"),
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
-          | NGX_CONF_TAKE1,
+          | NGX_CONF_TAKE12,
       ngx_http_package_source,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_package_loc_conf_t, fill),
@@ -360,6 +363,13 @@ ngx_http_package(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     return NGX_CONF_OK;
 }
 
+static bool
+is_location(ngx_str_t name)
+{
+    return name.len != 0 && name.data[0] == '/'
+           && name.data[name.len - 1] == '/';
+}
+
 /* package_root or package_fill: one source a level. */
 static char *
 ngx_http_package_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -378,11 +388,15 @@ ngx_http_package_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return package_conf_refuse(cf, cmd, "has an empty value");
     }
     if (is_fill) {
-        if (name.data[0] != '/' || name.data[name.len - 1] != '/') {
+        if (!is_location(name)
+            || (cf->args->nelts > 2 && !is_location(value[2]))) {
             return package_conf_refuse(cf, cmd,
                                        "must start and end with a slash");
         }
         plcf->fill = name;
+        if (cf->args->nelts > 2) {
+            plcf->again = value[2];
+        }
         return NGX_CONF_OK;
     }
     if (ngx_conf_full_name(cf->cycle, &name, 0) != NGX_OK) {
@@ -442,6 +456,7 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->root.len == 0 && conf->fill.len == 0) {
         conf->root = prev->root;
         conf->fill = prev->fill;
+        conf->again = prev->again;
     }
     if (conf->pathways == NULL) {
         conf->pathways = prev->pathways;

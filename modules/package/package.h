@@ -29,6 +29,7 @@ typedef struct {
     ngx_http_complex_value_t *path; /* NULL: not a package location */
     ngx_str_t root;                 /* no slash at the end */
     ngx_str_t fill;                 /* slashes at both ends */
+    ngx_str_t again;                /* the same, or empty */
     size_t slice_size;
     ngx_http_complex_value_t *pathways; /* NULL: none */
 } ngx_http_package_loc_conf_t;

@@ -330,6 +330,8 @@ package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     ctx->fill = (struct package_fill){
         .request = r,
         .uri = package_source_name(r, ctx, ".mp4"),
+        .again = conf->again,
+        .prefix_len = conf->fill.len,
         .slice_size = conf->slice_size,
         .start = segment->offset,
         .end = segment->offset + segment->size,

@@ -7,13 +7,23 @@
  *
  * A failure is noted in fill->status and the subrequest brought to its end;
  * the parent wakes up and answers or, its header being out, cuts the line.
+ *
+ * A slice may also break off: the tier behind dies, or the cache here or there
+ * has no room on its disk for what it is reading. It is asked for again by the
+ * other way, which is to use no disk; and so is for some seconds what is asked
+ * for first, since by the usual way the viewers would wait for each other's
+ * turn to fail.
  */
 #include "modules/package/package_fill.h"
 
 #include "modules/package/package_path.h"
 
+#define FILL_AGAIN_S 5
+
 static ngx_http_output_header_filter_pt ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt ngx_http_next_body_filter;
+
+static time_t again_until; /* in this worker */
 
 static ngx_int_t
 fill_fail(struct package_fill *fill, ngx_int_t status, const char *reason)
@@ -122,6 +132,9 @@ fill_header(struct package_fill *fill, ngx_http_request_t *sr)
     ngx_int_t rc;
 
     sr->header_sent = 1; /* as far as this subrequest goes, it is */
+    if (sr->headers_out.status == NGX_HTTP_BAD_GATEWAY && !fill->is_again) {
+        return NGX_OK; /* it broke off before it began */
+    }
     if (fill_status_check(fill, sr->headers_out.status) != NGX_OK) {
         /* let it end in its own way: the cache may remember errors, too */
         return NGX_OK;
@@ -158,7 +171,7 @@ fill_take(struct package_fill *fill, ngx_buf_t *b, uint64_t *start)
     uint64_t size = (uint64_t) ngx_buf_size(b);
 
     *start = fill->slice_start + fill->received;
-    if (!fill->has_header || size > fill->slice_end - *start) {
+    if (size > fill->slice_end - *start) {
         return fill_fail(fill, NGX_HTTP_BAD_GATEWAY, "more bytes than asked");
     }
     fill->received += size;
@@ -257,13 +270,20 @@ fill_pass(struct package_fill *fill, ngx_http_request_t *sr, ngx_chain_t *in)
 static ngx_int_t
 fill_body(struct package_fill *fill, ngx_http_request_t *sr, ngx_chain_t *in)
 {
-    if (fill->status == 0 && !fill->is_whole) {
-        return fill_pass(fill, sr, in);
+    if (fill->status == 0 && fill->has_header && !fill->is_whole) {
+        ngx_int_t rc = fill_pass(fill, sr, in);
+
+        if (rc == NGX_ERROR && fill->status == 0) {
+            /* what was lost on its way to the viewer must not be passed over */
+            fill->status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+        return rc;
     }
     /* the text of an error page is for nobody, and after a failure here the
      * parent will find fill->status */
     for (; in != NULL; in = in->next) {
-        if (fill->status == 0 && !ngx_buf_special(in->buf)) {
+        if (fill->status == 0 && fill->has_header
+            && !ngx_buf_special(in->buf)) {
             (void) fill_keep(fill, in->buf);
         }
         buf_consume(in->buf);
@@ -273,14 +293,13 @@ fill_body(struct package_fill *fill, ngx_http_request_t *sr, ngx_chain_t *in)
 
 /* ---- the chain of slices ---- */
 
-/* A header that was refused ends the subrequest only: without this the
- * NGX_ERROR would end the connection, and the viewer see no status. */
+/* What fails ends the subrequest only: without this the NGX_ERROR would end
+ * the connection, and the viewer see no status. The parent sees what is
+ * missing. */
 static ngx_int_t
 fill_slice_done(ngx_http_request_t *sr, void *context, ngx_int_t rc)
 {
-    struct package_fill *fill = context;
-
-    return rc == NGX_ERROR && fill->status != 0 ? NGX_OK : rc;
+    return rc == NGX_ERROR ? NGX_OK : rc;
 }
 
 /* Of the viewer's request the tier behind learns nothing: no cookies, no
@@ -298,14 +317,34 @@ fill_headers_clear(ngx_http_request_t *sr)
                          sizeof(ngx_table_elt_t));
 }
 
+/* Without `data`: no memory. */
+static ngx_str_t
+fill_uri(struct package_fill *fill)
+{
+    ngx_str_t name = fill->uri, uri;
+
+    if (fill->again.len == 0
+        || (!fill->is_again && ngx_time() >= again_until)) {
+        return name;
+    }
+    name.data += fill->prefix_len;
+    name.len -= fill->prefix_len;
+    uri.len = fill->again.len + name.len;
+    uri.data = ngx_pnalloc(fill->request->pool, uri.len);
+    if (uri.data != NULL) {
+        (void) ngx_sprintf(uri.data, "%V%V", &fill->again, &name);
+    }
+    return uri;
+}
+
 static ngx_int_t
 fill_slice_start(struct package_fill *fill)
 {
     ngx_http_request_t *r = fill->request, *sr;
-    ngx_str_t args;
+    ngx_str_t uri = fill_uri(fill), args;
 
     args.data = ngx_pnalloc(r->pool, sizeof("slice=") + NGX_INT64_LEN);
-    if (args.data == NULL) {
+    if (args.data == NULL || uri.data == NULL) {
         return NGX_ERROR;
     }
     args.len = (size_t) (ngx_sprintf(args.data, "slice=%uL",
@@ -318,7 +357,7 @@ fill_slice_start(struct package_fill *fill)
     fill->post.handler = fill_slice_done;
     fill->post.data = fill;
 
-    if (ngx_http_subrequest(r, &fill->uri, &args, &sr, &fill->post, 0) != NGX_OK
+    if (ngx_http_subrequest(r, &uri, &args, &sr, &fill->post, 0) != NGX_OK
         || fill_headers_clear(sr) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -361,11 +400,25 @@ fill_drain(ngx_http_request_t *r)
 static void
 fill_slice_end(struct package_fill *fill)
 {
-    if (!fill->has_header
-        || fill->received != fill->slice_end - fill->slice_start) {
+    uint64_t reached = fill->slice_start + fill->received;
+    bool is_broken = !fill->has_header || reached != fill->slice_end;
+
+    fill->subrequest = NULL;
+    if (is_broken && fill->status == 0 && !fill->is_again) {
+        ngx_log_error(NGX_LOG_WARN, fill->request->connection->log, 0,
+                      "package: read \"%V\" at %uL broke off after %uL bytes",
+                      &fill->uri, fill->slice_start, fill->received);
+        again_until = ngx_time() + FILL_AGAIN_S;
+        fill->is_again = true;
+        if (!fill->is_whole) { /* what came has gone to the viewer */
+            fill->start = ngx_max(fill->start, ngx_min(reached, fill->end));
+        }
+        return;
+    }
+    if (is_broken) {
         (void) fill_fail(fill, NGX_HTTP_BAD_GATEWAY, "fewer bytes than asked");
     }
-    fill->subrequest = NULL;
+    fill->is_again = false;
     fill->next = fill->slice_end;
 }
 
@@ -393,7 +446,7 @@ package_fill_step(struct package_fill *fill)
             return rc;
         }
     }
-    if (fill->next >= fill->end) {
+    if (fill->next >= fill->end || fill->start >= fill->end) {
         return NGX_OK;
     }
     return fill_slice_start(fill);

@@ -6,7 +6,8 @@
  * Reading a stored file from the tier behind: slices of one size, one
  * subrequest each, one after the other. Either the whole file comes into
  * memory, or a window of it passes through to the viewer, file-backed buffers
- * untouched.
+ * untouched. A slice that breaks off is asked for once more, by another way,
+ * and goes on where it broke.
  */
 
 #include <ngx_config.h>
@@ -20,7 +21,9 @@
 struct package_fill {
     /* set by the user before the first step */
     ngx_http_request_t *request;
-    ngx_str_t uri; /* of the internal location: "/fill/<...>/v0.mp4" */
+    ngx_str_t uri;     /* of the internal location: "/fill/<...>/v0.mp4" */
+    ngx_str_t again;   /* the other way: "/again/"; empty: the same */
+    size_t prefix_len; /* of what that takes the place of: "/fill/" */
     uint64_t slice_size;
     bool is_whole;       /* into memory */
     uint64_t size_max;   /* whole: the most that is taken */
@@ -39,6 +42,7 @@ struct package_fill {
     uint64_t received; /* bytes of the current slice */
     bool has_begun;
     bool has_header; /* the current slice's was accepted */
+    bool is_again;   /* the current slice is asked for a second time */
     ngx_http_request_t *subrequest;
     ngx_http_post_subrequest_t post;
     ngx_int_t status; /* it failed with this HTTP status */

@@ -210,6 +210,8 @@ package_index_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         ctx->fill = (struct package_fill){
             .request = r,
             .uri = name,
+            .again = conf->again,
+            .prefix_len = conf->fill.len,
             .slice_size = conf->slice_size,
             .is_whole = true,
             .size_max = package_index_size_max(r, ctx),

@@ -29,6 +29,7 @@ struct table_fetcher {
     char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     unsigned failure_count;
     struct table_version hinted; /* the newest that was heard of */
+    bool cannot_write;           /* as was told; a full disk, most often */
 };
 
 static int
@@ -43,12 +44,27 @@ table_check(struct bytes encoded, struct table_version *version)
     return 0;
 }
 
+/* nginx goes on with the file that is there. It is tried again with every
+ * answer, so only the change is told. */
+static int
+table_write(struct table_fetcher *f, struct bytes encoded)
+{
+    const char *path = f->shared->config->table;
+    const int err = file_write_atomic(path, encoded, 0644, false);
+    if (err != 0 && !f->cannot_write)
+        log_error("agent: cannot write %s (%s), the table before stays", path,
+                  strerror(errno));
+    if (err == 0 && f->cannot_write)
+        log_info("agent: can write %s again", path);
+    f->cannot_write = err != 0;
+    return err;
+}
+
 static int
 table_install(struct table_fetcher *f, struct bytes encoded, const char *from)
 {
     struct table_version version;
     struct table_version *held = &f->shared->held;
-    const char *path = f->shared->config->table;
     int err = table_check(encoded, &version);
     if (err != 0) {
         log_error("agent: refuse a table from %s (%s)", from, err_text(err));
@@ -65,11 +81,8 @@ table_install(struct table_fetcher *f, struct bytes encoded, const char *from)
                  (unsigned long long) held->sequence);
         return ERR_STALE;
     }
-    err = file_write_atomic(path, encoded, 0644, false);
-    if (err != 0) {
-        log_error("agent: cannot write %s (%s)", path, strerror(errno));
+    if ((err = table_write(f, encoded)) != 0)
         return err;
-    }
     *held = version;
     log_debug("agent: install table %llu.%llu",
               (unsigned long long) version.term,

@@ -142,9 +142,14 @@ overrides_replace(struct overrides *o, struct bytes text)
     char message[OVERRIDE_MESSAGE_SIZE];
     const int err =
         override_array_parse(text, o->next.items, &o->next.count, message);
-    if (err != 0)
+    if (err != 0) {
         log_warn("overrides: refuse a list (%s)", message);
-    return err != 0 ? err : next_take(o);
+        return err;
+    }
+    /* it is kept where it came from, whatever becomes of the file */
+    (void) file_write(o, &o->next);
+    o->list = o->next;
+    return 0;
 }
 
 int

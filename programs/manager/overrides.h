@@ -3,8 +3,9 @@
 #define PROGRAMS_MANAGER_OVERRIDES_H
 
 /*
- * The overrides in force, and the file that keeps them over a restart. A
- * change is in the file before it counts; the file is replaced as a whole.
+ * The overrides in force, and the file that keeps them over a restart. An
+ * operator's change is in the file before it counts; the file is replaced as a
+ * whole.
  */
 
 #include "core/override.h"
@@ -30,8 +31,9 @@ void overrides_on_change(struct overrides *overrides,
 
 /* All of them as the file has them; freed with free(). NULL: memory. */
 char *overrides_text(const struct overrides *overrides);
-/* All of them from such a text. Bad ones change nothing: the reason is logged.
- * ERR_INVALID, ERR_LIMIT, ERR_IO, ERR_MEMORY. */
+/* All of them from such a text, which another place keeps: they count even
+ * when the file cannot be written. Bad ones change nothing. Both is logged.
+ * ERR_INVALID, ERR_LIMIT. */
 int overrides_replace(struct overrides *overrides, struct bytes text);
 
 /* On failure nothing has changed. ERR_INVALID, ERR_LIMIT, ERR_NOT_FOUND,

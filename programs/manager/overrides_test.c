@@ -132,6 +132,22 @@ another_managers_list_takes_the_place_of_the_own(void **state)
 }
 
 static void
+a_list_that_is_kept_elsewhere_counts_without_the_file(void **state)
+{
+    struct overrides *from = open_list(0), *to;
+    size_t count;
+    assert_int_equal(overrides_put(from, &pin), 0);
+    char *text = overrides_text(from);
+    snprintf(path, sizeof path, "%s/no/such/folder", folder);
+    assert_int_equal(overrides_new(path, &to), 0);
+    assert_int_equal(overrides_replace(to, bytes_of_text(text)), 0);
+    assert_string_equal(overrides_list(to, &count)->name, "film");
+    free(text);
+    overrides_free(from);
+    overrides_free(to);
+}
+
+static void
 a_bad_file_is_refused(void **state)
 {
     static const char *const bad[] = {
@@ -214,6 +230,7 @@ main(void)
         TEST(what_was_set_is_there_after_a_restart),
         TEST(what_cannot_be_kept_does_not_count),
         TEST(another_managers_list_takes_the_place_of_the_own),
+        TEST(a_list_that_is_kept_elsewhere_counts_without_the_file),
         TEST(a_bad_file_is_refused),
         TEST(requests_are_read_strictly),
     };

@@ -71,7 +71,9 @@ static const struct option options[] = {
     {"buffer", OPTION_DURATION, FIELD(buffer_ms), "12s", 1000, 600000, false,
      NULL, "Film time that each player keeps ahead of its playhead."},
     {"timeout", OPTION_DURATION, FIELD(timeout_ms), "10s", 100, 600000, false,
-     NULL, "Time that a player waits for one answer."},
+     NULL,
+     "Time that a player waits for one answer, at most; while it plays, half "
+     "of what its buffer lasts, and 2 s at least."},
     {"seed", OPTION_INTEGER, FIELD(seed), "1", 0, 0, false, NULL,
      "Of the random moments and choices: the same seed, the same audience."},
     {"json", OPTION_FLAG, FIELD(json), NULL, 0, 0, false, NULL,

@@ -31,6 +31,7 @@
 #define RETRY_MS 200
 #define RECOVERIES_MAX 4 /* in a row, without a segment between them */
 #define RECOVERY_MS 250
+#define PATIENCE_MS_MIN 2000
 #define API_ANSWER_BYTES_MAX (64u << 10)
 #define MEDIA_BYTES_MAX (256u << 20)
 #define NEVER UINT64_MAX
@@ -265,6 +266,24 @@ load_url(const struct load *load)
     return load->location != NULL ? load->location : load->url;
 }
 
+/* Of what its buffer lasts, a play that runs leaves the second half for going
+ * elsewhere. Where it has gone by that, it waits for as long as it may: what is
+ * slow everywhere must not be asked for without end. */
+static unsigned
+load_patience_ms(const struct load *load)
+{
+    const struct player *player = load->player;
+    const unsigned most_ms = player->room->timeout_ms;
+    if (player->playhead != PLAYHEAD_RUNNING || player->recovery_count > 0)
+        return most_ms;
+    double left_ms =
+        (double) buffered_end(player) - position_at(player, clock_now_ms());
+    double patience_ms = left_ms / player->room->speed / 2;
+    if (patience_ms < PATIENCE_MS_MIN)
+        patience_ms = PATIENCE_MS_MIN;
+    return patience_ms < most_ms ? (unsigned) patience_ms : most_ms;
+}
+
 static void load_done(const struct http_response *response, void *context);
 
 static void
@@ -277,7 +296,7 @@ load_fetch(struct load *load)
     struct http_fetch_config config = {
         .method = "GET",
         .url = load_url(load),
-        .timeout_ms = player->room->timeout_ms,
+        .timeout_ms = load_patience_ms(load),
         .body_size_max = is_media ? MEDIA_BYTES_MAX : PLAYLIST_TEXT_BYTES_MAX,
         .discard_body = is_media,
         .done = load_done,

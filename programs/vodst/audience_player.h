@@ -30,7 +30,7 @@ struct player_room {
     uint64_t watch_ms;        /* film time; 0: the whole film */
     uint64_t buffer_ms;       /* film time */
     double speed;             /* film time per time */
-    unsigned timeout_ms;      /* of each request */
+    unsigned timeout_ms;      /* of each request, at most */
     uint64_t random_state;    /* seeded: the same run twice */
     void (*ended)(struct player *player, bool failed, void *context);
     void *context;

@@ -25,8 +25,8 @@ struct values {
         storage_root[STATE_FILE_SIZE], htpasswd[STATE_FILE_SIZE];
     char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
     char redirect_nodes[LINES_SIZE], cache_servers[LINES_SIZE],
-        manager_servers[LINES_SIZE], backends[LINES_SIZE],
-        directors[LINES_SIZE];
+        cache_servers_again[LINES_SIZE], manager_servers[LINES_SIZE],
+        backends[LINES_SIZE], directors[LINES_SIZE];
 };
 
 static void
@@ -56,6 +56,9 @@ lines_set(struct values *values, const struct topology *topology)
                      "        server %s max_fails=2 fail_timeout=2s;",
                      node->listen);
             line_add(values->cache_servers, line);
+            snprintf(line, sizeof line, "        server %s max_fails=0;",
+                     node->listen);
+            line_add(values->cache_servers_again, line);
         } else if (node->tier == TIER_MANAGER) {
             snprintf(line, sizeof line, "        server %s%s;", node->listen,
                      *values->manager_servers != '\0' ? " backup" : "");
@@ -144,6 +147,7 @@ values_set(struct values *values, const struct configure *configure,
               topology_node(topology, TIER_REDIRECTOR, 0)->url);
     value_add(values, "redirect_cdn", values->redirect_cdn);
     value_add(values, "cache_servers", values->cache_servers);
+    value_add(values, "cache_servers_again", values->cache_servers_again);
     value_add(values, "backends", values->backends);
     value_add(values, "directors", values->directors);
     value_add(values, "storage_listen",

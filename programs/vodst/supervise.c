@@ -30,6 +30,7 @@
 #define STOP_MS_MAX 5000        /* then SIGKILL */
 #define HEALTH_TIMEOUT_MS 500
 #define HEALTH_PAUSE_MS 20
+#define CHANGED_RETRY_MS 1000
 #define LOG_TAIL_SIZE 2048 /* bytes of a log that are shown */
 
 struct process {
@@ -50,8 +51,9 @@ struct supervisor {
     bool started;  /* the start-up is over */
     bool has_died; /* one did, during start-up */
     bool told_to_stop;
-    void (*changed)(void *context);
+    int (*changed)(void *context);
     void *context;
+    bool is_untold; /* `changed` failed, and is called again */
 };
 
 static void
@@ -85,8 +87,13 @@ process_exec(struct supervisor *supervisor, struct process *process,
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(1);
-    const int log =
+    int log =
         open(process->log_path, O_WRONLY | O_CREAT | O_APPEND | flags, 0644);
+    if (log < 0) { /* a full disk, perhaps: better without a log than not */
+        log_error("up: cannot open %s (%s), %s has no log", process->log_path,
+                  strerror(errno), process->name);
+        log = open("/dev/null", O_WRONLY);
+    }
     const int null = open("/dev/null", O_RDONLY);
     if (log < 0 || null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0
         || dup2(log, 2) < 0)
@@ -123,6 +130,12 @@ process_start(struct supervisor *supervisor, struct process *process)
 }
 
 static void
+changes_tell(struct supervisor *supervisor)
+{
+    supervisor->is_untold = supervisor->changed(supervisor->context) != 0;
+}
+
+static void
 process_ended(struct supervisor *supervisor, struct process *process,
               int status)
 {
@@ -155,7 +168,7 @@ process_ended(struct supervisor *supervisor, struct process *process,
                   "is %s",
                   process->name, how, process->backoff_ms, process->log_path);
     }
-    supervisor->changed(supervisor->context);
+    changes_tell(supervisor);
 }
 
 static void
@@ -182,7 +195,7 @@ children_revive(struct supervisor *supervisor)
         if (process_start(supervisor, process) == 0) {
             log_info("up: %s runs again as process %d", process->name,
                      (int) process->pid);
-            supervisor->changed(supervisor->context);
+            changes_tell(supervisor);
         } else {
             process->start_at_ms = now + BACKOFF_MAX_MS;
         }
@@ -273,7 +286,7 @@ process_fini(struct process *process)
 }
 
 struct supervisor *
-supervisor_new(bool restart, void (*changed)(void *context), void *context)
+supervisor_new(bool restart, int (*changed)(void *context), void *context)
 {
     static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
     sigset_t signals;
@@ -380,8 +393,12 @@ void
 supervisor_run(struct supervisor *supervisor)
 {
     supervisor->started = true;
-    while (!supervisor->told_to_stop)
-        supervisor_turn(supervisor, -1);
+    while (!supervisor->told_to_stop) {
+        supervisor_turn(supervisor,
+                        supervisor->is_untold ? CHANGED_RETRY_MS : -1);
+        if (supervisor->is_untold)
+            changes_tell(supervisor);
+    }
 }
 
 void

@@ -27,9 +27,9 @@ struct process_config {
 struct supervisor;
 
 /* Blocks SIGINT, SIGTERM, SIGHUP and SIGCHLD for this process and handles them
- * from here on. `changed` is called when a process got a new id. NULL when out
- * of memory or descriptors. */
-struct supervisor *supervisor_new(bool restart, void (*changed)(void *context),
+ * from here on. `changed` is called when a process got a new id, and again
+ * each second until it returns 0. NULL when out of memory or descriptors. */
+struct supervisor *supervisor_new(bool restart, int (*changed)(void *context),
                                   void *context);
 /* Everything must be stopped. */
 void supervisor_free(struct supervisor *supervisor);

@@ -124,10 +124,10 @@ static const struct program up_program = {
     0,
 };
 
-static void
+static int
 processes_changed(void *context)
 {
-    up_report_write(context);
+    return up_report_write(context);
 }
 
 /* From the options: what runs where, and what of it here. */

@@ -34,14 +34,16 @@ struct up {
     struct topology topology;
     struct supervisor *supervisor;
     int ready_fd; /* the process that waits in the terminal; -1: none */
+    bool cannot_report; /* as was told */
 };
 
 /* Adds the processes of every node to the supervisor, those first that others
  * read from. Logs the reason on failure. */
 int up_processes_add(struct up *up);
 
-/* Writes vodst.json, whole or not at all. Logs the reason on failure. */
-int up_report_write(const struct up *up);
+/* Writes vodst.json, whole or not at all. Logs the reason on failure, once
+ * until it can be written again. */
+int up_report_write(struct up *up);
 void up_report_remove(const struct up *up);
 
 /* Tells the person at the terminal what runs where. */

@@ -126,7 +126,7 @@ report_json(const struct up *up)
 }
 
 int
-up_report_write(const struct up *up)
+up_report_write(struct up *up)
 {
     char path[STATE_FILE_SIZE];
     json_t *json = report_json(up);
@@ -135,9 +135,12 @@ up_report_write(const struct up *up)
     state_path(&up->state, "vodst.json", path);
     if (text != NULL)
         err = file_write_atomic(path, bytes_of_text(text), 0644, false);
-    if (err != 0)
+    if (err != 0 && !up->cannot_report)
         log_error("up: cannot write %s (%s)", path,
                   err == ERR_IO ? strerror(errno) : err_text(err));
+    if (err == 0 && up->cannot_report)
+        log_info("up: can write %s again", path);
+    up->cannot_report = err != 0;
     free(text);
     json_decref(json);
     return err;

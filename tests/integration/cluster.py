@@ -3,7 +3,8 @@
 with its own address, tied together by a bridge in one more.
 
 Nothing outside these namespaces is touched: they have no names, belong to a
-process each, and are gone with it.
+process each, and are gone with it. So are the disks that machines have of their
+own.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import requests
 
 from conftest import VODST, group_members, wait_until
 from consul_cluster import CONSUL
+from disks import Disk
 
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"),
                 None)
@@ -102,7 +104,8 @@ class Machine:
         self.namespace, self.address = network.machine()
         self.folder = pathlib.Path(folder)
         self.servers = servers
-        self.process = self.consul = None
+        self.said = self.folder.with_suffix(".out")
+        self.process = self.consul = self.disk = None
         self.clock = self.folder / "clock"  # "+3600": an hour ahead
         self.clock.write_text("+0")
 
@@ -126,7 +129,7 @@ class Machine:
     def start(self, cluster_file, options, has_clock=False):
         """Waits for nothing: machines start in any order."""
         nodes = [f"--node={server}" for server in self.servers]
-        with (self.folder / "up.out").open("w") as output:
+        with self.said.open("w") as output:
             self.process = subprocess.Popen(
                 self.namespace.command(VODST, "up", "--dir", self.folder,
                                        "--cluster", cluster_file, *nodes,
@@ -175,7 +178,7 @@ class Machine:
         return (self.folder / "vodst.json").exists()
 
     def output(self):
-        return (self.folder / "up.out").read_text()
+        return self.said.read_text()
 
     @property
     def state(self):
@@ -192,6 +195,12 @@ class Machine:
 
     def log(self, name):
         return (self.folder / "log" / f"{name}.log").read_text()
+
+    def drop_cache(self):
+        """So that its nginx reads everything anew; its index files stay in the
+        memory of its workers."""
+        for file in (self.folder / "cache").glob("*/*/*/*"):
+            file.unlink()
 
     def cut(self, *addresses):
         """Nothing goes to or comes from there until `mend`; none: anywhere."""
@@ -235,10 +244,11 @@ class Machine:
 class Cluster:
     """Servers are "TIER NAME" in lists, a list a machine. `consul` names those
     whose machines have Consul's servers; then each node and Manager has an
-    agent. `clock` names one whose clock can be set."""
+    agent. `clock` names one whose clock can be set; `disks` has the sizes of
+    those that have one of their own (within private_mounts)."""
 
     def __init__(self, folder, films, machines, options=(), consul=(),
-                 clock=None):
+                 clock=None, disks=()):
         self.folder = pathlib.Path(folder)
         self.network = Network()
         self.machines = {}  # by the name of each of its servers
@@ -248,7 +258,9 @@ class Cluster:
             names = [server.split()[1] for server in servers]
             home = self.folder / names[0]
             home.mkdir()
+            disk = Disk(home, disks[names[0]]) if names[0] in disks else None
             machine = Machine(self.network, home, names)
+            machine.disk = disk
             for server in servers:
                 tier, name = server.split()
                 port = {"manager": 7100, "st-api": 7200,

@@ -23,6 +23,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VODST_BUILD", ROOT / "build"))
 VODST = BUILD / "programs" / "vodst" / "vodst"
 
+# a line for each fault that plays went through
+FAULTS = []
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in FAULTS:
+        terminalreporter.write_line(line)
+
 
 def wait_until(condition, timeout=10.0, what="it", pause=0.02):
     """The first true value of condition(), or a failure that names what."""
@@ -60,10 +68,10 @@ def group_members(groups):
 class Platform:
     """A running `vodst up`, as vodst.json describes it."""
 
-    def __init__(self, folder, options):
+    def __init__(self, folder, options, output=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.output = self.folder / "up.out"
+        self.output = output or self.folder / "up.out"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [VODST, "up", "--dir", self.folder, "--port", "auto",

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from cluster import Cluster
-from conftest import VODST, wait_until
+from conftest import FAULTS, VODST, wait_until
+from disks import private_mounts
 
 MACHINES = [["redirector redirector1"], ["redirector redirector2"],
             *[[f"origin origin{n}"] for n in range(1, 5)],
@@ -20,7 +21,11 @@ MACHINES = [["redirector redirector1"], ["redirector redirector2"],
 ORIGINS = [f"origin{n}" for n in range(1, 5)]
 NODES = ["redirector1", "redirector2", *ORIGINS]
 MANAGERS = ["manager1", "manager2"]
-CONSUL_SERVERS = ["st-api", "storage", "cache1"]
+CACHES = ["cache1", "cache2"]
+CONSUL_SERVERS = ["st-api", "storage", "cdn"]
+# with room for an origin's counter file, and for films
+SLICE = 1 << 20
+DISKS = {name: "192m" for name in ORIGINS + CACHES}
 
 # so much capacity that every content stays calm, with its one owner
 OPTIONS = ["--interval", "200ms", "--node-timeout", "1500ms", "--capacity",
@@ -29,15 +34,16 @@ OPTIONS = ["--interval", "200ms", "--node-timeout", "1500ms", "--capacity",
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, films):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), films, MACHINES,
-                      OPTIONS, CONSUL_SERVERS, clock="origin1")
-    with cluster.viewer.entered():
-        try:
-            cluster.start()
-            wait_until(lambda: is_whole(cluster), 40, "all nodes up")
-            yield cluster
-        finally:
-            cluster.stop()
+    with private_mounts():
+        cluster = Cluster(tmp_path_factory.mktemp("cluster"), films, MACHINES,
+                          OPTIONS, CONSUL_SERVERS, "origin1", DISKS)
+        with cluster.viewer.entered():
+            try:
+                cluster.start()
+                wait_until(lambda: is_whole(cluster), 40, "all nodes up")
+                yield cluster
+            finally:
+                cluster.stop()
 
 
 def is_whole(cluster):
@@ -45,26 +51,33 @@ def is_whole(cluster):
     status = cluster.status()
     try:
         states = [node["state"] for node in status["nodes"]] if status else []
-        versions = {cluster.where(node, "demo")["version"] for node in NODES}
+        known = [cluster.where(node, "demo") for node in NODES]
     except OSError:
         return False
-    return states == ["up"] * len(NODES) and len(versions) == 1 \
-        and versions != {"0.0"}
+    versions = {one["version"] for one in known}
+    # the Manager's word, and the table's
+    return states == ["up"] * len(NODES) \
+        and len(versions) == 1 and versions != {"0.0"} \
+        and {node["name"] for node in known[0]["nodes"]
+             if node["state"] == "up"} >= set(ORIGINS)
 
 
 def owner_of(cluster, content):
     return cluster.where("redirector1", content)["owners"][0]
 
 
-def told(report):
-    plays, stalls = report["plays"], report["stalls"]["count"]
-    print(f"{plays['started']} plays, {plays['failed']} failed, {stalls} "
-          f"stalls, {report['recoveries']} recoveries")
-
-
-def all_well(audience):
+def told(name, audience):
+    """What became of the plays during a fault; also in the tests' summary."""
     report = audience.report()
-    told(report)
+    plays = report["plays"]
+    FAULTS.append(f"FAULT {name}: plays={plays['started']} failed="
+                  f"{plays['failed']} stalls={report['stalls']['count']}")
+    print(FAULTS[-1], f"recoveries={report['recoveries']}")
+    return report
+
+
+def all_well(name, audience):
+    report = told(name, audience)
     assert report["plays"]["failed"] == 0, report
     assert report["plays"]["finished"] >= 12
     assert report["stalls"]["count"] == 0, report
@@ -73,16 +86,14 @@ def all_well(audience):
 class Fault:
     """Plays that go on while something breaks, with what became of them."""
 
-    def __init__(self, cluster, *options):
+    def __init__(self, cluster):
         self.audience = cluster.audience(
             "--content", "demo", "--players", "6", "--watch", "12s",
-            "--buffer", "6s", *options)
+            "--buffer", "6s")
         time.sleep(3)
 
     def outcome(self, name):
-        report = self.audience.report()
-        print(name, end=": ")
-        told(report)
+        report = told(name, self.audience)
         assert report["plays"]["failed"] == 0, report
         assert report["plays"]["finished"] == 6, report
         return report
@@ -121,7 +132,7 @@ def test_03_each_program_may_be_killed(cluster):
     print("kill -9 of its Consul agent")
     time.sleep(2)
     owner.consul_start(cluster.consul_servers)
-    all_well(audience)
+    all_well("kill -9 of each program", audience)
     wait_until(lambda: is_whole(cluster), 20, "all nodes up again")
 
 
@@ -155,7 +166,7 @@ def test_05_an_origin_that_managers_do_not_reach_is_left(cluster):
 def test_06_plays_leave_an_origin_that_viewers_do_not_reach(cluster):
     owner = owner_of(cluster, "demo")
     viewer = cluster.viewer.run("hostname", "-I").split()[0]
-    fault = Fault(cluster, "--timeout", "3s")
+    fault = Fault(cluster)
     cluster.machines[owner].cut(viewer)
     report = fault.outcome("an origin cut off from viewers")
     assert report["recoveries"] == 6 and report["stalls"]["count"] == 0
@@ -236,7 +247,7 @@ def test_10_consul_without_its_leader_its_quorum_and_at_all(cluster):
         print("one of Consul's servers is killed, the leader first")
     time.sleep(3)
     assert cluster.play_url("quiet")
-    all_well(audience)
+    all_well("Consul without its leader, its quorum, and at all", audience)
     for server in servers:
         server.consul_start(cluster.consul_servers)
     wait_until(lambda: any(server.is_raft_leader() for server in servers), 30,
@@ -259,5 +270,44 @@ def test_11_a_clock_that_jumps_breaks_nothing(cluster):
         off = parsedate_to_datetime(date).timestamp() - time.time()
         assert abs(off - int(step)) < 3
         assert is_whole(cluster)
-    all_well(audience)
+    all_well("a clock stepped by an hour", audience)
     wait_until(lambda: is_whole(cluster), 10, "all nodes up")
+
+
+def test_12_an_origin_whose_disk_is_full_passes_the_film_on(cluster):
+    owner = owner_of(cluster, "demo")
+    node = cluster.machines[owner]
+    fault = Fault(cluster)
+    node.drop_cache()
+    node.disk.fill()
+    begun = Fault(cluster)
+    for name, plays in (("disk full on an origin", fault),
+                        ("plays begin at an origin with a full disk", begun)):
+        report = plays.outcome(name)
+        assert report["stalls"]["count"] == 0 and report["errors"] == {}
+        # it is as good an owner as before
+        assert list(report["nodes"]) == [owner], report["nodes"]
+    assert node.disk.room() < SLICE
+    node.disk.make_room()
+    wait_until(lambda: is_whole(cluster), 10, "all nodes with one table")
+
+
+def test_13_caches_whose_disks_are_full_pass_the_film_on(cluster):
+    machines = [cluster.machines[name]
+                for name in (owner_of(cluster, "demo"), *CACHES)]
+    fault = Fault(cluster)
+    for machine in machines:
+        machine.drop_cache()
+    for machine in machines[1:]:
+        machine.disk.fill()
+    report = fault.outcome("disks full on both caches")
+    assert report["stalls"]["count"] == 0 and report["errors"] == {}
+    # and with none that could keep anything
+    machines[0].drop_cache()
+    machines[0].disk.fill()
+    report = Fault(cluster).outcome("disks full on an origin and both caches")
+    assert report["stalls"]["count"] == 0 and report["errors"] == {}
+    for machine in machines:
+        assert machine.disk.room() < SLICE, machine.servers
+        machine.disk.make_room()
+    wait_until(lambda: is_whole(cluster), 10, "all nodes with one table")

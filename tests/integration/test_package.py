@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import pytest
 import requests
 
+from disks import Disk, private_mounts
 from nginx_instance import BUILD, NginxInstance, free_port, wait_for
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
@@ -57,7 +58,7 @@ def storage_http(port, root):
     }}"""
 
 
-def node_http(port, root, storage_port, more=""):
+def node_http(port, root, storage_port, more="", cache="cache"):
     """/local/ reads the folder, /fill/ the storage through a cache of slices
     that nothing is aligned to, /raw/ the storage without a cache."""
     return f"""
@@ -66,7 +67,8 @@ def node_http(port, root, storage_port, more=""):
     sendfile on;
     tcp_nopush on;
     package_slice 20011;
-    proxy_cache_path cache keys_zone=fill:1m use_temp_path=off;
+    proxy_cache_path {cache} keys_zone=fill:1m use_temp_path=off;
+    map $uri $file {{ volatile; ~^/[a-z]+(?<name>/.*)$ $name; }}
     {more}
     server {{
         listen 127.0.0.1:{port};
@@ -76,7 +78,7 @@ def node_http(port, root, storage_port, more=""):
         }}
         location ~ ^/fill/(.*)$ {{
             package $1;
-            package_fill /slices/;
+            package_fill /slices/ /again/;
         }}
         location ~ ^/raw/(.*)$ {{
             package $1;
@@ -91,9 +93,17 @@ def node_http(port, root, storage_port, more=""):
             internal;
             proxy_pass http://127.0.0.1:{storage_port}/media/;
             proxy_cache fill;
-            proxy_cache_key $uri?slice=$arg_slice;
+            proxy_cache_key $file?slice=$arg_slice;
             proxy_cache_valid 200 206 30d;
             proxy_cache_lock on;
+        }}
+        location /again/ {{
+            internal;
+            proxy_pass http://127.0.0.1:{storage_port}/media/;
+            proxy_cache fill;
+            proxy_cache_key $file?slice=$arg_slice;
+            proxy_no_cache 1;
+            proxy_max_temp_file_size 0;
         }}
         location /uncached/ {{
             internal;
@@ -103,9 +113,10 @@ def node_http(port, root, storage_port, more=""):
 
 
 class Node(NginxInstance):
-    def __init__(self, folder, root, storage_port, more=""):
+    def __init__(self, folder, root, storage_port, more="", cache="cache"):
         port = free_port()
-        super().__init__(folder, node_http(port, root, storage_port, more),
+        super().__init__(folder,
+                         node_http(port, root, storage_port, more, cache),
                          port, modules=("package",), http_defaults="")
         self.pids = self.worker_pids()
 
@@ -681,6 +692,84 @@ def test_a_failure_after_the_first_slice_cuts_the_line(odd_node, odd):
             == odd_node.get("/local/film/1/v0/1.m4s").content)
 
 
+@pytest.mark.parametrize("source", ["raw", "fill"])
+@pytest.mark.parametrize("name", ["fewer bytes than the length",
+                                  "not even a body", "nothing"])
+def test_a_slice_that_breaks_off_is_asked_for_again(odd_node, odd, source,
+                                                    name):
+    """Of the index as of the media, and nobody notices."""
+    broken = []
+
+    def behave(path, start, whole, answer):
+        if (path, start) in broken:
+            return answer
+        broken.append((path, start))
+        if name == "nothing":
+            raise ConnectionError
+        return MISBEHAVIOUR[name](path, start, whole, answer)
+
+    odd.behave = behave
+    paths = ("v0/index.m3u8", "v0/1.m4s", "a0/0.m4s", "v1/5.m4s")
+    for path in paths:
+        answer = odd_node.get(f"/{source}/film/1/{path}")
+        assert answer.status_code == 200
+        assert answer.content == odd_node.get("/local/film/1/" + path).content
+    assert len(broken) > 8
+    # the last one's end may be nobody's concern, the viewer having all
+    told = odd_node.log().count("broke off")
+    assert len(broken) - len(paths) <= told <= len(broken)
+
+
+def test_only_what_is_wanted_of_a_slice_is_waited_for(odd_node, odd):
+    """The slice that a segment ends in may break off behind that."""
+    assert odd_node.get("/raw/film/1/a0/index.m3u8").status_code == 200
+
+    def behave(_path, start, _whole, answer):
+        return answer if start > 0 else (*answer[:2], answer[2][:-1])
+
+    odd.behave = behave
+    with requests.Session() as viewer:  # one that stays
+        assert (viewer.get(odd_node.url + "/raw/film/1/a0/0.m4s").content
+                == odd_node.get("/local/film/1/a0/0.m4s").content)
+        wait_for(lambda: "broke off" in odd_node.log(), what="a word on it")
+    odd.behave = None
+    assert odd_node.get("/raw/film/1/v0/index.m3u8").status_code == 200
+    assert odd.reads.count("/media/film/1/a0.mp4") == 1
+
+
+def test_a_full_disk_is_passed_by_and_used_again(root, storage, tmp_path):
+    with private_mounts():
+        disk = Disk(tmp_path / "disk", "1m")
+        with Node(tmp_path / "node", root, storage.port,
+                  cache=disk.folder / "cache") as node:
+            names = names_of_film(node, "local")
+            whole = {name: node.get("/local/film/1/" + name).content
+                     for name in names}
+            disk.fill()
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                for name in names * 2:
+                    answers = list(pool.map(lambda _, path=name: node.get(
+                        "/fill/film/1/" + path), range(8)))
+                    assert {a.status_code for a in answers} == {200}
+                    assert {a.content for a in answers} == {whole[name]}
+                    # they do not wait for each other's turn to fail
+                    assert max(a.elapsed.total_seconds()
+                               for a in answers) < 1.5
+            assert "No space left on device" in node.log()
+            assert node.lives()
+
+            def is_kept():
+                reads = len(storage_reads(storage))
+                for name in names:
+                    assert node.get("/fill/film/1/" + name).content \
+                        == whole[name]
+                return len(storage_reads(storage)) == reads
+
+            assert not is_kept()
+            disk.make_room()
+            wait_for(is_kept, 10, "all of it in the cache")
+
+
 def test_a_slow_storage_is_a_504(odd_node, odd):
     odd.delay_s = 3
     assert odd_node.get("/raw/film/1/v0/index.m3u8").status_code == 504
@@ -861,6 +950,7 @@ def test_more_indexes_than_there_is_memory_for(root, storage, tmp_path,
      "second source"),
     ("location / { package $uri; package_fill y/; }", "with a slash"),
     ("location / { package $uri; package_fill /y; }", "with a slash"),
+    ("location / { package $uri; package_fill /y/ /z; }", "with a slash"),
     ("location / { package $uri; package $uri; package_root /x; }",
      "duplicate"),
     ("location / { package $uri; package_root ''; }", "empty value"),

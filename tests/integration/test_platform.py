@@ -13,6 +13,7 @@ import time
 import pytest
 import requests
 
+from gstreamer import GStreamer
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,16 @@ def test_01_the_whole_film_decodes_without_a_message(platform, form):
         capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("player", ["playbin", "playbin3"])
+def test_01_gstreamer_shows_every_frame_of_the_film(platform, film, tmp_path,
+                                                    player):
+    shown = GStreamer(platform.play_url("demo"), tmp_path, player).frames()
+    source = GStreamer(film.as_uri(), tmp_path).frames()
+    # encoded anew: the same times, other pixels
+    assert [line.split()[0] for line in shown] \
+        == [line.split()[0] for line in source]
 
 
 # of an MPD's duration ffmpeg reads whole seconds
@@ -178,7 +189,8 @@ def test_07_the_inner_tiers_refuse_whoever_lacks_their_secret(platform):
     with open(state["storage"]["fill_secret_file"]) as file:
         fill = {"X-Vodst-Fill": file.read()}
     inner = [state["storage"]["url"]]
-    inner += [cache["url"] + "/media/" for cache in state["caches"]]
+    inner += [cache["url"] + way for cache in state["caches"]
+              for way in ("/media/", "/again/")]
     for url in inner:
         for headers in ({}, {"X-Vodst-Fill": "guess"}, {"X-Vodst-Fill": ""}):
             for method in ("GET", "HEAD"):

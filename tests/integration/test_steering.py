@@ -20,6 +20,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 from conftest import film_make
+from gstreamer import GStreamer
 from http_probe import ask
 from nginx_cluster import Cluster, Node
 from nginx_instance import BUILD, TREE, sign, wait_for
@@ -557,3 +558,29 @@ def test_ffmpeg_is_moved_by_the_redirect_of_each_segment(cluster, tmp_path):
     # every segment of every play was answered well somewhere
     for node in cluster.origins.values():
         assert {one[1] for one in node.requests()} <= {200, 206, 302}
+
+
+@pytest.mark.parametrize("player", ["playbin", "playbin3"])
+def test_gstreamer_is_moved_by_the_redirect_of_each_segment(
+        cluster, films, tmp_path, player):
+    cluster.publish("1.1")
+    first = cluster.owner("film")
+    # at four times the pace of the film
+    playing = GStreamer(cluster.redirector.url + cluster.path("film"),
+                        tmp_path, player, 0.01)
+
+    def served(name, after=0):
+        return [one for one in cluster.origins[name].requests()
+                if one[1] == 200 and one[2].endswith(".m4s")
+                and one[0] > after]
+
+    wait_for(lambda: len(served(first)) > 8, what="some segments")
+    cluster.publish("1.2", **{first: "draining"})
+    second = cluster.owner("film")
+    moved_at = time.time() + 1
+    shown = playing.frames()
+    assert served(first, moved_at) == [] and len(served(second)) > 8
+    source = GStreamer((films / "film.mp4").as_uri(), tmp_path).frames()
+    assert len(shown) == 24 * FILM_S and shown == source
+    for node in cluster.origins.values():
+        assert {one[1] for one in node.requests()} <= {200, 302}
