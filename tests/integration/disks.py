@@ -9,6 +9,9 @@ import pathlib
 import subprocess
 
 CLONE_NEWNS = 0x20000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+
+mounted = []
 
 
 @contextlib.contextmanager
@@ -16,16 +19,24 @@ def private_mounts():
     """What this thread, and what it starts, mounts in here nobody else sees,
     and it is gone with them."""
     libc = ctypes.CDLL(None, use_errno=True)
-    folder = os.getcwd()
+    folder, root = os.getcwd(), os.open("/", os.O_PATH | os.O_DIRECTORY)
     with open("/proc/thread-self/ns/mnt", "rb") as home:
         assert libc.unshare(CLONE_NEWNS) == 0, \
             f"no mounts of our own: {os.strerror(ctypes.get_errno())}"
+        # in a changed root, which is no mount, this fails: where others share
+        # in what is mounted, it is gone for them, too, when it is unmounted
+        libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
         try:
-            mount("--make-rprivate", "/")
             yield
         finally:
+            while mounted:
+                subprocess.run(["umount", "-l", mounted.pop()], check=True)
             assert libc.setns(home.fileno(), CLONE_NEWNS) == 0
+            # the namespace's own root need not be ours
+            os.fchdir(root)
+            os.chroot(".")
             os.chdir(folder)
+            os.close(root)
 
 
 def mount(*arguments):
@@ -42,6 +53,7 @@ class Disk:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.filler = self.folder / "filler"
         mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.folder)
+        mounted.append(self.folder)
 
     def fill(self):
         """To the last byte."""
