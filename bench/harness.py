@@ -21,13 +21,14 @@ import tempfile
 TREE = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TREE / "tests" / "integration"))
 
-from nginx_instance import NginxInstance, free_port  # noqa: E402
+from nginx_instance import NginxInstance  # noqa: E402
+from ports import free_port  # noqa: E402
 
 CONTENTS = 50_000
 REQUESTS = 200_000  # sampled once; wrk goes round and round through them
 CONNECTIONS = 32
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
-CYCLES = int(os.environ.get("BENCH_CYCLES", 6))  # in a round
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", 11))
+CYCLES = int(os.environ.get("BENCH_CYCLES", 3))  # in a round
 SLICE_S = int(os.environ.get("BENCH_SLICE_S", 1))
 
 WRK_SCRIPT = """\

@@ -5,33 +5,14 @@ import json
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
 import requests
 
+from ports import free_ports
+
 CONSUL = shutil.which("consul")
-
-
-def free_ports(count):
-    """Free for TCP and UDP: gossip uses both."""
-    pairs = []
-    while len(pairs) < count:
-        tcp = socket.socket()
-        tcp.bind(("127.0.0.1", 0))
-        udp = socket.socket(type=socket.SOCK_DGRAM)
-        try:
-            udp.bind(tcp.getsockname())
-        except OSError:
-            tcp.close()
-            continue
-        pairs.append((tcp, udp))
-    ports = [tcp.getsockname()[1] for tcp, _ in pairs]
-    for pair in pairs:
-        for one in pair:
-            one.close()
-    return ports
 
 
 class Agent:

@@ -4,8 +4,9 @@ tables that the test writes: no Manager, no agent."""
 
 import time
 
-from nginx_instance import (NginxInstance, free_port, make_table, owners_of,
+from nginx_instance import (NginxInstance, make_table, owners_of,
                             sign, wait_for, write_atomic)
+from ports import free_port
 from http_probe import ask
 
 KEYS = "7 " + "a1" * 32 + "\n"

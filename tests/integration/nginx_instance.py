@@ -21,12 +21,6 @@ TABLE_TOOL = BUILD / "modules" / "vodst-table"
 TEMPORARY_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def wait_for(condition, seconds=10, what="a condition"):
     """Returns the condition's first true value."""
     deadline = time.monotonic() + seconds

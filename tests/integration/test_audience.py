@@ -12,7 +12,8 @@ import time
 import pytest
 
 from conftest import VODST, vodst, wait_until
-from nginx_instance import NginxInstance, free_port
+from nginx_instance import NginxInstance
+from ports import free_port
 
 FILM_S = 30
 SEGMENTS = 8  # of 4 s; the last is shorter

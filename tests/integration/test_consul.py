@@ -10,7 +10,6 @@ those which leave Consul alone share one cluster.
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ import requests
 
 from conftest import vodst
 from consul_cluster import CONSUL, Cluster
+from ports import free_port
 from test_loop import MANAGER, SHORT, TAG_BITS, TOOL, Child, Node, wait_for
 
 pytestmark = pytest.mark.skipif(CONSUL is None, reason="there is no consul")
@@ -51,9 +51,7 @@ class Manager(Child):
     """With a port of its own that it keeps over a restart."""
 
     def __init__(self, folder, name, consul_url, *options):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.folder, self.name = folder, name
         self.url = f"http://127.0.0.1:{self.port}"
         self.options = ["--listen", f"127.0.0.1:{self.port}",
@@ -254,18 +252,15 @@ def test_managers_and_nodes_are_in_the_catalogue(story):
 
 
 def test_an_unwell_node_is_critical_in_the_catalogue(tell, cluster):
-    with socket.socket() as s:  # nobody listens there
-        s.bind(("127.0.0.1", 0))
-        check = f"http://127.0.0.1:{s.getsockname()[1]}/"
-        story = tell(cluster, "unwell", node_options=[
-            "--check", check], managers=1)
+    story = tell(cluster, "unwell", managers=1, node_options=[
+        "--check", f"http://127.0.0.1:{free_port()}/"])  # nobody listens
 
-        def states():
-            found = story.consul.get("health/checks/unwell-origin") or []
-            return sorted((c["Status"], c["Output"]) for c in found)
-        wait_for(lambda: states() == [("critical", "down")] * 2, 8,
-                 "both critical")
-    
+    def states():
+        found = story.consul.get("health/checks/unwell-origin") or []
+        return sorted((c["Status"], c["Output"]) for c in found)
+    wait_for(lambda: states() == [("critical", "down")] * 2, 8,
+             "both critical")
+
 
 # ---- the leader -----------------------------------------------------------
 

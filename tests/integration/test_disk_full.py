@@ -12,7 +12,8 @@ import requests
 from conftest import Platform, vodst, wait_until
 from disks import Disk, private_mounts
 from http_probe import flood
-from nginx_instance import Counters, NginxInstance, free_port
+from nginx_instance import Counters, NginxInstance
+from ports import free_port
 from test_loop import AGENT, SHORT, Child, Loop, read_table
 from test_st_api import ADMIN_KEY, StApi
 

@@ -19,7 +19,8 @@ import time
 import pytest
 
 from conftest import VODST, film_make, vodst, wait_until
-from nginx_instance import NginxInstance, free_port
+from nginx_instance import NginxInstance
+from ports import free_port
 from test_st_api import StApi
 
 # one thread: the same film gives the same bytes

@@ -14,8 +14,9 @@ import time
 import pytest
 
 from http_probe import ask, flood
-from nginx_instance import (Counters, NginxInstance, free_port, table_tool,
+from nginx_instance import (Counters, NginxInstance, table_tool,
                             wait_for)
+from ports import free_port
 
 SERVER = """
 meter_file counters {shape};

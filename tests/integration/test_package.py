@@ -20,7 +20,8 @@ import pytest
 import requests
 
 from disks import Disk, private_mounts
-from nginx_instance import BUILD, NginxInstance, free_port, wait_for
+from nginx_instance import BUILD, NginxInstance, wait_for
+from ports import free_port
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
 SECONDS, RATE = 12, 25

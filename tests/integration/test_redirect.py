@@ -10,8 +10,9 @@ import time
 import pytest
 
 from http_probe import ask
-from nginx_instance import (NginxInstance, free_port, make_table, owners_of,
+from nginx_instance import (NginxInstance, make_table, owners_of,
                             sign, wait_for, write_atomic)
+from ports import free_port
 
 NODES = {f"origin{i}": f"http://origin{i}.example:80{i}0" for i in range(1, 6)}
 NODES_BY_URL = {url: name for name, url in NODES.items()}

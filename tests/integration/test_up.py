@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from conftest import VODST, group_members, vodst, wait_until
-from nginx_instance import free_port
+from ports import free_port
 
 
 def ports_of(state):
