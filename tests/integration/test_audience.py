@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """vodst audience: emulated players see what viewers see, and tell of it."""
 
-import http.server
 import json
 import os
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from conftest import VODST, vodst, wait_until
 from nginx_instance import NginxInstance
 from ports import free_port
+from stand_in import StandIn
 
 FILM_S = 30
 SEGMENTS = 8  # of 4 s; the last is shorter
@@ -288,39 +287,25 @@ def test_16_plays_recover_when_their_origin_is_killed(platform):
     assert report["nodes"][owner(platform)]["requests"] > 30
 
 
-class HangingNode(http.server.BaseHTTPRequestHandler):
-    """Segments of 2 s, the fifth of which is answered the second time only."""
-    protocol_version = "HTTP/1.1"
-    hangs = True
-
-    def do_GET(self):
-        name = self.path.split("?")[0].split("/")[-1]
-        if name == "4.m4s" and type(self).hangs:
-            type(self).hangs = False
-            time.sleep(20)
-            return
-        body = {"master.m3u8": MASTER, "index.m3u8": "#EXTM3U\n" + "".join(
-            f"#EXTINF:2,\n{n}.m4s\n" for n in range(10))
-            + "#EXT-X-ENDLIST\n"}.get(name, "x").encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 def test_16_a_player_leaves_a_node_that_hangs_before_its_buffer_is_empty():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0),
-                                         HangingNode) as server:
-        server.daemon_threads, server.block_on_close = True, False
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    hung = []
+
+    def answer(request):
+        """Segments of 2 s, the fifth of which hangs the first time."""
+        name = request.path.split("?")[0].split("/")[-1]
+        if name == "4.m4s" and not hung:
+            hung.append(name)
+            time.sleep(20)
+            return None
+        return 200, {}, {"master.m3u8": MASTER, "index.m3u8": "#EXTM3U\n"
+                         + "".join(f"#EXTINF:2,\n{n}.m4s\n" for n in range(10))
+                         + "#EXT-X-ENDLIST\n"}.get(name, "x").encode()
+
+    with StandIn(answer) as node:
         done = vodst(
             "audience", "--url",
-            f"http://127.0.0.1:{server.server_address[1]}/master.m3u8",
+            f"{node.url}/master.m3u8",
             "--players", 1, "--watch", "11s", "--buffer", "6s", "--json")
-        server.shutdown()
     report = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
     assert report["errors"] == {"timeout": 1} and report["recoveries"] == 1

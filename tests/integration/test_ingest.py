@@ -4,7 +4,6 @@ refused, and a failure leaves nothing behind."""
 
 import base64
 import hashlib
-import http.server
 import json
 import os
 import pathlib
@@ -13,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
@@ -21,6 +19,7 @@ import pytest
 from conftest import VODST, film_make, vodst, wait_until
 from nginx_instance import NginxInstance
 from ports import free_port
+from stand_in import StandIn
 from test_st_api import StApi
 
 # one thread: the same film gives the same bytes
@@ -601,38 +600,16 @@ def test_16_an_api_that_refuses_is_told_before_encoding(place, film):
 @pytest.fixture
 def moody_api():
     """Knows no content, and answers PUT as it is told."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request):
+        if request.command == "GET":
+            return 404, {}, b'{"detail":"not today"}'
+        request.body()
+        api.puts += 1
+        return api.mood and (api.mood, {}, b'{"detail":"not today"}')
 
-        def reply(self, status):
-            body = b'{"detail":"not today"}'
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_GET(self):
-            self.reply(404)
-
-        def do_PUT(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.server.puts += 1
-            if self.server.mood is None:
-                self.connection.close()
-                self.close_connection = True
-            else:
-                self.reply(self.server.mood)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.puts, server.mood = 0, 400
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with StandIn(answer) as api:
+        api.puts, api.mood = 0, 400
+        yield api
 
 
 @pytest.mark.parametrize("kind", ["folder", "http"])
@@ -641,8 +618,7 @@ def test_17_what_is_stored_goes_when_it_cannot_be_published(
     if kind == "http":
         nginx_place()
     key = place.api_options[1]
-    place.api_options = [
-        f"--api=http://127.0.0.1:{moody_api.server_address[1]}", key]
+    place.api_options = [f"--api={moody_api.url}", key]
     error = place.refused(film, "bad", "--ladder", "64")
     assert "400: not today" in error and moody_api.puts == 1
     moody_api.mood = 503  # may be over in a moment: asked again
@@ -694,49 +670,35 @@ def test_20_a_signal_while_storing_takes_everything_back(place, film):
     """The storage reads slowly; what it has is deleted again."""
     stored, deleted = [], []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_PUT(self):
+    def answer(request):
+        if request.command == "DELETE":
+            deleted.append(request.path)
+            return 204, {}, b""
+        if request.command == "PUT":
             if len(stored) == 2:
                 time.sleep(30)
-            self.rfile.read(int(self.headers["Content-Length"]))
-            stored.append(self.path)
-            self.send_response(201)
-            self.end_headers()
+            request.body()
+            stored.append(request.path)
+            return 201, {}, b""
+        if request.path not in stored:
+            return 404, {}, b""
+        name = request.path.rsplit("/", 1)[1]
+        size, = [path.stat().st_size for path
+                 in place.temp.glob(f"*/{name}")]
+        return 200, {"Content-Length": str(size)}, b""
 
-        def do_DELETE(self):
-            deleted.append(self.path)
-            self.send_response(204)
-            self.end_headers()
-
-        def do_HEAD(self):
-            self.send_response(200 if self.path in stored else 404)
-            if self.path in stored:
-                name = self.path.rsplit("/", 1)[1]
-                size, = [path.stat().st_size for path
-                         in place.temp.glob(f"*/{name}")]
-                self.send_header("Content-Length", str(size))
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    place.storage = [
-        f"--storage=http://127.0.0.1:{server.server_address[1]}/media"]
-    process = subprocess.Popen(
-        [VODST, *map(str, place.command(film, "bad", "--ladder", "64"))],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(stored) == 2, 30, "two files stored")
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert set(stored) <= set(deleted) and len(deleted) == 3
-    place.is_clean([], "bad")
-    server.shutdown()
-    server.server_close()
+    with StandIn(answer) as storage:
+        place.storage = [f"--storage={storage.url}/media"]
+        process = subprocess.Popen(
+            [VODST, *map(str, place.command(film, "bad", "--ladder", "64"))],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: len(stored) == 2, 30, "two files stored")
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert set(stored) <= set(deleted) and len(deleted) == 3
+        place.is_clean([], "bad")
 
 
 # ---- what it shows ----

@@ -5,7 +5,6 @@ by a tool in the meter's place.
     counter-tool -> counter file -> agent -> manager -> agent -> table file
 """
 
-import http.server
 import os
 import pathlib
 import signal
@@ -15,6 +14,8 @@ import time
 
 import pytest
 import requests
+
+from stand_in import StandIn
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VODST_BUILD", ROOT / "build"))
@@ -400,34 +401,21 @@ def test_a_silent_agent_is_a_node_down_and_comes_back(loop):
 
 
 def test_an_unwell_node_is_down_within_two_seconds(tmp_path):
-    well = threading.Event()
-    well.set()
-
-    class Nginx(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200 if well.is_set() else 503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nginx)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    is_well = True
     loop = Loop(tmp_path, SHORT)
-    checked = Node(tmp_path, "origin4", [loop.manager.url], "--check",
-                   f"http://127.0.0.1:{server.server_port}/healthz")
 
     def state():
         return loop.nodes["origin1"].table()["nodes"].get("origin4")
-    wait_for(lambda: state() == "up", 5, "origin4 up")
-    well.clear()
-    _, took = wait_for(lambda: state() == "down", 3, "origin4 down")
-    assert took <= 2.0
-    well.set()
-    wait_for(lambda: state() == "up", 3, "origin4 up again")
-    server.shutdown()
-    server.server_close()  # nobody listens any more
+    with StandIn(lambda _: (200 if is_well else 503, {}, b"")) as nginx:
+        checked = Node(tmp_path, "origin4", [loop.manager.url], "--check",
+                       f"{nginx.url}/healthz")
+        wait_for(lambda: state() == "up", 5, "origin4 up")
+        is_well = False
+        _, took = wait_for(lambda: state() == "down", 3, "origin4 down")
+        assert took <= 2.0
+        is_well = True
+        wait_for(lambda: state() == "up", 3, "origin4 up again")
+    # nobody listens any more
     _, took = wait_for(lambda: state() == "down", 3, "origin4 down again")
     assert took <= 2.0
     checked.close()
@@ -664,34 +652,18 @@ def test_a_bad_table_is_refused_by_the_agent(tmp_path):
               old_table, b""]
     served = []
 
-    class Stranger(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = tables[len(served) % len(tables)]
-            served.append(body)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def stranger(request):
+        if request.command == "POST":
+            request.body()
+            return 200, {}, b'{"full": 7}'
+        served.append(tables[len(served) % len(tables)])
+        return 200, {}, served[-1]
 
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = b'{"full": 7}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", real.port),
-                                             Stranger)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    wait_for(lambda: len(served) >= len(tables), 15, "every bad table served")
-    time.sleep(0.2)
-    assert node.table() == held
-    assert "refuse a table" in node.agent.text()
-    assert f"is held" in node.agent.text()
-    server.shutdown()
-    server.server_close()
+    with StandIn(stranger, real.port):
+        wait_for(lambda: len(served) >= len(tables), 15,
+                 "every bad table served")
+        time.sleep(0.2)
+        assert node.table() == held
+        assert "refuse a table" in node.agent.text()
+        assert "is held" in node.agent.text()
     node.close()

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """vodst up and down: everything starts, is minded, and ends."""
 
-import contextlib
-import http.server
 import os
 import pathlib
 import shutil
@@ -10,13 +8,13 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 
 import pytest
 import requests
 
 from conftest import VODST, group_members, vodst, wait_until
 from ports import free_port
+from stand_in import StandIn
 
 
 def ports_of(state):
@@ -222,43 +220,18 @@ def test_14_two_platforms_live_side_by_side(minded, start_platform):
     assert {node["state"] for node in minded.status()["nodes"]} == {"up"}
 
 
-@contextlib.contextmanager
-def manager(answer):
-    """Something in a Manager's place: (status, headers, body) of a request."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, headers, body = answer(self)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield "127.0.0.1:%d" % server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_15_the_front_asks_the_manager_that_leads(tmp_path):
     def leads(request):
         key = (tmp_path / "up" / "secrets" / "manager.key").read_text()
         known = request.headers["Authorization"] == f"Bearer {key.strip()}"
         return (200, {}, b'{"term":7}') if known else (401, {}, b"")
 
-    with manager(leads) as leader, manager(lambda request: (
-            307, {"Location": f"http://{leader}{request.path}"}, b"")) as other:
+    with StandIn(leads) as leader, StandIn(lambda request: (
+            307, {"Location": f"{leader.url}{request.path}"}, b"")) as other:
         front = f"127.0.0.1:{free_port()}"
         file = tmp_path / "cluster"
-        file.write_text(f"redirector r1 {front}\nmanager m1 {other}\n"
-                        f"manager m2 {leader}\n" + "".join(
+        file.write_text(f"redirector r1 {front}\nmanager m1 {other.address}\n"
+                        f"manager m2 {leader.address}\n" + "".join(
                             f"{tier} {tier} 127.0.0.1:{free_port()}\n"
                             for tier in ("origin", "cdn", "varnish", "cache",
                                          "storage", "st-api")))
