@@ -14,21 +14,26 @@ body_take(char *ptr, size_t size, size_t count, void *context)
 }
 
 int
-fetch_send(const char *method, const char *url, struct bytes json,
-           unsigned timeout_ms, struct buffer *body, int *status)
+fetch_send(const struct fetch_request *request, struct buffer *body,
+           int *status)
 {
     CURL *curl = curl_easy_init();
     if (curl == NULL)
         return ERR_MEMORY;
     struct curl_slist *headers =
         curl_slist_append(NULL, "Content-Type: application/json");
-    if (json.len > 0) {
+    if (request->json.len > 0) {
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long) json.len);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json.ptr);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long) request->json.len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->json.ptr);
     }
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
+    if (request->key[0] != '\0') {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long) CURLAUTH_BEARER);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, request->key);
+        curl_easy_setopt(curl, CURLOPT_UNRESTRICTED_AUTH, 1L);
+    }
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(curl, CURLOPT_URL, request->url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     /* from a Manager that stands by to the one that leads */
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
@@ -36,7 +41,7 @@ fetch_send(const char *method, const char *url, struct bytes json,
     curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 3L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long) timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long) request->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_take);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
     const CURLcode code = curl_easy_perform(curl);
@@ -57,5 +62,7 @@ fetch_send(const char *method, const char *url, struct bytes json,
 int
 fetch(const char *url, unsigned timeout_ms, struct buffer *body, int *status)
 {
-    return fetch_send("GET", url, bytes_of("", 0), timeout_ms, body, status);
+    const struct fetch_request request = {
+        .method = "GET", .url = url, .key = "", .timeout_ms = timeout_ms};
+    return fetch_send(&request, body, status);
 }

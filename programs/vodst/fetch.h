@@ -11,8 +11,14 @@
 int fetch(const char *url, unsigned timeout_ms, struct buffer *body,
           int *status);
 
-/* The same with another method, and a JSON body that may be empty. */
-int fetch_send(const char *method, const char *url, struct bytes json,
-               unsigned timeout_ms, struct buffer *body, int *status);
+/* The same with another method. */
+struct fetch_request {
+    const char *method, *url;
+    struct bytes json; /* what is sent, may be empty */
+    const char *key;   /* for who is asked and whom that names; "": none */
+    unsigned timeout_ms;
+};
+int fetch_send(const struct fetch_request *request, struct buffer *body,
+               int *status);
 
 #endif

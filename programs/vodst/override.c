@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vodst override: tells the manager what an operator decides by hand. */
 
-#include "programs/vodst/fetch.h"
+#include "programs/vodst/manager_ask.h"
 #include "programs/vodst/vodst.h"
 #include "core/content.h"
 #include "core/err.h"
 #include "core/table.h"
-#include "platform/files.h"
 #include "platform/options.h"
 
 #include <jansson.h>
@@ -16,8 +15,7 @@
 #include <time.h>
 
 #define ANSWER_SIZE_MAX (1u << 20) /* bytes */
-#define TIMEOUT_MS 5000
-#define URL_SIZE 1024 /* with its end */
+#define URL_SIZE 1024              /* with its end */
 
 struct override_options {
     const char *dir, *manager, *level;
@@ -84,30 +82,6 @@ fail_use(const char *message)
 }
 
 /* ---- what is asked */
-
-/* The manager's address, from the option or the state folder. */
-static bool
-manager_find(const struct override_options *options, char out[URL_SIZE])
-{
-    char path[4096];
-    struct buffer file;
-    if (options->manager != NULL) {
-        snprintf(out, URL_SIZE, "%s", options->manager);
-        return true;
-    }
-    snprintf(path, sizeof path, "%s/vodst.json", options->dir);
-    buffer_init(&file, ANSWER_SIZE_MAX);
-    json_t *json = file_read(path, &file) == 0
-                       ? json_loadb((const char *) file.ptr, file.len, 0, NULL)
-                       : NULL;
-    const char *url = json_string_value(
-        json_object_get(json_object_get(json, "manager"), "url"));
-    if (url != NULL)
-        snprintf(out, URL_SIZE, "%s", url);
-    json_decref(json);
-    buffer_fini(&file);
-    return url != NULL;
-}
 
 /* "/contents/film", or NULL: no such thing. Names are a content's or node's,
  * so that they stand in a URL as they are. */
@@ -223,19 +197,21 @@ static int
 ask(const struct override_options *options, const char *method,
     const char *place, const char *json)
 {
-    char base[URL_SIZE], url[3 * URL_SIZE];
+    char path[URL_SIZE + 32];
     struct buffer answer;
-    int status = 0;
-    if (!manager_find(options, base))
-        return fail("name the manager with --manager: nothing is up in ",
-                    options->dir);
-    snprintf(url, sizeof url, "%s/v1/overrides%s", base, place);
+    int status = 0, result = 1;
+    snprintf(path, sizeof path, "/v1/overrides%s", place);
+    const struct manager_question question = {
+        .program = "vodst override",
+        .dir = options->dir,
+        .url = options->manager,
+        .method = method,
+        .path = path,
+        .json = json,
+    };
     buffer_init(&answer, ANSWER_SIZE_MAX);
-    const int err = fetch_send(method, url, bytes_of_text(json), TIMEOUT_MS,
-                               &answer, &status);
-    const int result =
-        err != 0 ? fail("the manager does not answer at ", base)
-                 : print_answer(options, buffer_bytes(&answer), status);
+    if (manager_ask(&question, &answer, &status) == 0)
+        result = print_answer(options, buffer_bytes(&answer), status);
     buffer_fini(&answer);
     return result;
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vodst status: the manager's view of nodes and contents, as two tables. */
 
-#include "programs/vodst/fetch.h"
+#include "programs/vodst/manager_ask.h"
 #include "programs/vodst/vodst.h"
 #include "core/err.h"
-#include "platform/files.h"
 #include "platform/options.h"
 
 #include <jansson.h>
@@ -12,17 +11,19 @@
 #include <string.h>
 
 #define STATUS_SIZE_MAX (16u << 20) /* bytes */
-#define TIMEOUT_MS 5000
 #define OWNERS_SIZE 96 /* bytes of the owners' column with its end */
 
 struct status_options {
-    const char *dir;
+    const char *dir, *manager;
     bool json;
 };
 
 static const struct option status_table[] = {
     {"dir", OPTION_TEXT, offsetof(struct status_options, dir), ".vodst", 0, 0,
      false, NULL, "The state folder given to `vodst up`."},
+    {"manager", OPTION_TEXT, offsetof(struct status_options, manager), NULL, 0,
+     0, false, "URL",
+     "The manager's address, instead of what the state folder says."},
     {"json", OPTION_FLAG, offsetof(struct status_options, json), NULL, 0, 0,
      false, NULL, "Print what the manager answers, as it is."},
 };
@@ -50,24 +51,6 @@ static double
 number_of(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
-}
-
-static int
-manager_url(const char *folder, char *url, size_t url_size)
-{
-    char path[4096];
-    struct buffer file;
-    int err;
-    snprintf(path, sizeof path, "%s/vodst.json", folder);
-    buffer_init(&file, STATUS_SIZE_MAX);
-    if ((err = file_read(path, &file)) == 0) {
-        json_t *json = json_loadb((const char *) file.ptr, file.len, 0, NULL);
-        snprintf(url, url_size, "%s/v1/status",
-                 text_of(json_object_get(json, "manager"), "url"));
-        json_decref(json);
-    }
-    buffer_fini(&file);
-    return err;
 }
 
 static void
@@ -146,25 +129,23 @@ status_main(int argc, char **argv)
 {
     struct status_options options;
     struct buffer body;
-    char url[512];
-    int http_status = 0, err, result = 1;
+    int http_status = 0, result = 1;
 
     options_parse(&status_program, argc, argv, &options);
-    if (manager_url(options.dir, url, sizeof url) != 0) {
-        fprintf(stderr,
-                "vodst status: nothing is up in %s (no vodst.json): "
-                "start it with `vodst up --dir %s`\n",
-                options.dir, options.dir);
-        return 1;
-    }
+    const struct manager_question question = {
+        .program = "vodst status",
+        .dir = options.dir,
+        .url = options.manager,
+        .method = "GET",
+        .path = "/v1/status",
+        .json = "",
+    };
     buffer_init(&body, STATUS_SIZE_MAX);
-    err = fetch(url, TIMEOUT_MS, &body, &http_status);
-    if (err != 0 || http_status != 200)
-        fprintf(stderr,
-                "vodst status: the manager does not answer at %s "
-                "(%s, HTTP status %d): see %s/log/manager.log\n",
-                url, err_text(err != 0 ? err : ERR_UPSTREAM), http_status,
-                options.dir);
+    if (manager_ask(&question, &body, &http_status) != 0)
+        result = 1; /* told */
+    else if (http_status != 200)
+        fprintf(stderr, "vodst status: the manager answers HTTP status %d\n",
+                http_status);
     else if (options.json)
         result = printf("%.*s\n", (int) body.len, (const char *) body.ptr) < 0;
     else

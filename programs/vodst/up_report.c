@@ -75,6 +75,7 @@ manager_json(const struct up *up)
     if (found->runs_here)
         json_object_set_new(json, "url",
                             json_sprintf("http://%s", found->loopback));
+    path_put(json, "key_file", up, "secrets/", "manager.key", "");
     return json;
 }
 

@@ -220,7 +220,7 @@ def test_14_two_platforms_live_side_by_side(minded, start_platform):
     assert {node["state"] for node in minded.status()["nodes"]} == {"up"}
 
 
-def test_15_the_front_asks_the_manager_that_leads(tmp_path):
+def test_15_the_front_and_operators_ask_the_manager_that_leads(tmp_path):
     def leads(request):
         key = (tmp_path / "up" / "secrets" / "manager.key").read_text()
         known = request.headers["Authorization"] == f"Bearer {key.strip()}"
@@ -244,7 +244,9 @@ def test_15_the_front_asks_the_manager_that_leads(tmp_path):
                        what="the front")
             answer = requests.get(f"http://{front}/manager/v1/status",
                                   allow_redirects=False, timeout=5)
+            status = vodst("status", "--dir", tmp_path / "up", "--json")
         finally:
             up.send_signal(signal.SIGINT)
             up.wait(20)
     assert answer.status_code == 200 and answer.json() == {"term": 7}
+    assert status.stdout == '{"term":7}\n', status.stderr
