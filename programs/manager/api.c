@@ -35,6 +35,7 @@ struct api {
     struct http_server *server;
     TAILQ_HEAD(, waiting) waiting;
     size_t waiting_count;
+    struct override_replies *override_replies;
 };
 
 #define VERSION_TEXT_SIZE 48
@@ -298,7 +299,7 @@ handle_override(struct api *api, struct http_request *request,
     snprintf(path, sizeof path, "%s%s", folder,
              content_id_is_valid(bytes_of_text(name)) ? name : "");
     if (leads(api, request, path))
-        overrides_handle(api->manager, request, target);
+        overrides_handle(api->manager, api->override_replies, request, target);
 }
 
 static void
@@ -373,8 +374,12 @@ api_new(struct event_base *base, const char *listen, struct api **out)
         .route_count = sizeof routes / sizeof *routes,
         .context = api,
     };
-    const int err = http_server_new(base, &config, &api->server);
+    api->override_replies = override_replies_new(base);
+    const int err = api->override_replies == NULL
+                        ? ERR_MEMORY
+                        : http_server_new(base, &config, &api->server);
     if (err != 0) {
+        override_replies_free(api->override_replies);
         free(api);
         return err;
     }
@@ -382,11 +387,30 @@ api_new(struct event_base *base, const char *listen, struct api **out)
     return 0;
 }
 
+static void
+overrides_kept(void *context)
+{
+    struct api *api = context;
+    override_replies_kept(api->override_replies);
+}
+
 void
 api_lead(struct api *api, struct manager *manager)
 {
     api->manager = manager;
     manager_on_publish(manager, table_published, api);
+    overrides_on_kept(manager_overrides(manager), overrides_kept, api);
+}
+
+/* What it answers is not about the manager any more. */
+static void
+manager_leave(struct api *api)
+{
+    if (api->manager == NULL)
+        return;
+    manager_on_publish(api->manager, NULL, NULL);
+    overrides_on_kept(manager_overrides(api->manager), NULL, NULL);
+    api->manager = NULL;
 }
 
 void
@@ -395,9 +419,8 @@ api_stand_by(struct api *api, const char *leader_url)
     struct waiting *w;
     snprintf(api->leader, sizeof api->leader, "%s",
              leader_url == NULL ? "" : leader_url);
-    if (api->manager != NULL)
-        manager_on_publish(api->manager, NULL, NULL);
-    api->manager = NULL;
+    manager_leave(api);
+    override_replies_lost(api->override_replies);
     while ((w = TAILQ_FIRST(&api->waiting)) != NULL) {
         struct http_request *request = w->request;
         waiting_free(w);
@@ -410,9 +433,9 @@ api_free(struct api *api)
 {
     if (api == NULL)
         return;
-    if (api->manager != NULL)
-        manager_on_publish(api->manager, NULL, NULL);
+    manager_leave(api);
     http_server_free(api->server); /* closes what waits */
+    override_replies_free(api->override_replies);
     free(api);
 }
 

@@ -14,7 +14,8 @@
  *   GET  /v1/contents/{id}     one content, as in the status, calm or not
  *   GET  /v1/overrides         what operators have overridden, JSON
  *   GET, PUT, DELETE /v1/overrides/contents/{id}, .../nodes/{name}, .../cdn
- *                              one of them (programs/manager/override_json.h)
+ *                              one of them (programs/manager/override_json.h);
+ *                              202: it holds, and is not kept yet
  *   GET  /metrics, /healthz
  *
  * Of several Managers one leads. One that stands by answers all but the last
@@ -24,6 +25,7 @@
 #include "core/buffer.h"
 #include "platform/http.h"
 #include "programs/manager/manager.h"
+#include "programs/manager/override_replies.h"
 
 struct api;
 
@@ -50,7 +52,8 @@ int content_write(struct manager *manager, struct bytes id, struct buffer *out);
 /* The answers to requests for overrides. */
 void overrides_handle_list(struct manager *manager,
                            struct http_request *request);
-void overrides_handle(struct manager *manager, struct http_request *request,
+void overrides_handle(struct manager *manager, struct override_replies *replies,
+                      struct http_request *request,
                       enum override_target target);
 /* The text of /metrics: of any Manager, and what one that leads adds. */
 void metrics_lead_write(bool leads, struct buffer *out);

@@ -48,6 +48,8 @@ written(const struct consul_answer *answer, void *context)
         try_later(kept, "write", answer->err);
     else if (kept->is_newer)
         event_active(&kept->retry, EV_TIMEOUT, 1);
+    else if (answer->err == 0)
+        overrides_set_kept(kept->config.overrides, true);
 }
 
 static void
@@ -71,6 +73,7 @@ changed(void *context)
     struct leader_overrides *kept = context;
     if (kept->manager == NULL || !kept->is_read)
         return;
+    overrides_set_kept(kept->config.overrides, false);
     if (kept->is_writing || event_pending(&kept->retry, EV_TIMEOUT, NULL))
         kept->is_newer = true;
     else
@@ -92,8 +95,10 @@ has_read(const struct consul_answer *answer, void *context)
     /* without a key, or with one that others broke, what is known holds */
     if (answer->err != 0 || overrides_replace(overrides, answer->body) != 0)
         changed(kept);
-    else
+    else {
+        overrides_set_kept(overrides, true);
         manager_overrides_changed(kept->manager);
+    }
 }
 
 static void

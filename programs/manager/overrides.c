@@ -19,9 +19,11 @@ struct list {
 struct overrides {
     const char *path; /* NULL: no file */
     struct list list, next;
-    bool is_ready;
+    bool is_ready, is_kept;
     void (*changed)(void *context);
-    void *context;
+    void *changed_context;
+    void (*kept)(void *context);
+    void *kept_context;
 };
 
 static char *
@@ -73,7 +75,7 @@ static void
 tell_changed(const struct overrides *o)
 {
     if (o->changed != NULL)
-        o->changed(o->context);
+        o->changed(o->changed_context);
 }
 
 /* The change made in `next` counts once it is in the file. */
@@ -93,7 +95,7 @@ overrides_new(const char *path, struct overrides **out)
     if (o == NULL)
         return ERR_MEMORY;
     o->path = path;
-    o->is_ready = true;
+    o->is_ready = o->is_kept = true;
     const int err = path == NULL ? 0 : file_load(o);
     if (err != 0) {
         free(o);
@@ -127,7 +129,30 @@ overrides_on_change(struct overrides *o, void (*changed)(void *context),
                     void *context)
 {
     o->changed = changed;
-    o->context = context;
+    o->changed_context = context;
+}
+
+void
+overrides_set_kept(struct overrides *o, bool is_kept)
+{
+    const bool was_kept = o->is_kept;
+    o->is_kept = is_kept;
+    if (is_kept && !was_kept && o->kept != NULL)
+        o->kept(o->kept_context);
+}
+
+bool
+overrides_are_kept(const struct overrides *o)
+{
+    return o->is_kept;
+}
+
+void
+overrides_on_kept(struct overrides *o, void (*kept)(void *context),
+                  void *context)
+{
+    o->kept = kept;
+    o->kept_context = context;
 }
 
 char *

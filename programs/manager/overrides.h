@@ -29,6 +29,13 @@ void overrides_set_ready(struct overrides *overrides, bool is_ready);
 void overrides_on_change(struct overrides *overrides,
                          void (*changed)(void *context), void *context);
 
+/* Where another place keeps them too, it says so; they begin as kept. `kept` is
+ * called each time they become so. */
+void overrides_set_kept(struct overrides *overrides, bool is_kept);
+bool overrides_are_kept(const struct overrides *overrides);
+void overrides_on_kept(struct overrides *overrides, void (*kept)(void *context),
+                       void *context);
+
 /* All of them as the file has them; freed with free(). NULL: memory. */
 char *overrides_text(const struct overrides *overrides);
 /* All of them from such a text, which another place keeps: they count even

@@ -37,8 +37,23 @@ reply_one(const struct overrides *overrides, struct http_request *request,
 }
 
 static void
-put(struct manager *manager, struct http_request *request,
-    enum override_target target, struct bytes name)
+reply_changed(struct manager *manager, struct override_replies *replies,
+              struct http_request *request, const struct override *override)
+{
+    json_t *json = override_object(override);
+    char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    if (text == NULL)
+        http_reply_error(request, ERR_MEMORY, "but it is set");
+    else
+        override_reply(replies, manager_overrides(manager), request, text);
+    free(text);
+}
+
+static void
+put(struct manager *manager, struct override_replies *replies,
+    struct http_request *request, enum override_target target,
+    struct bytes name)
 {
     struct overrides *overrides = manager_overrides(manager);
     struct override override = {.target = target};
@@ -62,12 +77,13 @@ put(struct manager *manager, struct http_request *request,
              (const char *) name.ptr,
              (unsigned long long) (override.until_ms / 1000));
     manager_overrides_changed(manager);
-    reply_one(overrides, request, target, name);
+    reply_changed(manager, replies, request, &override);
 }
 
 static void
-take_back(struct manager *manager, struct http_request *request,
-          enum override_target target, struct bytes name)
+take_back(struct manager *manager, struct override_replies *replies,
+          struct http_request *request, enum override_target target,
+          struct bytes name)
 {
     const int err = overrides_remove(manager_overrides(manager), target, name);
     if (err != 0) {
@@ -79,7 +95,7 @@ take_back(struct manager *manager, struct http_request *request,
     log_info("overrides: %.*s is taken back", (int) name.len,
              (const char *) name.ptr);
     manager_overrides_changed(manager);
-    http_reply(request, 204, NULL, bytes_of("", 0));
+    override_reply(replies, manager_overrides(manager), request, NULL);
 }
 
 void
@@ -93,17 +109,17 @@ overrides_handle_list(struct manager *manager, struct http_request *request)
 }
 
 void
-overrides_handle(struct manager *manager, struct http_request *request,
-                 enum override_target target)
+overrides_handle(struct manager *manager, struct override_replies *replies,
+                 struct http_request *request, enum override_target target)
 {
     const char *segment =
         target == OVERRIDE_CDN ? "" : http_request_segment(request, 0);
     const struct bytes name = bytes_of_text(segment);
     const char *method = http_request_method(request);
     if (strcmp(method, "PUT") == 0)
-        put(manager, request, target, name);
+        put(manager, replies, request, target, name);
     else if (strcmp(method, "DELETE") == 0)
-        take_back(manager, request, target, name);
+        take_back(manager, replies, request, target, name);
     else
         reply_one(manager_overrides(manager), request, target, name);
 }

@@ -176,13 +176,17 @@ print_answer(const struct override_options *options, struct bytes body,
     json_t *json = json_loadb((const char *) body.ptr, body.len, 0, NULL);
     const json_t *list = json_object_get(json, "overrides");
     int result = 0;
-    if (status != 200 && status != 204) {
+    if (status == 202)
+        fprintf(stderr,
+                "vodst override: it holds, but Consul has not taken it yet: a "
+                "manager that came to lead now would not know of it\n");
+    if (status != 200 && status != 202 && status != 204) {
         const char *detail = json_string_value(json_object_get(json, "detail"));
         result = fail("the manager refuses: ",
                       detail != NULL ? detail : "no reason given");
     } else if (options->json) {
         printf("%.*s\n", (int) body.len, (const char *) body.ptr);
-    } else if (status == 204) {
+    } else if (body.len == 0) {
         puts("Taken back.");
     } else if (list != NULL) {
         print_list(list);

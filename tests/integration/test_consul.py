@@ -346,6 +346,9 @@ def test_what_an_operator_overrides_outlives_the_leader(story):
     wait_for(lambda: all(n.level("film") == "hot" for n in story.nodes), 3,
              "film is hot")
     override(second, "node", "origin1", "--for", "1h")
+    # it is kept when that is answered
+    assert "origin1" in story.consul.ask(
+        "GET", f"kv/{story.prefix}/overrides?raw").text
     wait_for(is_draining, 3, "origin1 drains")
     held = max(story.versions())
     first.kill()
@@ -560,6 +563,10 @@ def test_a_manager_cut_off_from_consul_is_followed(own_cluster, tell, tmp_path):
     mine = agents[story.managers.index(first)]
     mine.kill()
     start = time.monotonic()
+    # what only this one knows, and may be forgotten, is not said to be kept
+    told = vodst("override", "--manager", first.url, "cdn", "--no-cdn",
+                 "--for", "1h")
+    assert told.returncode == 0 and "has not taken it yet" in told.stderr
     wait_for(second.leads, 20, "the second leads")
     print(f"Consul agent of the leader killed: the second leads after "
           f"{time.monotonic() - start:.2f} s")
