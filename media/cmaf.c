@@ -2,7 +2,7 @@
 
 /*
  * Init segments and segment headers of CMAF (ISO/IEC 23000-19, boxes of
- * 14496-12), from the index alone. One track, one fragment a segment.
+ * 14496-12). One track, one fragment a segment.
  * Decoding starts at 0; an edit list makes presentation start there too, past
  * the delay of B-frames and the priming of AAC (brand cmfc, 23000-19 §7.5.13).
  * The other form, negative composition offsets without an edit list (cmf2), is
@@ -10,7 +10,7 @@
  * of them, and sound no longer meets its picture.
  */
 
-#include "media/index_format.h"
+#include "media/segment_map.h"
 
 #include <assert.h>
 
@@ -294,42 +294,37 @@ sample_flags(const struct sample *s)
     return s->is_sync ? FLAGS_SYNC : FLAGS_OTHER;
 }
 
-/* The index has offsets from the presentation; before the edit list they are
- * from the media. Unsigned, so that a strange file wraps and does no harm. */
+/* The samples have offsets from the presentation; before the edit list they
+ * are from the media. Unsigned, so that a strange file wraps and does no
+ * harm. */
 static uint32_t
-composition_shift(const struct track_index *index)
+composition_shift(const struct track_info *info)
 {
-    return index->info.kind == TRACK_VIDEO ? (uint32_t) index->info.media_time
-                                           : 0;
+    return info->kind == TRACK_VIDEO ? (uint32_t) info->media_time : 0;
 }
 
 /* Which fields the samples of the segment need each for itself. */
 static uint32_t
-shape_scan(const struct track_index *index, const struct segment *segment,
+shape_scan(const struct track_info *info, const struct segment_map *map,
            struct shape *shape)
 {
-    struct sample first, second, s;
-    const uint32_t start = segment->first_sample;
-    const uint32_t end = start + segment->sample_count;
-    index_sample_load(index, start, &first);
-    second = first;
-    if (segment->sample_count > 1)
-        index_sample_load(index, start + 1, &second);
-    shape->duration = first.duration;
-    shape->size = first.size;
-    shape->first_flags = sample_flags(&first);
-    shape->flags = sample_flags(&second);
-    const int32_t no_offset = (int32_t) -composition_shift(index);
+    const struct sample *first = &map->samples[0];
+    const struct sample *second = first + (map->sample_count > 1);
+    shape->duration = first->duration;
+    shape->size = first->size;
+    shape->first_flags = sample_flags(first);
+    shape->flags = sample_flags(second);
+    const int32_t no_offset = (int32_t) -composition_shift(info);
     uint32_t trun =
-        first.composition_offset != no_offset ? TRUN_COMPOSITION : 0;
-    for (uint32_t i = start + 1; i < end; i++) {
-        index_sample_load(index, i, &s);
-        trun |= s.duration != first.duration ? TRUN_DURATION : 0;
-        trun |= s.size != first.size ? TRUN_SIZE : 0;
-        trun |= s.is_sync != second.is_sync ? TRUN_FLAGS : 0;
-        trun |= s.composition_offset != no_offset ? TRUN_COMPOSITION : 0;
+        first->composition_offset != no_offset ? TRUN_COMPOSITION : 0;
+    for (uint32_t i = 1; i < map->sample_count; i++) {
+        const struct sample *s = &map->samples[i];
+        trun |= s->duration != first->duration ? TRUN_DURATION : 0;
+        trun |= s->size != first->size ? TRUN_SIZE : 0;
+        trun |= s->is_sync != second->is_sync ? TRUN_FLAGS : 0;
+        trun |= s->composition_offset != no_offset ? TRUN_COMPOSITION : 0;
     }
-    if (!(trun & TRUN_FLAGS) && first.is_sync != second.is_sync)
+    if (!(trun & TRUN_FLAGS) && first->is_sync != second->is_sync)
         trun |= TRUN_FIRST_FLAGS;
     return trun | TRUN_DATA_OFFSET;
 }
@@ -341,10 +336,10 @@ bits_count(uint32_t v)
 }
 
 static void
-shape_of(const struct track_index *index, const struct segment *segment,
-         struct shape *s)
+shape_of(const struct track_info *info, const struct segment *segment,
+         const struct segment_map *map, struct shape *s)
 {
-    s->trun_flags = shape_scan(index, segment, s);
+    s->trun_flags = shape_scan(info, map, s);
     s->tfhd_flags = TFHD_BASE_IS_MOOF;
     if (!(s->trun_flags & TRUN_DURATION))
         s->tfhd_flags |= TFHD_DURATION;
@@ -353,9 +348,8 @@ shape_of(const struct track_index *index, const struct segment *segment,
     if (!(s->trun_flags & TRUN_FLAGS))
         s->tfhd_flags |= TFHD_FLAGS;
     s->tfhd_size = 16 + 4 * bits_count(s->tfhd_flags & ~TFHD_BASE_IS_MOOF);
-    s->trun_size =
-        16 + 4 * bits_count(s->trun_flags & 0xff)
-        + segment->sample_count * 4 * bits_count(s->trun_flags & ~0xffu);
+    s->trun_size = 16 + 4 * bits_count(s->trun_flags & 0xff)
+                   + map->sample_count * 4 * bits_count(s->trun_flags & ~0xffu);
     s->moof_size = 8 + MFHD_SIZE + 8 + s->tfhd_size + TFDT_SIZE + s->trun_size;
     s->mdat_header_size = segment->size > UINT32_MAX - 8 ? 16 : 8;
 }
@@ -369,7 +363,8 @@ put(uint8_t *p, uint32_t v)
 
 /* All up to the first record of trun; what it fills is small and known. */
 static uint8_t *
-fixed_write(const struct segment *segment, const struct shape *s, uint8_t *p)
+fixed_write(const struct segment *segment, uint32_t sample_count,
+            const struct shape *s, uint8_t *p)
 {
     p = put(put(p, STYP_SIZE), BOX("styp"));
     p = put(put(p, BOX("msdh")), 0);
@@ -391,7 +386,7 @@ fixed_write(const struct segment *segment, const struct shape *s, uint8_t *p)
     p = put(put(p, (uint32_t) (segment->decode_time >> 32)),
             (uint32_t) segment->decode_time);
     p = put(put(p, s->trun_size), BOX("trun"));
-    p = put(put(p, 1u << 24 | s->trun_flags), segment->sample_count);
+    p = put(put(p, 1u << 24 | s->trun_flags), sample_count);
     p = put(p, s->moof_size + s->mdat_header_size); /* data offset */
     if (s->trun_flags & TRUN_FIRST_FLAGS)
         p = put(p, s->first_flags);
@@ -402,25 +397,23 @@ fixed_write(const struct segment *segment, const struct shape *s, uint8_t *p)
 #define RECORDS_PER_APPEND 64
 
 static void
-records_write(const struct track_index *index, const struct segment *segment,
-              uint32_t trun_flags, struct buffer *out)
+records_write(const struct segment_map *map, uint32_t trun_flags,
+              uint32_t shift, struct buffer *out)
 {
     uint8_t block[RECORDS_PER_APPEND * 16];
     uint8_t *p = block;
-    const uint32_t shift = composition_shift(index);
     if ((trun_flags & ~0xffu) == 0)
         return;
-    for (uint32_t i = 0; i < segment->sample_count; i++) {
-        struct sample s;
-        index_sample_load(index, segment->first_sample + i, &s);
+    for (uint32_t i = 0; i < map->sample_count; i++) {
+        const struct sample *s = &map->samples[i];
         if (trun_flags & TRUN_DURATION)
-            p = put(p, s.duration);
+            p = put(p, s->duration);
         if (trun_flags & TRUN_SIZE)
-            p = put(p, s.size);
+            p = put(p, s->size);
         if (trun_flags & TRUN_FLAGS)
-            p = put(p, sample_flags(&s));
+            p = put(p, sample_flags(s));
         if (trun_flags & TRUN_COMPOSITION)
-            p = put(p, (uint32_t) s.composition_offset + shift);
+            p = put(p, (uint32_t) s->composition_offset + shift);
         if (i % RECORDS_PER_APPEND == RECORDS_PER_APPEND - 1) {
             buffer_append(out, block, (size_t) (p - block));
             p = block;
@@ -429,27 +422,29 @@ records_write(const struct track_index *index, const struct segment *segment,
     buffer_append(out, block, (size_t) (p - block));
 }
 
-size_t
-cmaf_segment_header_size(const struct track_index *index,
-                         const struct segment *segment)
+uint32_t
+cmaf_segment_header_size(const struct track_info *info,
+                         const struct segment *segment,
+                         const struct segment_map *map)
 {
     struct shape shape;
-    shape_of(index, segment, &shape);
-    return STYP_SIZE + (size_t) shape.moof_size + shape.mdat_header_size;
+    shape_of(info, segment, map, &shape);
+    return STYP_SIZE + shape.moof_size + shape.mdat_header_size;
 }
 
 void
-cmaf_segment_header_write(const struct track_index *index,
-                          const struct segment *segment, struct buffer *out)
+cmaf_segment_header_write(const struct track_info *info,
+                          const struct segment *segment,
+                          const struct segment_map *map, struct buffer *out)
 {
     struct shape shape;
     uint8_t fixed[FIXED_SIZE_MAX];
     const size_t start = out->len;
-    shape_of(index, segment, &shape);
-    const uint8_t *end = fixed_write(segment, &shape, fixed);
+    shape_of(info, segment, map, &shape);
+    const uint8_t *end = fixed_write(segment, map->sample_count, &shape, fixed);
     assert(end <= fixed + sizeof fixed);
     buffer_append(out, fixed, (size_t) (end - fixed));
-    records_write(index, segment, shape.trun_flags, out);
+    records_write(map, shape.trun_flags, composition_shift(info), out);
     uint8_t *p = fixed;
     if (shape.mdat_header_size == 16) {
         p = put(put(p, 1), BOX("mdat"));

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What an origin does for each request besides sending bytes: the header of a
- * segment of 180 samples, and the playlist of a film of two hours. CPU time. */
+/* The map and the header of a segment of 180 samples, and what an origin does
+ * for the first playlist of a film of two hours. CPU time. */
 
 #include "media/testing/movie.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define ROUNDS 20000
@@ -26,22 +27,34 @@ header_bench(void)
                                      .has_b_frames = true,
                                      .has_edit = true,
                                      .media_time = 1001};
-    struct buffer file, out;
+    struct buffer file, idx, out;
     struct track_index index;
     struct segment s;
-    buffer_init(&file, INDEX_SIZE_MAX);
-    test_index_build(&movie, "v0", 7000, NULL, &file);
-    if (track_index_open(buffer_bytes(&file), &index) != 0
+    void *memory;
+    buffer_init(&file, TEST_MOVIE_SIZE_MAX);
+    buffer_init(&idx, INDEX_SIZE_MAX);
+    test_track_build(&movie, "v0", 7000, NULL, &file, &idx);
+    if (track_index_open(buffer_bytes(&idx), &index) != 0
         || track_index_segment(&index, 1, &s) != 0)
         return;
+    const double map_start = cpu_us();
+    for (int i = 0; i < ROUNDS; i++) {
+        test_map_open(buffer_bytes(&file), &s, &memory);
+        free(memory);
+    }
+    const double map_us = (cpu_us() - map_start) / ROUNDS;
+    const struct segment_map map =
+        test_map_open(buffer_bytes(&file), &s, &memory);
     const double start = cpu_us();
     for (int i = 0; i < ROUNDS; i++) {
         buffer_init(&out, 1 << 20);
-        cmaf_segment_header_write(&index, &s, &out);
+        cmaf_segment_header_write(&index.info, &s, &map, &out);
         buffer_fini(&out);
     }
-    printf("segment header of %u samples: %.2f us\n", s.sample_count,
-           (cpu_us() - start) / ROUNDS);
+    printf("segment of %u samples: header %.2f us, map of %u bytes %.2f us\n",
+           s.sample_count, (cpu_us() - start) / ROUNDS, s.map_size, map_us);
+    free(memory);
+    buffer_fini(&idx);
     buffer_fini(&file);
 }
 
@@ -56,7 +69,7 @@ playlist_bench(void)
     struct buffer file, out;
     struct track_index index;
     buffer_init(&file, INDEX_SIZE_MAX);
-    test_index_build(&movie, "v0", 4000, NULL, &file);
+    test_track_build(&movie, "v0", 4000, NULL, NULL, &file);
     const double open_start = cpu_us();
     if (track_index_open(buffer_bytes(&file), &index) != 0)
         return;

@@ -6,9 +6,10 @@
  *     cmaf_dump FOLDER TARGET_MS NAME=FILE...
  *
  * writes FOLDER/master.m3u8, FOLDER/asset.idx and for each NAME
- * FOLDER/NAME.idx and FOLDER/NAME/{index.m3u8,init.mp4,<n>.m4s,all.mp4}, the
- * last being init segment and segments one behind the other. The first video
- * is cut at its key frames and the others where it is.
+ * FOLDER/NAME.mp4, FOLDER/NAME.idx and
+ * FOLDER/NAME/{index.m3u8,init.mp4,<n>.m4s,all.mp4}, the last being init
+ * segment and segments one behind the other. The first video is cut at its key
+ * frames and the others where it is.
  */
 
 #include "core/err.h"
@@ -91,6 +92,15 @@ movie_open(const char *path, struct bytes *file, struct mp4_movie *movie)
     exit(1);
 }
 
+static int
+sink_append(void *context, struct bytes bytes)
+{
+    struct buffer *out = context;
+    buffer_append_bytes(out, bytes);
+    return out->err;
+}
+
+/* `file` is the track file. */
 static void
 segments_save(const struct track_index *index, struct bytes file,
               const char *folder)
@@ -104,15 +114,11 @@ segments_save(const struct track_index *index, struct bytes file,
     buffer_append_bytes(&all, buffer_bytes(&b));
     for (uint32_t i = 0; track_index_segment(index, i, &s) == 0; i++) {
         char name[32];
-        b.len = 0;
-        cmaf_segment_header_write(index, &s, &b);
-        if (b.len != cmaf_segment_header_size(index, &s))
-            stop(folder, "header size is not what was said");
-        buffer_append(&b, file.ptr + s.offset, s.size);
-        stop_on(b.err, folder);
+        const struct bytes bytes =
+            bytes_of(file.ptr + segment_start(&s), segment_length(&s));
         snprintf(name, sizeof name, "%u.m4s", i);
-        file_save(folder, name, buffer_bytes(&b));
-        buffer_append_bytes(&all, buffer_bytes(&b));
+        file_save(folder, name, bytes);
+        buffer_append_bytes(&all, bytes);
     }
     stop_on(all.err, folder);
     file_save(folder, "all.mp4", buffer_bytes(&all));
@@ -138,21 +144,31 @@ track_dump(const char *folder, uint32_t target_ms, const char *name,
             path);
         cuts->timescale = track->timescale;
     }
-    const struct index_build build = {
-        track,           file.len, cuts->times, cuts->count,
-        cuts->timescale, name,     NULL,        NULL,
-    };
-    struct buffer b;
+    const struct mp4_source source = {memory_read, &file, file.len};
+    struct buffer stored, b;
     struct track_index index;
     char text[4096];
+    buffer_init(&stored, OUTPUT_SIZE_MAX);
     buffer_init(&b, INDEX_SIZE_MAX);
-    stop_on(track_index_build(&build, &b), path);
+    const struct track_build build = {
+        .track = track,
+        .source = &source,
+        .sink = {sink_append, &stored},
+        .cuts = cuts->times,
+        .cut_count = cuts->count,
+        .cut_timescale = cuts->timescale,
+        .name = name,
+    };
+    stop_on(track_file_build(&build, &b), path);
     stop_on(track_index_open(buffer_bytes(&b), &index), path);
+    snprintf(text, sizeof text, "%s.mp4", name);
+    file_save(folder, text, buffer_bytes(&stored));
     snprintf(text, sizeof text, "%s.idx", name);
     file_save(folder, text, buffer_bytes(&b));
     snprintf(text, sizeof text, "%s/%s", folder, name);
     mkdir(text, 0777);
-    segments_save(&index, file, text);
+    segments_save(&index, buffer_bytes(&stored), text);
+    buffer_fini(&stored);
     *info = index.info;
     mp4_close(&movie);
     free((void *) (uintptr_t) file.ptr);

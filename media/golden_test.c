@@ -114,7 +114,7 @@ compare(const char *folder, const char *content, const char *name,
 
 static void
 track_compare(const char *folder, const char *content,
-              const struct track_index *index)
+              const struct track_index *index, struct bytes track_file)
 {
     struct buffer boxes, text;
     struct segment s;
@@ -130,9 +130,8 @@ track_compare(const char *folder, const char *content,
     snprintf(name, sizeof name, "%s.init.txt", track);
     compare(folder, content, name, &text);
     for (uint32_t i = 0; track_index_segment(index, i, &s) == 0; i++) {
-        boxes.len = 0;
-        cmaf_segment_header_write(index, &s, &boxes);
-        box_dump(buffer_bytes(&boxes), &text);
+        box_dump(bytes_of(track_file.ptr + segment_start(&s), s.header_size),
+                 &text);
         snprintf(name, sizeof name, "%s.%u.txt", track, i);
         compare(folder, content, name, &text);
     }
@@ -144,20 +143,23 @@ static void
 content_compare(const char *folder, const struct content *content)
 {
     static struct asset asset;
-    struct buffer files[TRACKS_MAX], text;
+    struct buffer files[TRACKS_MAX], track_file, text;
     buffer_init(&text, OUTPUT_SIZE_MAX);
     asset.track_count = 0;
     for (size_t i = 0; i < TRACKS_MAX && content->tracks[i].name; i++) {
         struct track_index index;
         buffer_init(&files[i], INDEX_SIZE_MAX);
-        test_index_build(&content->tracks[i].movie, content->tracks[i].name,
-                         2000, &content->tracks[0].movie, &files[i]);
+        buffer_init(&track_file, OUTPUT_SIZE_MAX);
+        test_track_build(&content->tracks[i].movie, content->tracks[i].name,
+                         2000, &content->tracks[0].movie, &track_file,
+                         &files[i]);
         if (track_index_open(buffer_bytes(&files[i]), &index) != 0)
             abort();
         snprintf(index.info.label, sizeof index.info.label, "%s",
                  content->tracks[i].label);
         asset.tracks[asset.track_count++] = index.info;
-        track_compare(folder, content->name, &index);
+        track_compare(folder, content->name, &index, buffer_bytes(&track_file));
+        buffer_fini(&track_file);
     }
     hls_multivariant_write(&asset, NULL, &text);
     compare(folder, content->name, "master.m3u8", &text);
@@ -180,6 +182,23 @@ seed_write(const char *folder, const char *target, const char *name,
     snprintf(path, sizeof path, "%s/%s/%s", folder, target, name);
     file_write(path, buffer_bytes(b));
     b->len = 0;
+}
+
+static void
+subsamples_seed_write(const char *folder, struct buffer *b)
+{
+    static const struct sample samples[] = {
+        {.size = 700, .duration = 1001, .is_sync = true},
+        {.size = 90, .duration = 1001, .composition_offset = -1001},
+    };
+    static const struct subsample subsamples[] = {
+        {30, 400}, {70, 200}, {90, 0}};
+    static const uint16_t counts[] = {2, 1};
+    const struct segment_map map = {samples, 2, subsamples, counts};
+    buffer_append_le32(b, 2);
+    buffer_append_le32(b, 790);
+    segment_map_encode(&map, b);
+    seed_write(folder, "segment_map", "subsamples", b);
 }
 
 /* Small ones: a fuzzer wants many runs a second. */
@@ -223,16 +242,27 @@ seeds_write(const char *folder)
     static struct asset asset;
     struct buffer b, held[5];
     buffer_init(&b, OUTPUT_SIZE_MAX);
+    subsamples_seed_write(folder, &b);
     for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
         struct track_index index;
+        struct segment s;
+        struct buffer track_file;
         test_movie_write(&seeds[i].movie, &b);
         seed_write(folder, "mp4", seeds[i].name, &b);
         if (seeds[i].movie.is_fragmented)
             continue;
         buffer_init(&held[i], INDEX_SIZE_MAX);
-        test_index_build(&seeds[i].movie, seeds[i].name, 100, NULL, &held[i]);
-        if (track_index_open(buffer_bytes(&held[i]), &index) != 0)
+        buffer_init(&track_file, OUTPUT_SIZE_MAX);
+        test_track_build(&seeds[i].movie, seeds[i].name, 100, NULL, &track_file,
+                         &held[i]);
+        if (track_index_open(buffer_bytes(&held[i]), &index) != 0
+            || track_index_segment(&index, 0, &s) != 0)
             abort();
+        buffer_append_le32(&b, s.sample_count);
+        buffer_append_le32(&b, s.size);
+        buffer_append(&b, track_file.ptr + s.offset, s.map_size);
+        seed_write(folder, "segment_map", seeds[i].name, &b);
+        buffer_fini(&track_file);
         asset.tracks[asset.track_count++] = index.info;
         buffer_append_bytes(&b, buffer_bytes(&held[i]));
         seed_write(folder, "index", seeds[i].name, &b);

@@ -12,56 +12,35 @@
 #include "media/timeline.h"
 #include "media/track_record.h"
 
-#include <assert.h>
-
-/* What the samples of a segment add up to. */
-struct sums {
-    uint64_t size;
-    uint64_t duration;
-};
-
-static struct sums
-samples_sum(const struct track_index *index, uint32_t first, uint32_t count)
-{
-    struct sums sums = {0};
-    for (uint32_t i = first; i < first + count; i++) {
-        struct sample s;
-        index_sample_load(index, i, &s);
-        sums.size += s.size;
-        sums.duration += s.duration;
-    }
-    return sums;
-}
-
-/* Segments follow each other in samples and in time, as the timeline says, and
- * each one's size is that of its samples and inside the file. */
+/* Segments follow each other in the file and in time, as the timeline says,
+ * and are all of the file but its start. */
 static int
 segments_check(const struct track_index *index)
 {
     const struct track_info *info = &index->info;
     struct bytes timeline = info->timeline;
     struct timeline_run run = {0};
-    uint32_t sample = 0;
-    uint64_t decode_time = 0;
-    for (uint32_t i = 0; i < info->segment_count; i++) {
-        struct segment s;
+    struct segment s, before = {0};
+    uint64_t sample_count = 0, end = 0;
+    for (uint32_t i = 0; i < info->segment_count; i++, before = s) {
         index_segment_load(index, i, &s);
         if (run.count == 0 && !timeline_take(&timeline, &run))
             return ERR_INVALID;
         run.count--;
-        if (s.number != i || s.first_sample != sample || s.sample_count == 0
-            || s.sample_count > info->sample_count - sample
-            || s.decode_time != decode_time || s.duration != run.duration
+        if (s.sample_count == 0 || s.first_size > s.size
+            || s.duration != run.duration || s.map_size == 0
+            || s.header_size == 0
+            || (i == 0 ? s.decode_time != 0
+                       : s.decode_time < before.decode_time || s.offset != end)
             || s.offset > info->media_size
-            || s.size > info->media_size - s.offset)
+            || s.map_size + segment_length(&s) > info->media_size - s.offset)
             return ERR_INVALID;
-        const struct sums sums = samples_sum(index, sample, s.sample_count);
-        if (sums.size != s.size)
-            return ERR_INVALID;
-        sample += s.sample_count;
-        decode_time += sums.duration;
+        end = segment_start(&s) + segment_length(&s);
+        sample_count += s.sample_count;
     }
-    return sample == info->sample_count ? 0 : ERR_INVALID;
+    return end == info->media_size && sample_count == info->sample_count
+               ? 0
+               : ERR_INVALID;
 }
 
 int
@@ -74,24 +53,14 @@ track_index_open(struct bytes file, struct track_index *out)
     if (err != 0)
         return err;
     struct cursor c = cursor_of(body);
-    struct track_index index = {.file = file};
+    struct track_index index;
     if ((err = track_info_decode(&c, &index.info)) != 0)
         return err;
-    const struct track_info *info = &index.info;
-    if (info->segment_count > INDEX_SEGMENTS_MAX
-        || info->sample_count > INDEX_SAMPLES_MAX)
+    if (index.info.segment_count > INDEX_SEGMENTS_MAX)
         return ERR_LIMIT;
-    index.sample_flags = cursor_le32(&c);
-    index.duration_default = cursor_le32(&c);
-    index.duration_last = cursor_le32(&c);
-    if (index.sample_flags & ~(INDEX_HAS_COMPOSITION | INDEX_HAS_DURATIONS))
-        return ERR_INVALID;
-    index.sample_record_size = index_sample_record_size(index.sample_flags);
-    /* the limits above keep these products small */
+    /* the limit above keeps this product small */
     index.segments =
-        cursor_bytes(&c, (size_t) info->segment_count * INDEX_SEGMENT_SIZE).ptr;
-    index.samples =
-        cursor_bytes(&c, (size_t) info->sample_count * index.sample_record_size)
+        cursor_bytes(&c, (size_t) index.info.segment_count * INDEX_SEGMENT_SIZE)
             .ptr;
     if (c.is_short || c.rest.len != 0)
         return ERR_INVALID;
@@ -109,12 +78,4 @@ track_index_segment(const struct track_index *index, uint32_t number,
         return ERR_NOT_FOUND;
     index_segment_load(index, number, out);
     return 0;
-}
-
-void
-track_index_sample(const struct track_index *index, uint32_t number,
-                   struct sample *out)
-{
-    assert(number < index->info.sample_count);
-    index_sample_load(index, number, out);
 }

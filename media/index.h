@@ -3,10 +3,18 @@
 #define MEDIA_INDEX_H
 
 /*
- * The index of a track file ("<track>.idx" beside "<track>.mp4"): where each
- * segment's bytes lie and what its samples are, so that a playlist, an init
- * segment and the header of any segment are written without reading the film.
- * Versioned, checksummed, position independent: mapped or read anywhere.
+ * The stored form of a track. "<track>.mp4" is a CMAF track file that any
+ * player plays, one piece behind the other:
+ *
+ *   ftyp moov
+ *   for each segment:
+ *     free                map_size     media/segment_map.h
+ *     styp moof mdat's    header_size  \  the segment as it is served:
+ *     samples             size         /  one range
+ *
+ * "<track>.idx" beside it says where each segment lies, so that a playlist, an
+ * init segment and any segment are served without reading the film. Versioned,
+ * checksummed, position independent: mapped or read anywhere.
  */
 
 #include "media/pathways.h"
@@ -14,17 +22,31 @@
 
 #define INDEX_SIZE_MAX (256u << 20) /* bytes */
 #define INDEX_SEGMENTS_MAX 1000000u
-#define INDEX_SAMPLES_MAX 20000000u
 
 struct segment {
-    uint32_t number;       /* from 0 */
-    uint32_t first_sample; /* from 0 */
+    uint32_t number; /* from 0 */
     uint32_t sample_count;
-    uint64_t offset; /* of its bytes in the track file: one range */
-    uint32_t size;   /* bytes */
+    uint64_t offset;      /* in the track file, of its map */
+    uint32_t map_size;    /* bytes */
+    uint32_t header_size; /* bytes */
+    uint32_t size;        /* bytes of its samples */
+    uint32_t first_size;  /* bytes of the first: video's key frame */
     uint64_t decode_time; /* ticks; of the first sample; tfdt */
     uint32_t duration;    /* ticks; what EXTINF says */
 };
+
+/* Where in the track file what is served starts, and its bytes. */
+static inline uint64_t
+segment_start(const struct segment *segment)
+{
+    return segment->offset + segment->map_size;
+}
+
+static inline uint64_t
+segment_length(const struct segment *segment)
+{
+    return (uint64_t) segment->header_size + segment->size;
+}
 
 struct sample {
     uint32_t size;     /* bytes */
@@ -37,39 +59,37 @@ struct sample {
 /* An opened index: plain data pointing into the file's bytes. */
 struct track_index {
     struct track_info info;
-    struct bytes file;
-    const uint8_t *segments;
-    const uint8_t *samples;
-    uint32_t sample_record_size;
-    /* of the format, for index_format.h */
-    uint32_t sample_flags, duration_default, duration_last;
+    const uint8_t *segments; /* records of index_format.h */
 };
 
-/* Checks all that the functions below rely on, sample records included.
+/* Checks all that the functions below rely on: segments that follow each other
+ * in the file and in time, to the end of both.
  * ERR_TRUNCATED, ERR_VERSION, ERR_CHECKSUM, ERR_INVALID, ERR_LIMIT. */
 int track_index_open(struct bytes file, struct track_index *out);
 
 /* ERR_NOT_FOUND past the last. */
 int track_index_segment(const struct track_index *index, uint32_t number,
                         struct segment *out);
-/* number < index->info.sample_count, asserted. */
-void track_index_sample(const struct track_index *index, uint32_t number,
-                        struct sample *out);
 
-/* ---- CMAF (ISO/IEC 23000-19), written from the index ---- */
+/* ---- CMAF (ISO/IEC 23000-19) ---- */
 
 /* ftyp + moov; an edit list passes over media_time: AAC priming, and the delay
  * of B-frames, so that the first frame is presented at 0. */
 void cmaf_init_write(const struct track_info *info, struct buffer *out);
 
+struct segment_map;
+
 /* styp + moof + the header of mdat: exactly what precedes the segment's bytes.
- * sequence_number is segment number + 1. `segment` is one of this index. A
- * buffer over memory of cmaf_segment_header_size bytes never grows. */
-void cmaf_segment_header_write(const struct track_index *index,
+ * sequence_number is segment number + 1; number, size and decode_time are used
+ * of the segment, and the samples of its map. A buffer over memory of
+ * cmaf_segment_header_size bytes never grows. */
+void cmaf_segment_header_write(const struct track_info *info,
                                const struct segment *segment,
+                               const struct segment_map *map,
                                struct buffer *out);
-size_t cmaf_segment_header_size(const struct track_index *index,
-                                const struct segment *segment);
+uint32_t cmaf_segment_header_size(const struct track_info *info,
+                                  const struct segment *segment,
+                                  const struct segment_map *map);
 
 /* ---- HLS (RFC 8216bis), written from the index ---- */
 
@@ -93,6 +113,7 @@ void dash_mpd_write(const struct asset *asset, const struct pathways *steering,
 
 /* ---- made at ingest ---- */
 
+struct mp4_source;
 struct mp4_track;
 
 /* Where video is cut: at 0, then at the first sync sample at or after the next
@@ -103,24 +124,31 @@ struct mp4_track;
 int segment_cuts_of_video(const struct mp4_track *track, uint32_t target_ms,
                           uint64_t **cuts, uint32_t *cut_count);
 
+/* What comes goes out in order; an error ends the building. */
+struct track_sink {
+    int (*write)(void *context, struct bytes bytes);
+    void *context;
+};
+
 /*
- * Makes the index of a single-track file. `cuts` are presentation times in
- * ticks of cut_timescale, ascending from 0; audio is cut at the frame nearest
- * to each, video at the sync sample within half a frame of it (ERR_INVALID
- * where there is none). Cuts behind the end of the track are passed over.
- * ERR_UNSUPPORTED when a segment's samples are not one range of the file, or
- * a frame is presented before the edit list starts. `name`, `label` and
+ * Makes the stored form of one track of an MP4, whose samples may lie anywhere
+ * in `source`: the track file goes to `sink`, the index is appended to *index,
+ * or nothing on failure. `cuts` are presentation times in ticks of
+ * cut_timescale, ascending from 0; audio is cut at the frame nearest to each,
+ * video at the sync sample within half a frame of it (ERR_INVALID where there
+ * is none). Cuts behind the end of the track are passed over. ERR_UNSUPPORTED
+ * when a frame is presented before the edit list starts. `name`, `label` and
  * `language` go into the info; label NULL is none, language NULL the track's.
- * Appends nothing on failure.
  */
-struct index_build {
+struct track_build {
     const struct mp4_track *track;
-    uint64_t media_size;
+    const struct mp4_source *source;
+    struct track_sink sink;
     const uint64_t *cuts;
     uint32_t cut_count;
     uint32_t cut_timescale;
     const char *name, *label, *language;
 };
-int track_index_build(const struct index_build *build, struct buffer *out);
+int track_file_build(const struct track_build *build, struct buffer *index);
 
 #endif

@@ -249,7 +249,7 @@ each_segment_has_its_exact_time_and_all_of_them_are_inside(void **state)
         movie.sample_size = 1;
         buffer_init(&file, INDEX_SIZE_MAX);
         buffer_init(&b, 1 << 24);
-        test_index_build(&movie, "v0", 400, NULL, &file);
+        test_track_build(&movie, "v0", 400, NULL, NULL, &file);
         assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
         a.track_count = 1;
         a.tracks[0] = index.info;

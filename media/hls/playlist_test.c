@@ -48,7 +48,7 @@ playlist_write(const struct test_movie *movie, uint32_t target_ms,
     struct track_index index;
     buffer_init(&file, INDEX_SIZE_MAX);
     buffer_init(out, 1 << 24);
-    test_index_build(movie, "v0", target_ms, NULL, &file);
+    test_track_build(movie, "v0", target_ms, NULL, NULL, &file);
     assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
     hls_media_playlist_write(&index, out);
     buffer_fini(&file);

@@ -492,21 +492,36 @@ test_movie_open(const struct bytes *file, struct mp4_movie *out,
     return mp4_open(&source, out, error);
 }
 
-void
-test_index_build(const struct test_movie *movie, const char *name,
-                 uint32_t target_ms, const struct test_movie *cuts,
-                 struct buffer *out)
+static int
+sink_append(void *context, struct bytes bytes)
 {
-    struct buffer file, cuts_file;
+    struct buffer *out = context;
+    buffer_append_bytes(out, bytes);
+    return out->err;
+}
+
+struct track_sink
+test_sink(struct buffer *out)
+{
+    return (struct track_sink){sink_append, out};
+}
+
+void
+test_track_build(const struct test_movie *movie, const char *name,
+                 uint32_t target_ms, const struct test_movie *cuts,
+                 struct buffer *track_file, struct buffer *index)
+{
+    struct buffer file, cuts_file, unwanted;
     struct mp4_movie m, cut_by;
     struct mp4_error error;
-    struct index_build build = {.name = name};
+    struct track_build build = {.name = name};
     uint64_t *times;
     buffer_init(&file, TEST_MOVIE_SIZE_MAX);
     buffer_init(&cuts_file, TEST_MOVIE_SIZE_MAX);
+    buffer_init(&unwanted, 2 * TEST_MOVIE_SIZE_MAX);
     test_movie_write(movie, &file);
     test_movie_write(cuts == NULL ? movie : cuts, &cuts_file);
-    const struct bytes bytes = buffer_bytes(&file);
+    struct bytes bytes = buffer_bytes(&file);
     const struct bytes cuts_bytes = buffer_bytes(&cuts_file);
     int err = test_movie_open(&bytes, &m, &error);
     assert(err == 0);
@@ -515,15 +530,34 @@ test_index_build(const struct test_movie *movie, const char *name,
     err = segment_cuts_of_video(&cut_by.tracks[0], target_ms, &times,
                                 &build.cut_count);
     assert(err == 0);
+    const struct mp4_source source = {test_movie_read, &bytes, bytes.len};
     build.track = &m.tracks[0];
-    build.media_size = bytes.len;
+    build.source = &source;
+    build.sink = test_sink(track_file != NULL ? track_file : &unwanted);
     build.cuts = times;
     build.cut_timescale = cut_by.tracks[0].timescale;
-    err = track_index_build(&build, out);
+    err = track_file_build(&build, index);
     assert(err == 0);
     free(times);
     mp4_close(&cut_by);
     mp4_close(&m);
+    buffer_fini(&unwanted);
     buffer_fini(&cuts_file);
     buffer_fini(&file);
+}
+
+struct segment_map
+test_map_open(struct bytes track_file, const struct segment *segment,
+              void **memory)
+{
+    const struct bytes box =
+        bytes_of(track_file.ptr + segment->offset, segment->map_size);
+    struct segment_map map = {0};
+    size_t size = 0;
+    int err = segment_map_memory_size(box, &size);
+    assert(err == 0);
+    *memory = malloc(size);
+    err = segment_map_decode(box, segment, *memory, &map);
+    assert(err == 0);
+    return map;
 }

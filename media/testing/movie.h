@@ -9,6 +9,7 @@
 
 #include "media/index.h"
 #include "media/mp4/mp4.h"
+#include "media/segment_map.h"
 
 #define TEST_MOVIE_SIZE_MAX (16u << 20)
 
@@ -50,10 +51,17 @@ int test_movie_open(const struct bytes *file, struct mp4_movie *out,
                     struct mp4_error *error);
 int test_movie_read(void *context, uint64_t offset, void *out, size_t len);
 
+/* A sink that appends to a buffer. */
+struct track_sink test_sink(struct buffer *out);
+
 /* Written, parsed, cut at target_ms by `cuts` (NULL: by its own key frames),
- * and built; the index lies in *out. */
-void test_index_build(const struct test_movie *movie, const char *name,
+ * and built: the track file, which may be NULL, and the index. */
+void test_track_build(const struct test_movie *movie, const char *name,
                       uint32_t target_ms, const struct test_movie *cuts,
-                      struct buffer *out);
+                      struct buffer *track_file, struct buffer *index);
+
+/* The map of a segment of that track file; the caller frees *memory. */
+struct segment_map test_map_open(struct bytes track_file,
+                                 const struct segment *segment, void **memory);
 
 #endif

@@ -21,8 +21,7 @@
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
  *   $package_kind              multivariant, mpd, playlist, init or segment
  *
- * A segment is a generated header and one range of the track file. From a
- * folder the range leaves by sendfile, as nginx's static files do; through the
+ * A segment is one range of the track file. From a folder it leaves by sendfile, as nginx's static files do; through the
  * fill location it leaves as the cache holds it, slice by slice.
  */
 #include <ngx_config.h>

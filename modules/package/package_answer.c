@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The answers, made from an index: a text from memory, or a segment, which is a
- * generated header and one range of the track file.
+ * The answers, made from an index: a text from memory, or a segment, which is
+ * one range of the track file.
  */
 #include "modules/package/package.h"
 
 #include "core/err.h"
-
-/* a segment of 60,000 samples is somebody's joke */
-#define PACKAGE_HEADER_SIZE_MAX (1u << 20)
 
 static void
 package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
@@ -189,45 +186,6 @@ package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                       : package_text_answer(r, ctx, text(ctx->use.index));
 }
 
-/* styp, moof and the head of mdat: all of the segment but the samples. */
-static ngx_chain_t *
-package_segment_header(ngx_http_request_t *r, struct package_index *index,
-                       const struct segment *segment)
-{
-    size_t size = cmaf_segment_header_size(&index->track, segment);
-    ngx_chain_t *link;
-    ngx_buf_t *b;
-    struct buffer text;
-
-    if (segment->size == 0 || size > PACKAGE_HEADER_SIZE_MAX) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "package: write header of segment %uD of \"%V\" failed "
-                      "(%uD samples, %uD bytes)",
-                      segment->number, &index->node.str, segment->sample_count,
-                      segment->size);
-        return NULL;
-    }
-    b = ngx_create_temp_buf(r->pool, size);
-    link = ngx_alloc_chain_link(r->pool);
-    if (b == NULL || link == NULL) {
-        return NULL;
-    }
-    /* a buffer that is full from the start never grows: it stays the pool's */
-    text = (struct buffer){.ptr = b->pos, .capacity = size, .size_max = size};
-    cmaf_segment_header_write(&index->track, segment, &text);
-    if (text.err != 0 || text.len != size) {
-        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
-                      "package: write header of segment %uD of \"%V\" failed "
-                      "(%s)",
-                      segment->number, &index->node.str, err_text(text.err));
-        return NULL;
-    }
-    b->last = b->pos + size;
-    link->buf = b;
-    link->next = NULL;
-    return link;
-}
-
 /* The track file, opened as nginx's static handler does. */
 static ngx_int_t
 package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
@@ -271,10 +229,10 @@ package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 
 static ngx_int_t
 package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                     const struct segment *segment, ngx_chain_t *header)
+                     const struct segment *segment)
 {
     ngx_buf_t *b = ngx_calloc_buf(r->pool);
-    ngx_chain_t media = {.buf = b, .next = NULL};
+    ngx_chain_t out = {.buf = b, .next = NULL};
     ngx_int_t rc;
 
     if (b == NULL) {
@@ -289,18 +247,16 @@ package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         return rc;
     }
     r->allow_ranges = 1;
-    r->single_range = 1; /* several need the body in one buffer */
     rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;
     }
     b->in_file = 1;
-    b->file_pos = (off_t) segment->offset;
-    b->file_last = (off_t) (segment->offset + segment->size);
+    b->file_pos = (off_t) segment_start(segment);
+    b->file_last = b->file_pos + (off_t) segment_length(segment);
     b->last_buf = r == r->main;
     b->last_in_chain = 1;
-    header->next = &media;
-    return ngx_http_output_filter(r, header);
+    return ngx_http_output_filter(r, &out);
 }
 
 /* True for a request whose answer may be a header alone. */
@@ -322,7 +278,7 @@ package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 
 static ngx_int_t
 package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                     const struct segment *segment, ngx_chain_t *header)
+                     const struct segment *segment)
 {
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
@@ -333,10 +289,9 @@ package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .again = conf->again,
         .prefix_len = conf->fill.len,
         .slice_size = conf->slice_size,
-        .start = segment->offset,
-        .end = segment->offset + segment->size,
+        .start = segment_start(segment),
+        .end = segment_start(segment) + segment_length(segment),
         .total = ctx->use.index->track.info.media_size,
-        .prefix = header,
     };
     if (ctx->fill.uri.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -359,24 +314,19 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     struct package_index *index = ctx->use.index;
     struct segment segment;
-    ngx_chain_t *header;
-    struct bytes head;
+    struct bytes what;
 
     if (track_index_segment(&index->track, ctx->path.segment, &segment) != 0) {
         return NGX_HTTP_NOT_FOUND;
     }
-    header = package_segment_header(r, index, &segment);
-    if (header == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    head = bytes_of(header->buf->pos, (size_t) ngx_buf_size(header->buf));
-    if (package_headers_set(r, ctx, (off_t) (head.len + segment.size),
-                            package_index_hash(index, head))
+    what = bytes_of(&segment.number, sizeof segment.number);
+    if (package_headers_set(r, ctx, (off_t) segment_length(&segment),
+                            package_index_hash(index, what))
         != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return conf->fill.len ? package_segment_fill(r, ctx, &segment, header)
-                          : package_segment_send(r, ctx, &segment, header);
+    return conf->fill.len ? package_segment_fill(r, ctx, &segment)
+                          : package_segment_send(r, ctx, &segment);
 }
 
 ngx_int_t

@@ -242,11 +242,6 @@ fill_pass(struct package_fill *fill, ngx_http_request_t *sr, ngx_chain_t *in)
             if (!buf_trim(fill, in->buf, start)) {
                 continue;
             }
-            if (fill->prefix != NULL) {
-                *last = fill->prefix;
-                last = &fill->prefix->next;
-                fill->prefix = NULL;
-            }
         }
         link = ngx_alloc_chain_link(sr->pool);
         if (link == NULL) {

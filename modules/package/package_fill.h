@@ -30,7 +30,6 @@ struct package_fill {
     uint64_t start, end; /* window: what is wanted of the file */
     uint64_t total;      /* window: the size the file must have; whole:
                           * PACKAGE_FILL_SIZE_UNKNOWN */
-    ngx_chain_t *prefix; /* window: one buffer sent before the first byte */
 
     /* results of a whole fill */
     u_char *memory;  /* ngx_alloc'ed, `total` bytes */

@@ -265,9 +265,9 @@ package_index_init_segment(struct package_index *index)
 }
 
 uint64_t
-package_index_hash(const struct package_index *index, struct bytes header)
+package_index_hash(const struct package_index *index, struct bytes what)
 {
-    return XXH3_64bits_withSeed(header.ptr, header.len, index->hash);
+    return XXH3_64bits_withSeed(what.ptr, what.len, index->hash);
 }
 
 void

@@ -103,10 +103,10 @@ int package_index_manifest(const struct package_index *index,
                            const struct pathways *steering,
                            struct buffer *out);
 
-/* Of the answer that starts with `header` and goes on with the track's bytes:
- * for an entity tag that changes with either. */
+/* Of an answer from this index that `what` tells from the others: for an entity
+ * tag. */
 uint64_t package_index_hash(const struct package_index *index,
-                            struct bytes header);
+                            struct bytes what);
 
 /* Empties `use`; a loader that has not finished abandons the index. */
 void package_index_release(struct package_use *use);

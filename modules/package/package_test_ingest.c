@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests and benchmarks: writes <track>.idx and asset.idx beside the
- * single-track files <track>.mp4 of a folder, the video tracks named first.
+ * For tests and benchmarks: turns the single-track files <track>.mp4 of a
+ * folder into the stored form, the video tracks named first.
  *
  *   package_test_ingest FOLDER SEGMENT_MS v0 [v1 ...] a0 [...]
  */
@@ -56,12 +56,20 @@ file_write(const char *path, struct bytes bytes)
     }
 }
 
+static int
+file_append(void *context, struct bytes bytes)
+{
+    FILE *file = context;
+
+    return fwrite(bytes.ptr, 1, bytes.len, file) == bytes.len ? 0 : ERR_IO;
+}
+
 /* The index stays in memory: the asset's sample entries point into it. */
 static struct track_info
 track_ingest(const char *folder, const char *name, uint32_t segment_ms,
              struct cuts *cuts)
 {
-    char path[4096];
+    char path[4096], part[4096];
     struct stat status;
     struct mp4_movie *movie = calloc(1, sizeof *movie);
     struct mp4_error where;
@@ -88,8 +96,14 @@ track_ingest(const char *folder, const char *name, uint32_t segment_ms,
                                     &cuts->count);
         cuts->timescale = track->timescale;
     }
-    struct index_build build = {.track = track,
-                                .media_size = source.size,
+    path_of(part, sizeof part, folder, name, ".part");
+    FILE *file = fopen(part, "wb");
+    if (file == NULL) {
+        die(part, ERR_IO);
+    }
+    struct track_build build = {.track = track,
+                                .source = &source,
+                                .sink = {file_append, file},
                                 .cuts = cuts->times,
                                 .cut_count = cuts->count,
                                 .cut_timescale = cuts->timescale,
@@ -98,13 +112,16 @@ track_ingest(const char *folder, const char *name, uint32_t segment_ms,
                                 .language = track->language};
     buffer_init(&text, INDEX_SIZE_MAX);
     if (err == 0) {
-        err = track_index_build(&build, &text);
+        err = track_file_build(&build, &text);
     }
     if (err == 0) {
         err = track_index_open(buffer_bytes(&text), &index);
     }
     if (err != 0) {
         die(path, err);
+    }
+    if (fclose(file) != 0 || rename(part, path) != 0) {
+        die(part, ERR_IO);
     }
     path_of(path, sizeof path, folder, name, ".idx");
     file_write(path, buffer_bytes(&text));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The encoder's file of a track is replaced by the track file, piece by piece.
  * Cuts are found in v0 and hold for all: every other video must have key
  * frames at the same moments, audio is cut at the nearest frame.
  */
@@ -37,6 +38,7 @@ struct track_file {
     char path[PATH_MAX];
     int fd;
     uint64_t size;
+    struct mp4_source source;
     struct mp4_movie movie;
     bool is_open;
 };
@@ -56,9 +58,9 @@ track_file_open(struct progress *progress, const char *folder, const char *name,
         return ERR_IO;
     }
     out->size = (uint64_t) st.st_size;
-    const struct mp4_source source = file_mp4_source(&out->fd, out->size);
+    out->source = file_mp4_source(&out->fd, out->size);
     struct mp4_error error = {.reason = ""};
-    int err = mp4_open(&source, &out->movie, &error);
+    int err = mp4_open(&out->source, &out->movie, &error);
     if (err != 0) {
         progress_error(progress,
                        "%s.mp4 as encoded is broken: box '%s' at byte %llu: "
@@ -175,8 +177,51 @@ file_save(struct indexing *ix, const char *name, struct bytes bytes)
     return err;
 }
 
+struct storing {
+    struct indexing *ix;
+    FILE *file;
+};
+
+/* The system's own word: no room left, perhaps. */
 static int
-track_build(struct indexing *ix, const struct track_file *file,
+io_failed(struct indexing *ix)
+{
+    snprintf(ix->reason, sizeof ix->reason, "%s", strerror(errno));
+    return ERR_IO;
+}
+
+static int
+stored_append(void *context, struct bytes bytes)
+{
+    const struct storing *s = context;
+    if (stop_signal() != 0)
+        return ERR_TIMEOUT;
+    return fwrite(bytes.ptr, 1, bytes.len, s->file) == bytes.len
+               ? 0
+               : io_failed(s->ix);
+}
+
+/* The track file takes the place of the encoder's once it is whole. */
+static int
+stored_write(struct indexing *ix, const struct track_file *from,
+             struct track_build *build, struct buffer *index)
+{
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s.part", from->path);
+    struct storing storing = {ix, fopen(path, "wb")};
+    if (storing.file == NULL)
+        return io_failed(ix);
+    build->sink = (struct track_sink){stored_append, &storing};
+    int err = track_file_build(build, index);
+    if (fclose(storing.file) != 0 && err == 0)
+        err = io_failed(ix);
+    if (err == 0 && rename(path, from->path) != 0)
+        err = io_failed(ix);
+    return err;
+}
+
+static int
+track_store(struct indexing *ix, const struct track_file *file,
             const char *label, const char *language)
 {
     const struct mp4_track *track = &file->movie.tracks[0];
@@ -186,9 +231,9 @@ track_build(struct indexing *ix, const struct track_file *file,
         err = cuts_extend(ix, track);
     if (err != 0)
         goto failed;
-    const struct index_build build = {
+    struct track_build build = {
         .track = track,
-        .media_size = file->size,
+        .source = &file->source,
         .cuts = ix->cuts,
         .cut_count = ix->cut_count,
         .cut_timescale = ix->cut_timescale,
@@ -198,7 +243,7 @@ track_build(struct indexing *ix, const struct track_file *file,
     };
     buffer_init(out, INDEX_SIZE_MAX);
     struct track_index index;
-    err = track_index_build(&build, out);
+    err = stored_write(ix, file, &build, out);
     if (err == 0)
         err = track_index_open(buffer_bytes(out), &index);
     if (err != 0)
@@ -209,8 +254,9 @@ track_build(struct indexing *ix, const struct track_file *file,
     return file_save(ix, name, buffer_bytes(out));
 
 failed:
-    progress_error(ix->progress, "cannot index %s.mp4: %s", file->name,
-                   ix->reason[0] != '\0' ? ix->reason : err_text(err));
+    if (err != ERR_TIMEOUT)
+        progress_error(ix->progress, "cannot store %s.mp4: %s", file->name,
+                       ix->reason[0] != '\0' ? ix->reason : err_text(err));
     return err;
 }
 
@@ -223,7 +269,7 @@ track_index(struct indexing *ix, const char *name, const char *label,
         return ERR_TIMEOUT;
     int err = track_file_open(ix->progress, ix->folder, name, &file);
     if (err == 0)
-        err = track_build(ix, &file, label, language);
+        err = track_store(ix, &file, label, language);
     track_file_close(&file);
     return err;
 }

@@ -3,8 +3,8 @@
 #define PROGRAMS_VODST_INGEST_INDEX_H
 
 /*
- * From encoded files to what a packager reads: an index beside each track, and
- * the asset file that names the tracks.
+ * From encoded files to what a packager reads: a track file and an index of each
+ * track, and the asset file that names the tracks.
  */
 
 #include "programs/vodst/ingest_encode.h"
@@ -20,7 +20,8 @@ struct indexed {
 
 /*
  * Reads <track>.mp4 of every rendition in the folder, cuts them all at the
- * same moments, writes <track>.idx and asset.idx, and opens what it wrote.
+ * same moments, puts the track file in its place, writes <track>.idx and
+ * asset.idx, and opens what it wrote.
  * Tells what is wrong by progress_error: ERR_INVALID, ERR_UNSUPPORTED, ERR_IO,
  * ERR_MEMORY.
  */

@@ -37,7 +37,8 @@ def run(*command):
 
 
 def make_film(folder):
-    """A film with B-frames in two renditions, and sound, in stored form."""
+    """A film with B-frames in two renditions, and sound, in stored form; what
+    the encoder made of it is in `source` beside it."""
     folder.mkdir(parents=True)
     video = ["-c:v", "libx264", "-preset", "veryfast", "-bf", 2, "-g", 50,
              "-sc_threshold", 0, "-pix_fmt", "yuv420p"]
@@ -46,6 +47,7 @@ def make_film(folder):
         f"sine=440:r=44100:d={SECONDS}", "-map", "0:v", *video,
         folder / "v0.mp4", "-map", "0:v", "-vf", "scale=160:90", *video,
         folder / "v1.mp4", "-map", "1:a", "-c:a", "aac", folder / "a0.mp4")
+    shutil.copytree(folder, folder.with_name("source"))
     run(INGEST, folder, 2000, *TRACKS)
 
 
@@ -241,14 +243,14 @@ def test_the_whole_film_decodes_and_counts_as_its_source(node, root, source):
         url = f"{node.url}/{source}/film/1/{track}/index.m3u8"
         said, served = decoded(url)
         assert said == ""
-        _, stored = decoded(root / "film" / "1" / f"{track}.mp4")
+        _, source_s = decoded(root / "film" / "source" / f"{track}.mp4")
         frames = [int(p["streams"][0]["nb_read_frames"])
-                  for p in (served, stored)]
+                  for p in (served, source_s)]
         # of a file the demuxer drops the priming frame, of HLS the decoder
         # does: ffprobe counts it then
         assert frames[0] - frames[1] in ((0, 1) if track == "a0" else (0,))
         assert float(served["format"]["duration"]) == pytest.approx(
-            float(stored["format"]["duration"]), abs=0.001)
+            float(source_s["format"]["duration"]), abs=0.001)
 
 
 def frames(source, stream):
@@ -266,11 +268,11 @@ def test_the_mpd_decodes_to_what_hls_and_the_source_do(node, root, stream,
     top = f"{node.url}/fill/film/1/"
     dash = frames(top + "manifest.mpd", stream)
     assert dash == frames(top + "master.m3u8", stream)
-    stored = frames(root / "film" / "1" / f"{track}.mp4", "0")
+    encoded = frames(root / "film" / "source" / f"{track}.mp4", "0")
     # of a file the demuxer drops the frame of priming, here the decoder does
-    assert len(dash) == len(stored) + (track == "a0")
-    assert [one[1] for one in dash[-len(stored):]] \
-        == [one[1] for one in stored]
+    assert len(dash) == len(encoded) + (track == "a0")
+    assert [one[1] for one in dash[-len(encoded):]] \
+        == [one[1] for one in encoded]
     assert track == "a0" or len(dash) == SECONDS * RATE
 
 
@@ -334,6 +336,17 @@ def test_ranges_of_a_segment(node):
     beyond = node.get("/local/film/1/v0/2.m4s",
                       headers={"Range": f"bytes={size}-"})
     assert beyond.status_code == 416
+    several = node.get("/local/film/1/v0/2.m4s",
+                       headers={"Range": "bytes=0-9,20-29"})
+    assert several.status_code == 206
+    assert whole[:10] in several.content and whole[20:30] in several.content
+    path = "/local/film/1/v0/2.m4s"
+    tag = node.get(path).headers["ETag"]
+    for value, status in ((tag, 206), ('"other"', 200)):
+        part = node.get(path, headers={"Range": "bytes=3-9",
+                                       "If-Range": value})
+        assert part.status_code == status
+        assert part.content == (whole[3:10] if status == 206 else whole)
     # through the fill a range is not cut out: the whole is a valid answer
     for ranges in ("bytes=0-99", "bytes=0-1,4-5"):
         full = node.get("/fill/film/1/v0/2.m4s", headers={"Range": ranges})
@@ -935,7 +948,7 @@ def test_more_indexes_than_there_is_memory_for(root, storage, tmp_path,
         assert all(len(b) == 1 for b in bodies.values())
         assert node.lives()
     with Node(tmp_path / "node", root, storage.port,
-              "package_index_memory 1k;") as node:
+              "package_index_memory 300;") as node:
         assert node.get("/local/film/1/v0/1.m4s").status_code == 500
         assert node.get("/fill/film/1/v0/1.m4s").status_code == 502
         assert "over the stated limit" in node.log()

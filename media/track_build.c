@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Writes the track file and its index from the samples of a parsed MP4. Runs
+ * once a track, at ingest.
+ */
+
+#include "core/err.h"
+#include "media/index_format.h"
+#include "media/mp4/mp4.h"
+#include "media/sealed.h"
+#include "media/segment_map.h"
+#include "media/segment_plan.h"
+#include "media/timeline.h"
+#include "media/track_record.h"
+
+#include <stdlib.h>
+
+#define COPY_SIZE (1u << 20)        /* bytes, at once */
+#define PIECES_SIZE_MAX (64u << 20) /* bytes */
+#define SAMPLE_SIZE_MAX 0x7fffffffu /* bytes; a bit of the map is for sync */
+
+struct writer {
+    const struct track_build *build;
+    struct planned_segment *plan;
+    uint32_t segment_count;
+    struct track_info info;
+    uint64_t written;      /* bytes of the track file */
+    struct buffer pieces;  /* a map and a header */
+    struct buffer records; /* of the segments so far */
+    struct buffer timeline;
+    struct sample *samples; /* of the current segment */
+    uint8_t *copy;
+};
+
+/* ---- the info ---- */
+
+static uint64_t
+greatest_common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        const uint64_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a;
+}
+
+static void
+frame_rate_set(struct track_info *info, const struct mp4_track *track)
+{
+    uint64_t ticks = 0;
+    for (uint32_t i = 0; i < track->sample_count; i++)
+        ticks += track->samples[i].duration;
+    uint64_t num = (uint64_t) track->sample_count * track->timescale;
+    uint64_t den = ticks == 0 ? 1 : ticks;
+    const uint64_t divisor = greatest_common_divisor(num, den);
+    num /= divisor;
+    den /= divisor;
+    for (; num > UINT32_MAX || den > UINT32_MAX; num >>= 1, den >>= 1)
+        ;
+    info->frame_rate_num = (uint32_t) num;
+    info->frame_rate_den = den == 0 ? 1 : (uint32_t) den;
+}
+
+static uint32_t
+bit_rate(uint64_t bytes, uint64_t duration, uint32_t timescale)
+{
+    const wide rate =
+        ((wide) bytes * 8 * timescale + (wide) duration - 1) / (wide) duration;
+    return rate > UINT32_MAX ? UINT32_MAX : (uint32_t) rate;
+}
+
+/*
+ * RFC 8216bis §4.4.6.2: the peak is that of any run of segments between half
+ * and one and a half target durations, so a last segment of two frames does
+ * not count for itself. Each run here is the shortest that ends at segment
+ * `last`. Headers are counted: they go over the wire too.
+ */
+static void
+bandwidth_set(struct track_info *info, const struct track_index *index)
+{
+    const uint64_t target = info->segment_duration_max;
+    uint64_t all = 0, run = 0, run_duration = 0;
+    uint32_t peak = 0;
+    struct segment s, first;
+    index_segment_load(index, 0, &first);
+    for (uint32_t last = 0; last < info->segment_count; last++) {
+        index_segment_load(index, last, &s);
+        all += segment_length(&s);
+        run += segment_length(&s);
+        run_duration += s.duration;
+        while (first.number < last
+               && (run_duration - first.duration) * 2 >= target) {
+            run -= segment_length(&first);
+            run_duration -= first.duration;
+            index_segment_load(index, first.number + 1, &first);
+        }
+        const uint32_t rate = bit_rate(run, run_duration, info->timescale);
+        if (run_duration * 2 >= target && run_duration * 2 <= target * 3
+            && rate > peak)
+            peak = rate;
+    }
+    info->bandwidth_peak = peak;
+    info->bandwidth_average = bit_rate(all, info->duration, info->timescale);
+}
+
+/* Equal segments in a row are one run. */
+static int
+timeline_set(struct writer *w)
+{
+    struct timeline_run run = {0};
+    for (uint32_t i = 0; i < w->segment_count; i++) {
+        const uint32_t duration = w->plan[i].duration;
+        if (run.count > 0 && duration != run.duration) {
+            timeline_append(&w->timeline, &run);
+            run.count = 0;
+        }
+        run.duration = duration;
+        run.count++;
+    }
+    timeline_append(&w->timeline, &run);
+    w->info.timeline = buffer_bytes(&w->timeline);
+    return w->timeline.err;
+}
+
+static int
+text_copy(char *out, size_t size, const char *text)
+{
+    if (strlen(text) >= size)
+        return ERR_INVALID;
+    memcpy(out, text, strlen(text) + 1);
+    return 0;
+}
+
+static int
+info_texts_set(struct track_info *info, const struct track_build *build)
+{
+    const struct mp4_track *track = build->track;
+    const char *language =
+        build->language == NULL ? track->language : build->language;
+    const char *label = build->label == NULL ? "" : build->label;
+    int err;
+    if ((err = text_copy(info->name, sizeof info->name, build->name)) != 0
+        || (err = text_copy(info->label, sizeof info->label, label)) != 0
+        || (err = text_copy(info->language, sizeof info->language, language))
+               != 0)
+        return err;
+    return text_copy(info->codecs, sizeof info->codecs, track->codecs);
+}
+
+/* All but what only the written file tells: its size and the bandwidths. */
+static int
+info_set(struct writer *w)
+{
+    const struct mp4_track *track = w->build->track;
+    struct track_info *info = &w->info;
+    int err = info_texts_set(info, w->build);
+    if (err != 0)
+        return err;
+    info->kind = track->kind;
+    info->timescale = track->timescale;
+    info->duration = track->duration;
+    info->media_time = track->media_time;
+    info->sample_count = track->sample_count;
+    info->segment_count = w->segment_count;
+    info->sample_entry = track->sample_entry;
+    for (uint32_t i = 0; i < w->segment_count; i++) {
+        if (w->plan[i].duration > info->segment_duration_max)
+            info->segment_duration_max = w->plan[i].duration;
+    }
+    if (track->kind == TRACK_VIDEO) {
+        info->width = track->width;
+        info->height = track->height;
+        frame_rate_set(info, track);
+    } else {
+        info->channels = track->channels;
+        info->sample_rate = track->sample_rate;
+    }
+    err = timeline_set(w);
+    return err != 0 ? err : track_info_check(info);
+}
+
+/* ---- the file ---- */
+
+static int
+bytes_write(struct writer *w, struct bytes bytes)
+{
+    w->written += bytes.len;
+    return w->build->sink.write(w->build->sink.context, bytes);
+}
+
+/* What was put together goes out, and its memory is used again. */
+static int
+pieces_write(struct writer *w)
+{
+    if (w->pieces.err != 0)
+        return w->pieces.err;
+    const int err = bytes_write(w, buffer_bytes(&w->pieces));
+    w->pieces.len = 0;
+    return err;
+}
+
+static int
+range_copy(struct writer *w, uint64_t offset, uint64_t size)
+{
+    const struct mp4_source *source = w->build->source;
+    while (size > 0) {
+        const size_t len = size < COPY_SIZE ? (size_t) size : COPY_SIZE;
+        int err = source->read(source->context, offset, w->copy, len);
+        if (err == 0)
+            err = bytes_write(w, bytes_of(w->copy, len));
+        if (err != 0)
+            return err;
+        offset += len;
+        size -= len;
+    }
+    return 0;
+}
+
+/* Samples that lie one behind the other are read as one. */
+static int
+samples_copy(struct writer *w, const struct planned_segment *planned)
+{
+    const struct mp4_sample *s =
+        &w->build->track->samples[planned->first_sample];
+    uint64_t start = s->offset, end = start;
+    for (uint32_t i = 0; i < planned->sample_count; i++, s++) {
+        if (s->offset != end) {
+            const int err = range_copy(w, start, end - start);
+            if (err != 0)
+                return err;
+            start = end = s->offset;
+        }
+        end += s->size;
+    }
+    return range_copy(w, start, end - start);
+}
+
+/* The samples' bytes in *size. */
+static int
+samples_take(struct writer *w, const struct planned_segment *planned,
+             uint32_t *size)
+{
+    const struct mp4_track *track = w->build->track;
+    const int64_t shift = track->kind == TRACK_VIDEO ? track->media_time : 0;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < planned->sample_count; i++) {
+        const struct mp4_sample *s = &track->samples[planned->first_sample + i];
+        const int64_t offset = s->composition_offset - shift;
+        if (offset < INT32_MIN || offset > INT32_MAX)
+            return ERR_UNSUPPORTED;
+        if (s->size > SAMPLE_SIZE_MAX)
+            return ERR_LIMIT;
+        w->samples[i] = (struct sample){.size = s->size,
+                                        .duration = s->duration,
+                                        .composition_offset = (int32_t) offset,
+                                        .is_sync = s->is_sync};
+        sum += s->size;
+    }
+    if (sum > UINT32_MAX)
+        return ERR_LIMIT;
+    *size = (uint32_t) sum;
+    return 0;
+}
+
+static int
+segment_write(struct writer *w, uint32_t number)
+{
+    const struct planned_segment *planned = &w->plan[number];
+    const struct segment_map map = {.samples = w->samples,
+                                    .sample_count = planned->sample_count};
+    struct segment s = {
+        .number = number,
+        .sample_count = planned->sample_count,
+        .offset = w->written,
+        .decode_time =
+            w->build->track->samples[planned->first_sample].decode_time,
+        .duration = planned->duration,
+    };
+    int err = samples_take(w, planned, &s.size);
+    if (err != 0)
+        return err;
+    s.first_size = w->samples[0].size;
+    segment_map_encode(&map, &w->pieces);
+    s.map_size = (uint32_t) w->pieces.len;
+    cmaf_segment_header_write(&w->info, &s, &map, &w->pieces);
+    s.header_size = (uint32_t) w->pieces.len - s.map_size;
+    index_segment_append(&s, &w->records);
+    err = pieces_write(w);
+    return err != 0 ? err : samples_copy(w, planned);
+}
+
+static int
+file_write(struct writer *w)
+{
+    cmaf_init_write(&w->info, &w->pieces);
+    int err = pieces_write(w);
+    for (uint32_t i = 0; err == 0 && i < w->segment_count; i++)
+        err = segment_write(w, i);
+    return err;
+}
+
+/* ---- the index ---- */
+
+static int
+index_write(struct writer *w, struct buffer *out)
+{
+    const struct track_index index = {.segments = w->records.ptr};
+    if (w->records.err != 0)
+        return w->records.err;
+    w->info.media_size = w->written;
+    bandwidth_set(&w->info, &index);
+    const size_t start = sealed_begin(out, INDEX_MAGIC, INDEX_VERSION);
+    track_info_encode(&w->info, out);
+    buffer_append_bytes(out, buffer_bytes(&w->records));
+    if (out->err == 0 && out->len - start > INDEX_SIZE_MAX)
+        out->err = ERR_LIMIT;
+    sealed_end(out, start);
+    return out->err;
+}
+
+static int
+memory_take(struct writer *w)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < w->segment_count; i++) {
+        if (w->plan[i].sample_count > most)
+            most = w->plan[i].sample_count;
+    }
+    w->samples = calloc(most, sizeof *w->samples);
+    w->copy = malloc(COPY_SIZE);
+    return w->samples == NULL || w->copy == NULL ? ERR_MEMORY : 0;
+}
+
+int
+track_file_build(const struct track_build *build, struct buffer *index)
+{
+    struct writer w = {.build = build};
+    const size_t start = index->len;
+    buffer_init(&w.pieces, PIECES_SIZE_MAX);
+    buffer_init(&w.records, INDEX_SIZE_MAX);
+    buffer_init(&w.timeline, INDEX_SIZE_MAX);
+    int err = segment_plan_make(build, &w.plan, &w.segment_count);
+    if (err == 0)
+        err = info_set(&w);
+    if (err == 0)
+        err = memory_take(&w);
+    if (err == 0)
+        err = file_write(&w);
+    if (err == 0)
+        err = index_write(&w, index);
+    if (err != 0)
+        index->len = start;
+    free(w.copy);
+    free(w.samples);
+    free(w.plan);
+    buffer_fini(&w.timeline);
+    buffer_fini(&w.records);
+    buffer_fini(&w.pieces);
+    return err;
+}
