@@ -5,8 +5,8 @@
  *   header   0  magic  8  form  12  slot_count  16  heap_size
  *           20  contents_max  24  id_bytes  32  boot
  *           64  overflow   128  used   192  heap_used   (a cache line each)
- *   slot     0  hash   8  id_ref   16  requests  24  bytes  32  starts
- *           40  offloaded
+ *   slot     0  hash   8  id_ref  12  starved  16  requests  24  bytes
+ *           32  starts  40  offloaded
  *   changes  per block of slots: how often something was counted in it, 4 B
  *   heap     per id: length (1 byte), the id
  *
@@ -59,7 +59,7 @@ struct header {
 struct slot {
     uint64_t hash;
     uint32_t id_ref; /* offset in the heap + 1 */
-    uint32_t zero;
+    uint32_t starved;
     uint64_t requests;
     uint64_t bytes;
     uint64_t starts;
@@ -342,6 +342,8 @@ counters_add(struct counters *c, uint64_t hash, struct bytes id, uint64_t bytes,
         counter_add(&slot->starts, 1);
     if (flags & COUNTERS_OFFLOADED)
         counter_add(&slot->offloaded, 1);
+    if (flags & COUNTERS_STARVED)
+        __atomic_fetch_add(&slot->starved, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&slot->requests, 1, __ATOMIC_RELEASE);
     const size_t index = (size_t) (slot - slot_of(c, 0));
     __atomic_fetch_add(&changes_of(c)[index / COUNTERS_BLOCK_SLOTS], 1,
@@ -400,6 +402,7 @@ counters_get(const struct counters *c, uint32_t index,
                 .bytes = counter_load(&slot->bytes),
                 .starts = counter_load(&slot->starts),
                 .offloaded = counter_load(&slot->offloaded),
+                .starved = __atomic_load_n(&slot->starved, __ATOMIC_RELAXED),
             },
     };
     return true;

@@ -32,6 +32,7 @@
 enum counters_flag {
     COUNTERS_START = 1,     /* it starts a play */
     COUNTERS_OFFLOADED = 2, /* it was sent to the CDN */
+    COUNTERS_STARVED = 4,   /* its player had run out of film */
 };
 
 struct counters_values {
@@ -39,6 +40,7 @@ struct counters_values {
     uint64_t bytes;
     uint64_t starts;    /* plays started */
     uint64_t offloaded; /* plays started and sent to the CDN */
+    uint32_t starved;   /* requests of players that had to wait, modulo 2^32 */
 };
 
 /* A mapped counter file. Plain data, valid while the map is. Any number of

@@ -123,9 +123,9 @@ make(void)
             }
         }
         if (table.row_count < TABLE_ROWS_MAX
-            && sscanf(line,
-                      "row %255s %511s %" SCNu32 " %" SCNu32 " %" SCNu64, a, b,
-                      &row->owner_count, &row->cdn_share, &row->rate_milli)
+            && sscanf(line, "row %255s %511s %" SCNu32 " %" SCNu32 " %" SCNu64,
+                      a, b, &row->owner_count, &row->cdn_share,
+                      &row->rate_milli)
                    == 5
             && level_of(b) >= 0) {
             row->id = keep(a);
@@ -203,8 +203,8 @@ show_owners(const char *path)
     while (scanf("%1023s", id) == 1) {
         uint16_t owners[PLACEMENT_NODES_MAX];
         struct bytes content = bytes_of_text(id);
-        size_t n = route_owners(snapshot, content, content_hash(content),
-                                owners);
+        size_t n =
+            route_owners(snapshot, content, content_hash(content), owners);
         printf("%s", id);
         for (size_t i = 0; i < n; i++) {
             struct bytes name = snapshot->table.nodes[owners[i]].name;
@@ -266,9 +266,10 @@ show_counters(const char *path)
     struct counters_entry e;
     for (uint32_t cursor = 0; counters_next(&counters, &cursor, &e);)
         printf("content %.*s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-               "\n",
+               " %" PRIu32 "\n",
                (int) e.id.len, (const char *) e.id.ptr, e.values.requests,
-               e.values.bytes, e.values.starts, e.values.offloaded);
+               e.values.bytes, e.values.starts, e.values.offloaded,
+               e.values.starved);
     return 0;
 }
 

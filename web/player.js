@@ -163,6 +163,7 @@ export class Player extends EventTarget {
       startPosition: position,
       maxBufferLength: BUFFER_S,
       maxMaxBufferLength: BUFFER_S, // or it takes as much as 60 MB hold
+      cmcd: {}, // nodes count and log whether the buffer ran dry
       manifestLoadPolicy: policy(5000, 10000),
       playlistLoadPolicy: policy(5000, 10000),
       fragLoadPolicy: policy(6000, 30000),

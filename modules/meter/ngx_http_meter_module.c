@@ -6,7 +6,12 @@
  * itself. Nothing here knows what a report or a level is.
  *
  *   meter_file PATH [contents=N] [id_bytes=N];
- *   meter $variable [start] [offloaded=$variable] [redirects];  |  meter off;
+ *   meter $variable [start] [offloaded=$variable] [starved=$variable]
+ *                   [redirects];
+ *   meter off;
+ *
+ * What the player says of itself (CMCD, core/cmcd.h) is in $cmcd_<key>:
+ * $cmcd_sid, $cmcd_bl, ...
  *
  * Reload: a file of the same shape is adopted and its counts go on. Of any
  * other shape, or broken, it is replaced by a new one under a new boot. A new
@@ -24,6 +29,7 @@
 #include "core/content.h"
 #include "core/counters.h"
 #include "core/err.h"
+#include "modules/meter/meter_cmcd.h"
 
 #define METER_CONTENTS_DEFAULT 400000
 
@@ -45,6 +51,7 @@ typedef struct {
 typedef struct {
     ngx_int_t content;   /* variable; NGX_CONF_UNSET: as outside, -2: off */
     ngx_int_t offloaded; /* variable, or -1 */
+    ngx_int_t starved;   /* variable, or -1 */
     unsigned start : 1;
     unsigned redirects : 1;
 } ngx_http_meter_loc_conf_t;
@@ -93,6 +100,17 @@ ngx_http_meter_header_filter(ngx_http_request_t *r)
     return ngx_http_next_header_filter(r);
 }
 
+static bool
+ngx_http_meter_is_set(ngx_http_request_t *r, ngx_int_t variable)
+{
+    if (variable < 0)
+        return false;
+    const ngx_http_variable_value_t *v
+        = ngx_http_get_indexed_variable(r, (ngx_uint_t) variable);
+    return v != NULL && !v->not_found && v->len > 0
+           && !(v->len == 1 && v->data[0] == '0');
+}
+
 static ngx_int_t
 ngx_http_meter_log_handler(ngx_http_request_t *r)
 {
@@ -103,13 +121,10 @@ ngx_http_meter_log_handler(ngx_http_request_t *r)
         return NGX_OK;
 
     unsigned flags = mlcf->start ? COUNTERS_START : 0;
-    if (mlcf->offloaded >= 0) {
-        const ngx_http_variable_value_t *v
-            = ngx_http_get_indexed_variable(r, (ngx_uint_t) mlcf->offloaded);
-        if (v != NULL && !v->not_found && v->len > 0
-            && !(v->len == 1 && v->data[0] == '0'))
-            flags |= COUNTERS_OFFLOADED;
-    }
+    if (ngx_http_meter_is_set(r, mlcf->offloaded))
+        flags |= COUNTERS_OFFLOADED;
+    if (ngx_http_meter_is_set(r, mlcf->starved))
+        flags |= COUNTERS_STARVED;
 
     ngx_http_meter_main_conf_t *mmcf
         = ngx_http_get_module_main_conf(r, ngx_http_meter_module);
@@ -438,6 +453,11 @@ ngx_http_meter(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                                       value[i].len - 10);
             if (mlcf->offloaded == NGX_ERROR)
                 return NGX_CONF_ERROR;
+        } else if (ngx_strncmp(value[i].data, "starved=", 8) == 0) {
+            mlcf->starved = ngx_http_meter_variable(cf, value[i].data + 8,
+                                                    value[i].len - 8);
+            if (mlcf->starved == NGX_ERROR)
+                return NGX_CONF_ERROR;
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
                                &value[i]);
@@ -467,6 +487,7 @@ ngx_http_meter_create_loc_conf(ngx_conf_t *cf)
         return NULL;
     mlcf->content = NGX_CONF_UNSET;
     mlcf->offloaded = -1;
+    mlcf->starved = -1;
     return mlcf;
 }
 
@@ -510,6 +531,7 @@ static ngx_command_t ngx_http_meter_commands[] = {
 /* clang-format on */
 
 static ngx_http_module_t ngx_http_meter_module_ctx = {
+    .preconfiguration = ngx_http_meter_cmcd_variables,
     .postconfiguration = ngx_http_meter_postconfiguration,
     .create_main_conf = ngx_http_meter_create_main_conf,
     .create_loc_conf = ngx_http_meter_create_loc_conf,

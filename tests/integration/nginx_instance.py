@@ -218,7 +218,7 @@ def sign(keys_path, plays, expires):
 
 class Counters:
     """What a counter file says: boot, overflow, used, and by content
-    (requests, bytes, starts, offloaded)."""
+    (requests, bytes, starts, offloaded, starved)."""
 
     def __init__(self, path):
         self.contents = {}

@@ -2,6 +2,8 @@
 """The player page in headless Chromium: it plays, seeks, switches
 renditions, tells who serves, and goes on when its origin is killed."""
 
+import re
+
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
@@ -174,6 +176,10 @@ def test_05_the_panel_tells_what_the_platform_says(page, platform):
                                 for name in platform.origins),
                what="the table of nodes")
     assert "nodes up" in page.seen()["platform"]
+    log = platform.folder / "log" / f"{seen['node']}.access.log"
+    wait_until(lambda: re.search(r" sid=[0-9a-f-]{36} br=\d+ bl=\d+",
+                                 log.read_text()), 5,
+               "what the player says of itself, in the node's log")
 
 
 def test_06_what_is_not_there_is_told_with_what_to_do(page):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.parse
 
 import pytest
 
@@ -96,11 +97,36 @@ def test_only_what_was_served_counts(meter):
 
     contents = nginx.counters().contents
     assert set(contents) == {"play", "film"}
-    requests, _, starts, offloaded = contents["play"]
-    assert (requests, starts, offloaded) == (3, 3, 1)
+    requests, _, *flags = contents["play"]
+    assert (requests, *flags) == (3, 3, 1, 0)
     assert contents["film"][0] == 4
     assert contents["film"][1] > len(served.body)
-    assert contents["film"][2:] == (0, 0)
+    assert contents["film"][2:] == (0, 0, 0)
+
+
+def test_what_players_say_is_logged_and_counted(meter):
+    nginx = meter(before="""
+        log_format says '$cmcd_sid|$cmcd_bl|$cmcd_bs|$cmcd_mtp|$cmcd_com_x';
+        """, more="""
+        location ~ ^/says/(?<content>[^/]+)$ {
+            access_log says.log says;
+            meter $content starved=$cmcd_bs;
+            return 200 "ok.";
+        }""")
+    said = urllib.parse.quote('bl=2300,bs,mtp=25400,sid="a,b"')
+    for path, headers in (
+            (f"/says/film?x=1&CMCD={said}&steering=1", {}),
+            ("/says/film", {"CMCD-Request": "bl=0,mtp=100",
+                            "CMCD-Status": "bs", "CMCD-Session": 'sid="s"'}),
+            ("/says/film?CMCD=bl%3D5", {}),
+            ("/says/film?CMCD=" + urllib.parse.quote('sid="open,bs'), {}),
+            ("/says/film?CMCD=%", {}),
+            ("/says/film", {})):
+        assert ask(nginx.port, path, headers=headers).status == 200
+    assert (nginx.folder / "says.log").read_text().splitlines() == [
+        "a,b|2300|1|25400|-", "s|0|1|100|-", "-|5|-|-|-", "-|-|-|-|-",
+        "-|-|-|-|-", "-|-|-|-|-"]
+    assert nginx.counters().contents["film"][::4] == (6, 2)
 
 
 def test_http2_is_counted_with_its_bytes(meter):
