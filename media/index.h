@@ -10,7 +10,7 @@
  *   for each segment:
  *     free                map_size     media/segment_map.h
  *     styp moof mdat's    header_size  \  the segment as it is served:
- *     samples             size         /  one range
+ *     samples             size         /  one range, from a page's start
  *
  * "<track>.idx" beside it says where each segment lies, so that a playlist, an
  * init segment and any segment are served without reading the film. Versioned,

@@ -172,6 +172,7 @@ segments_follow_each_other_in_bytes_and_time(void **state)
         assert_int_equal(s.decode_time, i * 4000);
         assert_int_equal(s.duration, durations[i]);
         assert_int_equal(s.offset, offset);
+        assert_int_equal(segment_start(&s) % 4096, 0);
         offset = segment_start(&s) + segment_length(&s);
         void *memory;
         const struct segment_map map =

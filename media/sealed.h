@@ -24,6 +24,13 @@
 size_t sealed_begin(struct buffer *out, const char *magic, uint32_t version);
 void sealed_end(struct buffer *out, size_t start);
 
+/* What the header says; file.len >= SEALED_HEADER_SIZE. */
+static inline uint64_t
+sealed_size(struct bytes file)
+{
+    return load_le64(file.ptr + 16);
+}
+
 /* *body points into `file`. ERR_TRUNCATED, ERR_INVALID (another kind of file,
  * or bytes behind its end), ERR_VERSION, ERR_CHECKSUM. */
 int sealed_open(struct bytes file, const char *magic, uint32_t version,

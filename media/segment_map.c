@@ -11,7 +11,8 @@
  *   with subsamples, of each sample:                   count
  *   and of each subsample:                             clear, rest
  *
- * A film of 24 frames a second has about 5 bytes a frame.
+ * A film of 24 frames a second has about 3 bytes a frame. Zeros may follow in
+ * the box.
  */
 
 #include "media/segment_map.h"
@@ -140,6 +141,17 @@ segment_map_encode(const struct segment_map *map, struct buffer *out)
     store_be32(out->ptr + box, (uint32_t) (out->len - box));
 }
 
+void
+segment_map_pad(struct buffer *out, size_t box, size_t padding)
+{
+    static const uint8_t zeros[64];
+    for (; padding > sizeof zeros; padding -= sizeof zeros)
+        buffer_append(out, zeros, sizeof zeros);
+    buffer_append(out, zeros, padding);
+    if (out->err == 0)
+        store_be32(out->ptr + box, (uint32_t) (out->len - box));
+}
+
 /* ---- decoding ---- */
 
 struct counts {
@@ -152,15 +164,18 @@ struct counts {
 static int
 box_open(struct bytes box, struct cursor *body, struct counts *out)
 {
-    if (box.len < BOX_HEADER_SIZE)
+    if (box.len < BOX_HEADER_SIZE + SEALED_HEADER_SIZE)
         return ERR_TRUNCATED;
     if (box.len > SEGMENT_MAP_SIZE_MAX || load_be32(box.ptr) != box.len
         || memcmp(box.ptr + 4, "free", 4) != 0)
         return ERR_INVALID;
+    struct bytes sealed =
+        bytes_of(box.ptr + BOX_HEADER_SIZE, box.len - BOX_HEADER_SIZE);
+    const uint64_t size = sealed_size(sealed);
+    if (size < sealed.len)
+        sealed.len = (size_t) size;
     struct bytes bytes;
-    const int err = sealed_open(
-        bytes_of(box.ptr + BOX_HEADER_SIZE, box.len - BOX_HEADER_SIZE),
-        MAP_MAGIC, MAP_VERSION, &bytes);
+    const int err = sealed_open(sealed, MAP_MAGIC, MAP_VERSION, &bytes);
     if (err != 0)
         return err;
     *body = cursor_of(bytes);

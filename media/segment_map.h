@@ -28,6 +28,8 @@ struct segment_map {
 
 /* Appends the box. The subsamples of a sample are all of its bytes. */
 void segment_map_encode(const struct segment_map *map, struct buffer *out);
+/* Makes the box that starts at `box` and ends the buffer larger. */
+void segment_map_pad(struct buffer *out, size_t box, size_t padding);
 
 /* The bytes of memory that decoding the box takes: a few times its size.
  * ERR_TRUNCATED, ERR_VERSION, ERR_CHECKSUM, ERR_INVALID. */

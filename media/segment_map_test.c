@@ -118,6 +118,28 @@ the_map_of_another_segment_is_refused(void **state)
 }
 
 static void
+a_padded_box_is_the_same_map(void **state)
+{
+    const struct segment segment = segment_of(&video);
+    for (size_t padding = 0; padding < 200; padding++) {
+        struct buffer box;
+        struct segment_map map;
+        void *memory;
+        buffer_init(&box, SEGMENT_MAP_SIZE_MAX);
+        segment_map_encode(&video, &box);
+        const size_t size = box.len;
+        segment_map_pad(&box, 0, padding);
+        assert_int_equal(box.len, size + padding);
+        assert_int_equal(load_be32(box.ptr), box.len);
+        assert_int_equal(decode(buffer_bytes(&box), &segment, &memory, &map),
+                         0);
+        assert_int_equal(map.samples[1].size, samples[1].size);
+        free(memory);
+        buffer_fini(&box);
+    }
+}
+
+static void
 no_changed_byte_is_taken(void **state)
 {
     const struct segment segment = segment_of(&video);
@@ -197,6 +219,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_map_is_read_back_as_it_was),
         cmocka_unit_test(the_map_of_another_segment_is_refused),
+        cmocka_unit_test(a_padded_box_is_the_same_map),
         cmocka_unit_test(no_changed_byte_is_taken),
         cmocka_unit_test(counts_that_contradict_the_bytes_are_refused),
         cmocka_unit_test(more_samples_than_bytes_take_no_memory),

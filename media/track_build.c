@@ -16,6 +16,8 @@
 
 #include <stdlib.h>
 
+/* A range of whole pages leaves at half the cost of one that is not. */
+#define PAGE_SIZE 4096u             /* bytes */
 #define COPY_SIZE (1u << 20)        /* bytes, at once */
 #define PIECES_SIZE_MAX (64u << 20) /* bytes */
 #define SAMPLE_SIZE_MAX 0x7fffffffu /* bytes; a bit of the map is for sync */
@@ -283,6 +285,7 @@ segment_write(struct writer *w, uint32_t number)
         return err;
     s.first_size = w->samples[0].size;
     segment_map_encode(&map, &w->pieces);
+    segment_map_pad(&w->pieces, 0, -(w->written + w->pieces.len) % PAGE_SIZE);
     s.map_size = (uint32_t) w->pieces.len;
     cmaf_segment_header_write(&w->info, &s, &map, &w->pieces);
     s.header_size = (uint32_t) w->pieces.len - s.map_size;

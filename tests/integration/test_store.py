@@ -133,6 +133,7 @@ def test_what_is_served_lies_in_the_track_file_as_it_is(film, tmp_path):
             assert stored.startswith(init)
             assert found[2][1] == len(init)
             starts = [at for kind, at, _ in found if kind == "styp"]
+            assert all(start % 4096 == 0 for start in starts)
             ends = [at + size for kind, at, size in found if kind == "mdat"]
             playlist = node.get(f"/film/1/{track}/index.m3u8").text
             assert playlist.count("#EXTINF") == len(starts)
