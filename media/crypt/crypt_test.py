@@ -24,7 +24,7 @@ FILMS = {
     "h264_cavlc": H264 + ["cabac=0:8x8dct=0:bframes=0:keyint=15:no-deblock=1"],
     "h264_interlaced": H264 + ["tff=1:bframes=2:keyint=20:ref=3"],
     "h264_intra_refresh": H264 + ["intra-refresh=1:keyint=20"],
-    "hevc": HEVC + ["log-level=none:keyint=24:bframes=3"],
+    "hevc": HEVC + ["log-level=none:keyint=25:bframes=3"],
     "hevc_slices": HEVC + ["log-level=none:slices=3:keyint=20:weightb=1:"
                            "bframes=4:b-pyramid=1:ref=4"],
     "hevc_no_filters": HEVC + ["log-level=none:no-sao=1:no-deblock=1:"
@@ -44,6 +44,20 @@ def ffmpeg(*args):
     done = run("ffmpeg", "-v", "error", "-nostdin", "-xerror", *args)
     assert done.stderr == b"", done.stderr.decode()[-2000:]
     return done.stdout
+
+
+KEY, KID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "00112233445566778899aabbccddeeff"
+SOUNDS = {
+    "aac": ["-c:a", "aac", "-b:a", "96k"],
+}
+
+
+@pytest.fixture(scope="module", params=SOUNDS)
+def sound(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param) / "sound.mp4"
+    ffmpeg("-f", "lavfi", "-i", "sine=f=330:r=48000:d=3",
+           *SOUNDS[request.param], str(path))
+    return path
 
 
 @pytest.fixture(scope="module", params=FILMS)
@@ -122,3 +136,48 @@ def test_slice_data_is_the_rest_and_nothing_else(film):
         assert found == expected + ([(clear, 0)] if clear else [])
     assert next(headers, None) is None
     assert slices >= 50
+
+
+def encrypted(path, scheme, lead="-"):
+    out = path.with_name(f"{scheme}{lead}.mp4")
+    run(CRYPT_DUMP, scheme, str(path), KEY, KID, lead, str(out))
+    return out
+
+
+def packets_md5(path, *args):
+    """Size and hash of what the demuxer gives out, decrypted with a key. When it can
+    seek it reads ahead to the next fragment, and takes its subsamples."""
+    text = run("ffmpeg", "-v", "quiet", "-nostdin", *args, "-seekable", "0",
+               "-i", str(path), "-c", "copy", "-f", "framemd5",
+               "-").stdout.decode()
+    return re.findall(r"^0,(?: *-?\d+,){3} *(\d+), ([0-9a-f]{32})", text, re.M)
+
+
+@pytest.mark.parametrize("scheme", ["cenc", "cbcs"])
+def test_a_player_with_the_key_gets_every_sample_back(film, scheme):
+    out = encrypted(film, scheme)
+    source = packets_md5(film)
+    assert packets_md5(out, "-decryption_key", KEY) == source
+    assert packets_md5(out, "-decryption_key", KID) != source
+    plain = packets_md5(out)
+    for clear in set(plain) & set(source):
+        assert int(clear[0]) < 250  # its slices are smaller than a block
+
+
+@pytest.mark.parametrize("scheme", ["cenc", "cbcs"])
+def test_the_lead_is_clear_and_nothing_else(film, scheme):
+    """FFmpeg knows no keys of fragments: the key is not for it to use."""
+    plain = packets_md5(encrypted(film, scheme, "1"))
+    source = packets_md5(film)
+    same = [a == b for a, b in zip(plain, source, strict=True)
+            if int(a[0]) >= 250]
+    assert 5 <= sum(same) < len(same)
+    assert same == sorted(same, reverse=True)
+
+
+@pytest.mark.parametrize("scheme", ["cenc", "cbcs"])
+def test_sound_is_encrypted_whole(sound, scheme):
+    out = encrypted(sound, scheme)
+    source = packets_md5(sound)
+    assert packets_md5(out, "-decryption_key", KEY) == source
+    assert not set(packets_md5(out)) & set(source)

@@ -303,7 +303,7 @@ slice_header_skip(const struct h264_reader *reader, struct bits *b,
         return ERR_INVALID;
     const struct pps *pps = &reader->pps[id];
     const struct sps *sps = &reader->sps[pps->sps];
-    const enum slice_type type = (enum slice_type) (type_code % 5);
+    const enum slice_type type = (enum slice_type)(type_code % 5);
     const bool is_intra = type == SLICE_I || type == SLICE_SI;
     if (sps->has_planes)
         (void) bits_u(b, 2);

@@ -164,8 +164,7 @@ rps_parse(struct bits *b, struct sps *sps, unsigned number)
 }
 
 static void
-sps_size_parse(struct bits *b, uint32_t width, uint32_t height,
-               struct sps *sps)
+sps_size_parse(struct bits *b, uint32_t width, uint32_t height, struct sps *sps)
 {
     const uint64_t size_log = (uint64_t) bits_ue(b) + 3 + bits_ue(b);
     if (size_log > 6 || width == 0 || height == 0) {
@@ -390,8 +389,8 @@ long_terms_parse(struct bits *b, struct slice *slice)
     for (uint32_t i = 0; i < count; i++) {
         if (i < from_sps) {
             const uint32_t number = bits_u(b, bits_for(sps->long_term_count));
-            slice->pics += number < LONG_TERM_MAX
-                           && sps->long_term_used[number];
+            slice->pics +=
+                number < LONG_TERM_MAX && sps->long_term_used[number];
         } else {
             (void) bits_u(b, sps->poc_bits);
             slice->pics += bits_flag(b);

@@ -23,8 +23,7 @@ struct subsample_reader {
 };
 
 /* The next `clear + rest` bytes of the sample. */
-void subsample_list_add(struct subsample_list *list, size_t clear,
-                        size_t rest);
+void subsample_list_add(struct subsample_list *list, size_t clear, size_t rest);
 
 /* Makers: `config` is the body of avcC, hvcC, av1C; VP9 needs none. */
 int h264_reader_new(struct bytes config, struct subsample_reader **out);

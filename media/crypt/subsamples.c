@@ -11,8 +11,10 @@ static const struct {
     char entry[5], config[5];
     int (*make)(struct bytes config, struct subsample_reader **out);
 } codecs[] = {
-    {"avc1", "avcC", h264_reader_new}, {"avc3", "avcC", h264_reader_new},
-    {"hvc1", "hvcC", hevc_reader_new}, {"hev1", "hvcC", hevc_reader_new},
+    {"avc1", "avcC", h264_reader_new},
+    {"avc3", "avcC", h264_reader_new},
+    {"hvc1", "hvcC", hevc_reader_new},
+    {"hev1", "hvcC", hevc_reader_new},
 };
 
 static const char whole_codecs[][5] = {"mp4a", "ac-3", "ec-3",

@@ -29,8 +29,7 @@ void subsample_reader_free(struct subsample_reader *reader);
  * The samples of a track come one after the other, from a sync sample on; a
  * sync sample makes the reader forget those before. ERR_INVALID, ERR_TRUNCATED,
  * ERR_UNSUPPORTED. */
-int subsample_reader_next(struct subsample_reader *reader,
-                          struct bytes sample, struct subsample *out,
-                          uint16_t *count);
+int subsample_reader_next(struct subsample_reader *reader, struct bytes sample,
+                          struct subsample *out, uint16_t *count);
 
 #endif

@@ -15,8 +15,8 @@ part_take(struct bytes *input, struct bytes *part)
     if (input->len < 2)
         return false;
     const size_t len = load_le16(input->ptr);
-    *part = bytes_of(input->ptr + 2,
-                     len < input->len - 2 ? len : input->len - 2);
+    *part =
+        bytes_of(input->ptr + 2, len < input->len - 2 ? len : input->len - 2);
     *input = bytes_of(part->ptr + part->len, input->len - 2 - part->len);
     return true;
 }
