@@ -259,7 +259,7 @@ cenc_transform_open(const struct cenc_segment *segment,
                     const struct crypt *crypt, struct transform **out)
 {
     const bool is_video = segment->info->kind == TRACK_VIDEO;
-    const uint64_t iv = crypt->iv_base + segment->first_sample;
+    const uint64_t iv = crypt->iv_base + ((uint64_t) segment->number << 32);
     struct cenc_transform *t = calloc(1, sizeof *t);
     if (t == NULL)
         return ERR_MEMORY;

@@ -27,9 +27,10 @@ struct crypt {
     bool is_clear;    /* the segment is in the clear lead */
     bool has_periods; /* a segment says its key itself: it may be another than
                        * the init segment's, or the segment clear */
-    uint64_t iv_base; /* of cenc: sample n has the IV iv_base + n. Another for
-                       * each track of each version, since one IV may never
-                       * be used twice with a key */
+    uint64_t iv_base; /* of cenc: sample n of segment s has the IV iv_base
+                       * + (s << 32) + n. Another for each track of each
+                       * version, since one IV may never be used twice with
+                       * a key */
 };
 
 /* As cmaf_init_write, the sample entry being of the encrypted track; `pssh` are
@@ -38,12 +39,13 @@ void cenc_init_write(const struct track_info *info, const struct crypt *crypt,
                      struct bytes pssh, struct buffer *out);
 
 /* `header` is what precedes the samples of the clear segment: styp, moof and
- * the header of mdat. `map` and `header` are not kept. ERR_INVALID, ERR_LIMIT
- * (a sample with too many subsamples), ERR_MEMORY. */
+ * the header of mdat. `map` and `header` are not kept. ERR_INVALID,
+ * ERR_UNSUPPORTED (video whose subsamples are not known), ERR_LIMIT (a sample
+ * with too many), ERR_MEMORY. */
 struct cenc_segment {
     const struct track_info *info;
     struct bytes header;
-    uint64_t first_sample; /* its number in the track */
+    uint32_t number;
     const struct segment_map *map;
 };
 int cenc_transform_open(const struct cenc_segment *segment,

@@ -117,6 +117,8 @@ cenc_table_init(const struct track_info *info, const struct segment_map *map,
     struct cenc_table table = {.sample_count = map->sample_count};
     if (map->sample_count == 0)
         return ERR_INVALID;
+    if (info->kind == TRACK_VIDEO && map->subsample_counts == NULL)
+        return ERR_UNSUPPORTED;
     table.counts = calloc(map->sample_count, sizeof *table.counts);
     int err = ERR_MEMORY;
     if (table.counts != NULL)

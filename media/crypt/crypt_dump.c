@@ -112,36 +112,24 @@ transform_run(struct transform *t, struct bytes in, size_t piece,
     free(block);
 }
 
+/* As the module does it, from the stored form. */
 static void
 segment_write(const struct track_index *index, struct bytes file,
-              const struct segment *s, struct subsample_reader *reader,
-              const struct crypt *crypt, struct buffer *out)
+              const struct segment *s, const struct crypt *crypt,
+              struct buffer *out)
 {
-    struct sample *samples = calloc(s->sample_count, sizeof *samples);
-    uint16_t *counts = calloc(s->sample_count, sizeof *counts);
-    struct buffer subsamples, header;
-    uint64_t at = s->offset;
-    buffer_init(&subsamples, 1u << 26);
-    buffer_init(&header, 1u << 24);
-    for (uint32_t i = 0; i < s->sample_count; i++) {
-        struct subsample of_sample[SUBSAMPLES_MAX];
-        track_index_sample(index, s->first_sample + i, &samples[i]);
-        if (reader != NULL)
-            stop_on(subsample_reader_next(
-                        reader, bytes_of(file.ptr + at, samples[i].size),
-                        of_sample, &counts[i]),
-                    "sample");
-        buffer_append(&subsamples, of_sample, counts[i] * sizeof of_sample[0]);
-        at += samples[i].size;
-    }
-    cmaf_segment_header_write(index, s, &header);
-    const struct segment_map map = {samples, s->sample_count,
-                                    (const struct subsample *) subsamples.ptr,
-                                    reader == NULL ? NULL : counts};
-    const struct cenc_segment segment = {&index->info, buffer_bytes(&header),
-                                         s->first_sample, &map};
-    const struct bytes in = bytes_of(file.ptr + s->offset, s->size);
+    const struct bytes box = bytes_of(file.ptr + s->offset, s->map_size);
+    const struct bytes in =
+        bytes_of(file.ptr + segment_start(s) + s->header_size, s->size);
     const size_t start = out->len;
+    struct segment_map map;
+    size_t memory_size;
+    stop_on(segment_map_memory_size(box, &memory_size), "map");
+    void *memory = malloc(memory_size);
+    stop_on(segment_map_decode(box, s, memory, &map), "map");
+    const struct cenc_segment segment = {
+        &index->info, bytes_of(file.ptr + segment_start(s), s->header_size),
+        s->number, &map};
     struct buffer again;
     buffer_init(&again, 1u << 30);
     static const size_t pieces[] = {1u << 24, 7, 40, 5000};
@@ -157,48 +145,57 @@ segment_write(const struct track_index *index, struct bytes file,
     }
     stop_on(out->err, "segment");
     buffer_fini(&again);
-    buffer_fini(&subsamples);
-    buffer_fini(&header);
-    free(samples);
-    free(counts);
+    free(memory);
+}
+
+static int
+sink_append(void *context, struct bytes bytes)
+{
+    struct buffer *out = context;
+    buffer_append_bytes(out, bytes);
+    return out->err;
 }
 
 static void
 film_write(struct bytes file, const struct mp4_track *track, struct crypt crypt,
            int lead, const char *path)
 {
-    uint64_t *cuts, audio_cuts[] = {0, 1, 2};
-    struct buffer b, out;
+    uint64_t *cuts = NULL, audio_cuts[] = {0, 1, 2};
+    struct buffer stored, b, out;
     struct track_index index;
     struct segment s;
-    struct index_build build = {track, file.len, audio_cuts, 3,
-                                1,     "t0",     NULL,       NULL};
+    const struct mp4_source source = {test_movie_read, &file, file.len};
+    struct track_build build = {.track = track,
+                                .source = &source,
+                                .sink = {sink_append, &stored},
+                                .cuts = audio_cuts,
+                                .cut_count = 3,
+                                .cut_timescale = 1,
+                                .name = "t0"};
     if (track->kind == TRACK_VIDEO) {
         stop_on(segment_cuts_of_video(track, 1000, &cuts, &build.cut_count),
                 "cuts");
         build.cuts = cuts;
         build.cut_timescale = track->timescale;
     }
+    buffer_init(&stored, 1u << 30);
     buffer_init(&b, INDEX_SIZE_MAX);
     buffer_init(&out, 1u << 30);
-    stop_on(track_index_build(&build, &b), "index");
+    stop_on(track_file_build(&build, &b), "index");
     stop_on(track_index_open(buffer_bytes(&b), &index), "index");
-    struct subsample_reader *reader;
-    stop_on(subsample_reader_new(track->sample_entry, &reader), "entry");
     cenc_init_write(&index.info, &crypt, bytes_of(NULL, 0), &out);
     for (uint32_t i = 0; track_index_segment(&index, i, &s) == 0; i++) {
         crypt.is_clear = (int) i < lead;
-        segment_write(&index, file, &s, reader, &crypt, &out);
+        segment_write(&index, buffer_bytes(&stored), &s, &crypt, &out);
     }
     FILE *f = fopen(path, "wb");
     if (f == NULL || fwrite(out.ptr, 1, out.len, f) != out.len
         || fclose(f) != 0)
         stop(path, "cannot be written");
-    subsample_reader_free(reader);
+    buffer_fini(&stored);
     buffer_fini(&b);
     buffer_fini(&out);
-    if (track->kind == TRACK_VIDEO)
-        free(cuts);
+    free(cuts);
 }
 
 int
