@@ -6,6 +6,7 @@
  */
 
 #include "core/err.h"
+#include "media/crypt/subsamples.h"
 #include "media/index_format.h"
 #include "media/mp4/mp4.h"
 #include "media/sealed.h"
@@ -32,6 +33,10 @@ struct writer {
     struct buffer records; /* of the segments so far */
     struct buffer timeline;
     struct sample *samples; /* of the current segment */
+    uint16_t *subsample_counts;
+    struct buffer subsamples;
+    struct buffer sample;            /* the bytes of one */
+    struct subsample_reader *reader; /* NULL: of no use for this codec */
     uint8_t *copy;
 };
 
@@ -267,11 +272,51 @@ samples_take(struct writer *w, const struct planned_segment *planned,
 }
 
 static int
+sample_read(struct writer *w, const struct mp4_sample *s)
+{
+    const struct mp4_source *source = w->build->source;
+    if (s->size > w->sample.capacity) {
+        uint8_t *p = realloc(w->sample.ptr, s->size);
+        if (p == NULL)
+            return ERR_MEMORY;
+        w->sample.ptr = p;
+        w->sample.capacity = s->size;
+    }
+    return source->read(source->context, s->offset, w->sample.ptr, s->size);
+}
+
+/* The subsamples into the map; none where the samples are not what the codec
+ * says: the film can be played then, and not be encrypted. */
+static int
+subsamples_take(struct writer *w, const struct planned_segment *planned,
+                struct segment_map *map)
+{
+    w->subsamples.len = 0;
+    for (uint32_t i = 0; i < planned->sample_count; i++) {
+        const struct mp4_sample *s =
+            &w->build->track->samples[planned->first_sample + i];
+        struct subsample found[SUBSAMPLES_MAX];
+        const int err = sample_read(w, s);
+        if (err != 0)
+            return err;
+        if (subsample_reader_next(w->reader, bytes_of(w->sample.ptr, s->size),
+                                  found, &w->subsample_counts[i])
+            != 0)
+            return 0;
+        buffer_append(&w->subsamples, found,
+                      w->subsample_counts[i] * sizeof found[0]);
+    }
+    map->subsamples = (const struct subsample *) (void *) w->subsamples.ptr;
+    map->subsample_counts = w->subsample_counts;
+    return w->subsamples.err;
+}
+
+static int
 segment_write(struct writer *w, uint32_t number)
 {
     const struct planned_segment *planned = &w->plan[number];
-    const struct segment_map map = {.samples = w->samples,
-                                    .sample_count = planned->sample_count};
+    struct segment_map map = {.samples = w->samples,
+                              .sample_count = planned->sample_count};
     struct segment s = {
         .number = number,
         .sample_count = planned->sample_count,
@@ -281,6 +326,8 @@ segment_write(struct writer *w, uint32_t number)
         .duration = planned->duration,
     };
     int err = samples_take(w, planned, &s.size);
+    if (err == 0 && w->reader != NULL)
+        err = subsamples_take(w, planned, &map);
     if (err != 0)
         return err;
     s.first_size = w->samples[0].size;
@@ -332,8 +379,13 @@ memory_take(struct writer *w)
             most = w->plan[i].sample_count;
     }
     w->samples = calloc(most, sizeof *w->samples);
+    w->subsample_counts = calloc(most, sizeof *w->subsample_counts);
     w->copy = malloc(COPY_SIZE);
-    return w->samples == NULL || w->copy == NULL ? ERR_MEMORY : 0;
+    if (w->samples == NULL || w->subsample_counts == NULL || w->copy == NULL)
+        return ERR_MEMORY;
+    const int err =
+        subsample_reader_new(w->build->track->sample_entry, &w->reader);
+    return err == ERR_MEMORY ? err : 0;
 }
 
 int
@@ -344,6 +396,8 @@ track_file_build(const struct track_build *build, struct buffer *index)
     buffer_init(&w.pieces, PIECES_SIZE_MAX);
     buffer_init(&w.records, INDEX_SIZE_MAX);
     buffer_init(&w.timeline, INDEX_SIZE_MAX);
+    buffer_init(&w.subsamples, PIECES_SIZE_MAX);
+    buffer_init(&w.sample, SAMPLE_SIZE_MAX);
     int err = segment_plan_make(build, &w.plan, &w.segment_count);
     if (err == 0)
         err = info_set(&w);
@@ -355,9 +409,13 @@ track_file_build(const struct track_build *build, struct buffer *index)
         err = index_write(&w, index);
     if (err != 0)
         index->len = start;
+    subsample_reader_free(w.reader);
     free(w.copy);
+    free(w.subsample_counts);
     free(w.samples);
     free(w.plan);
+    buffer_fini(&w.sample);
+    buffer_fini(&w.subsamples);
     buffer_fini(&w.timeline);
     buffer_fini(&w.records);
     buffer_fini(&w.pieces);
