@@ -236,6 +236,8 @@ packet_read(const uint8_t *p, struct packet *out)
             out->is_random_access = p[5] & 0x40;
             out->has_pcr = p[5] & 0x10;
         }
+        for (size_t i = out->has_pcr ? 12 : 6; i < at; i++)
+            assert_int_equal(p[i], 0xff);
         if (out->has_pcr)
             out->pcr = (uint64_t) load_be32(p + 6) << 1 | p[10] >> 7;
     }
@@ -511,6 +513,7 @@ times_are_rounded_each_from_zero(void **state)
     for (int64_t i = 0; i < 155000; i++)
         assert_int_equal(ts_time(i * 1024, 44100),
                          900000 + (i * 1024 * 90000 * 2 + 44100) / 88200);
+    assert_int_equal(ts_time(-20 * 44100 - 1, 44100), -900000 - 2);
     assert_int_equal(ts_time(INT64_C(1) << 46, 90000),
                      (INT64_C(1) << 46) + 900000);
     assert_int_equal(ts_time(-(INT64_C(1) << 46), 90000),
@@ -538,6 +541,44 @@ pictures_carry_both_times_and_the_clock(void **state)
     assert_int_equal(p.payload.ptr[7], 0x80);
     assert_int_equal(time_read(p.payload.ptr + 9), 900000 - 3754);
     assert_true(!p.is_random_access && p.has_pcr);
+    buffer_fini(&ts);
+    film_fini(&f);
+}
+
+static void
+a_picture_too_large_for_the_size_field_says_none(void **state)
+{
+    /* behind the field: 8 of the header, 19 of AUD and parameter sets */
+    static const uint32_t sizes[] = {UINT16_MAX - 27, UINT16_MAX - 20};
+    for (size_t i = 0; i < 2; i++) {
+        struct film f;
+        struct buffer ts;
+        film_avc(&f, 24000);
+        film_sample(&f, sizes[i], 1001, true);
+        assert_int_equal(ts_one(&f, &ts), 0);
+        struct packet p = pes_find(&ts, 0x100, 0);
+        assert_memory_equal(p.payload.ptr + 4, i == 0 ? "\xff\xff" : "\0\0", 2);
+        buffer_fini(&ts);
+        film_fini(&f);
+    }
+}
+
+static void
+the_tables_stand_first_with_their_checksums(void **state)
+{
+    /* as FFmpeg writes it for the same program */
+    static const uint8_t expected[] = {
+        0x47, 0x40, 0x00, 0x13, 0x00, 0x00, 0xb0, 0x0d, 0x00, 0x01, 0xc1,
+        0x00, 0x00, 0x00, 0x01, 0xf0, 0x00, 0x2a, 0xb1, 0x04, 0xb2, 0xff};
+    struct film f;
+    const struct film *films[] = {&f};
+    struct buffer ts;
+    film_avc(&f, 24000);
+    film_sample(&f, 7, 1001, true);
+    buffer_init(&ts, OUT_SIZE_MAX);
+    assert_int_equal(ts_make(films, 1, 3, whole, &ts), 0);
+    assert_memory_equal(ts.ptr, expected, sizeof expected);
+    assert_memory_equal(ts.ptr + TS_PACKET_SIZE, "\x47\x50\x00\x13\x00\x02", 6);
     buffer_fini(&ts);
     film_fini(&f);
 }
@@ -789,6 +830,8 @@ main(void)
             an_audio_configuration_that_adts_cannot_say_is_refused),
         cmocka_unit_test(times_are_rounded_each_from_zero),
         cmocka_unit_test(pictures_carry_both_times_and_the_clock),
+        cmocka_unit_test(a_picture_too_large_for_the_size_field_says_none),
+        cmocka_unit_test(the_tables_stand_first_with_their_checksums),
         cmocka_unit_test(the_stream_wraps_at_33_bits),
         cmocka_unit_test(counters_start_at_zero_and_end_at_fifteen),
         cmocka_unit_test(the_smallest_samples_have_bytes_for_sixteen_packets),

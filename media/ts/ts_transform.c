@@ -374,9 +374,7 @@ step_run(struct ts_transform *t, struct transform_io *io, bool *is_starved)
     texts_clear(t);
     switch (t->step) {
     case STEP_FIRST:
-        if (t->sample_left + t->gathered_count <= length_size)
-            return ERR_INVALID;
-        if (!gather(t, io, length_size + 1))
+        if (!gather(t, io, length_size + 1)) /* sample_size_min */
             break;
         return first_step(t, lane);
     case STEP_LATE_PREFIX:
