@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Playlists of transport streams. What they need stands in the tracks' records
+ * (durations in the timeline), so no index is read for a multivariant one.
+ */
+
+#include "media/hls/ts_playlist.h"
+
+#include "core/err.h"
+#include "media/timeline.h"
+#include "media/ts/ts.h"
+
+#include <stdio.h>
+
+#define VERSION 4 /* floating EXTINF is 3, EXT-X-MEDIA is 4 */
+
+/* ---- media playlist ---- */
+
+/* To the nearest microsecond. Each EXTINF is the difference of two of these,
+ * so that rounding never adds up over a film. */
+static uint64_t
+microseconds(uint64_t ticks, uint32_t timescale)
+{
+    return (uint64_t) (((unsigned __int128) ticks * 1000000 + timescale / 2)
+                       / timescale);
+}
+
+/* Walks through the segments in time; durations as they are printed. */
+struct walk {
+    struct bytes timeline;
+    struct timeline_run run;
+    uint32_t timescale;
+    uint64_t ticks, time; /* microseconds */
+};
+
+static struct walk
+walk_of(const struct track_info *info)
+{
+    return (struct walk){.timeline = info->timeline,
+                         .timescale = info->timescale};
+}
+
+static bool
+walk_next(struct walk *w, uint64_t *duration)
+{
+    while (w->run.count == 0)
+        if (!timeline_take(&w->timeline, &w->run))
+            return false;
+    const uint64_t before = w->time;
+    w->run.count--;
+    w->ticks += w->run.duration;
+    w->time = microseconds(w->ticks, w->timescale);
+    *duration = w->time - before;
+    return true;
+}
+
+/* §4.4.3.1: each EXTINF, rounded to the nearest integer, is no more. */
+static uint64_t
+target_duration(const struct track_info *info)
+{
+    struct walk walk = walk_of(info);
+    uint64_t duration, longest = 1000000;
+    while (walk_next(&walk, &duration))
+        if (duration > longest)
+            longest = duration;
+    return (longest + 500000) / 1000000;
+}
+
+static void
+key_write(const struct hls_key *key, struct buffer *out)
+{
+    buffer_append_text(out, "#EXT-X-KEY:METHOD=AES-128,URI=\"");
+    buffer_append_bytes(out, key->uri);
+    buffer_append_text(out, "\"");
+    if (key->has_iv) {
+        buffer_append_text(out, ",IV=0x");
+        for (size_t i = 0; i < sizeof key->iv; i++)
+            buffer_printf(out, "%02x", key->iv[i]);
+    }
+    buffer_append_text(out, "\n");
+}
+
+void
+ts_media_playlist_write(const struct track_info *info,
+                        const struct hls_key *key, struct buffer *out)
+{
+    struct walk walk = walk_of(info);
+    uint64_t duration;
+    buffer_printf(out,
+                  "#EXTM3U\n"
+                  "#EXT-X-VERSION:%d\n"
+                  "#EXT-X-TARGETDURATION:%llu\n"
+                  "#EXT-X-MEDIA-SEQUENCE:0\n"
+                  "#EXT-X-PLAYLIST-TYPE:VOD\n"
+                  "#EXT-X-INDEPENDENT-SEGMENTS\n",
+                  VERSION, (unsigned long long) target_duration(info));
+    if (key != NULL)
+        key_write(key, out);
+    for (uint32_t i = 0; walk_next(&walk, &duration); i++) {
+        char line[96];
+        const int len =
+            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.ts\n",
+                     (unsigned long long) (duration / 1000000),
+                     (unsigned long long) (duration % 1000000), i);
+        buffer_append(out, line, (size_t) len);
+    }
+    buffer_append_text(out, "#EXT-X-ENDLIST\n");
+}
+
+/* ---- multivariant playlist ---- */
+
+/* What can be carried: the video tracks, and the audio tracks of one codec
+ * behind one another. */
+struct groups {
+    const struct track_info *video[ASSET_TRACKS_MAX];
+    size_t video_count;
+    const struct track_info *audio[ASSET_TRACKS_MAX];
+    size_t audio_count;
+};
+
+static bool
+is_same_group(const struct track_info *a, const struct track_info *b)
+{
+    return strcmp(a->codecs, b->codecs) == 0;
+}
+
+static bool
+is_taken(const struct groups *g, const struct track_info *track)
+{
+    for (size_t i = 0; i < g->audio_count; i++)
+        if (g->audio[i] == track)
+            return true;
+    return false;
+}
+
+static void
+groups_find(const struct asset *asset, struct groups *g)
+{
+    const struct track_info *audio[ASSET_TRACKS_MAX];
+    size_t audio_count = 0;
+    *g = (struct groups){0};
+    for (size_t i = 0; i < asset->track_count; i++) {
+        const struct track_info *t = &asset->tracks[i];
+        if (ts_track_check(t) != 0)
+            continue;
+        if (t->kind == TRACK_VIDEO)
+            g->video[g->video_count++] = t;
+        else
+            audio[audio_count++] = t;
+    }
+    for (size_t i = 0; i < audio_count; i++)
+        for (size_t j = i; j < audio_count; j++)
+            if (is_same_group(audio[i], audio[j]) && !is_taken(g, audio[j]))
+                g->audio[g->audio_count++] = audio[j];
+}
+
+/* Of the group that starts at `first`. */
+static size_t
+group_size(const struct groups *g, size_t first)
+{
+    size_t count = 1;
+    while (first + count < g->audio_count
+           && is_same_group(g->audio[first], g->audio[first + count]))
+        count++;
+    return count;
+}
+
+/* A bound of what packets and headers add (media/ts/): 188 bytes for 184, a
+ * PES packet's header and last packet, and what a segment has once. */
+#define PES_OVERHEAD 230      /* bytes: half of it stuffing, at most */
+#define SEGMENT_OVERHEAD 3400 /* 15 + 2 packets, parameter sets */
+#define SOUND_PES_PER_S 16    /* at most 12 of 4 frames, for all rates */
+
+static uint64_t
+ts_bandwidth(const struct track_info *t, uint64_t media)
+{
+    uint64_t pes = SOUND_PES_PER_S;
+    if (t->kind == TRACK_VIDEO)
+        pes = t->frame_rate_num / t->frame_rate_den + 1;
+    /* segments of less than a second on average are nobody's */
+    const unsigned __int128 second =
+        (unsigned __int128) t->segment_count * SEGMENT_OVERHEAD * t->timescale;
+    const uint64_t duration = t->duration > 0 ? t->duration : 1;
+    uint64_t once = (uint64_t) (second / duration);
+    if (once > SEGMENT_OVERHEAD)
+        once = SEGMENT_OVERHEAD;
+    return media + media / 40 + (pes * PES_OVERHEAD + once) * 8;
+}
+
+static void
+tracks_write(const struct track_info *a, const struct track_info *b,
+             const struct pathway *pathway, struct buffer *out)
+{
+    if (pathway != NULL)
+        buffer_append_bytes(out, pathway->base);
+    buffer_append_text(out, a->name);
+    if (b != NULL)
+        buffer_printf(out, "%c%s", TS_TRACKS_SEPARATOR, b->name);
+    buffer_append_text(out, "/index.m3u8");
+    if (pathway != NULL)
+        buffer_append_bytes(out, pathway->query);
+}
+
+/* "audio", then "audio1", ...; each pathway has groups of its own, as their
+ * URIs are others. */
+static void
+group_id_write(size_t number, const struct pathway *pathway, struct buffer *out)
+{
+    buffer_append_text(out, "\"audio");
+    if (number > 0)
+        buffer_printf(out, "%zu", number);
+    if (pathway != NULL) {
+        buffer_append_text(out, "/");
+        buffer_append_bytes(out, pathway->name);
+    }
+    buffer_append_text(out, "\"");
+}
+
+static const char *
+label_of(const struct track_info *t)
+{
+    if (t->label[0] != 0)
+        return t->label;
+    return strcmp(t->language, "und") != 0 ? t->language : t->name;
+}
+
+/* NAME is unique in its group (§4.4.6.1.1): the track's own name makes it. */
+static bool
+label_is_taken(const struct groups *g, size_t first, size_t number)
+{
+    for (size_t i = first; i < number; i++)
+        if (strcmp(label_of(g->audio[i]), label_of(g->audio[number])) == 0)
+            return true;
+    return false;
+}
+
+/* The first of a group has no URI: it is in the variants. */
+static void
+media_write(const struct groups *g, size_t first, size_t number,
+            size_t group_number, const struct pathway *pathway,
+            struct buffer *out)
+{
+    const struct track_info *t = g->audio[number];
+    buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
+    group_id_write(group_number, pathway, out);
+    buffer_printf(out, ",NAME=\"%s", label_of(t));
+    if (label_is_taken(g, first, number))
+        buffer_printf(out, " (%s)", t->name);
+    buffer_append_text(out, "\"");
+    if (strcmp(t->language, "und") != 0)
+        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
+    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
+                  number == first ? "YES" : "NO");
+    if (t->channels != 0)
+        buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
+    if (number > first) {
+        buffer_append_text(out, ",URI=\"");
+        tracks_write(t, NULL, pathway, out);
+        buffer_append_text(out, "\"");
+    }
+    buffer_append_text(out, "\n");
+}
+
+static void
+frame_rate_write(const struct track_info *t, struct buffer *out)
+{
+    const uint64_t den = t->frame_rate_den;
+    const uint64_t rate = ((uint64_t) t->frame_rate_num * 1000 + den / 2) / den;
+    if (rate > 0)
+        buffer_printf(out, ",FRAME-RATE=%llu.%03llu",
+                      (unsigned long long) (rate / 1000),
+                      (unsigned long long) (rate % 1000));
+}
+
+/* Where a variant's sound comes from: of no group when it has no other. */
+struct sound {
+    const struct track_info *track; /* muxed; NULL: none */
+    bool is_group;
+    size_t group_number;
+    uint64_t peak, average; /* bit/s of the largest of the group */
+};
+
+static void
+variant_write(const struct track_info *t, const struct sound *sound,
+              const struct pathway *pathway, struct buffer *out)
+{
+    const bool is_video = t->kind == TRACK_VIDEO;
+    buffer_printf(
+        out,
+        "#EXT-X-STREAM-INF:BANDWIDTH=%llu,AVERAGE-BANDWIDTH=%llu,"
+        "CODECS=\"%s",
+        (unsigned long long) (ts_bandwidth(t, t->bandwidth_peak) + sound->peak),
+        (unsigned long long) (ts_bandwidth(t, t->bandwidth_average)
+                              + sound->average),
+        t->codecs);
+    if (sound->track != NULL)
+        buffer_printf(out, ",%s", sound->track->codecs);
+    buffer_append_text(out, "\"");
+    if (is_video && t->width != 0 && t->height != 0)
+        buffer_printf(out, ",RESOLUTION=%ux%u", t->width, t->height);
+    if (is_video)
+        frame_rate_write(t, out);
+    if (sound->is_group) {
+        buffer_append_text(out, ",AUDIO=");
+        group_id_write(sound->group_number, pathway, out);
+    }
+    if (pathway != NULL) {
+        buffer_append_text(out, ",PATHWAY-ID=\"");
+        buffer_append_bytes(out, pathway->name);
+        buffer_append_text(out, "\"");
+    }
+    buffer_append_text(out, "\n");
+    tracks_write(t, sound->track, pathway, out);
+    buffer_append_text(out, "\n");
+}
+
+/* A variant that carries the first of its group may be played with any. */
+static struct sound
+sound_of(const struct groups *g, size_t first, size_t number)
+{
+    const size_t count = group_size(g, first);
+    struct sound sound = {
+        .track = g->audio[first],
+        .is_group = count > 1,
+        .group_number = number,
+    };
+    for (size_t i = first; i < first + count; i++) {
+        const struct track_info *t = g->audio[i];
+        const uint64_t peak = ts_bandwidth(t, t->bandwidth_peak);
+        const uint64_t average = ts_bandwidth(t, t->bandwidth_average);
+        sound.peak = peak > sound.peak ? peak : sound.peak;
+        sound.average = average > sound.average ? average : sound.average;
+    }
+    return sound;
+}
+
+/* Sound alone: the variant is the first of the group itself. */
+static void
+sound_variant_write(const struct groups *g, size_t first, size_t number,
+                    const struct pathway *pathway, struct buffer *out)
+{
+    const struct sound sound = {
+        .is_group = group_size(g, first) > 1,
+        .group_number = number,
+    };
+    variant_write(g->audio[first], &sound, pathway, out);
+}
+
+/* The groups and variants of one pathway, or of the only place there is. */
+static void
+place_write(const struct groups *g, const struct pathway *pathway,
+            struct buffer *out)
+{
+    static const struct sound silence;
+    size_t first, number = 0;
+    for (first = 0; first < g->audio_count;
+         first += group_size(g, first), number++)
+        for (size_t i = 0; group_size(g, first) > 1 && i < group_size(g, first);
+             i++)
+            media_write(g, first, first + i, number, pathway, out);
+    for (size_t v = 0; v < g->video_count && g->audio_count == 0; v++)
+        variant_write(g->video[v], &silence, pathway, out);
+    number = 0;
+    for (first = 0; first < g->audio_count;
+         first += group_size(g, first), number++) {
+        const struct sound sound = sound_of(g, first, number);
+        if (g->video_count == 0)
+            sound_variant_write(g, first, number, pathway, out);
+        for (size_t v = 0; v < g->video_count; v++)
+            variant_write(g->video[v], &sound, pathway, out);
+    }
+}
+
+static void
+steering_write(const struct pathways *steering, struct buffer *out)
+{
+    buffer_append_text(out, "#EXT-X-CONTENT-STEERING:SERVER-URI=\"");
+    buffer_append_bytes(out, steering->server_uri);
+    buffer_append_text(out, "\",PATHWAY-ID=\"");
+    buffer_append_bytes(out, steering->list[0].name);
+    buffer_append_text(out, "\"\n");
+}
+
+void
+ts_multivariant_write(const struct asset *asset,
+                      const struct pathways *steering, struct buffer *out)
+{
+    struct groups groups;
+    groups_find(asset, &groups);
+    if (groups.video_count + groups.audio_count == 0 && out->err == 0)
+        out->err = ERR_NOT_FOUND;
+    buffer_printf(out,
+                  "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+                  VERSION);
+    if (steering == NULL) {
+        place_write(&groups, NULL, out);
+        return;
+    }
+    steering_write(steering, out);
+    for (size_t i = 0; i < steering->count; i++)
+        place_write(&groups, &steering->list[i], out);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "media/hls/ts_playlist.h"
+
+#include "core/err.h"
+#include "media/timeline.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+/* Sample entries: of H.264 without parameter sets, of AC-3, and of one that
+ * no transport stream carries. */
+static const uint8_t avc1[86 + 15] = {
+    [3] = 86 + 15, 'a', 'v', 'c', '1', [89] = 15, 'a',  'v',
+    'c',           'C', 1,   0,   0,   0,         0xff, [99] = 0};
+static const uint8_t ac3[36] = {[3] = 36, 'a', 'c', '-', '3'};
+static const uint8_t opus[36] = {[3] = 36, 'O', 'p', 'u', 's'};
+
+static struct track_info
+track(enum track_kind kind, const char *name, const char *codecs,
+      const char *language)
+{
+    struct track_info t = {
+        .kind = kind,
+        .timescale = kind == TRACK_VIDEO ? 24000 : 48000,
+        .bandwidth_peak = kind == TRACK_VIDEO ? 2000000 : 192000,
+        .bandwidth_average = kind == TRACK_VIDEO ? 1000000 : 192000,
+        .segment_count = 10,
+        .frame_rate_num = 24000,
+        .frame_rate_den = 1001,
+    };
+    strncpy(t.name, name, TRACK_NAME_LEN_MAX);
+    strncpy(t.codecs, codecs, TRACK_CODECS_LEN_MAX);
+    strncpy(t.language, language, TRACK_LANGUAGE_LEN_MAX);
+    t.duration = 40u * t.timescale;
+    if (kind == TRACK_VIDEO) {
+        t.width = 1280;
+        t.height = 720;
+        t.sample_entry = bytes_of(avc1, sizeof avc1);
+    } else {
+        t.channels = 2;
+        t.sample_entry = bytes_of(ac3, sizeof ac3);
+    }
+    return t;
+}
+
+static void
+text_is(struct buffer *b, const char *expected)
+{
+    buffer_append_u8(b, 0);
+    assert_string_equal((const char *) b->ptr, expected);
+    buffer_fini(b);
+}
+
+/* ---- media playlist ---- */
+
+static void
+durations_are_exact_and_never_add_up(void **state)
+{
+    static const struct timeline_run runs[] = {{96096, 2}, {13, 1}};
+    struct buffer timeline, out;
+    struct track_info t = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    buffer_init(&timeline, 100);
+    buffer_init(&out, 4096);
+    for (size_t i = 0; i < 2; i++)
+        timeline_append(&timeline, &runs[i]);
+    t.timeline = buffer_bytes(&timeline);
+    ts_media_playlist_write(&t, NULL, &out);
+    text_is(&out, "#EXTM3U\n"
+                  "#EXT-X-VERSION:4\n"
+                  "#EXT-X-TARGETDURATION:4\n"
+                  "#EXT-X-MEDIA-SEQUENCE:0\n"
+                  "#EXT-X-PLAYLIST-TYPE:VOD\n"
+                  "#EXT-X-INDEPENDENT-SEGMENTS\n"
+                  "#EXTINF:4.004000,\n0.ts\n"
+                  "#EXTINF:4.004000,\n1.ts\n"
+                  "#EXTINF:0.000542,\n2.ts\n"
+                  "#EXT-X-ENDLIST\n");
+    buffer_fini(&timeline);
+}
+
+static void
+a_key_stands_before_the_first_segment(void **state)
+{
+    static const char *const expected[] = {
+        "#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys/1\"\n#EXTINF:",
+        "#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys/1\","
+        "IV=0x000102030405060708090a0b0c0d0eff\n#EXTINF:"};
+    static const struct timeline_run run = {96096, 1};
+    struct hls_key key = {.uri = BYTES_LITERAL("https://keys/1")};
+    struct track_info t = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    struct buffer timeline, out;
+    buffer_init(&timeline, 100);
+    timeline_append(&timeline, &run);
+    t.timeline = buffer_bytes(&timeline);
+    for (uint8_t i = 0; i < 16; i++)
+        key.iv[i] = i < 15 ? i : 0xff;
+    for (int has_iv = 0; has_iv < 2; has_iv++) {
+        key.has_iv = has_iv;
+        buffer_init(&out, 4096);
+        ts_media_playlist_write(&t, &key, &out);
+        buffer_append_u8(&out, 0);
+        assert_non_null(strstr((const char *) out.ptr, expected[has_iv]));
+        buffer_fini(&out);
+    }
+    buffer_fini(&timeline);
+}
+
+/* ---- multivariant playlist ---- */
+
+static void
+one_sound_is_muxed_into_each_variant(void **state)
+{
+    struct asset asset = {.track_count = 2};
+    struct buffer out;
+    buffer_init(&out, 4096);
+    asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    asset.tracks[1] = track(TRACK_AUDIO, "a0", "ac-3", "kor");
+    ts_multivariant_write(&asset, NULL, &out);
+    assert_int_equal(out.err, 0);
+    text_is(&out,
+            "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+            "#EXT-X-STREAM-INF:BANDWIDTH=2334000,AVERAGE-BANDWIDTH=1309000,"
+            "CODECS=\"avc1.640028,ac-3\",RESOLUTION=1280x720,"
+            "FRAME-RATE=23.976\n"
+            "v0~a0/index.m3u8\n");
+}
+
+static void
+further_sounds_of_a_codec_are_renditions(void **state)
+{
+    struct asset asset = {.track_count = 4};
+    struct buffer out;
+    buffer_init(&out, 4096);
+    asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    asset.tracks[1] = track(TRACK_AUDIO, "a0", "ac-3", "kor");
+    asset.tracks[2] = track(TRACK_AUDIO, "a1", "ac-3", "eng");
+    asset.tracks[3] = track(TRACK_AUDIO, "a2", "ac-3", "eng");
+    ts_multivariant_write(&asset, NULL, &out);
+    text_is(&out,
+            "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"kor\","
+            "LANGUAGE=\"kor\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\"\n"
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"eng\","
+            "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\","
+            "URI=\"a1/index.m3u8\"\n"
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"eng (a2)\","
+            "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\","
+            "URI=\"a2/index.m3u8\"\n"
+            "#EXT-X-STREAM-INF:BANDWIDTH=2334000,AVERAGE-BANDWIDTH=1309000,"
+            "CODECS=\"avc1.640028,ac-3\",RESOLUTION=1280x720,"
+            "FRAME-RATE=23.976,AUDIO=\"audio\"\n"
+            "v0~a0/index.m3u8\n");
+}
+
+static void
+each_codec_of_sound_has_variants_of_its_own(void **state)
+{
+    struct asset asset = {.track_count = 5};
+    struct buffer out;
+    buffer_init(&out, 4096);
+    asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    asset.tracks[1] = track(TRACK_AUDIO, "a0", "ac-3", "kor");
+    asset.tracks[2] = track(TRACK_AUDIO, "a1", "ec-3", "kor");
+    asset.tracks[3] = track(TRACK_AUDIO, "a2", "ac-3", "eng");
+    asset.tracks[4] = track(TRACK_VIDEO, "v1", "avc1.64001f", "und");
+    ts_multivariant_write(&asset, NULL, &out);
+    buffer_append_u8(&out, 0);
+    const char *text = (const char *) out.ptr;
+    static const char *const order[] = {
+        "NAME=\"kor\"",         "URI=\"a2/index",       "\nv0~a0/index.m3u8\n",
+        "\nv1~a0/index.m3u8\n", "\nv0~a1/index.m3u8\n", "\nv1~a1/index.m3u8\n"};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        text = strstr(text, order[i]);
+        assert_non_null(text);
+    }
+    assert_null(strstr((const char *) out.ptr, "audio1"));
+    buffer_fini(&out);
+}
+
+static void
+sound_alone_and_pictures_alone_are_variants(void **state)
+{
+    struct asset asset = {.track_count = 1};
+    struct buffer out;
+    asset.tracks[0] = track(TRACK_AUDIO, "a0", "ac-3", "kor");
+    buffer_init(&out, 4096);
+    ts_multivariant_write(&asset, NULL, &out);
+    buffer_append_u8(&out, 0);
+    assert_non_null(
+        strstr((const char *) out.ptr, "CODECS=\"ac-3\"\na0/index.m3u8\n"));
+    buffer_fini(&out);
+    asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    buffer_init(&out, 4096);
+    ts_multivariant_write(&asset, NULL, &out);
+    buffer_append_u8(&out, 0);
+    assert_non_null(strstr((const char *) out.ptr, "\nv0/index.m3u8\n"));
+    buffer_fini(&out);
+}
+
+static void
+what_no_stream_carries_is_left_out(void **state)
+{
+    struct asset asset = {.track_count = 2};
+    struct buffer out;
+    asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    asset.tracks[1] = track(TRACK_AUDIO, "a0", "opus", "kor");
+    asset.tracks[1].sample_entry = bytes_of(opus, sizeof opus);
+    buffer_init(&out, 4096);
+    ts_multivariant_write(&asset, NULL, &out);
+    buffer_append_u8(&out, 0);
+    assert_null(strstr((const char *) out.ptr, "opus"));
+    assert_non_null(strstr((const char *) out.ptr, "\nv0/index.m3u8\n"));
+    buffer_fini(&out);
+    asset.tracks[0] = asset.tracks[1];
+    buffer_init(&out, 4096);
+    ts_multivariant_write(&asset, NULL, &out);
+    assert_int_equal(out.err, ERR_NOT_FOUND);
+    buffer_fini(&out);
+}
+
+static void
+each_pathway_has_variants_and_groups(void **state)
+{
+    struct asset asset = {.track_count = 3};
+    struct pathways steering;
+    struct buffer out;
+    asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    asset.tracks[1] = track(TRACK_AUDIO, "a0", "ac-3", "kor");
+    asset.tracks[2] = track(TRACK_AUDIO, "a1", "ac-3", "eng");
+    assert_int_equal(
+        pathways_parse(BYTES_LITERAL("//s/x one . two //two/f/?hop=2"),
+                       &steering),
+        0);
+    buffer_init(&out, 4096);
+    ts_multivariant_write(&asset, &steering, &out);
+    buffer_append_u8(&out, 0);
+    const char *text = (const char *) out.ptr;
+    static const char *const order[] = {
+        "#EXT-X-CONTENT-STEERING:SERVER-URI=\"//s/x\",PATHWAY-ID=\"one\"\n",
+        "GROUP-ID=\"audio/one\"",
+        "URI=\"a1/index.m3u8\"",
+        "AUDIO=\"audio/one\",PATHWAY-ID=\"one\"\nv0~a0/index.m3u8\n",
+        "GROUP-ID=\"audio/two\"",
+        "URI=\"//two/f/a1/index.m3u8?hop=2\"",
+        "PATHWAY-ID=\"two\"\n//two/f/v0~a0/index.m3u8?hop=2\n"};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        text = strstr(text, order[i]);
+        assert_non_null(text);
+    }
+    buffer_fini(&out);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(durations_are_exact_and_never_add_up),
+        cmocka_unit_test(a_key_stands_before_the_first_segment),
+        cmocka_unit_test(one_sound_is_muxed_into_each_variant),
+        cmocka_unit_test(further_sounds_of_a_codec_are_renditions),
+        cmocka_unit_test(each_codec_of_sound_has_variants_of_its_own),
+        cmocka_unit_test(sound_alone_and_pictures_alone_are_variants),
+        cmocka_unit_test(what_no_stream_carries_is_left_out),
+        cmocka_unit_test(each_pathway_has_variants_and_groups),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Reads what a transport stream needs out of a sample entry (ISO/IEC 14496-15
+ * for H.264 and HEVC, 14496-1 and -3 for AAC). The stream types are those of
+ * ISO/IEC 13818-1 and, for AC-3 and E-AC-3, of ATSC A/53 and HLS.
+ */
+
+#include "media/ts/ts_codec.h"
+
+#include "core/err.h"
+#include "media/cursor.h"
+
+#define TYPE(a, b, c, d)                                               \
+    ((uint32_t) (a) << 24 | (uint32_t) (b) << 16 | (uint32_t) (c) << 8 \
+     | (uint32_t) (d))
+
+#define VISUAL_ENTRY_SIZE 78 /* bytes of fields before the child boxes */
+#define AUDIO_ENTRY_SIZE 28
+
+#define STREAM_ID_VIDEO 0xe0
+#define STREAM_ID_AUDIO 0xc0
+#define STREAM_ID_PRIVATE 0xbd
+
+/* An audio PES packet says its size in 16 bits. */
+#define AUDIO_SAMPLE_SIZE_MAX 60000u
+#define ADTS_FRAME_SIZE_MAX 0x1fffu
+
+/* The body of the first child of that type. */
+static int
+child_find(struct bytes children, uint32_t type, struct bytes *out)
+{
+    struct cursor c = cursor_of(children);
+    while (c.rest.len > 0) {
+        const uint32_t size = cursor_be32(&c);
+        const uint32_t found = cursor_be32(&c);
+        if (c.is_short || size < 8)
+            return ERR_TRUNCATED;
+        const struct bytes body = cursor_bytes(&c, size - 8);
+        if (c.is_short)
+            return ERR_TRUNCATED;
+        if (found == type) {
+            *out = body;
+            return 0;
+        }
+    }
+    return ERR_INVALID;
+}
+
+/* ---- H.264 and HEVC ---- */
+
+static void
+parameter_append(struct buffer *out, struct bytes unit)
+{
+    buffer_append_be32(out, 1);
+    buffer_append_bytes(out, unit);
+}
+
+/* `count` times a 16-bit size and a NAL unit; those not `wanted` are passed
+ * over. */
+static void
+units_take(struct cursor *c, unsigned count, bool is_wanted, struct buffer *out)
+{
+    for (; count > 0; count--) {
+        const struct bytes unit = cursor_bytes(c, cursor_be16(c));
+        if (is_wanted && !c->is_short && unit.len > 0)
+            parameter_append(out, unit);
+    }
+}
+
+static int
+length_size_set(struct ts_codec *codec, unsigned size)
+{
+    if (size < 3)
+        return ERR_UNSUPPORTED; /* a start code has no room in it */
+    codec->length_size = (uint8_t) size;
+    codec->sample_size_min = size + 1;
+    return 0;
+}
+
+static int
+avc_open(struct bytes children, struct ts_codec *out, struct buffer *parameters)
+{
+    static const uint8_t aud[] = {0, 0, 0, 1, 0x09, 0xf0};
+    struct bytes avcc;
+    int err = child_find(children, TYPE('a', 'v', 'c', 'C'), &avcc);
+    if (err != 0)
+        return err;
+    struct cursor c = cursor_of(avcc);
+    cursor_bytes(&c, 4); /* version, profile, constraints, level */
+    const unsigned length_size = (cursor_u8(&c) & 3u) + 1;
+    units_take(&c, cursor_u8(&c) & 0x1fu, true, parameters); /* SPS */
+    units_take(&c, cursor_u8(&c), true, parameters);         /* PPS */
+    if (c.is_short)
+        return ERR_TRUNCATED;
+    out->stream_type = 0x1b;
+    out->aud_type = 9;
+    out->type_mask = 0x1f;
+    out->aud_size = sizeof aud;
+    memcpy(out->aud, aud, sizeof aud);
+    return length_size_set(out, length_size);
+}
+
+static int
+hevc_open(struct bytes children, struct ts_codec *out,
+          struct buffer *parameters)
+{
+    static const uint8_t aud[] = {0, 0, 0, 1, 0x46, 0x01, 0x50};
+    struct bytes hvcc;
+    int err = child_find(children, TYPE('h', 'v', 'c', 'C'), &hvcc);
+    if (err != 0)
+        return err;
+    struct cursor c = cursor_of(hvcc);
+    cursor_bytes(&c, 21); /* profile, tier, level and the like */
+    const unsigned length_size = (cursor_u8(&c) & 3u) + 1;
+    for (unsigned arrays = cursor_u8(&c); arrays > 0; arrays--) {
+        const unsigned type = cursor_u8(&c) & 0x3fu;
+        const bool is_parameter = type >= 32 && type <= 34; /* VPS SPS PPS */
+        units_take(&c, cursor_be16(&c), is_parameter, parameters);
+        if (c.is_short)
+            return ERR_TRUNCATED;
+    }
+    if (c.is_short)
+        return ERR_TRUNCATED;
+    out->stream_type = 0x24;
+    out->registration = "HEVC";
+    out->aud_type = 35;
+    out->type_shift = 1;
+    out->type_mask = 0x3f;
+    out->aud_size = sizeof aud;
+    memcpy(out->aud, aud, sizeof aud);
+    return length_size_set(out, length_size);
+}
+
+static int
+video_open(uint32_t type, struct bytes children, struct ts_codec *out,
+           struct buffer *parameters)
+{
+    out->stream_id = STREAM_ID_VIDEO;
+    out->sample_size_max = UINT32_MAX;
+    switch (type) {
+    case TYPE('a', 'v', 'c', '1'):
+    case TYPE('a', 'v', 'c', '3'):
+        return avc_open(children, out, parameters);
+    case TYPE('h', 'v', 'c', '1'):
+    case TYPE('h', 'e', 'v', '1'):
+        return hevc_open(children, out, parameters);
+    default:
+        return ERR_UNSUPPORTED;
+    }
+}
+
+/* ---- AAC ---- */
+
+/* A descriptor of ISO/IEC 14496-1 §8.3.3: tag, length in groups of 7 bits. */
+static struct cursor
+descriptor_take(struct cursor *c, uint8_t *tag)
+{
+    *tag = cursor_u8(c);
+    uint32_t len = 0;
+    uint8_t byte = 0x80;
+    for (int i = 0; i < 4 && (byte & 0x80) != 0; i++) {
+        byte = cursor_u8(c);
+        len = len << 7 | (byte & 0x7f);
+    }
+    struct cursor inner = cursor_of(cursor_bytes(c, len));
+    inner.is_short = c->is_short;
+    return inner;
+}
+
+/* The frame's fixed fields from the first 9 or 13 bits of AudioSpecificConfig.
+ * With SBR signalled first (HE-AAC) they say the rate of the core, which is
+ * what ADTS says, too; a decoder finds the SBR in the frames. */
+static int
+adts_open(struct bytes config, struct ts_codec *out)
+{
+    if (config.len < 2)
+        return ERR_TRUNCATED;
+    const uint32_t bits = (uint32_t) config.ptr[0] << 8 | config.ptr[1];
+    uint32_t object_type = bits >> 11;
+    const uint32_t rate_index = bits >> 7 & 15;
+    const uint32_t channels = bits >> 3 & 15;
+    if (object_type == 5 || object_type == 29)
+        object_type = 2;
+    /* without one of the rates and layouts of the table a frame would have to
+     * say more than its header can */
+    if (object_type < 1 || object_type > 4 || rate_index > 12 || channels < 1
+        || channels > 7)
+        return ERR_UNSUPPORTED;
+    out->adts[0] = 0xff;
+    out->adts[1] = 0xf1; /* MPEG-4, no checksum */
+    out->adts[2] =
+        (uint8_t) ((object_type - 1) << 6 | rate_index << 2 | channels >> 2);
+    out->adts[3] = (uint8_t) (channels << 6);
+    out->adts[5] = 0x1f; /* fullness: a variable rate */
+    out->adts[6] = 0xfc;
+    out->frame_header_size = TS_ADTS_SIZE;
+    out->sample_size_max = ADTS_FRAME_SIZE_MAX - TS_ADTS_SIZE;
+    out->stream_type = 0x0f;
+    return 0;
+}
+
+void
+ts_adts_write(const struct ts_codec *codec, uint32_t size,
+              uint8_t out[TS_ADTS_SIZE])
+{
+    const uint32_t len = size + TS_ADTS_SIZE;
+    memcpy(out, codec->adts, TS_ADTS_SIZE);
+    out[3] |= (uint8_t) (len >> 11);
+    out[4] = (uint8_t) (len >> 3);
+    out[5] |= (uint8_t) (len << 5);
+}
+
+static void
+mpeg_audio_set(const struct track_info *info, struct ts_codec *out)
+{
+    /* MPEG-2 is the one with half the rates */
+    out->stream_type = info->sample_rate < 32000 ? 0x04 : 0x03;
+}
+
+static int
+mpeg4_audio_open(const struct track_info *info, struct bytes children,
+                 struct ts_codec *out)
+{
+    enum { TAG_ES = 3, TAG_DECODER_CONFIG = 4, TAG_DECODER_SPECIFIC = 5 };
+    struct bytes esds;
+    uint8_t tag;
+    int err = child_find(children, TYPE('e', 's', 'd', 's'), &esds);
+    if (err != 0)
+        return err;
+    struct cursor c = cursor_of(esds);
+    cursor_be32(&c); /* version, flags */
+    struct cursor es = descriptor_take(&c, &tag);
+    if (tag != TAG_ES)
+        return ERR_INVALID;
+    cursor_be16(&es); /* ES_ID */
+    const uint8_t flags = cursor_u8(&es);
+    if (flags & 0x80)
+        cursor_be16(&es); /* dependsOn_ES_ID */
+    if (flags & 0x40)
+        cursor_bytes(&es, cursor_u8(&es)); /* URL */
+    if (flags & 0x20)
+        cursor_be16(&es); /* OCR_ES_ID */
+    struct cursor decoder = descriptor_take(&es, &tag);
+    if (tag != TAG_DECODER_CONFIG)
+        return ERR_INVALID;
+    switch (cursor_u8(&decoder)) {
+    case 0x69: /* MPEG-2 part 3 */
+    case 0x6b: /* MPEG-1 part 3 */
+        mpeg_audio_set(info, out);
+        return 0;
+    case 0x40: /* MPEG-4 part 3 */
+        break;
+    default:
+        return ERR_UNSUPPORTED;
+    }
+    cursor_bytes(&decoder, 12); /* stream type, buffer size, bit rates */
+    struct cursor specific = descriptor_take(&decoder, &tag);
+    if (specific.is_short || tag != TAG_DECODER_SPECIFIC)
+        return ERR_INVALID;
+    return adts_open(specific.rest, out);
+}
+
+static int
+audio_open(const struct track_info *info, uint32_t type, struct bytes children,
+           struct ts_codec *out)
+{
+    out->sample_size_min = 2;
+    out->sample_size_max = AUDIO_SAMPLE_SIZE_MAX;
+    out->stream_id = STREAM_ID_AUDIO;
+    switch (type) {
+    case TYPE('m', 'p', '4', 'a'):
+        return mpeg4_audio_open(info, children, out);
+    case TYPE('.', 'm', 'p', '3'):
+        mpeg_audio_set(info, out);
+        return 0;
+    case TYPE('a', 'c', '-', '3'):
+        out->stream_type = 0x81;
+        out->stream_id = STREAM_ID_PRIVATE;
+        out->registration = "AC-3";
+        return 0;
+    case TYPE('e', 'c', '-', '3'):
+        out->stream_type = 0x87;
+        out->stream_id = STREAM_ID_PRIVATE;
+        out->registration = "EAC3";
+        return 0;
+    default:
+        return ERR_UNSUPPORTED;
+    }
+}
+
+int
+ts_codec_open(const struct track_info *info, struct ts_codec *out,
+              struct buffer *parameters)
+{
+    const bool is_video = info->kind == TRACK_VIDEO;
+    struct ts_codec codec = {0};
+    struct cursor c = cursor_of(info->sample_entry);
+    cursor_be32(&c); /* size: that of the bytes */
+    const uint32_t type = cursor_be32(&c);
+    cursor_bytes(&c, is_video ? VISUAL_ENTRY_SIZE : AUDIO_ENTRY_SIZE);
+    if (c.is_short)
+        return ERR_TRUNCATED;
+    int err = is_video ? video_open(type, c.rest, &codec, parameters)
+                       : audio_open(info, type, c.rest, &codec);
+    if (err == 0)
+        err = parameters->err;
+    if (err == 0)
+        *out = codec;
+    return err;
+}
