@@ -17,7 +17,8 @@
 #include "media/timeline.h"
 
 #define ASSET_MAGIC "VODSTast"
-#define ASSET_VERSION 2
+#define ASSET_VERSION 3
+#define MATRIX_FIELDS 9
 #define BOX_HEADER_SIZE 8
 
 static bool
@@ -142,6 +143,8 @@ track_info_encode(const struct track_info *info, struct buffer *out)
     buffer_append_le64(out, (uint64_t) info->media_time);
     buffer_append_le32(out, info->width);
     buffer_append_le32(out, info->height);
+    for (size_t i = 0; i < MATRIX_FIELDS; i++)
+        buffer_append_le32(out, info->matrix[i]);
     buffer_append_le32(out, info->frame_rate_num);
     buffer_append_le32(out, info->frame_rate_den);
     buffer_append_le32(out, info->channels);
@@ -190,6 +193,8 @@ track_info_decode(struct cursor *in, struct track_info *out)
     info.media_time = (int64_t) cursor_le64(&c);
     info.width = cursor_le32(&c);
     info.height = cursor_le32(&c);
+    for (size_t i = 0; i < MATRIX_FIELDS; i++)
+        info.matrix[i] = cursor_le32(&c);
     info.frame_rate_num = cursor_le32(&c);
     info.frame_rate_den = cursor_le32(&c);
     info.channels = cursor_le32(&c);

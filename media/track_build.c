@@ -172,6 +172,7 @@ info_set(struct writer *w)
     if (track->kind == TRACK_VIDEO) {
         info->width = track->width;
         info->height = track->height;
+        memcpy(info->matrix, track->matrix, sizeof info->matrix);
         frame_rate_set(info, track);
     } else {
         info->channels = track->channels;
