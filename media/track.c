@@ -111,7 +111,8 @@ track_info_check(const struct track_info *info)
         return ERR_INVALID;
     if (info->timescale == 0 || info->segment_count == 0
         || info->sample_count < info->segment_count
-        || (is_video && info->frame_rate_den == 0) || info->media_time < 0)
+        || (is_video && info->frame_rate_den == 0) || info->media_time < 0
+        || (uint32_t) info->video_range > VIDEO_RANGE_HLG)
         return ERR_INVALID;
     return sample_entry_is_valid(info->sample_entry) && timeline_is_valid(info)
                ? 0
@@ -147,8 +148,11 @@ track_info_encode(const struct track_info *info, struct buffer *out)
         buffer_append_le32(out, info->matrix[i]);
     buffer_append_le32(out, info->frame_rate_num);
     buffer_append_le32(out, info->frame_rate_den);
+    buffer_append_le32(out, (uint32_t) info->video_range);
     buffer_append_le32(out, info->channels);
     buffer_append_le32(out, info->sample_rate);
+    buffer_append_le32(out, info->channel_map);
+    buffer_append_le32(out, info->joc_complexity);
     text_encode(out, info->name);
     text_encode(out, info->codecs);
     text_encode(out, info->language);
@@ -197,8 +201,11 @@ track_info_decode(struct cursor *in, struct track_info *out)
         info.matrix[i] = cursor_le32(&c);
     info.frame_rate_num = cursor_le32(&c);
     info.frame_rate_den = cursor_le32(&c);
+    info.video_range = (enum video_range) cursor_le32(&c);
     info.channels = cursor_le32(&c);
     info.sample_rate = cursor_le32(&c);
+    info.channel_map = cursor_le32(&c);
+    info.joc_complexity = cursor_le32(&c);
     text_decode(&c, info.name, sizeof info.name);
     text_decode(&c, info.codecs, sizeof info.codecs);
     text_decode(&c, info.language, sizeof info.language);

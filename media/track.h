@@ -16,6 +16,14 @@
 
 enum track_kind { TRACK_VIDEO = 1, TRACK_AUDIO = 2 };
 
+/* HLS's VIDEO-RANGE. */
+enum video_range {
+    VIDEO_RANGE_UNKNOWN,
+    VIDEO_RANGE_SDR,
+    VIDEO_RANGE_PQ,
+    VIDEO_RANGE_HLG
+};
+
 struct track_info {
     enum track_kind kind;
     char name[TRACK_NAME_LEN_MAX + 1];
@@ -36,7 +44,11 @@ struct track_info {
     uint32_t width, height; /* video; as shown */
     uint32_t matrix[9];     /* video; of tkhd; all 0: shown as decoded */
     uint32_t frame_rate_num, frame_rate_den; /* video; average */
+    enum video_range video_range;            /* video */
     uint32_t channels, sample_rate;          /* audio */
+    uint32_t channel_map;      /* audio; Dolby's speakers as chanmap of ETSI
+                                * TS 102 366 has them, or 0 */
+    uint32_t joc_complexity;   /* audio; of Dolby Atmos, or 0 */
     struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1' */
     struct bytes timeline;     /* of its segments: media/timeline.h */
 };

@@ -47,7 +47,9 @@ struct mp4_track {
     int64_t media_time;     /* before it is decoded and not presented, ticks */
     uint32_t matrix[9];     /* of tkhd, for video; all 0: shown as decoded */
     uint32_t width, height; /* as shown: turned, where the matrix turns */
+    enum video_range video_range;
     uint32_t channels, sample_rate;
+    uint32_t channel_map, joc_complexity; /* as media/track.h */
     struct mp4_sample *samples;
     uint32_t sample_count; /* those that presentation needs */
 };
