@@ -268,8 +268,7 @@ head_trim(const struct mp4_parse *parse, const struct track_state *state,
     return 0;
 }
 
-/* Decode times are from here on those of the movie: with the delay, and without
- * what the edit list jumps over anyway. */
+/* Decode times count from what the edit list does not jump over. */
 static int
 times_move(const struct mp4_parse *parse, const struct track_state *state,
            struct mp4_track *track)
@@ -280,9 +279,8 @@ times_move(const struct mp4_parse *parse, const struct track_state *state,
                               ? (uint64_t) track->media_time
                               : first;
     for (uint32_t i = 0; i < track->sample_count; i++)
-        track->samples[i].decode_time += state->delay - over;
+        track->samples[i].decode_time -= over;
     track->media_time -= (int64_t) over;
-    track->duration += state->delay;
     if (track->duration >= TIME_MAX)
         return box_fail(parse, &state->mdhd, ERR_LIMIT, "track is too long");
     return 0;
@@ -309,10 +307,22 @@ track_present(const struct mp4_parse *parse, const struct track_state *state,
 
 /* ---- all of them ---- */
 
+static void
+delays_add(const struct moov *moov, struct mp4_movie *movie)
+{
+    for (size_t i = 0; i < movie->track_count; i++) {
+        struct mp4_track *t = &movie->tracks[i];
+        const uint64_t delay = moov->states[i].delay;
+        for (uint32_t k = 0; k < t->sample_count && delay > 0; k++)
+            t->samples[k].decode_time += delay;
+        t->duration += delay;
+    }
+}
+
 /* The film starts with the track that starts first: a recording's times may
  * count from anywhere. */
 static void
-movie_start(struct mp4_movie *movie)
+start_take(struct mp4_movie *movie)
 {
     uint64_t start = UINT64_MAX;
     uint32_t timescale = 1;
@@ -345,6 +355,12 @@ presentation_set(const struct mp4_parse *parse, struct moov *moov,
         if (err != 0)
             return err;
     }
-    movie_start(movie);
+    /* what is alone in its file may belong to others, and keeps the delay that
+     * it has to those */
+    if (movie->track_count == 1)
+        start_take(movie);
+    delays_add(moov, movie);
+    if (movie->track_count > 1)
+        start_take(movie);
     return 0;
 }

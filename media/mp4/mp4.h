@@ -23,9 +23,10 @@ struct mp4_error {
     const char *reason; /* static text */
 };
 
-/* A sample is presented at decode_time + composition_offset - media_time; of
- * the film's first track decoding starts at 0, of one that comes in later (an
- * empty edit, a first fragment that says so) it starts later. */
+/* A sample is presented at decode_time + composition_offset - media_time.
+ * Decoding of the track that comes first starts at 0, that of one that comes in
+ * later (an empty edit, a first fragment that says so) later. The empty edit of
+ * a track that is alone in its file stays: it may belong to other files. */
 struct mp4_sample {
     uint64_t offset; /* in the file */
     uint64_t decode_time;
