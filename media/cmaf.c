@@ -3,7 +3,8 @@
 /*
  * Init segments and segment headers of CMAF (ISO/IEC 23000-19, boxes of
  * 14496-12). One track, one fragment a segment.
- * Decoding starts at 0; an edit list makes presentation start there too, past
+ * Decoding starts at 0, or where a track comes in that starts later than the
+ * others; an edit list makes presentation start there too, past
  * the delay of B-frames and the priming of AAC (brand cmfc, 23000-19 §7.5.13).
  * The other form, negative composition offsets without an edit list (cmf2), is
  * not written: FFmpeg moves all pictures of a fragmented file by the largest
@@ -55,12 +56,13 @@ zeros(struct buffer *out, size_t len)
     buffer_append(out, nothing, len);
 }
 
+static const uint32_t unity_matrix[9] = {0x10000, 0, 0, 0,         0x10000,
+                                         0,       0, 0, 0x40000000};
+
 static void
-unity_matrix(struct buffer *out)
+matrix_write(const uint32_t matrix[9], struct buffer *out)
 {
-    static const uint32_t matrix[] = {0x10000, 0, 0, 0,         0x10000,
-                                      0,       0, 0, 0x40000000};
-    for (size_t i = 0; i < sizeof matrix / sizeof matrix[0]; i++)
+    for (size_t i = 0; i < 9; i++)
         buffer_append_be32(out, matrix[i]);
 }
 
@@ -85,7 +87,7 @@ mvhd_write(const struct track_info *info, struct buffer *out)
     buffer_append_be32(out, 0x10000); /* rate 1 */
     buffer_append_be16(out, 0x100);   /* volume 1 */
     zeros(out, 10);
-    unity_matrix(out);
+    matrix_write(unity_matrix, out);
     zeros(out, 12);
     zeros(out, 12);
     buffer_append_be32(out, TRACK_ID + 1);
@@ -104,9 +106,14 @@ tkhd_write(const struct track_info *info, struct buffer *out)
     buffer_append_be16(out, is_audio ? 1 : 0); /* alternate group */
     buffer_append_be16(out, is_audio ? 0x100 : 0);
     buffer_append_be16(out, 0);
-    unity_matrix(out);
-    buffer_append_be32(out, info->width << 16);
-    buffer_append_be32(out, info->height << 16);
+    const bool is_turned = info->matrix[8] != 0;
+    const bool is_on_its_side = track_is_on_its_side(info->matrix);
+    matrix_write(is_turned ? info->matrix : unity_matrix, out);
+    /* before they are turned */
+    buffer_append_be32(out, (is_on_its_side ? info->height : info->width)
+                                << 16);
+    buffer_append_be32(out, (is_on_its_side ? info->width : info->height)
+                                << 16);
     box_end(out, box);
 }
 
@@ -156,6 +163,21 @@ mdhd_write(const struct track_info *info, struct buffer *out)
     buffer_append_be32(out, 0);
     buffer_append_be16(out, language_encode(info->language));
     buffer_append_be16(out, 0);
+    box_end(out, box);
+}
+
+/* What mdhd has no letters for: "en", "pt-BR" (14496-12 §8.4.6). */
+static void
+elng_write(const struct track_info *info, struct buffer *out)
+{
+    if (language_encode(info->language) != language_encode("und")
+        && strlen(info->language) == 3)
+        return;
+    if (strcmp(info->language, "und") == 0)
+        return;
+    const size_t box = full_box_begin(out, "elng", 0, 0);
+    buffer_append_text(out, info->language);
+    zeros(out, 1);
     box_end(out, box);
 }
 
@@ -218,6 +240,7 @@ mdia_write(const struct track_info *info, struct buffer *out)
 {
     const size_t mdia = box_begin(out, "mdia");
     mdhd_write(info, out);
+    elng_write(info, out);
     hdlr_write(info, out);
     const size_t minf = box_begin(out, "minf");
     media_header_write(info, out);

@@ -205,6 +205,7 @@ subsamples_seed_write(const char *folder, struct buffer *b)
 static void
 seeds_write(const char *folder)
 {
+    static const struct test_edit late_edits[] = {{50, -1, 0}, {500, 1024, 0}};
     static const struct {
         const char *name;
         struct test_movie movie;
@@ -237,10 +238,34 @@ seeds_write(const char *folder)
           .sample_size = 2,
           .has_text_track = true,
           .has_empty_edit = true}},
-        {"fragmented", {.sample_count = 1, .is_fragmented = true}},
+        {"fragmented",
+         {.sample_count = 6,
+          .gop = 3,
+          .has_b_frames = true,
+          .samples_per_chunk = 3,
+          .is_fragmented = true}},
+        {"fragmented-text",
+         {.sample_count = 4,
+          .samples_per_chunk = 2,
+          .sample_size = 2,
+          .is_fragmented = true,
+          .is_hybrid = true,
+          .has_text_fragments = true,
+          .fragment_base = TEST_BASE_IMPLIED}},
+        {"fragmented-wide",
+         {.kind = TRACK_AUDIO,
+          .sample_count = 4,
+          .samples_per_chunk = 2,
+          .is_wide = true,
+          .is_fragmented = true,
+          .extended_language = "pt-BR",
+          .fragment_base = TEST_BASE_OFFSET,
+          .edits = late_edits,
+          .edit_count = 2,
+          .fragment_time = 4096}},
     };
     static struct asset asset;
-    struct buffer b, held[5];
+    struct buffer b, held[sizeof seeds / sizeof seeds[0]];
     buffer_init(&b, OUTPUT_SIZE_MAX);
     subsamples_seed_write(folder, &b);
     for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {

@@ -13,7 +13,8 @@
 #include "media/track_record.h"
 
 /* Segments follow each other in the file and in time, as the timeline says,
- * and are all of the file but its start. */
+ * and are all of the file but its start. A track that comes in later than the
+ * others starts inside its first segment. */
 static int
 segments_check(const struct track_index *index)
 {
@@ -30,7 +31,7 @@ segments_check(const struct track_index *index)
         if (s.sample_count == 0 || s.first_size > s.size
             || s.duration != run.duration || s.map_size == 0
             || s.header_size == 0
-            || (i == 0 ? s.decode_time != 0
+            || (i == 0 ? s.decode_time >= info->duration
                        : s.decode_time < before.decode_time || s.offset != end)
             || s.offset > info->media_size
             || s.map_size + segment_length(&s) > info->media_size - s.offset)

@@ -139,7 +139,8 @@ presentation_start(const struct plan *plan, uint32_t number, int64_t *out)
     const uint32_t first = plan->segments[number].first_sample;
     int64_t start = presentation_time(track, first);
     if (track->kind == TRACK_AUDIO) {
-        *out = start < 0 ? 0 : start; /* priming is heard by no one */
+        /* priming is heard by no one, and what comes in late is waited for */
+        *out = number == 0 || start < 0 ? 0 : start;
         return 0;
     }
     for (uint32_t i = first; i < segment_end(plan, number); i++) {

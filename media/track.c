@@ -17,7 +17,8 @@
 #include "media/timeline.h"
 
 #define ASSET_MAGIC "VODSTast"
-#define ASSET_VERSION 2
+#define ASSET_VERSION 3
+#define MATRIX_FIELDS 9
 #define BOX_HEADER_SIZE 8
 
 static bool
@@ -110,7 +111,8 @@ track_info_check(const struct track_info *info)
         return ERR_INVALID;
     if (info->timescale == 0 || info->segment_count == 0
         || info->sample_count < info->segment_count
-        || (is_video && info->frame_rate_den == 0) || info->media_time < 0)
+        || (is_video && info->frame_rate_den == 0) || info->media_time < 0
+        || (uint32_t) info->video_range > VIDEO_RANGE_HLG)
         return ERR_INVALID;
     return sample_entry_is_valid(info->sample_entry) && timeline_is_valid(info)
                ? 0
@@ -142,10 +144,15 @@ track_info_encode(const struct track_info *info, struct buffer *out)
     buffer_append_le64(out, (uint64_t) info->media_time);
     buffer_append_le32(out, info->width);
     buffer_append_le32(out, info->height);
+    for (size_t i = 0; i < MATRIX_FIELDS; i++)
+        buffer_append_le32(out, info->matrix[i]);
     buffer_append_le32(out, info->frame_rate_num);
     buffer_append_le32(out, info->frame_rate_den);
+    buffer_append_le32(out, (uint32_t) info->video_range);
     buffer_append_le32(out, info->channels);
     buffer_append_le32(out, info->sample_rate);
+    buffer_append_le32(out, info->channel_map);
+    buffer_append_le32(out, info->joc_complexity);
     text_encode(out, info->name);
     text_encode(out, info->codecs);
     text_encode(out, info->language);
@@ -190,10 +197,15 @@ track_info_decode(struct cursor *in, struct track_info *out)
     info.media_time = (int64_t) cursor_le64(&c);
     info.width = cursor_le32(&c);
     info.height = cursor_le32(&c);
+    for (size_t i = 0; i < MATRIX_FIELDS; i++)
+        info.matrix[i] = cursor_le32(&c);
     info.frame_rate_num = cursor_le32(&c);
     info.frame_rate_den = cursor_le32(&c);
+    info.video_range = (enum video_range) cursor_le32(&c);
     info.channels = cursor_le32(&c);
     info.sample_rate = cursor_le32(&c);
+    info.channel_map = cursor_le32(&c);
+    info.joc_complexity = cursor_le32(&c);
     text_decode(&c, info.name, sizeof info.name);
     text_decode(&c, info.codecs, sizeof info.codecs);
     text_decode(&c, info.language, sizeof info.language);

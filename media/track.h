@@ -16,29 +16,50 @@
 
 enum track_kind { TRACK_VIDEO = 1, TRACK_AUDIO = 2 };
 
+/* HLS's VIDEO-RANGE. */
+enum video_range {
+    VIDEO_RANGE_UNKNOWN,
+    VIDEO_RANGE_SDR,
+    VIDEO_RANGE_PQ,
+    VIDEO_RANGE_HLG
+};
+
 struct track_info {
     enum track_kind kind;
     char name[TRACK_NAME_LEN_MAX + 1];
-    char codecs[TRACK_CODECS_LEN_MAX + 1]; /* RFC 6381: "avc1.64001f" */
+    char codecs[TRACK_CODECS_LEN_MAX + 1];     /* RFC 6381: "avc1.64001f" */
     char language[TRACK_LANGUAGE_LEN_MAX + 1]; /* BCP 47, or "und" */
-    char label[TRACK_LABEL_LEN_MAX + 1]; /* for people: "English" */
-    uint32_t timescale;        /* ticks per s; the source's own, never 90 kHz
-                                * by habit: 44.1 kHz audio stays exact */
-    uint64_t duration;         /* presented, ticks */
-    uint64_t media_size;       /* bytes of the track file */
+    char label[TRACK_LABEL_LEN_MAX + 1];       /* for people: "English" */
+    uint32_t timescale;  /* ticks per s; the source's own, never 90 kHz
+                          * by habit: 44.1 kHz audio stays exact */
+    uint64_t duration;   /* presented, ticks */
+    uint64_t media_size; /* bytes of the track file */
     uint32_t sample_count;
     uint32_t segment_count;
     uint32_t segment_duration_max; /* ticks */
     uint32_t bandwidth_peak;       /* bit/s of the largest segment */
     uint32_t bandwidth_average;    /* bit/s */
-    int64_t media_time; /* ticks of composition time at which presentation
-                         * starts (edit list): B-frame delay or AAC priming */
-    uint32_t width, height;                 /* video */
+    int64_t media_time;     /* ticks of composition time at which presentation
+                             * starts (edit list): B-frame delay or AAC priming */
+    uint32_t width, height; /* video; as shown */
+    uint32_t matrix[9];     /* video; of tkhd; all 0: shown as decoded */
     uint32_t frame_rate_num, frame_rate_den; /* video; average */
+    enum video_range video_range;            /* video */
     uint32_t channels, sample_rate;          /* audio */
+    uint32_t channel_map;      /* audio; Dolby's speakers as chanmap of ETSI
+                                * TS 102 366 has them, or 0 */
+    uint32_t joc_complexity;   /* audio; of Dolby Atmos, or 0 */
     struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1' */
-    struct bytes timeline; /* of its segments: media/timeline.h */
+    struct bytes timeline;     /* of its segments: media/timeline.h */
 };
+
+/* A quarter turn either way: what is shown is as wide as the decoded picture is
+ * high. */
+static inline bool
+track_is_on_its_side(const uint32_t matrix[9])
+{
+    return matrix[0] == 0 && matrix[4] == 0 && matrix[1] != 0 && matrix[3] != 0;
+}
 
 /*
  * The asset file ("asset.idx"): the tracks of one version of a content.

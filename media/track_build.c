@@ -179,10 +179,14 @@ info_set(struct writer *w)
     if (track->kind == TRACK_VIDEO) {
         info->width = track->width;
         info->height = track->height;
+        memcpy(info->matrix, track->matrix, sizeof info->matrix);
+        info->video_range = track->video_range;
         frame_rate_set(info, track);
     } else {
         info->channels = track->channels;
         info->sample_rate = track->sample_rate;
+        info->channel_map = track->channel_map;
+        info->joc_complexity = track->joc_complexity;
     }
     err = timeline_set(w);
     return err != 0 ? err : track_info_check(info);

@@ -37,7 +37,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buffer sealed;
     asset_try(bytes_of(data, size));
     buffer_init(&sealed, ASSET_SIZE_MAX);
-    const size_t start = sealed_begin(&sealed, "VODSTast", 2);
+    const size_t start = sealed_begin(&sealed, "VODSTast", 3);
     if (size > SEALED_HEADER_SIZE)
         buffer_append(&sealed, data + SEALED_HEADER_SIZE,
                       size - SEALED_HEADER_SIZE);

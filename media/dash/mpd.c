@@ -11,6 +11,8 @@
 #include "media/index.h"
 #include "media/timeline.h"
 
+#include <stdio.h>
+
 /* ---- texts ---- */
 
 /* As the content of an element or of a quoted attribute. */
@@ -107,14 +109,32 @@ has_same_segments(const struct track_info *a, const struct track_info *b)
 
 /* ---- tracks ---- */
 
-/* A player switches among the pictures of one sort of codec, and stays with
- * one sound: of those each is a set of its own. */
+/* The code point of ISO/IEC 23091-2 that a player needs to know of before it
+ * decodes; 0: none. */
+static unsigned
+transfer_of(const struct track_info *track)
+{
+    switch (track->video_range) {
+    case VIDEO_RANGE_PQ:
+        return 16;
+    case VIDEO_RANGE_HLG:
+        return 18;
+    case VIDEO_RANGE_UNKNOWN:
+    case VIDEO_RANGE_SDR:
+        break;
+    }
+    return 0;
+}
+
+/* A player switches among the pictures of one sort of codec and range, and
+ * stays with one sound: of those each is a set of its own. */
 static bool
 is_in_set(const struct track_info *track, const struct track_info *first)
 {
     return track == first
            || (track->kind == TRACK_VIDEO && first->kind == TRACK_VIDEO
-               && strncmp(track->codecs, first->codecs, 4) == 0);
+               && strncmp(track->codecs, first->codecs, 4) == 0
+               && transfer_of(track) == transfer_of(first));
 }
 
 static void
@@ -152,16 +172,48 @@ representation_write(const struct track_info *track, const struct bytes *query,
     buffer_append_text(out, "</Representation>\n");
 }
 
+static void
+property_write(const char *element, const char *scheme, const char *value,
+               struct buffer *out)
+{
+    buffer_printf(out, "<%s schemeIdUri=\"%s\" value=\"%s\"/>\n", element,
+                  scheme, value);
+}
+
+/* Of Dolby's codecs which speakers there are; of others how many channels, by
+ * a number that from 7 on is one of a list of layouts (ISO/IEC 23091-3). */
+static void
+channels_write(const struct track_info *track, struct buffer *out)
+{
+    char value[16];
+    const char *scheme =
+        "urn:mpeg:dash:23003:3:audio_channel_configuration:2011";
+    snprintf(value, sizeof value, "%u", track->channels);
+    if (track->channel_map != 0) {
+        scheme = "tag:dolby.com,2014:dash:audio_channel_configuration:2011";
+        snprintf(value, sizeof value, "%04X", track->channel_map);
+    } else if (track->channels == 7 || track->channels == 8) {
+        scheme = "urn:mpeg:mpegB:cicp:ChannelConfiguration";
+        snprintf(value, sizeof value, "%u", track->channels == 7 ? 11 : 12);
+    }
+    if (track->channels != 0)
+        property_write("AudioChannelConfiguration", scheme, value, out);
+    if (track->joc_complexity == 0)
+        return;
+    snprintf(value, sizeof value, "%u", track->joc_complexity);
+    property_write("SupplementalProperty",
+                   "tag:dolby.com,2018:dash:EC3_ExtensionType:2018", "JOC",
+                   out);
+    property_write("SupplementalProperty",
+                   "tag:dolby.com,2018:dash:EC3_ExtensionComplexityIndex:2018",
+                   value, out);
+}
+
 /* What is said of one sound; `is_main`: it is played where none is chosen. */
 static void
 audio_write(const struct track_info *track, bool is_main, struct buffer *out)
 {
-    if (track->channels != 0)
-        buffer_printf(out,
-                      "<AudioChannelConfiguration schemeIdUri=\"urn:mpeg:dash:"
-                      "23003:3:audio_channel_configuration:2011\""
-                      " value=\"%u\"/>\n",
-                      track->channels);
+    channels_write(track, out);
     if (track->label[0] != 0) {
         buffer_append_text(out, "<Label>");
         text_write(bytes_of_text(track->label), out);
@@ -196,6 +248,10 @@ set_write(const struct asset *asset, const struct track_info *first,
     if (strcmp(first->language, "und") != 0)
         buffer_printf(out, " lang=\"%s\"", first->language);
     buffer_append_text(out, ">\n");
+    if (first->kind == TRACK_VIDEO && transfer_of(first) != 0)
+        property_write("SupplementalProperty",
+                       "urn:mpeg:mpegB:cicp:TransferCharacteristics",
+                       transfer_of(first) == 16 ? "16" : "18", out);
     if (first->kind == TRACK_AUDIO)
         audio_write(first, first == first_of_kind(asset, TRACK_AUDIO), out);
     for (const struct track_info *t = first; t < end; t++)

@@ -177,7 +177,9 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
         buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
     buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
                   number == group->first ? "YES" : "NO");
-    if (t->channels != 0)
+    if (t->joc_complexity != 0) /* objects, not channels */
+        buffer_printf(out, ",CHANNELS=\"%u/JOC\"", t->joc_complexity);
+    else if (t->channels != 0)
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
     buffer_append_text(out, ",URI=\"");
     uri_write(t, pathway, out);
@@ -207,6 +209,24 @@ frame_rate_write(const struct track_info *track, struct buffer *out)
                       (unsigned long long) (rate % 1000));
 }
 
+static void
+video_range_write(const struct track_info *track, struct buffer *out)
+{
+    switch (track->video_range) {
+    case VIDEO_RANGE_UNKNOWN:
+        break;
+    case VIDEO_RANGE_SDR:
+        buffer_append_text(out, ",VIDEO-RANGE=SDR");
+        break;
+    case VIDEO_RANGE_PQ:
+        buffer_append_text(out, ",VIDEO-RANGE=PQ");
+        break;
+    case VIDEO_RANGE_HLG:
+        buffer_append_text(out, ",VIDEO-RANGE=HLG");
+        break;
+    }
+}
+
 /* `group` is NULL for a variant without one; for sound alone it names the
  * group that the variant's own track belongs to. */
 static void
@@ -230,8 +250,10 @@ variant_write(const struct track_info *track, const struct group *group,
     buffer_append_text(out, "\"");
     if (has_video && track->width != 0 && track->height != 0)
         buffer_printf(out, ",RESOLUTION=%ux%u", track->width, track->height);
-    if (has_video)
+    if (has_video) {
         frame_rate_write(track, out);
+        video_range_write(track, out);
+    }
     if (group != NULL) {
         buffer_append_text(out, ",AUDIO=");
         group_id_write(group, pathway, out);

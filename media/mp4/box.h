@@ -3,8 +3,8 @@
 #define MEDIA_MP4_BOX_H
 
 /*
- * Boxes inside a moov held in memory (ISO/IEC 14496-12 §4.2), and the error
- * that names one. Internal to media/mp4/.
+ * Boxes inside a moov or moof held in memory (ISO/IEC 14496-12 §4.2), the
+ * error that names one, and the steps of mp4_open. Internal to media/mp4/.
  */
 
 #include "media/cursor.h"
@@ -21,13 +21,28 @@ struct box {
     struct bytes all;  /* with the header */
 };
 
+/* The bytes that a box says are samples. */
+struct extent {
+    uint64_t start, end; /* in the file */
+    uint64_t box_offset;
+    uint32_t box_type;
+};
+
+struct extents {
+    struct extent *list;
+    size_t count, capacity;
+};
+
 /* What every step of the parser needs: where the bytes come from, and where
  * an error goes. */
 struct mp4_parse {
-    const uint8_t *memory; /* the moov box */
+    const uint8_t *memory; /* the moov or moof box */
     uint64_t offset;       /* of that in the file */
     uint64_t file_size;
     uint64_t samples_left; /* of MP4_SAMPLES_MAX, over all tracks */
+    uint64_t bytes_left;   /* of the file: no byte is of two samples */
+    bool is_fragmented;
+    struct extents extents;
     struct mp4_error *error;
 };
 
@@ -66,7 +81,28 @@ int box_require(const struct mp4_parse *parse, const struct box *parent,
 struct cursor full_box_cursor(const struct box *box, uint8_t *version,
                               uint32_t *flags);
 
+/* ---- samples' places ---- */
+
+/* Takes [start, start + size) for samples of `box`: ERR_TRUNCATED past the end
+ * of the file, ERR_INVALID when there are more bytes of samples than of file.
+ */
+int extent_add(struct mp4_parse *parse, const struct box *box, uint64_t start,
+               uint64_t size);
+/* ERR_INVALID, named after the box of the later one, where two overlap. */
+int extents_check(const struct mp4_parse *parse);
+
 /* ---- steps of mp4_open ---- */
+
+/* What is known of a track while the file is read, beside the track. */
+struct track_state {
+    struct box mdhd, elst; /* by these its errors are named */
+    bool has_edit;
+    uint64_t delay;         /* ticks of the track, of empty edits */
+    uint64_t edit_duration; /* ticks of the track, rounded; 0: all */
+    uint64_t edit_rounding; /* ticks: so much may that be off */
+    uint32_t capacity;      /* of track->samples */
+    uint64_t decode_time;   /* at which the next fragment goes on */
+};
 
 /* stsd: sample entry, codecs, width or channels of the track. */
 int sample_entry_parse(const struct mp4_parse *parse, const struct box *stsd,
@@ -77,9 +113,37 @@ struct sample_boxes {
 };
 
 /* Fills track->samples (malloc'ed) and sample_count; nothing is allocated on
- * failure. */
+ * failure. A fragmented file need not have any here. */
 int sample_table_parse(struct mp4_parse *parse,
                        const struct sample_boxes *boxes,
                        struct mp4_track *track);
+
+/* moov: all tracks and the samples of its tables. On failure the caller
+ * frees what is in *movie. */
+struct fragment_defaults {
+    uint32_t track_id, duration, size, flags;
+};
+#define FRAGMENT_DEFAULTS_MAX 256 /* tracks of any kind */
+struct moov {
+    struct track_state states[MP4_TRACKS_MAX];
+    struct fragment_defaults defaults[FRAGMENT_DEFAULTS_MAX]; /* trex */
+    size_t defaults_count;
+};
+int moov_parse(struct mp4_parse *parse, size_t size, struct moov *moov,
+               struct mp4_movie *movie);
+
+/* moof, which parse->memory holds: adds its samples to the tracks. */
+int moof_parse(struct mp4_parse *parse, size_t size, struct moov *moov,
+               struct mp4_movie *movie);
+
+/* elst, with durations in ticks of the movie. */
+int edit_list_parse(const struct mp4_parse *parse, const struct box *elst,
+                    uint32_t movie_timescale, struct mp4_track *track,
+                    struct track_state *state);
+
+/* What is presented, once all samples are known: media_time, duration, and no
+ * sample that is not needed. */
+int presentation_set(const struct mp4_parse *parse, struct moov *moov,
+                     struct mp4_movie *movie);
 
 #endif

@@ -3,9 +3,11 @@
 #define MEDIA_MP4_MP4_H
 
 /*
- * Reads the moov of a progressive MP4 (ISO/IEC 14496-12, -14, -15) into tables
- * of samples. The bytes come from strangers: every count and offset is checked
- * against the box that holds it, and an error names the box and its offset.
+ * Reads an MP4 or QuickTime file (ISO/IEC 14496-12, -14, -15), progressive or
+ * fragmented, into tables of samples. The bytes come from strangers: every
+ * count and offset is checked against the box that holds it, and an error names
+ * the box and its offset. Tracks of other kinds than video and audio (text,
+ * time codes, chapters) are passed over.
  */
 
 #include "core/buffer.h"
@@ -21,27 +23,36 @@ struct mp4_error {
     const char *reason; /* static text */
 };
 
+/* A sample is presented at decode_time + composition_offset - media_time.
+ * Decoding of the track that comes first starts at 0, that of one that comes in
+ * later (an empty edit, a first fragment that says so) later. The empty edit of
+ * a track that is alone in its file stays: it may belong to other files. */
 struct mp4_sample {
     uint64_t offset; /* in the file */
     uint64_t decode_time;
     uint32_t size;
     uint32_t duration;
-    int32_t composition_offset; /* as stored: ctts */
+    int32_t composition_offset; /* never below 0 */
     bool is_sync;
 };
 
 struct mp4_track {
     uint32_t id;
     enum track_kind kind;
-    struct bytes sample_entry; /* owned by the movie */
+    struct bytes sample_entry; /* owned by the movie; ISO's form */
+    uint8_t *entry_memory;     /* where that is not the file's own, or NULL */
     char codecs[TRACK_CODECS_LEN_MAX + 1];
     char language[TRACK_LANGUAGE_LEN_MAX + 1];
     uint32_t timescale;
-    uint64_t duration;  /* presented: by the edit list where there is one */
-    int64_t media_time; /* start of the edit, ticks of the track */
-    uint32_t width, height, channels, sample_rate;
+    uint64_t duration;      /* from 0 to the end of what is presented */
+    int64_t media_time;     /* before it is decoded and not presented, ticks */
+    uint32_t matrix[9];     /* of tkhd, for video; all 0: shown as decoded */
+    uint32_t width, height; /* as shown: turned, where the matrix turns */
+    enum video_range video_range;
+    uint32_t channels, sample_rate;
+    uint32_t channel_map, joc_complexity; /* as media/track.h */
     struct mp4_sample *samples;
-    uint32_t sample_count;
+    uint32_t sample_count; /* those that presentation needs */
 };
 
 struct mp4_movie {
@@ -57,7 +68,7 @@ struct mp4_source {
     uint64_t size; /* bytes of the whole file */
 };
 
-/* Finds moov at either end and parses it. *error is set on failure. */
+/* Finds moov at either end, then each moof. *error is set on failure. */
 int mp4_open(const struct mp4_source *source, struct mp4_movie *out,
              struct mp4_error *error);
 void mp4_close(struct mp4_movie *movie);

@@ -1,269 +1,254 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The sample entry of a track and the codecs text of RFC 6381 made from its
- * decoder configuration (ISO/IEC 14496-15 for AVC and HEVC, 14496-1 and -3 for
- * AAC).
+ * The sample entry of a track (ISO/IEC 14496-12 §8.5.2): what it holds for its
+ * codec is read in codec_*.c. It goes into init segments, where only ISO's form
+ * can stand, so that QuickTime's sound descriptions are written anew.
  */
 
-#include "media/mp4/box.h"
+#include "media/mp4/codec.h"
 
 #include "core/err.h"
 #include "media/track_record.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 #define VISUAL_ENTRY_SIZE 78 /* bytes of fields before the child boxes */
 #define AUDIO_ENTRY_SIZE 28
+#define AUDIO_ENTRY_SIZE_1 44 /* QuickTime's sound description, version 1 */
+#define AUDIO_ENTRY_SIZE_2 64
 
-#define TAG_ES 3
-#define TAG_DECODER_CONFIG 4
-#define TAG_DECODER_SPECIFIC 5
-#define OBJECT_TYPE_AAC 0x40
-
-/* "avc1.640028": profile, constraints, level as they stand in avcC. */
-static int
-avc_codecs(const struct mp4_parse *parse, const struct box *avcc,
-           const char *type, struct mp4_track *track)
-{
-    struct cursor c = cursor_of(avcc->body);
-    const uint8_t version = cursor_u8(&c);
-    const struct bytes profile = cursor_bytes(&c, 3);
-    if (c.is_short)
-        return box_fail(parse, avcc, ERR_TRUNCATED, "box is too small");
-    if (version != 1)
-        return box_fail(parse, avcc, ERR_UNSUPPORTED, "unknown version");
-    snprintf(track->codecs, sizeof track->codecs, "%s.%02x%02x%02x", type,
-             profile.ptr[0], profile.ptr[1], profile.ptr[2]);
-    return 0;
-}
-
-static uint32_t
-bits_reverse(uint32_t v)
-{
-    uint32_t r = 0;
-    for (int i = 0; i < 32; i++)
-        r |= (v >> i & 1) << (31 - i);
-    return r;
-}
-
-/* "hvc1.1.6.L93.B0" (ISO/IEC 14496-15 Annex E): profile space and profile,
- * compatibility flags with the bits reversed, tier and level, constraint bytes
- * without the zeros at the end. */
-static int
-hevc_codecs(const struct mp4_parse *parse, const struct box *hvcc,
-            const char *type, struct mp4_track *track)
-{
-    static const char *const spaces[] = {"", "A", "B", "C"};
-    struct cursor c = cursor_of(hvcc->body);
-    const uint8_t version = cursor_u8(&c);
-    const uint8_t profile = cursor_u8(&c);
-    const uint32_t compatibility = cursor_be32(&c);
-    const struct bytes constraints = cursor_bytes(&c, 6);
-    const uint8_t level = cursor_u8(&c);
-    if (c.is_short)
-        return box_fail(parse, hvcc, ERR_TRUNCATED, "box is too small");
-    if (version != 1)
-        return box_fail(parse, hvcc, ERR_UNSUPPORTED, "unknown version");
-    int len = snprintf(track->codecs, sizeof track->codecs, "%s.%s%u.%X.%c%u",
-                       type, spaces[profile >> 6], profile & 0x1fu,
-                       bits_reverse(compatibility), profile & 0x20 ? 'H' : 'L',
-                       level);
-    size_t used = constraints.len;
-    while (used > 0 && constraints.ptr[used - 1] == 0)
-        used--;
-    for (size_t i = 0; i < used; i++)
-        len +=
-            snprintf(track->codecs + len, sizeof track->codecs - (size_t) len,
-                     ".%X", constraints.ptr[i]);
-    return 0;
-}
-
-/* ---- AAC ---- */
-
-/* A descriptor of ISO/IEC 14496-1 §8.3.3: tag, length in groups of 7 bits. */
-static struct cursor
-descriptor_take(struct cursor *c, uint8_t *tag)
-{
-    *tag = cursor_u8(c);
-    uint32_t len = 0;
-    for (int i = 0; i < 4; i++) {
-        const uint8_t byte = cursor_u8(c);
-        len = len << 7 | (byte & 0x7f);
-        if ((byte & 0x80) == 0)
-            break;
-    }
-    struct cursor inner = cursor_of(cursor_bytes(c, len));
-    inner.is_short = c->is_short;
-    return inner;
-}
-
-struct bit_reader {
-    struct bytes bytes;
-    size_t position;
-};
-
-/* 0 past the end: what lacks then is seen by its value. */
-static uint32_t
-bits_take(struct bit_reader *r, unsigned count)
-{
-    uint32_t v = 0;
-    for (; count > 0; count--, r->position++) {
-        const size_t byte = r->position / 8;
-        const uint32_t bit =
-            byte < r->bytes.len
-                ? r->bytes.ptr[byte] >> (7 - r->position % 8) & 1u
-                : 0;
-        v = v << 1 | bit;
-    }
-    return v;
-}
-
-static uint32_t
-sample_rate_take(struct bit_reader *r)
-{
-    static const uint32_t rates[] = {96000, 88200, 64000, 48000, 44100,
-                                     32000, 24000, 22050, 16000, 12000,
-                                     11025, 8000,  7350};
-    const uint32_t index = bits_take(r, 4);
-    if (index == 15)
-        return bits_take(r, 24);
-    return index < sizeof rates / sizeof rates[0] ? rates[index] : 0;
-}
-
-/* AudioSpecificConfig, ISO/IEC 14496-3 §1.6.2.1. The sample entry's own
- * fields are known to be wrong for more than two channels. */
-static uint32_t
-audio_config_parse(struct bytes config, struct mp4_track *track)
-{
-    static const uint8_t channels[] = {0, 1, 2, 3, 4, 5, 6, 8};
-    struct bit_reader r = {config, 0};
-    uint32_t object_type = bits_take(&r, 5);
-    if (object_type == 31)
-        object_type = 32 + bits_take(&r, 6);
-    uint32_t rate = sample_rate_take(&r);
-    const uint32_t layout = bits_take(&r, 4);
-    if (object_type == 5 || object_type == 29) /* SBR, PS: the rate heard */
-        rate = sample_rate_take(&r);
-    if (rate != 0)
-        track->sample_rate = rate;
-    if (layout > 0 && layout < sizeof channels)
-        track->channels = object_type == 29 ? 2 : channels[layout];
-    return object_type;
-}
+#define BOX_HEADER_SIZE 8
+#define ESDS BOX_TYPE('e', 's', 'd', 's')
+#define MP3 BOX_TYPE('.', 'm', 'p', '3')
+#define MP4A BOX_TYPE('m', 'p', '4', 'a')
+#define WAVE BOX_TYPE('w', 'a', 'v', 'e')
 
 static int
-aac_codecs(const struct mp4_parse *parse, const struct box *esds,
-           struct mp4_track *track)
-{
-    uint8_t version, tag;
-    uint32_t box_flags;
-    struct cursor c = full_box_cursor(esds, &version, &box_flags);
-    struct cursor es = descriptor_take(&c, &tag);
-    if (es.is_short || tag != TAG_ES)
-        return box_fail(parse, esds, ERR_INVALID, "no ES descriptor");
-    cursor_be16(&es); /* ES_ID */
-    const uint8_t flags = cursor_u8(&es);
-    if (flags & 0x80)
-        cursor_be16(&es); /* dependsOn_ES_ID */
-    if (flags & 0x40)
-        cursor_bytes(&es, cursor_u8(&es)); /* URL */
-    if (flags & 0x20)
-        cursor_be16(&es); /* OCR_ES_ID */
-    struct cursor decoder = descriptor_take(&es, &tag);
-    const uint8_t object = cursor_u8(&decoder);
-    if (decoder.is_short || tag != TAG_DECODER_CONFIG)
-        return box_fail(parse, esds, ERR_INVALID,
-                        "no decoder configuration descriptor");
-    if (object != OBJECT_TYPE_AAC) {
-        snprintf(track->codecs, sizeof track->codecs, "mp4a.%02x", object);
-        return 0;
-    }
-    cursor_bytes(&decoder, 12); /* stream type, buffer size, bit rates */
-    struct cursor specific = descriptor_take(&decoder, &tag);
-    if (specific.is_short || tag != TAG_DECODER_SPECIFIC
-        || specific.rest.len == 0)
-        return box_fail(parse, esds, ERR_INVALID,
-                        "no audio configuration descriptor");
-    const uint32_t type = audio_config_parse(specific.rest, track);
-    snprintf(track->codecs, sizeof track->codecs, "mp4a.40.%u", type);
-    return 0;
-}
-
-/* ---- entries ---- */
-
-static int
-config_box_find(const struct mp4_parse *parse, const struct box *entry,
-                size_t fields_size, uint32_t type, struct box *out)
+children_of(const struct mp4_parse *parse, const struct box *entry,
+            size_t fields_size, struct bytes *out)
 {
     if (entry->body.len < fields_size)
         return box_fail(parse, entry, ERR_TRUNCATED,
                         "sample entry is too small");
-    const struct box_want want = {type, out};
-    const struct bytes children =
+    *out =
         bytes_of(entry->body.ptr + fields_size, entry->body.len - fields_size);
-    const int err = boxes_collect(parse, entry, children, &want, 1);
-    return err != 0 ? err : box_require(parse, entry, out, type);
+    return 0;
+}
+
+/* ---- video ---- */
+
+/* nclx, or QuickTime's nclc; there may be others, of profiles. */
+static void
+colr_parse(const struct box *colr, struct colour *out)
+{
+    struct cursor c = cursor_of(colr->body);
+    const uint32_t type = cursor_be32(&c);
+    struct colour colour = {.is_known = true};
+    colour.primaries = cursor_be16(&c);
+    colour.transfer = cursor_be16(&c);
+    colour.matrix = cursor_be16(&c);
+    if (type == BOX_TYPE('n', 'c', 'l', 'x'))
+        colour.is_full_range = cursor_u8(&c) >> 7;
+    else if (type != BOX_TYPE('n', 'c', 'l', 'c'))
+        return;
+    if (!c.is_short && !out->is_known && colour.primaries < 256
+        && colour.transfer < 256 && colour.matrix < 256)
+        *out = colour;
+}
+
+static int
+colour_find(const struct mp4_parse *parse, const struct box *entry,
+            struct bytes children, struct colour *out)
+{
+    for (;;) {
+        struct box box;
+        const int err = box_next(parse, entry, &children, &box);
+        if (err != 0 || !box_is_there(&box))
+            return err;
+        if (box.type == BOX_TYPE('c', 'o', 'l', 'r'))
+            colr_parse(&box, out);
+    }
+}
+
+static enum video_range
+range_of(const struct colour *colour)
+{
+    if (!colour->is_known || colour->transfer == COLOUR_UNSPECIFIED)
+        return VIDEO_RANGE_UNKNOWN;
+    return colour->transfer == 16   ? VIDEO_RANGE_PQ
+           : colour->transfer == 18 ? VIDEO_RANGE_HLG
+                                    : VIDEO_RANGE_SDR;
 }
 
 static int
 visual_entry_parse(const struct mp4_parse *parse, const struct box *entry,
-                   bool is_avc, const char *type, struct mp4_track *track)
+                   struct mp4_track *track)
 {
+    const uint32_t type = video_config_type(entry->type);
+    if (type == 0)
+        return box_fail(parse, entry, ERR_UNSUPPORTED,
+                        "video codec is not H.264, HEVC, AV1 or VP9");
+    struct bytes children;
     struct box config;
-    const int err = config_box_find(parse, entry, VISUAL_ENTRY_SIZE,
-                                    is_avc ? BOX_TYPE('a', 'v', 'c', 'C')
-                                           : BOX_TYPE('h', 'v', 'c', 'C'),
-                                    &config);
-    if (err != 0)
+    struct colour colour = {0};
+    const struct box_want want = {type, &config};
+    int err;
+    if ((err = children_of(parse, entry, VISUAL_ENTRY_SIZE, &children)) != 0
+        || (err = boxes_collect(parse, entry, children, &want, 1)) != 0
+        || (err = box_require(parse, entry, &config, type)) != 0
+        || (err = colour_find(parse, entry, children, &colour)) != 0)
         return err;
     track->width = load_be16(entry->body.ptr + 24);
     track->height = load_be16(entry->body.ptr + 26);
-    return is_avc ? avc_codecs(parse, &config, type, track)
-                  : hevc_codecs(parse, &config, type, track);
+    err = video_config_parse(parse, entry, &config, &colour, track);
+    track->video_range = range_of(&colour);
+    return err;
+}
+
+/* ---- audio ---- */
+
+/* Channels and rate, before the configuration says better, and where the child
+ * boxes start. Version 1 of ISO (only in an stsd of version 1) is as version
+ * 0. */
+static int
+audio_fields_parse(const struct mp4_parse *parse, const struct box *entry,
+                   uint8_t stsd_version, size_t *fields_size,
+                   struct mp4_track *track)
+{
+    const uint8_t *p = entry->body.ptr;
+    if (entry->body.len < AUDIO_ENTRY_SIZE)
+        return box_fail(parse, entry, ERR_TRUNCATED,
+                        "sample entry is too small");
+    const uint32_t version = stsd_version != 0 ? 0 : load_be16(p + 8);
+    track->channels = load_be16(p + 16);
+    track->sample_rate = load_be16(p + 24);
+    *fields_size = version == 0   ? AUDIO_ENTRY_SIZE
+                   : version == 1 ? AUDIO_ENTRY_SIZE_1
+                                  : AUDIO_ENTRY_SIZE_2;
+    if (version > 2)
+        return box_fail(parse, entry, ERR_UNSUPPORTED,
+                        "unknown version of a sound description");
+    if (version < 2)
+        return 0;
+    if (entry->body.len < AUDIO_ENTRY_SIZE_2)
+        return box_fail(parse, entry, ERR_TRUNCATED,
+                        "sample entry is too small");
+    const uint64_t bits = load_be64(p + 32);
+    double rate;
+    memcpy(&rate, &bits, sizeof rate);
+    track->sample_rate = rate >= 1 && rate < 1e6 ? (uint32_t) rate : 0;
+    track->channels = load_be32(p + 40);
+    if (track->channels > 255)
+        return box_fail(parse, entry, ERR_INVALID, "absurd channel count");
+    return 0;
+}
+
+/* Beside the fields, or inside QuickTime's wave. */
+static int
+audio_config_find(const struct mp4_parse *parse, const struct box *entry,
+                  struct bytes children, uint32_t type, struct box *out,
+                  bool *is_in_wave)
+{
+    struct box wave;
+    const struct box_want wants[] = {{type, out}, {WAVE, &wave}};
+    int err = boxes_collect(parse, entry, children, wants, 2);
+    *is_in_wave = err == 0 && !box_is_there(out) && box_is_there(&wave);
+    if (*is_in_wave)
+        err = boxes_collect(parse, &wave, wave.body, wants, 1);
+    return err != 0 ? err : box_require(parse, entry, out, type);
+}
+
+/* ISO's form of version 0, with the configuration and nothing else. */
+static int
+audio_entry_write(const struct mp4_parse *parse, const struct box *entry,
+                  uint32_t type, struct bytes config, struct mp4_track *track)
+{
+    const size_t size = BOX_HEADER_SIZE + AUDIO_ENTRY_SIZE + config.len;
+    if (size > TRACK_SAMPLE_ENTRY_SIZE_MAX)
+        return box_fail(parse, entry, ERR_LIMIT, "sample entry is too large");
+    uint8_t *p = calloc(1, size);
+    if (p == NULL)
+        return box_fail(parse, entry, ERR_MEMORY, "out of memory");
+    store_be32(p, (uint32_t) size);
+    store_be32(p + 4, type);
+    p[15] = 1; /* data reference */
+    p[25] = (uint8_t) track->channels;
+    p[27] = 16; /* bits a sample */
+    if (track->sample_rate <= UINT16_MAX)
+        store_be32(p + 32, track->sample_rate << 16);
+    memcpy(p + BOX_HEADER_SIZE + AUDIO_ENTRY_SIZE, config.ptr, config.len);
+    track->entry_memory = p;
+    track->sample_entry = bytes_of(p, size);
+    return 0;
+}
+
+/* QuickTime's .mp3 has no configuration; in MP4 it is mp4a with one that says
+ * so. */
+static int
+mp3_entry_write(const struct mp4_parse *parse, const struct box *entry,
+                struct mp4_track *track)
+{
+    uint8_t esds[12 + 5 + 15 + 3] = {
+        0, 0,  0,    sizeof esds, 'e', 's', 'd', 's', 0, 0, 0, 0, /* */
+        3, 21, 0,    1,           0,                              /* ES */
+        4, 13, 0x6b, 0x15,        0,   0,   0,   0,   0, 0, 0, 0,
+        0, 0,  0, /* decoder */
+        6, 1,  2};
+    if (track->sample_rate < 32000) /* MPEG-2's lower rates */
+        esds[19] = 0x69;
+    memcpy(track->codecs, "mp4a.40.34", sizeof "mp4a.40.34");
+    return audio_entry_write(parse, entry, MP4A, bytes_of(esds, sizeof esds),
+                             track);
 }
 
 static int
 audio_entry_parse(const struct mp4_parse *parse, const struct box *entry,
-                  struct mp4_track *track)
+                  uint8_t stsd_version, struct mp4_track *track)
 {
-    if (entry->body.len >= AUDIO_ENTRY_SIZE
-        && load_be16(entry->body.ptr + 8) != 0)
+    const uint32_t type = audio_config_type(entry->type);
+    if (type == 0 && entry->type != MP3)
         return box_fail(parse, entry, ERR_UNSUPPORTED,
-                        "sound description of QuickTime");
-    struct box esds;
-    const int err = config_box_find(parse, entry, AUDIO_ENTRY_SIZE,
-                                    BOX_TYPE('e', 's', 'd', 's'), &esds);
+                        "audio codec is not AAC, MP3, AC-3, E-AC-3, Opus or "
+                        "FLAC");
+    struct bytes children;
+    struct box config;
+    size_t fields_size = 0;
+    bool is_in_wave;
+    int err =
+        audio_fields_parse(parse, entry, stsd_version, &fields_size, track);
     if (err != 0)
         return err;
-    track->channels = load_be16(entry->body.ptr + 16);
-    track->sample_rate = load_be16(entry->body.ptr + 24);
-    return aac_codecs(parse, &esds, track);
+    if (entry->type == MP3)
+        return mp3_entry_write(parse, entry, track);
+    if ((err = children_of(parse, entry, fields_size, &children)) != 0
+        || (err = audio_config_find(parse, entry, children, type, &config,
+                                    &is_in_wave))
+               != 0
+        || (err = audio_config_parse(parse, &config, track)) != 0)
+        return err;
+    if (load_be16(entry->body.ptr + 8) == 0 && !is_in_wave)
+        return 0;
+    return audio_entry_write(parse, entry, entry->type, config.all, track);
 }
+
+/* ---- either ---- */
 
 static int
 entry_parse(const struct mp4_parse *parse, const struct box *entry,
-            struct mp4_track *track)
+            uint8_t stsd_version, struct mp4_track *track)
 {
-    if (track->kind == TRACK_AUDIO) {
-        if (entry->type == BOX_TYPE('m', 'p', '4', 'a'))
-            return audio_entry_parse(parse, entry, track);
+    if (entry->type == BOX_TYPE('e', 'n', 'c', 'v')
+        || entry->type == BOX_TYPE('e', 'n', 'c', 'a'))
+        return box_fail(parse, entry, ERR_UNSUPPORTED, "track is encrypted");
+    /* it is copied into init segments, where only this form can stand */
+    if (load_be32(entry->all.ptr) != entry->all.len)
         return box_fail(parse, entry, ERR_UNSUPPORTED,
-                        "audio codec is not AAC");
-    }
-    switch (entry->type) {
-    case BOX_TYPE('a', 'v', 'c', '1'):
-        return visual_entry_parse(parse, entry, true, "avc1", track);
-    case BOX_TYPE('a', 'v', 'c', '3'):
-        return visual_entry_parse(parse, entry, true, "avc3", track);
-    case BOX_TYPE('h', 'v', 'c', '1'):
-        return visual_entry_parse(parse, entry, false, "hvc1", track);
-    case BOX_TYPE('h', 'e', 'v', '1'):
-        return visual_entry_parse(parse, entry, false, "hev1", track);
-    default:
-        return box_fail(parse, entry, ERR_UNSUPPORTED,
-                        "video codec is not H.264 or HEVC");
-    }
+                        "sample entry with a long or open size");
+    track->sample_entry = entry->all;
+    return track->kind == TRACK_AUDIO
+               ? audio_entry_parse(parse, entry, stsd_version, track)
+               : visual_entry_parse(parse, entry, track);
 }
 
 int
@@ -287,12 +272,5 @@ sample_entry_parse(const struct mp4_parse *parse, const struct box *stsd,
         return box_fail(parse, stsd, ERR_TRUNCATED, "sample entry is missing");
     if (entry.all.len > TRACK_SAMPLE_ENTRY_SIZE_MAX)
         return box_fail(parse, &entry, ERR_LIMIT, "sample entry is too large");
-    /* it is copied into init segments, where only this form can stand */
-    if (load_be32(entry.all.ptr) != entry.all.len)
-        return box_fail(parse, &entry, ERR_UNSUPPORTED,
-                        "sample entry with a long or open size");
-    if ((err = entry_parse(parse, &entry, track)) != 0)
-        return err;
-    track->sample_entry = entry.all;
-    return 0;
+    return entry_parse(parse, &entry, version, track);
 }

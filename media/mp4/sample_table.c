@@ -134,26 +134,22 @@ chunks_get(const struct chunks *c, uint32_t number)
 
 /* Lays out the samples of one chunk from sample `first`. */
 static int
-chunk_place(const struct mp4_parse *parse, const struct chunks *chunks,
+chunk_place(struct mp4_parse *parse, const struct chunks *chunks,
             uint32_t number, const struct sizes *sizes,
             struct mp4_sample *samples, uint32_t first, uint32_t count)
 {
-    uint64_t offset = chunks_get(chunks, number);
+    const uint64_t start = chunks_get(chunks, number);
+    uint64_t size = 0;
     for (uint32_t i = first; i < first + count; i++) {
-        const uint32_t size = sizes_get(sizes, i);
-        if (offset > parse->file_size || size > parse->file_size - offset)
-            return box_fail(parse, chunks->box, ERR_TRUNCATED,
-                            "a sample lies beyond the end of the file "
-                            "(truncated file)");
-        samples[i].offset = offset;
-        samples[i].size = size;
-        offset += size;
+        samples[i].offset = start + size; /* checked below */
+        samples[i].size = sizes_get(sizes, i);
+        size += samples[i].size;
     }
-    return 0;
+    return extent_add(parse, chunks->box, start, size);
 }
 
 static int
-places_fill(const struct mp4_parse *parse, const struct sample_boxes *boxes,
+places_fill(struct mp4_parse *parse, const struct sample_boxes *boxes,
             const struct sizes *sizes, struct mp4_sample *samples)
 {
     const struct box *stsc = &boxes->stsc;
@@ -288,6 +284,8 @@ sample_table_parse(struct mp4_parse *parse, const struct sample_boxes *boxes,
     int err = sizes_open(parse, boxes, &sizes);
     if (err != 0)
         return err;
+    if (sizes.count == 0 && parse->is_fragmented)
+        return 0;
     if (sizes.count == 0)
         return box_fail(parse, sizes.box, ERR_INVALID, "track has no samples");
     if (sizes.count > parse->samples_left)

@@ -71,6 +71,13 @@ composition_of(const struct test_movie *m, uint32_t i)
     return samples * m->sample_duration;
 }
 
+static uint32_t
+offset_of(const struct test_movie *m, uint32_t i)
+{
+    const uint32_t offset = m->has_b_frames ? composition_of(m, i) : 0;
+    return offset + (uint32_t) m->composition_shift;
+}
+
 /* ---- boxes ---- */
 
 /* A box that is left out is written and taken back. */
@@ -144,7 +151,9 @@ tkhd(struct writer *w)
     buffer_append_be32(w->out, 1);
     zeros(w, 4);
     time_field(w, 0);
-    zeros(w, 52);
+    zeros(w, 16);
+    for (int i = 0; i < 9; i++)
+        buffer_append_be32(w->out, w->m.matrix == NULL ? 0 : w->m.matrix[i]);
     buffer_append_be32(w->out, is_video ? 640u << 16 : 0);
     buffer_append_be32(w->out, is_video ? 360u << 16 : 0);
     end(w, box);
@@ -159,8 +168,28 @@ edit(struct writer *w, uint64_t duration, int64_t media_time)
 }
 
 static void
+edits_given(struct writer *w)
+{
+    const size_t edts = begin(w, "edts");
+    const size_t elst = begin_full(w, "elst", w->m.is_wide, 0);
+    buffer_append_be32(w->out, w->m.edit_count);
+    for (uint32_t i = 0; i < w->m.edit_count; i++) {
+        const struct test_edit *e = &w->m.edits[i];
+        edit(w, e->duration, e->media_time);
+        if (e->rate != 0)
+            store_be32(w->out->ptr + w->out->len - 4, e->rate);
+    }
+    end(w, elst);
+    end(w, edts);
+}
+
+static void
 edts(struct writer *w)
 {
+    if (w->m.edit_count > 0) {
+        edits_given(w);
+        return;
+    }
     if (!w->m.has_edit && !w->m.has_empty_edit)
         return;
     const size_t edts = begin(w, "edts");
@@ -186,6 +215,17 @@ mdhd(struct writer *w)
     buffer_append_be16(w->out, (uint16_t) ((l[0] & 31) << 10 | (l[1] & 31) << 5
                                            | (l[2] & 31)));
     zeros(w, 2);
+    end(w, box);
+}
+
+static void
+elng(struct writer *w)
+{
+    if (w->m.extended_language == NULL)
+        return;
+    const size_t box = begin_full(w, "elng", 0, 0);
+    buffer_append_text(w->out, w->m.extended_language);
+    zeros(w, 1);
     end(w, box);
 }
 
@@ -293,13 +333,13 @@ stts(struct writer *w)
 static void
 ctts(struct writer *w)
 {
-    if (!w->m.has_b_frames)
+    if (!w->m.has_b_frames && w->m.composition_shift == 0)
         return;
     const size_t box = begin_full(w, "ctts", w->m.is_wide, 0);
     buffer_append_be32(w->out, w->m.sample_count);
     for (uint32_t i = 0; i < w->m.sample_count; i++) {
         buffer_append_be32(w->out, 1);
-        buffer_append_be32(w->out, composition_of(&w->m, i));
+        buffer_append_be32(w->out, offset_of(&w->m, i));
     }
     end(w, box);
 }
@@ -376,6 +416,7 @@ trak(struct writer *w, uint64_t media_offset)
     edts(w);
     const size_t mdia = begin(w, "mdia");
     mdhd(w);
+    elng(w);
     hdlr(w, w->m.kind == TRACK_VIDEO ? "vide" : "soun");
     const size_t minf = begin(w, "minf");
     dinf(w);
@@ -403,6 +444,136 @@ text_trak(struct writer *w)
     end(w, trak);
 }
 
+/* ---- fragments ---- */
+
+#define TEXT_TRACK_ID 7
+
+static void
+trex(struct writer *w, uint32_t id)
+{
+    const size_t box = begin_full(w, "trex", 0, 0);
+    buffer_append_be32(w->out, id);
+    buffer_append_be32(w->out, 1);
+    buffer_append_be32(w->out, w->m.sample_duration);
+    buffer_append_be32(w->out, id == 1 ? w->m.sample_size : 5);
+    buffer_append_be32(w->out, 0x10000);
+    end(w, box);
+}
+
+static void
+mvex(struct writer *w)
+{
+    const size_t mvex = begin(w, "mvex");
+    trex(w, 1);
+    if (w->m.has_text_fragments)
+        trex(w, TEXT_TRACK_ID);
+    end(w, mvex);
+}
+
+static void
+tfhd(struct writer *w, uint32_t id, uint64_t moof_offset)
+{
+    const enum test_base base = w->m.fragment_base;
+    const size_t box = begin_full(w, "tfhd", 0,
+                                  base == TEST_BASE_OFFSET    ? 1
+                                  : base == TEST_BASE_IS_MOOF ? 0x20000
+                                                              : 0);
+    buffer_append_be32(w->out, id);
+    if (base == TEST_BASE_OFFSET)
+        buffer_append_be64(w->out, moof_offset);
+    end(w, box);
+}
+
+/* Three samples of 5 bytes each at the start of mdat. */
+static void
+text_traf(struct writer *w, uint64_t moof_offset, uint32_t data_offset)
+{
+    const size_t traf = begin(w, "traf");
+    tfhd(w, TEXT_TRACK_ID, moof_offset);
+    const size_t trun = begin_full(w, "trun", 0, 1);
+    buffer_append_be32(w->out, 3);
+    buffer_append_be32(w->out, data_offset);
+    end(w, trun);
+    end(w, traf);
+}
+
+static void
+traf(struct writer *w, uint32_t first, uint32_t count, uint64_t moof_offset,
+     uint32_t data_offset)
+{
+    const bool is_implied =
+        w->m.fragment_base == TEST_BASE_IMPLIED && w->m.has_text_fragments;
+    const size_t traf = begin(w, "traf");
+    tfhd(w, 1, moof_offset);
+    if (!w->m.is_without_decode_times) {
+        const uint32_t number = first / w->m.samples_per_chunk;
+        const size_t tfdt = begin_full(w, "tfdt", w->m.is_wide, 0);
+        time_field(w, w->m.fragment_time
+                          + (uint64_t) first * w->m.sample_duration
+                          + w->m.fragment_gap * number);
+        end(w, tfdt);
+    }
+    /* data offset, duration, size, flags, composition offset */
+    const uint32_t flags =
+        0xd00 | (w->m.sample_size == 0 ? 0x200 : 0) | (is_implied ? 0 : 1);
+    const size_t trun = begin_full(w, "trun", w->m.is_wide, flags);
+    buffer_append_be32(w->out, count);
+    if (!is_implied)
+        buffer_append_be32(w->out, data_offset);
+    for (uint32_t i = first; i < first + count; i++) {
+        const bool is_last = i + 1 == w->m.sample_count;
+        buffer_append_be32(w->out,
+                           is_last ? w->m.last_duration : w->m.sample_duration);
+        if (w->m.sample_size == 0)
+            buffer_append_be32(w->out, size_of(&w->m, i));
+        buffer_append_be32(w->out, is_sync(&w->m, i) ? 0 : 0x10000);
+        buffer_append_be32(w->out, offset_of(&w->m, i));
+    }
+    end(w, trun);
+    end(w, traf);
+}
+
+static void
+moof(struct writer *w, uint32_t first, uint32_t count, uint32_t data_offset)
+{
+    const uint64_t offset = w->out->len;
+    const uint32_t text_size = w->m.has_text_fragments ? 15 : 0;
+    const size_t moof = begin(w, "moof");
+    const size_t mfhd = begin_full(w, "mfhd", 0, 0);
+    buffer_append_be32(w->out, first / w->m.samples_per_chunk + 1);
+    end(w, mfhd);
+    if (w->m.has_text_fragments)
+        text_traf(w, offset, data_offset);
+    traf(w, first, count, offset, data_offset + text_size);
+    end(w, moof);
+}
+
+static void
+fragment(struct writer *w, uint32_t first)
+{
+    const uint32_t left = w->m.sample_count - first;
+    const uint32_t count =
+        w->m.samples_per_chunk < left ? w->m.samples_per_chunk : left;
+    const size_t start = w->out->len;
+    end(w, begin(w, "sidx"));
+    const size_t moof_start = w->out->len;
+    moof(w, first, count, 0);
+    const size_t size = w->out->len - moof_start;
+    w->out->len = start;
+    end(w, begin(w, "sidx"));
+    moof(w, first, count, (uint32_t) size + 8);
+    const size_t mdat = begin(w, "mdat");
+    if (w->m.has_text_fragments)
+        zeros(w, 15);
+    for (uint32_t i = first; i < first + count; i++) {
+        for (uint32_t k = size_of(&w->m, i); k > 0; k--)
+            buffer_append_u8(w->out, (uint8_t) i);
+    }
+    end(w, mdat);
+}
+
+/* ---- the file ---- */
+
 static void
 moov(struct writer *w, uint64_t media_offset)
 {
@@ -412,8 +583,18 @@ moov(struct writer *w, uint64_t media_offset)
         text_trak(w);
     trak(w, media_offset);
     if (w->m.is_fragmented)
-        end(w, begin(w, "mvex"));
+        mvex(w);
     end(w, moov);
+}
+
+/* What moov of a fragmented film knows of: nothing, or the first chunk. */
+static struct writer
+moov_writer(const struct writer *w)
+{
+    struct writer of_moov = *w;
+    if (w->m.is_fragmented)
+        of_moov.m.sample_count = w->m.is_hybrid ? w->m.samples_per_chunk : 0;
+    return of_moov;
 }
 
 static void
@@ -447,6 +628,8 @@ test_movie_write(const struct test_movie *movie, struct buffer *out)
     zeros(&w, 4);
     buffer_append_text(out, "isom");
     end(&w, ftyp);
+    const struct test_movie whole = w.m;
+    w = moov_writer(&w);
     if (w.m.is_moov_last) {
         const size_t media_offset = out->len + mdat_header;
         mdat(&w);
@@ -460,6 +643,13 @@ test_movie_write(const struct test_movie *movie, struct buffer *out)
     out->len = start;
     moov(&w, media_offset);
     mdat(&w);
+    if (!whole.is_fragmented)
+        return;
+    const uint32_t first = w.m.sample_count;
+    w.m = whole;
+    for (uint32_t i = first; i < whole.sample_count;
+         i += whole.samples_per_chunk)
+        fragment(&w, i);
 }
 
 size_t

@@ -13,6 +13,15 @@
 
 #define TEST_MOVIE_SIZE_MAX (16u << 20)
 
+struct test_edit {
+    uint64_t duration;  /* ticks of the movie */
+    int64_t media_time; /* -1: an empty edit */
+    uint32_t rate;      /* (1: 0x10000) */
+};
+
+/* What a fragment's data offsets count from. */
+enum test_base { TEST_BASE_IS_MOOF, TEST_BASE_OFFSET, TEST_BASE_IMPLIED };
+
 /* What is not set is left out of the file or has the value in parentheses. */
 struct test_movie {
     enum track_kind kind;     /* (video) */
@@ -26,14 +35,26 @@ struct test_movie {
     uint32_t gop;             /* samples from one sync sample to the next */
     bool has_b_frames;        /* I P B B: a delay of one sample */
     bool has_edit;
-    int64_t media_time;         /* of the edit */
-    uint64_t edit_duration;     /* ticks of the movie */
-    bool has_empty_edit;        /* before the other */
-    uint32_t samples_per_chunk; /* (all in one) */
-    uint32_t chunk_gap;         /* bytes between chunks */
-    uint32_t compact_bits;      /* stz2 with fields of this size */
-    const char *language;       /* ("und") */
-    bool is_moov_last, is_fragmented;
+    int64_t media_time;            /* of the edit */
+    uint64_t edit_duration;        /* ticks of the movie */
+    bool has_empty_edit;           /* before the other */
+    uint32_t samples_per_chunk;    /* (all in one) */
+    uint32_t chunk_gap;            /* bytes between chunks */
+    uint32_t compact_bits;         /* stz2 with fields of this size */
+    const char *language;          /* ("und") */
+    const struct test_edit *edits; /* instead of those above */
+    uint32_t edit_count;
+    int32_t composition_shift;     /* added to each composition offset */
+    const uint32_t *matrix;        /* 9 words of tkhd (all 0) */
+    const char *extended_language; /* elng */
+    bool is_moov_last;
+    bool is_fragmented; /* a fragment for each chunk */
+    bool is_hybrid;     /* fragmented, and the first chunk's samples in moov */
+    enum test_base fragment_base;
+    bool has_text_fragments;      /* before the track's own in each moof */
+    bool is_without_decode_times; /* no tfdt */
+    uint64_t fragment_time;       /* decode time of the first fragment */
+    uint64_t fragment_gap;        /* ticks more before each of the others */
     bool is_wide;      /* version 1 boxes, co64, 64-bit size of mdat */
     bool is_open_size; /* mdat of size 0: to the end; implies moov first */
     bool has_text_track;
