@@ -165,6 +165,8 @@ a_steady_rate_is_found_and_forgotten_again(void **state)
     assert_int_equal(count, 1);
     assert_true(fabs(nodes[0].rate - 50) < 3);
     assert_true(nodes[0].load > 4700 && nodes[0].load < 5300);
+    /* n - 2 sqrt(n) of the 500 or so in the window */
+    assert_true(fabs(nodes[0].rate - nodes[0].rate_least - 4.4) < 0.3);
     assert_int_equal(nodes[0].state, NODE_UP);
     demand_advance(d, now + 11000);
     demand_rates(d, &count);
