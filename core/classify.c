@@ -34,7 +34,7 @@ cluster_of(const struct classify_policy *policy,
     struct cluster cluster = {.count = 0};
     for (size_t i = 0; i < input->node_count; i++) {
         const struct demand_node *node = &input->nodes[i];
-        if (node->last.role != NODE_ROLE_ORIGIN || node->state != NODE_UP)
+        if (!node_is_counted(node))
             continue;
         cluster.count++;
         cluster.capacity += (double) node->last.capacity_milli / 1000;
@@ -74,8 +74,13 @@ plan_owners(const struct classification *c, struct plan *plan)
 {
     uint32_t k_up = owners_for(c, plan->rate_up, 1);
     uint32_t k_down = owners_for(c, plan->rate, c->policy->down_ratio);
+    if (k_up <= plan->k && evening_is_due(&c->evening, plan, c->cluster.unit))
+        k_up = plan->k + 1;
     if (k_down < k_up)
         k_down = k_up;
+    if (k_down < plan->k)
+        k_down = evening_owners_down(&c->evening, plan, k_down,
+                                     c->policy->down_ratio * c->cluster.unit);
     if (k_up > plan->k) {
         plan->k = k_up;
         plan->calmer_since_ms = 0;
@@ -307,9 +312,13 @@ classify_rates(const struct classify_policy *policy, struct demand *demand,
                struct classify_input *input)
 {
     const struct cluster cluster = cluster_of(policy, input);
+    struct evening evening;
+    evening_begin(&evening, policy, input);
+    const double least =
+        evening.has_hot ? EVEN_PART * cluster.unit : cluster.unit;
     struct demand_selection selection = {
         /* with no node there is nothing to decide by */
-        .surge_min = cluster.unit > 0 ? cluster.unit : INFINITY,
+        .surge_min = cluster.unit > 0 ? least : INFINITY,
         .colder_max = policy->has_cdn && policy->rule == CLASSIFY_CAPACITY
                               && cluster.unit > 0
                           ? policy->target * cluster.capacity
@@ -341,6 +350,7 @@ classify(const struct classify_policy *policy,
     };
     int err = ERR_MEMORY;
 
+    evening_begin(&c.evening, policy, input);
     if (!(c.cluster.unit > 0))
         return rows_keep(input, rows, row_count);
     c.plans = calloc(input->rate_count + input->previous_count

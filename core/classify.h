@@ -12,6 +12,9 @@
  *   critical: contents, greatest demand first, that the CDN takes until the
  *   rest fits under target * sum of C
  *
+ * At nodes that are more loaded than the others a content gets another owner
+ * at a quarter of that demand (core/classify_even.c).
+ *
  * L the content's demand, C the mean capacity of a node that is up, N how many
  * are up. Or by plain thresholds of L for each level, whatever the capacity.
  * Up at once; down after hold_ms below `down_ratio` of what the step up

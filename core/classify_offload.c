@@ -17,6 +17,12 @@
  * what goes to the CDN is paid for, and a share changes no level. */
 #define SHARE_DOWN_RATIO 0.99
 
+/* Of a content that is at the CDN only play starts are seen: few, and long
+ * apart. While the own servers are not under the lower limit there must have
+ * been none for so many hold times before it is taken for one that nobody asks
+ * for: or it would come back, be seen, and go there again. */
+#define UNSEEN_HOLDS 10
+
 static double
 offloaded(const struct plan *plan, double rate)
 {
@@ -171,6 +177,22 @@ offload_more(struct classification *c, double limit, double budget)
     }
 }
 
+/* What the CDN takes of it is no more than nothing. */
+static bool
+is_unseen(const struct plan *plan)
+{
+    return offloaded(plan, plan->rate) < RATE_FLOOR;
+}
+
+/* With it back as a whole the own servers, which carry `own`, are under the
+ * lower limit. */
+static bool
+is_fitting(const struct plan *plan, const struct classify_policy *policy,
+           double limit, double own)
+{
+    return offloaded(plan, plan->rate) <= policy->down_ratio * limit - own;
+}
+
 /*
  * The share that would do for the plan when the own servers carry `own`. It
  * comes back as a whole under the lower limit only, so that its level does not
@@ -182,7 +204,7 @@ share_with_room(const struct plan *plan, const struct classify_policy *policy,
 {
     const double back = offloaded(plan, plan->rate);
     const double room = SHARE_DOWN_RATIO * limit - own;
-    if (back < RATE_FLOOR || back <= policy->down_ratio * limit - own)
+    if (is_unseen(plan) || is_fitting(plan, policy, limit, own))
         return 0;
     if (!policy->cdn_by_share || room <= 0)
         return plan->share;
@@ -205,10 +227,14 @@ offload_less(struct classification *c, double limit)
             plan->calmer_since_ms = 0;
             continue;
         }
+        const uint32_t holds =
+            is_fitting(plan, c->policy, limit, own) || !is_unseen(plan)
+                ? 1
+                : UNSEEN_HOLDS;
         /* counted as back while it is held, too: the room is given once */
         own += plan->rate * (plan->share - share) / TABLE_SHARE_ONE;
         if (hold_is_over(&plan->calmer_since_ms, c->input->now_ms,
-                         c->policy->hold_ms)) {
+                         holds * c->policy->hold_ms)) {
             plan->share = share;
             /* back as a whole: its owners were held as long as its share */
             if (share > 0)

@@ -185,6 +185,32 @@ by_share_the_cdn_takes_what_does_not_fit(void **state)
     world_end(&w);
 }
 
+/* At the CDN it is seen by its starts alone: some come a minute apart. */
+static void
+a_content_at_the_cdn_may_go_unseen_for_a_while(void **state)
+{
+    struct world w;
+    world_make(&w);
+    w.policy.cdn_by_share = true;
+    w.rates[0] = 460;
+    w.rates[1] = 400; /* as much as fits */
+    step(&w, 250);
+    assert_int_equal(row(&w, 0).level, LEVEL_CRITICAL);
+    w.rates[0] = 0;
+    for (int i = 0; i < 290; i++)
+        step(&w, 1000);
+    assert_int_equal(row(&w, 0).level, LEVEL_CRITICAL);
+    w.rates[0] = 20; /* as its next plays show */
+    step(&w, 1000);
+    w.rates[0] = 0;
+    for (int i = 0; i < 300; i++)
+        step(&w, 1000);
+    assert_int_equal(row(&w, 0).level, LEVEL_CRITICAL);
+    step(&w, 1000);
+    assert_int_equal(row(&w, 0).cdn_share, 0);
+    world_end(&w);
+}
+
 static void
 without_a_cdn_nothing_is_critical(void **state)
 {
@@ -555,6 +581,7 @@ main(void)
             the_cdn_gives_back_when_all_fits_under_the_lower_limit),
         cmocka_unit_test(room_is_given_back_once),
         cmocka_unit_test(by_share_the_cdn_takes_what_does_not_fit),
+        cmocka_unit_test(a_content_at_the_cdn_may_go_unseen_for_a_while),
         cmocka_unit_test(without_a_cdn_nothing_is_critical),
         cmocka_unit_test(only_origins_that_are_up_count),
         cmocka_unit_test(with_no_node_up_the_rows_stay),

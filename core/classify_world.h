@@ -42,6 +42,8 @@ world_make(struct world *w)
     w->policy.cdn_by_share = false;
     w->policy.spread = 0.10; /* ten requests/s an owner */
     for (size_t i = 0; i <= NODES; i++) {
+        w->nodes[i].last.node = bytes_of(&"123456"[i], 1);
+        w->nodes[i].last.weight = 100;
         w->nodes[i].last.role = NODE_ROLE_ORIGIN;
         w->nodes[i].last.capacity_milli = 100000;
         w->nodes[i].state = NODE_UP;
@@ -120,7 +122,7 @@ row(const struct world *w, size_t content)
 }
 
 /* Requests/s that the CDN gets. */
-static double
+static inline double
 offloaded(const struct world *w)
 {
     double sum = 0;

@@ -68,6 +68,7 @@ struct demand_node {
     uint64_t heard_ms;
     enum node_state state; /* last.state, or down when silent */
     double rate;           /* requests/s it answers, over the long window */
+    double rate_least;     /* lower confidence bound of it */
     uint32_t load;         /* 1/10000 of its capacity, saturating */
 };
 
@@ -82,7 +83,7 @@ const struct demand_rate *demand_rates(struct demand *d, size_t *count);
 /* The same of some contents: those that matter are few, and to find them costs
  * far less than to sort all. */
 struct demand_selection {
-    double surge_min; /* of a rate_surge of that at least, or of less where */
+    double surge_min;  /* of a rate_surge of that at least, or of less where */
     double colder_max; /* all colder ones would add up to more than this, */
     size_t count_min;  /* or fewer than so many are selected */
     const struct table_row *rows; /* and these, whatever their rate */

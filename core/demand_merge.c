@@ -47,6 +47,7 @@ rates_add(const struct merge *m, uint32_t content,
           const struct counters_values *more)
 {
     struct demand *d = m->demand;
+    const uint64_t salt = d->contents.list[content].hash;
     bool is_served = m->role == NODE_ROLE_ORIGIN && more->requests > 0;
 
     if (is_served || (more->starts | more->offloaded) != 0) {
@@ -55,13 +56,13 @@ rates_add(const struct merge *m, uint32_t content,
             return ERR_MEMORY;
         if (is_served)
             series_add(&ring->served, &d->clock, m->from_ms,
-                       in_window(m, more->requests));
+                       in_window(m, more->requests), salt);
         if (more->starts > 0)
             plays_add(&ring->starts[m->role], &d->clock, m->from_ms,
-                      in_window(m, more->starts));
+                      in_window(m, more->starts), salt);
         if (more->offloaded > 0)
             plays_add(&ring->offloaded[m->role], &d->clock, m->from_ms,
-                      in_window(m, more->offloaded));
+                      in_window(m, more->offloaded), salt);
     }
     d->plays_seen[m->role] += (double) more->starts - (double) more->offloaded;
     if (is_served)
@@ -103,7 +104,7 @@ entry_merge(struct merge *m, const struct report_entry *entry)
         return 0;
     if (more.requests > 0)
         series_add(&m->node->requests, &d->clock, m->from_ms,
-                   in_window(m, more.requests));
+                   in_window(m, more.requests), d->contents.list[content].hash);
     return rates_add(m, content, &more);
 }
 

@@ -4,6 +4,7 @@
 #include "core/demand_nodes.h"
 #include "core/err.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static uint64_t
@@ -48,8 +49,10 @@ node_refresh(struct node *node, const struct window_clock *clock,
 {
     struct demand_node *view = &node->view;
     view->state = is_silent ? NODE_DOWN : view->last.state;
-    view->rate =
-        (double) node->requests.total / window_seconds(clock, WINDOW_BUCKETS);
+    const double n = (double) node->requests.total;
+    const double seconds = window_seconds(clock, WINDOW_BUCKETS);
+    view->rate = n / seconds;
+    view->rate_least = n > 4 ? (n - 2 * sqrt(n)) / seconds : 0;
     double load = 0;
     if (view->last.capacity_milli > 0)
         load = view->rate * 1000 * TABLE_SHARE_ONE

@@ -110,6 +110,42 @@ sums(const struct demand *d, const char *id)
 
 #define START_MS 1000000u
 
+/* Reports come in the middle of a bucket, and each content of the long tail
+ * once in a while: what belongs before the window must not count. */
+static void
+single_requests_are_spread_over_the_time_they_came_in(void **state)
+{
+    enum { REPORTS = 30, TAIL = 1000 };
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    uint64_t now = START_MS + 150;
+    double sum = 0;
+    size_t count;
+    for (int i = 0; i < REPORTS; i++, now += 500) {
+        struct buffer b;
+        buffer_init(&b, REPORT_SIZE_MAX);
+        o.header.base = o.header.sequence++;
+        report_begin(&b, &o.header);
+        for (int j = 0; j < TAIL; j++) {
+            char id[16];
+            snprintf(id, sizeof id, "%d-%d", i, j);
+            const struct report_entry entry = {bytes_of_text(id),
+                                               {.requests = 1}};
+            report_add(&b, &entry);
+        }
+        assert_int_equal(report_finish(&b), 0);
+        merge(d, &b, now);
+        buffer_fini(&b);
+    }
+    demand_advance(d, now - 500);
+    const struct demand_rate *rates = demand_rates(d, &count);
+    for (size_t i = 0; i < count; i++)
+        sum += rates[i].rate;
+    assert_true(fabs(sum / (2 * TAIL) - 1) < 0.005);
+    assert_true(fabs(demand_nodes(d, &count)[0].rate / (2 * TAIL) - 1) < 0.005);
+    demand_free(d);
+}
+
 static void
 a_steady_rate_is_found_and_forgotten_again(void **state)
 {
@@ -129,6 +165,8 @@ a_steady_rate_is_found_and_forgotten_again(void **state)
     assert_int_equal(count, 1);
     assert_true(fabs(nodes[0].rate - 50) < 3);
     assert_true(nodes[0].load > 4700 && nodes[0].load < 5300);
+    /* n - 2 sqrt(n) of the 500 or so in the window */
+    assert_true(fabs(nodes[0].rate - nodes[0].rate_least - 4.4) < 0.3);
     assert_int_equal(nodes[0].state, NODE_UP);
     demand_advance(d, now + 11000);
     demand_rates(d, &count);
@@ -857,6 +895,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         /* first, while the heap is small */
         cmocka_unit_test(a_whole_catalogue_of_three_nodes_takes_under_256_mb),
+        cmocka_unit_test(single_requests_are_spread_over_the_time_they_came_in),
         cmocka_unit_test(a_steady_rate_is_found_and_forgotten_again),
         cmocka_unit_test(a_surge_is_seen_within_a_second_or_two),
         cmocka_unit_test(a_report_that_comes_late_is_no_surge),

@@ -9,12 +9,28 @@ struct spread {
     uint32_t parts[BUCKETS];
 };
 
-/* Rounding is of the sum so far, so that nothing is lost. */
+/* From 0 to span_ms - 1, all as often. */
+static uint64_t
+round_up_ms(uint64_t salt, uint64_t from_ms, uint64_t span_ms)
+{
+    uint64_t x = salt ^ from_ms * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    return (x >> 32) * span_ms >> 32;
+}
+
+/*
+ * Rounding is of the sum so far, so that nothing is lost. Most contents have a
+ * single request to spread: some are rounded up and others down, or all of
+ * these would lie in the newest bucket and rates be too great by what belongs
+ * before the window.
+ */
 static struct spread
-spread_of(const struct window_clock *clock, uint64_t from_ms, uint64_t n)
+spread_of(const struct window_clock *clock, uint64_t from_ms, uint64_t n,
+          uint64_t salt)
 {
     struct spread spread = {.first = from_ms / clock->bucket_ms};
     uint64_t span_ms = clock->now_ms - from_ms;
+    const uint64_t up_ms = round_up_ms(salt, from_ms, span_ms);
     uint64_t done = 0;
     size_t i = 0;
 
@@ -22,7 +38,7 @@ spread_of(const struct window_clock *clock, uint64_t from_ms, uint64_t n)
         n = UINT32_MAX;
     for (uint64_t bucket = spread.first; bucket < clock->bucket; bucket++) {
         uint64_t until_ms = (bucket + 1) * clock->bucket_ms - from_ms;
-        uint64_t so_far = n * until_ms / span_ms;
+        uint64_t so_far = (n * until_ms + up_ms) / span_ms;
         spread.parts[i++] = (uint32_t) (so_far - done);
         done = so_far;
     }
@@ -46,9 +62,9 @@ plays_rotate(struct plays *plays, uint64_t from, uint64_t to)
 
 void
 series_add(struct series *series, const struct window_clock *clock,
-           uint64_t from_ms, uint64_t n)
+           uint64_t from_ms, uint64_t n, uint64_t salt)
 {
-    struct spread spread = spread_of(clock, from_ms, n);
+    struct spread spread = spread_of(clock, from_ms, n, salt);
     for (uint64_t b = spread.first; b <= clock->bucket; b++) {
         uint32_t *at = &series->buckets[b % BUCKETS];
         uint32_t part = spread.parts[b - spread.first];
@@ -61,9 +77,9 @@ series_add(struct series *series, const struct window_clock *clock,
 
 void
 plays_add(struct plays *plays, const struct window_clock *clock,
-          uint64_t from_ms, uint64_t n)
+          uint64_t from_ms, uint64_t n, uint64_t salt)
 {
-    struct spread spread = spread_of(clock, from_ms, n);
+    struct spread spread = spread_of(clock, from_ms, n, salt);
     for (uint64_t b = spread.first; b <= clock->bucket; b++) {
         uint16_t *at = &plays->buckets[b % BUCKETS];
         uint32_t part = spread.parts[b - spread.first];

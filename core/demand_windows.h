@@ -48,12 +48,13 @@ struct ring {
     struct plays offloaded[ROLE_COUNT];
 };
 
-/* Spread n evenly over from_ms, which lies in the long window, to now. Both
- * saturate: rates stay finite whatever a report says. */
+/* Spread n evenly over from_ms, which lies in the long window, to now; the
+ * salt, which differs between contents, decides on rounding. Both saturate:
+ * rates stay finite whatever a report says. */
 void series_add(struct series *series, const struct window_clock *clock,
-                uint64_t from_ms, uint64_t n);
+                uint64_t from_ms, uint64_t n, uint64_t salt);
 void plays_add(struct plays *plays, const struct window_clock *clock,
-               uint64_t from_ms, uint64_t n);
+               uint64_t from_ms, uint64_t n, uint64_t salt);
 
 /* Empty the buckets that begin after `from`, up to and with `to`. */
 void series_rotate(struct series *series, uint64_t from, uint64_t to);

@@ -14,8 +14,11 @@ struct sim_config {
     uint64_t seed;
     uint32_t nodes, contents;
     double zipf;
-    double capacity;                 /* plays a node */
-    double utilisation;              /* of all capacity, without the crowd */
+    double capacity;    /* plays a node, on average */
+    double uneven;      /* of two nodes the second has so many times the first's
+                         * capacity and weight; 0: all are alike */
+    uint64_t name_set;  /* of the nodes: where they lie follows from it */
+    double utilisation; /* of all capacity, without the crowd */
     uint64_t warmup_ms, duration_ms; /* measured after the warm-up */
     uint64_t step_ms;                /* virtual time goes in steps */
     uint64_t interval_ms;            /* between reports: a multiple of it */
@@ -54,12 +57,26 @@ sim_end_ms(const struct sim_config *config)
     return config->warmup_ms + config->duration_ms;
 }
 
-/* A node's capacity as it is reported: every play asks once a segment and
- * track. */
+/* A node's part of the capacity, 1 on average; its weight is in proportion. */
 static inline double
-sim_capacity_requests(const struct sim_config *config)
+sim_node_part(const struct sim_config *config, uint32_t node)
 {
-    return config->capacity * config->tracks * 1000
+    if (config->uneven == 0 || node >= config->nodes / 2 * 2)
+        return 1;
+    return 2 * (node % 2 ? config->uneven : 1) / (1 + config->uneven);
+}
+
+static inline double
+sim_node_capacity(const struct sim_config *config, uint32_t node)
+{
+    return config->capacity * sim_node_part(config, node);
+}
+
+/* That as it is reported: every play asks once a segment and track. */
+static inline double
+sim_capacity_requests(const struct sim_config *config, uint32_t node)
+{
+    return sim_node_capacity(config, node) * config->tracks * 1000
            / (double) config->segment_ms;
 }
 

@@ -47,7 +47,7 @@ node_figures(const struct figures *f, uint32_t node)
     };
 }
 
-struct load { /* of the nodes, at one moment */
+struct load { /* plays for the mean capacity, at one moment */
     double mean, most;
 };
 
@@ -55,14 +55,15 @@ static struct load
 load_now(const struct figures *f)
 {
     struct load load = {0, 0};
-    uint32_t alive = 0;
+    double alive = 0;
     for (uint32_t i = 0; i < f->config->nodes; i++) {
         const struct traffic_node *node = &f->traffic->nodes[i];
         if (node->is_dead)
             continue;
-        alive++;
+        const double part = sim_node_part(f->config, i);
+        alive += part;
         load.mean += node->plays;
-        load.most = fmax(load.most, node->plays);
+        load.most = fmax(load.most, node->plays / part);
     }
     if (alive > 0)
         load.mean /= alive;
@@ -83,7 +84,7 @@ static double
 sustained_now(const struct figures *f)
 {
     const uint32_t nodes = f->config->nodes;
-    uint32_t most = 0;
+    double most = 0;
     if (f->steps_seen < f->history_count)
         return 0;
     for (uint32_t i = 0; i < nodes; i++) {
@@ -92,9 +93,9 @@ sustained_now(const struct figures *f)
             const uint32_t plays = f->history[(size_t) j * nodes + i];
             least = plays < least ? plays : least;
         }
-        most = least > most ? least : most;
+        most = fmax(most, least / sim_node_capacity(f->config, i));
     }
-    return most / f->config->capacity;
+    return most;
 }
 
 /* Plays that the own servers should not carry, at the target. */

@@ -6,7 +6,11 @@
 #include "core/content.h"
 #include "programs/sim/reports.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+/* Of the demand that needs a second owner: a content of less never has one. */
+#define RANK_PART 0.1
 
 struct knowledge {
     const struct sim_config *config;
@@ -30,6 +34,14 @@ requests_of(const struct knowledge *k, double plays)
     return plays * 1000 / (double) k->config->segment_ms;
 }
 
+/* Of a rate as reports would tell it. */
+static double
+rate_least(const struct knowledge *k, double rate)
+{
+    const double seconds = k->config->demand.window_ms / 1000.0;
+    return fmax(0, rate - 2 * sqrt(rate / seconds));
+}
+
 /* Ranks that leave so few plays to the colder ones that the CDN need take none
  * of these, nor of a crowd, and what it has comes back before. */
 static uint32_t
@@ -51,7 +63,7 @@ ranks_that_matter(const struct knowledge *k)
 {
     const struct sim_config *config = k->config;
     const double least = config->classify.spread * config->capacity
-                         * config->classify.down_ratio / 2;
+                         * config->classify.down_ratio * RANK_PART;
     const double plays = audience_plays(k->audience);
     uint32_t count = config->contents;
     for (uint32_t low = 0; low < count;) {
@@ -168,8 +180,9 @@ knowledge_nodes(struct knowledge *k, uint64_t now_ms, size_t *count)
             .heard_ms = k->dead_since_ms[i],
             .state = is_down ? NODE_DOWN : NODE_UP,
             .rate = requests_of(k, node->plays),
+            .rate_least = rate_least(k, requests_of(k, node->plays)),
             .load = (uint32_t) (node->plays * (double) TABLE_SHARE_ONE
-                                / config->capacity),
+                                / sim_node_capacity(config, i)),
         };
     }
     *count = config->nodes;

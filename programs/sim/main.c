@@ -14,7 +14,8 @@
 
 struct options {
     int64_t seed, nodes, contents;
-    double zipf, capacity, utilisation, loss;
+    int64_t names;
+    double zipf, capacity, uneven, utilisation, loss;
     int64_t duration_ms, warmup_ms, step_ms, interval_ms;
     int64_t segment_ms, watch_ms, buffer_ms, opening, tracks;
     struct option_list audience;
@@ -39,7 +40,13 @@ static const struct option options[] = {
     {"zipf", OPTION_NUMBER, FIELD(zipf), "1.0", 0, 5, false, NULL,
      "Exponent of the law by which contents are asked for."},
     {"capacity", OPTION_NUMBER, FIELD(capacity), "10000", 1, 1000000, false,
-     "plays", "Plays that a node can serve at once."},
+     "plays", "Plays that a node can serve at once, on average."},
+    {"uneven", OPTION_NUMBER, FIELD(uneven), "0", 0, 100, false, NULL,
+     "Of two nodes the second has so many times the first's capacity and "
+     "weight; 0: all are alike."},
+    {"names", OPTION_INTEGER, FIELD(names), "0", 0, 0, false, NULL,
+     "Another set of the nodes' names for each number: which contents a node "
+     "owns follows from its name."},
     {"utilisation", OPTION_NUMBER, FIELD(utilisation), "0.7", 0.001, 10, false,
      NULL, "Plays under way as a share of all capacity, a crowd's apart."},
     {"duration", OPTION_DURATION, FIELD(duration_ms), "10m", 1000, WEEK_MS,
@@ -144,6 +151,8 @@ config_of(const struct options *o)
         .contents = (uint32_t) o->contents,
         .zipf = o->zipf,
         .capacity = o->capacity,
+        .uneven = o->uneven,
+        .name_set = (uint64_t) o->names,
         .utilisation = o->utilisation,
         .warmup_ms = (uint64_t) o->warmup_ms,
         .duration_ms = (uint64_t) o->duration_ms,

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define WEIGHT_MEAN 100
+
 struct message {
     uint64_t due_ms;
     uint32_t node, sent_step;
@@ -111,7 +113,7 @@ has_jumped(const struct reports *r, uint32_t i)
 {
     const struct traffic_node *node = &r->traffic->nodes[i];
     const double least =
-        JUMP_REQUESTS + floor(sim_capacity_requests(r->config) * 2 / 1000);
+        JUMP_REQUESTS + floor(sim_capacity_requests(r->config, i) * 2 / 1000);
     const double spans =
         fmax(1, (double) since_ms(r, i) / (double) r->agents[i].span_ms);
     for (uint32_t j = 0; j < node->changed_count; j++) {
@@ -254,7 +256,8 @@ node_header(const struct sim_config *config, uint32_t node,
         .url = is_origin ? BYTES_LITERAL("http://origin") : bytes_of("", 0),
         .role = is_origin ? NODE_ROLE_ORIGIN : NODE_ROLE_REDIRECTOR,
         .state = NODE_UP,
-        .weight = 100,
-        .capacity_milli = (uint64_t) (sim_capacity_requests(config) * 1000),
+        .weight = (uint32_t) (WEIGHT_MEAN * sim_node_part(config, node)),
+        .capacity_milli =
+            (uint64_t) (sim_capacity_requests(config, node) * 1000),
     };
 }

@@ -43,9 +43,8 @@ sim_fini(struct sim *s)
     audience_fini(&s->audience);
 }
 
-/* The steady state at time 0: as if plays had started for long. */
 static int
-sim_begin(struct sim *s)
+plays_begin(struct sim *s)
 {
     for (unsigned i = 0; i < POPULATE_PARTS; i++) {
         int err = control_begin(s->control);
@@ -54,6 +53,16 @@ sim_begin(struct sim *s)
         traffic_populate(&s->traffic, POPULATE_PARTS);
     }
     return control_begin(s->control);
+}
+
+/* The steady state at time 0: as if plays had started for long, by the levels
+ * that such plays lead to. */
+static int
+sim_begin(struct sim *s)
+{
+    int err = plays_begin(s);
+    traffic_clear(&s->traffic);
+    return err == 0 ? plays_begin(s) : err;
 }
 
 static int

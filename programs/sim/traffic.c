@@ -377,6 +377,26 @@ traffic_fini(struct traffic *traffic)
 }
 
 void
+traffic_clear(struct traffic *traffic)
+{
+    const size_t contents = (size_t) traffic->config->contents + 1;
+    for (uint32_t i = 0; i < traffic->phase_count; i++)
+        traffic->phases[i].count = 0;
+    for (uint32_t i = 0; i < traffic->node_count; i++)
+        traffic->nodes[i].plays = 0;
+    pairs_fini(&traffic->pairs);
+    memset(traffic->content_plays, 0,
+           contents * sizeof *traffic->content_plays);
+    memset(traffic->content_owners, 0,
+           contents * sizeof *traffic->content_owners);
+    memset(traffic->content_starts, 0,
+           contents * sizeof *traffic->content_starts);
+    traffic->active_contents = traffic->active_pairs = 0;
+    traffic->crowd_plays = 0;
+    traffic->stats = (struct traffic_stats){0};
+}
+
+void
 traffic_populate(struct traffic *traffic, uint32_t parts)
 {
     const double plays = audience_plays(traffic->audience) / parts;

@@ -94,6 +94,8 @@ traffic_cdn(const struct traffic *traffic)
     return traffic->config->nodes + 1;
 }
 
+/* No play under way and no copy anywhere, before time runs. */
+void traffic_clear(struct traffic *traffic);
 /* As many plays as are under way at any moment, in one of `parts` parts. */
 void traffic_populate(struct traffic *traffic, uint32_t parts);
 void traffic_step(struct traffic *traffic, uint64_t now_ms);
@@ -101,8 +103,9 @@ void traffic_step(struct traffic *traffic, uint64_t now_ms);
  * next request or when it is no longer held. */
 void traffic_recheck(struct traffic *traffic, uint32_t content, bool is_shrunk);
 
-/* As they sort by number: "n0000", or where an audience comes as `vodst up`
- * names its own: "origin1" to "origin9". */
+/* As they sort by number: "n0000", of another set of names "n0000-1234abcd", or
+ * where an audience comes as `vodst up` names its own: "origin1" to "origin9".
+ */
 struct bytes node_name(const struct sim_config *config, uint32_t node,
                        char name[SIM_NODE_NAME_SIZE]);
 

@@ -14,7 +14,7 @@ node_of_name(const struct sim_config *config, struct bytes name)
 {
     const size_t prefix = config->names != NULL ? strlen("origin") : 1;
     uint32_t node = 0;
-    for (size_t i = prefix; i < name.len; i++)
+    for (size_t i = prefix; i < name.len && name.ptr[i] != '-'; i++)
         node = node * 10 + (uint32_t) (name.ptr[i] - '0');
     return node - (config->names != NULL);
 }
@@ -42,9 +42,9 @@ is_full(const struct traffic *t, uint32_t node)
     if (!t->config->has_spill)
         return false;
     if (!t->is_counting)
-        return n->plays >= t->config->capacity;
+        return n->plays >= sim_node_capacity(t->config, node);
     pace_read(&n->pace, pace_ms(t), &rate);
-    return (double) rate.requests >= sim_capacity_requests(t->config);
+    return (double) rate.requests >= sim_capacity_requests(t->config, node);
 }
 
 /* What a redirect's URL says. */
@@ -141,6 +141,14 @@ play_find_node(struct traffic *t, struct play *play,
     return node;
 }
 
+/* Any one will do that is another in each set. */
+static uint32_t
+name_end(const struct sim_config *config, uint32_t node)
+{
+    struct rng rng = rng_of(config->name_set, node);
+    return (uint32_t) rng_next(&rng);
+}
+
 struct bytes
 node_name(const struct sim_config *config, uint32_t node,
           char name[SIM_NODE_NAME_SIZE])
@@ -150,7 +158,10 @@ node_name(const struct sim_config *config, uint32_t node,
         return BYTES_LITERAL("redirector1");
     if (config->names != NULL)
         len = snprintf(name, SIM_NODE_NAME_SIZE, "origin%u", node + 1);
-    else
+    else if (config->name_set == 0)
         len = snprintf(name, SIM_NODE_NAME_SIZE, "n%04u", node);
+    else
+        len = snprintf(name, SIM_NODE_NAME_SIZE, "n%04u-%08x", node,
+                       name_end(config, node));
     return bytes_of(name, (size_t) len);
 }
