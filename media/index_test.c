@@ -397,8 +397,8 @@ a_lying_index_is_refused_or_harmless(void **state)
             b.file.ptr[record + k] ^= 1;
             sealed_end(&b.file, 0);
             const int err = track_index_open(buffer_bytes(&b.file), &index);
-            /* a smaller first frame contradicts nothing */
-            if (k < 28 || k >= 32)
+            /* a smaller first frame and a later start contradict nothing */
+            if ((k < 28 || k >= 32) && k != 8 && k != 9)
                 assert_int_equal(err, ERR_INVALID);
             b.file.ptr[record + k] ^= 1;
         }

@@ -169,14 +169,38 @@ time_base_choose(const struct source *s, unsigned *num, unsigned *den)
     *den = is_rate ? s->frame_rate_num : s->time_base_den;
 }
 
+/* H.264 of 8 bits is of standard range: what is brighter is brought into it,
+ * or the picture would be grey. */
+static void
+tone_filters(struct buffer *graph, enum video_range range)
+{
+    const char *transfer = NULL;
+    switch (range) {
+    case VIDEO_RANGE_PQ:
+        transfer = "smpte2084";
+        break;
+    case VIDEO_RANGE_HLG:
+        transfer = "arib-std-b67";
+        break;
+    case VIDEO_RANGE_UNKNOWN:
+    case VIDEO_RANGE_SDR:
+        return;
+    }
+    buffer_printf(graph,
+                  ",zscale=tin=%s:pin=bt2020:min=bt2020nc:t=linear:npl=100,"
+                  "format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
+                  "zscale=t=bt709:m=bt709:r=tv,format=yuv420p",
+                  transfer);
+}
+
 static void
 video_filters(struct buffer *graph, const struct source *source,
               const struct encode_plan *plan)
 {
-    buffer_printf(graph, "[0:%d]setpts=PTS-STARTPTS%s,split=%u",
-                  source->video_stream,
-                  source->is_interlaced ? ",yadif=deint=interlaced" : "",
-                  plan->rung_count);
+    buffer_printf(graph, "[0:%d]setpts=PTS-STARTPTS%s", source->video_stream,
+                  source->is_interlaced ? ",yadif=deint=interlaced" : "");
+    tone_filters(graph, source->video_range);
+    buffer_printf(graph, ",split=%u", plan->rung_count);
     for (unsigned i = 0; i < plan->rung_count; i++)
         buffer_printf(graph, "[s%u]", i);
     for (unsigned i = 0; i < plan->rung_count; i++)

@@ -173,6 +173,10 @@ video_parse(const json_t *stream, double start_s, struct source *out,
     out->video_duration_s = number_of(stream, "duration");
     double late_s = number_of(stream, "start_time") - start_s;
     out->video_start_s = late_s > 0.0005 ? late_s : 0;
+    if (text_is(stream, "color_transfer", "smpte2084"))
+        out->video_range = VIDEO_RANGE_PQ;
+    else if (text_is(stream, "color_transfer", "arib-std-b67"))
+        out->video_range = VIDEO_RANGE_HLG;
     static const char *const orders[] = {"tt", "bb", "tb", "bt"};
     for (size_t i = 0; i < 4; i++)
         if (text_is(stream, "field_order", orders[i]))

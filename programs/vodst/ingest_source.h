@@ -41,9 +41,10 @@ struct source {
     unsigned time_base_num, time_base_den;
     bool is_constant_rate;
     bool is_interlaced;
-    uint64_t frame_count;    /* as the file says; 0: it does not */
-    double video_start_s;    /* after the film's start */
-    double video_duration_s; /* 0: not known */
+    enum video_range video_range; /* as the file says; unknown: standard */
+    uint64_t frame_count;         /* as the file says; 0: it does not */
+    double video_start_s;         /* after the film's start */
+    double video_duration_s;      /* 0: not known */
     struct source_audio audio[SOURCE_AUDIO_MAX];
     unsigned audio_count;
 };

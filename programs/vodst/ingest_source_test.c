@@ -88,6 +88,28 @@ a_variable_rate_is_seen(void **state)
 }
 
 static void
+a_high_dynamic_range_is_seen(void **state)
+{
+    static const struct {
+        const char *transfer;
+        enum video_range range;
+    } cases[] = {{"smpte2084", VIDEO_RANGE_PQ},
+                 {"arib-std-b67", VIDEO_RANGE_HLG},
+                 {"bt709", VIDEO_RANGE_UNKNOWN}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static struct source s;
+        char json[1024];
+        snprintf(json, sizeof json,
+                 "{\"streams\":[{\"index\":0,\"codec_type\":\"video\","
+                 "\"width\":640,\"height\":360,\"color_transfer\":\"%s\"}],"
+                 "%s}",
+                 cases[i].transfer, FORMAT("0.0"));
+        assert_int_equal(parse(json, &s), 0);
+        assert_int_equal(s.video_range, cases[i].range);
+    }
+}
+
+static void
 a_cover_is_not_a_film(void **state)
 {
     static struct source s;
@@ -158,6 +180,7 @@ main(void)
         cmocka_unit_test(a_film_is_understood),
         cmocka_unit_test(a_turned_film_is_upright),
         cmocka_unit_test(a_variable_rate_is_seen),
+        cmocka_unit_test(a_high_dynamic_range_is_seen),
         cmocka_unit_test(a_cover_is_not_a_film),
         cmocka_unit_test(what_is_no_film_is_refused),
         cmocka_unit_test(languages_become_bcp_47),

@@ -398,6 +398,45 @@ def test_06_every_frame_of_any_film_is_kept(place, make, ending, size,
         assert stream["channels"] <= 2
 
 
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_06_a_high_dynamic_range_becomes_the_standard_one(place, transfer):
+    film = place.folder / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2", "-c:v",
+           "libx265", "-preset", "ultrafast", "-x265-params",
+           "log-level=none", "-pix_fmt", "yuv420p10le", "-color_primaries",
+           "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc",
+           "-tag:v", "hvc1", film)
+    result, folder = place.ingest(film, "film", "--segment", "1s")
+    assert result["frames"] == picture(film)[0]
+    stream = probe(folder / "v0.mp4")["streams"][0]
+    assert stream["pix_fmt"] == "yuv420p"
+    assert [stream[f"color_{what}"] for what in
+            ("primaries", "transfer", "space")] == ["bt709"] * 3
+
+
+def test_06_five_sounds_of_a_fragmented_film_keep_their_languages(place):
+    film = place.folder / "film.mp4"
+    languages = ["eng", "deu", "fra", "jpn", "tlh"]
+    sounds = [a for i in range(5) for a in
+              ("-f", "lavfi", "-i", f"sine=f={220 * (i + 1)}:d=3")]
+    maps = [a for i in range(5) for a in
+            ("-map", f"{i + 1}:a", f"-metadata:s:a:{i}",
+             f"language={languages[i]}")]
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=3", *sounds,
+           "-map", "0:v", *maps, "-c:v", "libx264", "-preset", "ultrafast",
+           "-movflags", "frag_keyframe+empty_moov+default_base_moof", film)
+    result, folder = place.ingest(film, "film", "--segment", "1s")
+    assert result["frames"] == 75 and result["audio"] == 5
+    found = [probe(folder / f"a{i}.mp4")["streams"][0] for i in range(5)]
+    assert all(heard_from(one) == pytest.approx(0, abs=1e-6)
+               for one in found)
+    # told in two letters where there are, for which mdhd has no place
+    boxes = [(folder / f"a{i}.mp4").read_bytes() for i in range(5)]
+    for language, box in zip(("en", "de", "fr", "ja"), boxes):
+        assert b"elng\0\0\0\0" + language.encode() + b"\0" in box
+    assert found[4]["tags"]["language"] == "tlh"
+
+
 @pytest.mark.parametrize("ending", ["m4a", "mp3", "flac", "wav"])
 def test_07_sound_alone_is_playable(place, ending):
     film = place.folder / f"song.{ending}"
