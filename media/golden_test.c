@@ -125,6 +125,11 @@ track_compare(const char *folder, const char *content,
     hls_media_playlist_write(index, &text);
     snprintf(name, sizeof name, "%s.m3u8", track);
     compare(folder, content, name, &text);
+    if (index->info.kind == TRACK_VIDEO) {
+        hls_iframe_playlist_write(index, &text);
+        snprintf(name, sizeof name, "%s.iframes.m3u8", track);
+        compare(folder, content, name, &text);
+    }
     cmaf_init_write(&index->info, &boxes);
     box_dump(buffer_bytes(&boxes), &text);
     snprintf(name, sizeof name, "%s.init.txt", track);

@@ -28,7 +28,7 @@ segments_check(const struct track_index *index)
         if (run.count == 0 && !timeline_take(&timeline, &run))
             return ERR_INVALID;
         run.count--;
-        if (s.sample_count == 0 || s.first_size > s.size
+        if (s.sample_count == 0 || s.key_size > s.size
             || s.duration != run.duration || s.map_size == 0
             || s.header_size == 0
             || (i == 0 ? s.decode_time >= info->duration

@@ -30,7 +30,7 @@ struct segment {
     uint32_t map_size;    /* bytes */
     uint32_t header_size; /* bytes */
     uint32_t size;        /* bytes of its samples */
-    uint32_t first_size;  /* bytes of the first: video's key frame */
+    uint32_t key_size;    /* bytes of the first if it is a sync sample, or 0 */
     uint64_t decode_time; /* ticks; of the first sample; tfdt */
     uint32_t duration;    /* ticks; what EXTINF says */
 };
@@ -46,6 +46,13 @@ static inline uint64_t
 segment_length(const struct segment *segment)
 {
     return (uint64_t) segment->header_size + segment->size;
+}
+
+/* Of those, the bytes to the end of its key frame. */
+static inline uint64_t
+segment_key_length(const struct segment *segment)
+{
+    return (uint64_t) segment->header_size + segment->key_size;
 }
 
 struct sample {
@@ -96,6 +103,11 @@ uint32_t cmaf_segment_header_size(const struct track_info *info,
 /* Media playlist: "init.mp4", "<n>.m4s" relative to it; VOD, exact EXTINF. */
 void hls_media_playlist_write(const struct track_index *index,
                               struct buffer *out);
+
+/* I-frame playlist of video: the key frame that each segment starts with, as
+ * a range of the segment. */
+void hls_iframe_playlist_write(const struct track_index *index,
+                               struct buffer *out);
 
 /* Multivariant: "<track>/index.m3u8" relative to it, or to each pathway's base;
  * steering NULL: no pathways. */

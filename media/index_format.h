@@ -11,7 +11,7 @@
  *   16  map size      u32 le
  *   20  header size   u32 le
  *   24  size          u32 le
- *   28  first size    u32 le
+ *   28  key size      u32 le
  *   32  sample count  u32 le
  *   36  duration      u32 le
  */
@@ -34,7 +34,7 @@ index_segment_load(const struct track_index *index, uint32_t number,
     out->map_size = load_le32(p + 16);
     out->header_size = load_le32(p + 20);
     out->size = load_le32(p + 24);
-    out->first_size = load_le32(p + 28);
+    out->key_size = load_le32(p + 28);
     out->sample_count = load_le32(p + 32);
     out->duration = load_le32(p + 36);
 }
@@ -47,7 +47,7 @@ index_segment_append(const struct segment *segment, struct buffer *out)
     buffer_append_le32(out, segment->map_size);
     buffer_append_le32(out, segment->header_size);
     buffer_append_le32(out, segment->size);
-    buffer_append_le32(out, segment->first_size);
+    buffer_append_le32(out, segment->key_size);
     buffer_append_le32(out, segment->sample_count);
     buffer_append_le32(out, segment->duration);
 }

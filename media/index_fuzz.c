@@ -18,6 +18,7 @@ index_use(const struct track_index *index)
     buffer_init(&out, 1u << 24);
     cmaf_init_write(&index->info, &out);
     hls_media_playlist_write(index, &out);
+    hls_iframe_playlist_write(index, &out);
     for (uint32_t i = 0; track_index_segment(index, i, &s) == 0; i++) {
         if (segment_start(&s) + segment_length(&s) > index->info.media_size)
             abort();

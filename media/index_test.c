@@ -178,7 +178,7 @@ segments_follow_each_other_in_bytes_and_time(void **state)
         const struct segment_map map =
             test_map_open(buffer_bytes(&b.media), &s, &memory);
         assert_int_equal(map.sample_count, counts[i]);
-        assert_int_equal(map.samples[0].size, s.first_size);
+        assert_int_equal(map.samples[0].size, s.key_size);
         assert_true(map.samples[0].is_sync);
         /* presented at once */
         assert_int_equal(map.samples[0].composition_offset, 0);
@@ -402,6 +402,15 @@ a_lying_index_is_refused_or_harmless(void **state)
                 assert_int_equal(err, ERR_INVALID);
             b.file.ptr[record + k] ^= 1;
         }
+        uint8_t *start = b.file.ptr + record + 8;
+        const uint64_t next = load_le64(start + INDEX_SEGMENT_SIZE);
+        for (uint64_t time = next - 1; time <= next + 1; time++) {
+            store_le64(start, time);
+            sealed_end(&b.file, 0);
+            assert_int_equal(track_index_open(buffer_bytes(&b.file), &index),
+                             time <= next ? 0 : ERR_INVALID);
+        }
+        store_le64(start, 0);
         /* and their durations the timeline, also when the sum is right */
         uint8_t *first = b.file.ptr + record + 36;
         uint8_t *last =

@@ -141,6 +141,8 @@ track_info_encode(const struct track_info *info, struct buffer *out)
     buffer_append_le32(out, info->segment_duration_max);
     buffer_append_le32(out, info->bandwidth_peak);
     buffer_append_le32(out, info->bandwidth_average);
+    buffer_append_le32(out, info->key_bandwidth_peak);
+    buffer_append_le32(out, info->key_bandwidth_average);
     buffer_append_le64(out, (uint64_t) info->media_time);
     buffer_append_le32(out, info->width);
     buffer_append_le32(out, info->height);
@@ -194,6 +196,8 @@ track_info_decode(struct cursor *in, struct track_info *out)
     info.segment_duration_max = cursor_le32(&c);
     info.bandwidth_peak = cursor_le32(&c);
     info.bandwidth_average = cursor_le32(&c);
+    info.key_bandwidth_peak = cursor_le32(&c);
+    info.key_bandwidth_average = cursor_le32(&c);
     info.media_time = (int64_t) cursor_le64(&c);
     info.width = cursor_le32(&c);
     info.height = cursor_le32(&c);

@@ -39,6 +39,8 @@ struct track_info {
     uint32_t segment_duration_max; /* ticks */
     uint32_t bandwidth_peak;       /* bit/s of the largest segment */
     uint32_t bandwidth_average;    /* bit/s */
+    uint32_t key_bandwidth_peak;    /* the same of key frames alone; 0: */
+    uint32_t key_bandwidth_average; /* there are none */
     int64_t media_time;     /* ticks of composition time at which presentation
                              * starts (edit list): B-frame delay or AAC priming */
     uint32_t width, height; /* video; as shown */

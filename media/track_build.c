@@ -85,31 +85,48 @@ bit_rate(uint64_t bytes, uint64_t duration, uint32_t timescale)
  * `last`. Headers are counted: they go over the wire too.
  */
 static void
-bandwidth_set(struct track_info *info, const struct track_index *index)
+bandwidth_find(const struct track_info *info, const struct track_index *index,
+               uint64_t (*length_of)(const struct segment *), uint32_t *peak,
+               uint32_t *average)
 {
     const uint64_t target = info->segment_duration_max;
     uint64_t all = 0, run = 0, run_duration = 0;
-    uint32_t peak = 0;
     struct segment s, first;
     index_segment_load(index, 0, &first);
     for (uint32_t last = 0; last < info->segment_count; last++) {
         index_segment_load(index, last, &s);
-        all += segment_length(&s);
-        run += segment_length(&s);
+        all += length_of(&s);
+        run += length_of(&s);
         run_duration += s.duration;
         while (first.number < last
                && (run_duration - first.duration) * 2 >= target) {
-            run -= segment_length(&first);
+            run -= length_of(&first);
             run_duration -= first.duration;
             index_segment_load(index, first.number + 1, &first);
         }
         const uint32_t rate = bit_rate(run, run_duration, info->timescale);
         if (run_duration * 2 >= target && run_duration * 2 <= target * 3
-            && rate > peak)
-            peak = rate;
+            && rate > *peak)
+            *peak = rate;
     }
-    info->bandwidth_peak = peak;
-    info->bandwidth_average = bit_rate(all, info->duration, info->timescale);
+    *average = bit_rate(all, info->duration, info->timescale);
+}
+
+/* What a player of key frames reads of a segment. */
+static uint64_t
+key_length(const struct segment *segment)
+{
+    return segment->key_size == 0 ? 0 : segment_key_length(segment);
+}
+
+static void
+bandwidth_set(struct track_info *info, const struct track_index *index)
+{
+    bandwidth_find(info, index, segment_length, &info->bandwidth_peak,
+                   &info->bandwidth_average);
+    if (info->kind == TRACK_VIDEO)
+        bandwidth_find(info, index, key_length, &info->key_bandwidth_peak,
+                       &info->key_bandwidth_average);
 }
 
 /* Equal segments in a row are one run. */
@@ -334,7 +351,7 @@ segment_write(struct writer *w, uint32_t number)
         err = subsamples_take(w, planned, &map);
     if (err != 0)
         return err;
-    s.first_size = w->samples[0].size;
+    s.key_size = w->samples[0].is_sync ? w->samples[0].size : 0;
     segment_map_encode(&map, &w->pieces);
     segment_map_pad(&w->pieces, 0, -(w->written + w->pieces.len) % PAGE_SIZE);
     s.map_size = (uint32_t) w->pieces.len;

@@ -9,6 +9,8 @@
 #include <stdio.h>
 
 #define VERSION 7 /* EXT-X-MAP with fragmented MP4 */
+#define VISUAL_SAMPLE_ENTRY_SIZE \
+    86 /* bytes, before its boxes: 14496-12 §12.1 */
 
 /* ---- media playlist ---- */
 
@@ -53,8 +55,9 @@ target_duration(const struct track_index *index)
     return (longest + 500000) / 1000000;
 }
 
-void
-hls_media_playlist_write(const struct track_index *index, struct buffer *out)
+static void
+head_write(const struct track_index *index, const char *tags,
+           struct buffer *out)
 {
     buffer_printf(out,
                   "#EXTM3U\n"
@@ -62,9 +65,15 @@ hls_media_playlist_write(const struct track_index *index, struct buffer *out)
                   "#EXT-X-TARGETDURATION:%llu\n"
                   "#EXT-X-MEDIA-SEQUENCE:0\n"
                   "#EXT-X-PLAYLIST-TYPE:VOD\n"
-                  "#EXT-X-INDEPENDENT-SEGMENTS\n"
+                  "%s"
                   "#EXT-X-MAP:URI=\"init.mp4\"\n",
-                  VERSION, (unsigned long long) target_duration(index));
+                  VERSION, (unsigned long long) target_duration(index), tags);
+}
+
+void
+hls_media_playlist_write(const struct track_index *index, struct buffer *out)
+{
+    head_write(index, "#EXT-X-INDEPENDENT-SEGMENTS\n", out);
     struct clock clock = {0};
     for (uint32_t i = 0; i < index->info.segment_count; i++) {
         char line[96];
@@ -74,6 +83,29 @@ hls_media_playlist_write(const struct track_index *index, struct buffer *out)
                      (unsigned long long) (duration / 1000000),
                      (unsigned long long) (duration % 1000000), i);
         buffer_append(out, line, (size_t) len);
+    }
+    buffer_append_text(out, "#EXT-X-ENDLIST\n");
+}
+
+/* §4.4.3.6: each EXTINF is the time to the next key frame; the range has the
+ * header that tells a decoder where the frame is. */
+void
+hls_iframe_playlist_write(const struct track_index *index, struct buffer *out)
+{
+    head_write(index, "#EXT-X-I-FRAMES-ONLY\n", out);
+    struct clock clock = {0};
+    for (uint32_t i = 0; i < index->info.segment_count; i++) {
+        struct segment s;
+        const uint64_t duration = clock_step(index, i, &clock);
+        index_segment_load(index, i, &s);
+        if (s.key_size == 0)
+            continue;
+        buffer_printf(out,
+                      "#EXTINF:%llu.%06llu,\n#EXT-X-BYTERANGE:%llu@0\n"
+                      "%u.m4s\n",
+                      (unsigned long long) (duration / 1000000),
+                      (unsigned long long) (duration % 1000000),
+                      (unsigned long long) segment_key_length(&s), i);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
 }
@@ -127,13 +159,13 @@ group_id_write(const struct group *group, const struct pathway *pathway,
 }
 
 static void
-uri_write(const struct track_info *track, const struct pathway *pathway,
-          struct buffer *out)
+uri_write(const struct track_info *track, const char *playlist,
+          const struct pathway *pathway, struct buffer *out)
 {
     if (pathway != NULL && pathway->base.len > 0)
         buffer_append(out, pathway->base.ptr, pathway->base.len);
     buffer_append_text(out, track->name);
-    buffer_append_text(out, "/index.m3u8");
+    buffer_append_text(out, playlist);
     if (pathway != NULL && pathway->query.len > 0)
         buffer_append(out, pathway->query.ptr, pathway->query.len);
 }
@@ -182,7 +214,7 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
     else if (t->channels != 0)
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
     buffer_append_text(out, ",URI=\"");
-    uri_write(t, pathway, out);
+    uri_write(t, "/index.m3u8", pathway, out);
     buffer_append_text(out, "\"\n");
 }
 
@@ -195,6 +227,13 @@ group_write(const struct asset *asset, const struct group *group,
         if (t->kind == TRACK_AUDIO && strcmp(t->codecs, group->codecs) == 0)
             media_write(asset, group, i, pathway, out);
     }
+}
+
+static void
+resolution_write(const struct track_info *track, struct buffer *out)
+{
+    if (track->width != 0 && track->height != 0)
+        buffer_printf(out, ",RESOLUTION=%ux%u", track->width, track->height);
 }
 
 static void
@@ -227,6 +266,16 @@ video_range_write(const struct track_info *track, struct buffer *out)
     }
 }
 
+static void
+pathway_id_write(const struct pathway *pathway, struct buffer *out)
+{
+    if (pathway == NULL)
+        return;
+    buffer_append_text(out, ",PATHWAY-ID=\"");
+    buffer_append(out, pathway->name.ptr, pathway->name.len);
+    buffer_append_text(out, "\"");
+}
+
 /* `group` is NULL for a variant without one; for sound alone it names the
  * group that the variant's own track belongs to. */
 static void
@@ -248,9 +297,8 @@ variant_write(const struct track_info *track, const struct group *group,
     if (has_video && group != NULL)
         buffer_printf(out, ",%s", group->codecs);
     buffer_append_text(out, "\"");
-    if (has_video && track->width != 0 && track->height != 0)
-        buffer_printf(out, ",RESOLUTION=%ux%u", track->width, track->height);
     if (has_video) {
+        resolution_write(track, out);
         frame_rate_write(track, out);
         video_range_write(track, out);
     }
@@ -258,14 +306,29 @@ variant_write(const struct track_info *track, const struct group *group,
         buffer_append_text(out, ",AUDIO=");
         group_id_write(group, pathway, out);
     }
-    if (pathway != NULL) {
-        buffer_append_text(out, ",PATHWAY-ID=\"");
-        buffer_append(out, pathway->name.ptr, pathway->name.len);
-        buffer_append_text(out, "\"");
-    }
+    pathway_id_write(pathway, out);
     buffer_append_text(out, "\n");
-    uri_write(track, pathway, out);
+    uri_write(track, "/index.m3u8", pathway, out);
     buffer_append_text(out, "\n");
+}
+
+static void
+iframe_variant_write(const struct track_info *track,
+                     const struct pathway *pathway, struct buffer *out)
+{
+    if (track->kind != TRACK_VIDEO || track->key_bandwidth_peak == 0)
+        return;
+    buffer_printf(out,
+                  "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=%u,"
+                  "AVERAGE-BANDWIDTH=%u,CODECS=\"%s\"",
+                  track->key_bandwidth_peak, track->key_bandwidth_average,
+                  track->codecs);
+    resolution_write(track, out);
+    video_range_write(track, out);
+    pathway_id_write(pathway, out);
+    buffer_append_text(out, ",URI=\"");
+    uri_write(track, "/iframes.m3u8", pathway, out);
+    buffer_append_text(out, "\"\n");
 }
 
 /* The groups and variants of one pathway, or of the only place there is. */
@@ -294,6 +357,8 @@ place_write(const struct asset *asset, const struct group *groups,
         for (size_t g = 0; g < group_count; g++)
             variant_write(&asset->tracks[i], &groups[g], pathway, out);
     }
+    for (size_t i = 0; i < asset->track_count; i++)
+        iframe_variant_write(&asset->tracks[i], pathway, out);
 }
 
 static void

@@ -105,6 +105,106 @@ target_duration_is_no_less_than_any_rounded_segment(void **state)
     }
 }
 
+/* Whatever the pictures are like: every segment has a length, none is longer
+ * than is said, each starts with a key frame that can be shown alone, and
+ * together they are the film. */
+static void
+no_hard_film_makes_a_bad_playlist(void **state)
+{
+    static const struct {
+        struct test_movie movie;
+        uint32_t target_ms, segments;
+        const char *target;
+    } cases[] = {
+        /* key frames every 4.33 s for segments of 6 s */
+        {{.timescale = 24,
+          .sample_duration = 1,
+          .sample_count = 1040,
+          .gop = 104,
+          .has_b_frames = true,
+          .has_edit = true,
+          .media_time = 1},
+         6000,
+         7,
+         "9"},
+        /* nothing new for 4 s, in the middle and right before a cut */
+        {{.timescale = 1000,
+          .sample_duration = 40,
+          .sample_count = 500,
+          .gop = 50,
+          .gap_sample = 110,
+          .gap_duration = 4000},
+         2000,
+         10,
+         "6"},
+        {{.timescale = 1000,
+          .sample_duration = 40,
+          .sample_count = 500,
+          .gop = 50,
+          .gap_sample = 99,
+          .gap_duration = 4040},
+         2000,
+         10,
+         "6"},
+        {{.timescale = 1000, .sample_duration = 40}, 4000, 1, "1"},
+        {{.timescale = 1000, .sample_duration = 9000}, 4000, 1, "9"},
+        /* ten hours */
+        {{.timescale = 25,
+          .sample_duration = 1,
+          .sample_count = 900000,
+          .gop = 100,
+          .sample_size = 1},
+         4000,
+         9000,
+         "4"},
+        /* 100,000 key frames, each a segment, and as it is played */
+        {{.timescale = 25,
+          .sample_duration = 1,
+          .sample_count = 100000,
+          .sample_size = 1},
+         1,
+         100000,
+         "1"},
+        {{.timescale = 25,
+          .sample_duration = 1,
+          .sample_count = 100000,
+          .sample_size = 1},
+         4000,
+         1000,
+         "4"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buffer file, b;
+        struct track_index index;
+        struct segment s;
+        uint64_t greatest;
+        buffer_init(&file, INDEX_SIZE_MAX);
+        buffer_init(&b, 1 << 24);
+        test_track_build(&cases[i].movie, "v0", cases[i].target_ms, NULL, NULL,
+                         &file);
+        assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
+        assert_int_equal(index.info.segment_count, cases[i].segments);
+        hls_media_playlist_write(&index, &b);
+        const uint64_t sum = extinf_sum(text_of(&b), &greatest);
+        assert_int_equal(sum,
+                         index.info.duration * 1000000 / index.info.timescale);
+        const char *target =
+            strstr((const char *) b.ptr, "#EXT-X-TARGETDURATION:") + 22;
+        assert_memory_equal(target, cases[i].target, strlen(cases[i].target));
+        assert_true((greatest + 500000) / 1000000
+                    <= strtoull(target, NULL, 10));
+        for (uint32_t n = 0; track_index_segment(&index, n, &s) == 0; n++) {
+            assert_true(s.duration > 0);
+            assert_true(s.key_size > 0);
+        }
+        b.len = 0;
+        hls_iframe_playlist_write(&index, &b);
+        assert_int_equal(extinf_sum(text_of(&b), &greatest), sum);
+        buffer_fini(&b);
+        buffer_fini(&file);
+    }
+}
+
 static struct track_info
 track_of(enum track_kind kind, const char *name, const char *codecs,
          const char *language, const char *label)
@@ -153,6 +253,24 @@ picture_alone_needs_no_group(void **state)
                  "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
                  "CODECS=\"avc1.64000d\",FRAME-RATE=25.000\n"
                  "v1/index.m3u8\n");
+}
+
+static void
+key_frames_are_variants_of_their_own(void **state)
+{
+    static struct asset a;
+    a.track_count = 1;
+    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "hvc1.2.4.L90", "und", "");
+    a.tracks[0].video_range = VIDEO_RANGE_PQ;
+    a.tracks[0].key_bandwidth_peak = 90;
+    a.tracks[0].key_bandwidth_average = 50;
+    assert_multivariant(
+        &a, HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+                 "CODECS=\"hvc1.2.4.L90\",RESOLUTION=640x360,"
+                 "FRAME-RATE=29.970,VIDEO-RANGE=PQ\nv0/index.m3u8\n"
+                 "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=90,AVERAGE-BANDWIDTH=50,"
+                 "CODECS=\"hvc1.2.4.L90\",RESOLUTION=640x360,"
+                 "VIDEO-RANGE=PQ,URI=\"v0/iframes.m3u8\"\n");
 }
 
 static void
@@ -278,7 +396,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rounding_never_adds_up),
         cmocka_unit_test(target_duration_is_no_less_than_any_rounded_segment),
+        cmocka_unit_test(no_hard_film_makes_a_bad_playlist),
         cmocka_unit_test(picture_alone_needs_no_group),
+        cmocka_unit_test(key_frames_are_variants_of_their_own),
         cmocka_unit_test(sound_alone_is_a_variant_of_its_own),
         cmocka_unit_test(
             each_codec_of_sound_is_a_group_and_names_are_unique_in_it),

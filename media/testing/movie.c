@@ -315,18 +315,31 @@ stsd(struct writer *w)
     end(w, stsd);
 }
 
+static uint32_t
+duration_of(const struct test_movie *m, uint32_t i)
+{
+    if (m->gap_sample != 0 && i == m->gap_sample)
+        return m->gap_duration;
+    return i + 1 == m->sample_count ? m->last_duration : m->sample_duration;
+}
+
 static void
 stts(struct writer *w)
 {
-    const bool is_uniform = w->m.last_duration == w->m.sample_duration;
     const size_t box = begin_full(w, "stts", 0, 0);
-    buffer_append_be32(w->out, is_uniform ? 1 : 2);
-    buffer_append_be32(w->out, w->m.sample_count - !is_uniform);
-    buffer_append_be32(w->out, w->m.sample_duration);
-    if (!is_uniform) {
-        buffer_append_be32(w->out, 1);
-        buffer_append_be32(w->out, w->m.last_duration);
+    const size_t count_at = w->out->len;
+    uint32_t count = 0, start = 0;
+    buffer_append_be32(w->out, 0);
+    for (uint32_t i = 1; i <= w->m.sample_count; i++) {
+        const uint32_t duration = duration_of(&w->m, start);
+        if (i < w->m.sample_count && duration_of(&w->m, i) == duration)
+            continue;
+        buffer_append_be32(w->out, i - start);
+        buffer_append_be32(w->out, duration);
+        start = i;
+        count++;
     }
+    store_be32(w->out->ptr + count_at, count);
     end(w, box);
 }
 

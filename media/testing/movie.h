@@ -31,6 +31,8 @@ struct test_movie {
     uint32_t sample_count;    /* (1) */
     uint32_t sample_duration; /* (1001, 1024) */
     uint32_t last_duration;   /* of the last sample (as the others) */
+    uint32_t gap_sample;      /* this one, not 0, lasts for gap_duration */
+    uint32_t gap_duration;
     uint32_t sample_size;     /* all of this size */
     uint32_t gop;             /* samples from one sync sample to the next */
     bool has_b_frames;        /* I P B B: a delay of one sample */

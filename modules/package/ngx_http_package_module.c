@@ -19,7 +19,8 @@
  *                              empty: none
  *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
- *   $package_kind              multivariant, mpd, playlist, init or segment
+ *   $package_kind              multivariant, mpd, playlist, iframes, init or
+ *                              segment
  *
  * A segment is one range of the track file. From a folder it leaves by sendfile, as nginx's static files do; through the
  * fill location it leaves as the cache holds it, slice by slice.

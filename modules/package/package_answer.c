@@ -15,6 +15,7 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     switch (ctx->path.kind) {
     case PACKAGE_MULTIVARIANT:
     case PACKAGE_PLAYLIST:
+    case PACKAGE_IFRAMES:
         ngx_str_set(type, "application/vnd.apple.mpegurl");
         break;
     case PACKAGE_MPD:
@@ -341,6 +342,12 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_PLAYLIST:
         return package_text_answer(r, ctx,
                                    package_index_playlist(ctx->use.index));
+    case PACKAGE_IFRAMES:
+        if (ctx->use.index->track.info.key_bandwidth_peak == 0) {
+            return NGX_HTTP_NOT_FOUND; /* sound */
+        }
+        return package_text_answer(r, ctx,
+                                   package_index_iframes(ctx->use.index));
     case PACKAGE_INIT:
         return package_text_answer(r, ctx,
                                    package_index_init_segment(ctx->use.index));

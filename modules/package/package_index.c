@@ -20,6 +20,7 @@ static void
 index_free(struct package_index *index)
 {
     buffer_fini(&index->playlist.bytes);
+    buffer_fini(&index->iframes.bytes);
     buffer_fini(&index->init.bytes);
     buffer_fini(&index->mpd.bytes);
     ngx_free(index->file);
@@ -91,6 +92,7 @@ index_new(ngx_str_t *key, uint32_t hash, bool is_asset)
     ngx_queue_init(&index->waiters);
     index->is_asset = is_asset;
     buffer_init(&index->playlist.bytes, PACKAGE_TEXT_SIZE_MAX);
+    buffer_init(&index->iframes.bytes, PACKAGE_TEXT_SIZE_MAX);
     buffer_init(&index->init.bytes, PACKAGE_TEXT_SIZE_MAX);
     buffer_init(&index->mpd.bytes, PACKAGE_TEXT_SIZE_MAX);
     ngx_rbtree_insert(&indexes.tree, &index->node.node);
@@ -245,6 +247,19 @@ package_index_mpd(struct package_index *index)
             package_index_manifest(index, dash_mpd_write, NULL, &text->bytes);
 
         text->bytes.err = err;
+        text_finish(text);
+        index_grow(index, text->bytes.capacity);
+    }
+    return text;
+}
+
+const struct package_text *
+package_index_iframes(struct package_index *index)
+{
+    struct package_text *text = &index->iframes;
+
+    if (!text_is_written(text)) {
+        hls_iframe_playlist_write(&index->track, &text->bytes);
         text_finish(text);
         index_grow(index, text->bytes.capacity);
     }

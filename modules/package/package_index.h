@@ -56,6 +56,7 @@ struct package_index {
     size_t file_size;
     struct track_index track;     /* tracks only */
     struct package_text playlist; /* the asset's or the track's */
+    struct package_text iframes;  /* tracks only */
     struct package_text init;     /* tracks only */
     struct package_text mpd;      /* assets only */
 };
@@ -85,10 +86,11 @@ void package_index_fail(struct package_use *use, ngx_int_t status);
 /* Posts use->ready when the loading by another is over. */
 void package_index_wait(struct package_use *use);
 
-/* The playlist, MPD or init segment, written at first use; valid until
+/* The playlist, MPD, I-frame playlist or init segment, written at first use; valid until
  * release. bytes.err says whether that went well. */
 const struct package_text *package_index_playlist(struct package_index *index);
 const struct package_text *package_index_mpd(struct package_index *index);
+const struct package_text *package_index_iframes(struct package_index *index);
 const struct package_text *package_index_init_segment(
     struct package_index *index);
 

@@ -15,6 +15,8 @@ package_kind_name(enum package_kind kind)
         return "mpd";
     case PACKAGE_PLAYLIST:
         return "playlist";
+    case PACKAGE_IFRAMES:
+        return "iframes";
     case PACKAGE_INIT:
         return "init";
     case PACKAGE_SEGMENT:
@@ -112,6 +114,8 @@ package_path_parse(struct bytes path, struct package_path *out)
     }
     if (bytes_equal(rest, BYTES_LITERAL("index.m3u8"))) {
         found.kind = PACKAGE_PLAYLIST;
+    } else if (bytes_equal(rest, BYTES_LITERAL("iframes.m3u8"))) {
+        found.kind = PACKAGE_IFRAMES;
     } else if (bytes_equal(rest, BYTES_LITERAL("init.mp4"))) {
         found.kind = PACKAGE_INIT;
     } else {

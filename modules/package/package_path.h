@@ -13,6 +13,7 @@ enum package_kind {
     PACKAGE_MULTIVARIANT, /* <content>/<version>/master.m3u8 */
     PACKAGE_MPD,          /* <content>/<version>/manifest.mpd */
     PACKAGE_PLAYLIST,     /* <content>/<version>/<track>/index.m3u8 */
+    PACKAGE_IFRAMES,      /* <content>/<version>/<track>/iframes.m3u8 */
     PACKAGE_INIT,         /* <content>/<version>/<track>/init.mp4 */
     PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
 };

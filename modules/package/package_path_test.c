@@ -27,6 +27,7 @@ every_kind_of_path_is_told_apart(void **state)
         {"a/1/master.m3u8", PACKAGE_MULTIVARIANT, "a/1", "", 0},
         {"a/1/manifest.mpd", PACKAGE_MPD, "a/1", "", 0},
         {"a/1/v0/index.m3u8", PACKAGE_PLAYLIST, "a/1", "v0", 0},
+        {"a/1/v0/iframes.m3u8", PACKAGE_IFRAMES, "a/1", "v0", 0},
         {"big.film_2/v-3/a1/init.mp4", PACKAGE_INIT, "big.film_2/v-3", "a1", 0},
         {"a/1/v0/0.m4s", PACKAGE_SEGMENT, "a/1", "v0", 0},
         {"a/1/v0/4294967295.m4s", PACKAGE_SEGMENT, "a/1", "v0", UINT32_MAX},

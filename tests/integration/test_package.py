@@ -174,6 +174,9 @@ def names_of_film(node, source):
     master = node.get(top + "master.m3u8").text
     tracks = re.findall(r'(?:^|URI=")(\w+/)index\.m3u8', master, re.M)
     assert sorted(tracks) == sorted(t + "/" for t in TRACKS)
+    keys = re.findall(r'URI="(\w+/iframes\.m3u8)"', master)
+    assert sorted(keys) == ["v0/iframes.m3u8", "v1/iframes.m3u8"]
+    names += keys
     for track in tracks:
         playlist = node.get(f"{top}{track}index.m3u8").text
         files = re.findall(r"^[^#\n].*$|init\.mp4", playlist, re.M)
@@ -225,6 +228,7 @@ def test_types_are_those_of_hls_and_cmaf(node):
     for name, kind in (("master.m3u8", "application/vnd.apple.mpegurl"),
                        ("manifest.mpd", "application/dash+xml"),
                        ("v0/index.m3u8", "application/vnd.apple.mpegurl"),
+                       ("v0/iframes.m3u8", "application/vnd.apple.mpegurl"),
                        ("v0/init.mp4", "video/mp4"),
                        ("v0/0.m4s", "video/mp4"),
                        ("a0/init.mp4", "audio/mp4"),
@@ -358,7 +362,8 @@ def test_ranges_of_a_segment(node):
     "film/1/v0/6.m4s", "film/1/v0/4294967295.m4s", "film/1/v0/00.m4s",
     "film/1/v0/-1.m4s", "film/1/v9/index.m3u8", "film/1/v9/0.m4s",
     "film/2/master.m3u8", "none/1/master.m3u8", "film/1/asset.idx",
-    "film/2/manifest.mpd", "film/1/v0/manifest.mpd",
+    "film/2/manifest.mpd", "film/1/v0/manifest.mpd", "film/1/iframes.m3u8",
+    "film/1/a0/iframes.m3u8",
     "film/1/v0.mp4", "film/1/v0.idx", "film/1/v0/", "film/1/", "film", "",
     "film/1/v0/init.mp4/", "film/.1/master.m3u8",
 ])
@@ -384,12 +389,12 @@ def test_only_reading_is_allowed(node):
 
 def test_the_kind_is_there_for_the_log(node):
     for name in ("master.m3u8", "manifest.mpd", "v0/index.m3u8",
-                 "v0/init.mp4", "v0/0.m4s", "nothing"):
+                 "v0/iframes.m3u8", "v0/init.mp4", "v0/0.m4s", "nothing"):
         node.get("/local/film/1/" + name)
     log = node.folder / "access.log"
-    wait_for(lambda: log.read_text().count("\n") == 6, what="six log lines")
+    wait_for(lambda: log.read_text().count("\n") == 7, what="all log lines")
     assert [line.split(" ")[1] for line in log.read_text().splitlines()] == [
-        "multivariant", "mpd", "playlist", "init", "segment", "-"]
+        "multivariant", "mpd", "playlist", "iframes", "init", "segment", "-"]
 
 
 # ---- the fill ----

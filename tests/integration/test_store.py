@@ -142,6 +142,39 @@ def test_what_is_served_lies_in_the_track_file_as_it_is(film, tmp_path):
                 assert served == stored[start:end]
 
 
+def test_each_range_of_the_iframe_playlist_is_one_picture(film, tmp_path):
+    """The one of the source with that time; a decoder needs no more."""
+    keys = iter(frames_of_keys(film.with_name("source") / "v0.mp4"))
+    with Node(tmp_path / "node", film.parents[1]) as node:
+        top = "/film/1/v0/"
+        playlist = node.get(top + "iframes.m3u8").text
+        assert "#EXT-X-I-FRAMES-ONLY\n" in playlist
+        init = node.get(top + "init.mp4").content
+        found = re.findall(r"^#EXT-X-BYTERANGE:(\d+)@0\n(\d+\.m4s)$", playlist,
+                           re.M)
+        assert len(found) == playlist.count("#EXTINF") == 6
+        for length, name in found:
+            part = node.get(top + name,
+                            headers={"Range": f"bytes=0-{int(length) - 1}"})
+            assert part.status_code == 206
+            one = tmp_path / "one.mp4"
+            one.write_bytes(init + part.content)
+            said = subprocess.run(
+                ["ffmpeg", "-v", "quiet", "-i", one, "-frames:v", "1", "-f",
+                 "framemd5", "-"], capture_output=True, text=True, check=True)
+            shown = [line.split(",")[5] for line in said.stdout.splitlines()
+                     if not line.startswith("#")]
+            assert shown == [next(keys)]
+    assert next(keys, None) is None
+
+
+def frames_of_keys(path):
+    said = ffmpeg("-skip_frame", "nokey", "-i", path, "-map", "0", "-vsync",
+                  "0", "-f", "framemd5", "-")
+    return [line.split(",")[5] for line in said.splitlines()
+            if not line.startswith("#")]
+
+
 # ---- what it takes ----
 
 
@@ -183,7 +216,7 @@ def test_the_index_of_two_hours_is_small_in_the_file_and_in_a_worker(
         for content in ("other", "film"):
             before = private_bytes(worker)
             for name in ("master.m3u8", "manifest.mpd", "v0/index.m3u8",
-                         "v0/init.mp4", "v0/1799.m4s", "a0/index.m3u8",
+                         "v0/iframes.m3u8", "v0/init.mp4", "v0/1799.m4s", "a0/index.m3u8",
                          "a0/init.mp4", "a0/1000.m4s"):
                 answer = node.get(f"/{content}/1/{name}")
                 assert answer.status_code == 200, name
