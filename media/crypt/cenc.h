@@ -33,6 +33,9 @@ struct crypt {
                        * a key */
 };
 
+/* Changes with all that changes the bytes, and tells nothing of the key. */
+uint64_t crypt_fingerprint(const struct crypt *crypt);
+
 /* As cmaf_init_write, the sample entry being of the encrypted track; `pssh` are
  * boxes that go into moov. */
 void cenc_init_write(const struct track_info *info, const struct crypt *crypt,

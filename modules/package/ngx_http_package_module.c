@@ -18,6 +18,13 @@
  *                              <base>[?<query>] ...", see media/pathways.h;
  *                              empty: none
  *
+ *   package_encryption $text;  off, cenc or cbcs; off
+ *   package_keys file;         see media/crypt/keys.h; read with the
+ *                              configuration
+ *   package_drm name ...;      which players are told of the keys: widevine,
+ *                              playready, fairplay, clearkey[=licence URL]
+ *   package_clear_lead n;      segments at the start that are not encrypted; 0
+ *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
  *   $package_kind              multivariant, mpd, playlist, iframes, init or
  *                              segment
@@ -86,6 +93,38 @@ static ngx_command_t ngx_http_package_commands[] = {
       offsetof(ngx_http_package_loc_conf_t, pathways),
       NULL },
 
+    { ngx_string("package_encryption"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, encryption),
+      NULL },
+
+    { ngx_string("package_keys"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      package_keys_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("package_drm"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_1MORE,
+      package_drm_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("package_clear_lead"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, clear_lead),
+      NULL },
+
     { ngx_string("package_index_memory"),
       NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -135,6 +174,10 @@ package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
+    rc = package_crypt_set(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
     ctx->is_answering = true;
     return package_answer(r, ctx);
 }
@@ -175,7 +218,11 @@ package_cleanup(void *context)
     ngx_http_package_ctx_t *ctx = context;
 
     package_index_release(&ctx->use);
-    ngx_free(ctx->fill.memory);
+    package_transform_close(&ctx->transform);
+    ngx_explicit_memzero(&ctx->crypt, sizeof ctx->crypt);
+    if (ctx->fill.memory != ctx->head) { /* that is the pool's */
+        ngx_free(ctx->fill.memory);
+    }
     ctx->fill.memory = NULL;
 }
 
@@ -247,6 +294,18 @@ package_fill_of(ngx_http_request_t *r)
     }
     ctx = ngx_http_get_module_ctx(r->parent, ngx_http_package_module);
     return ctx != NULL && ctx->fill.subrequest == r ? &ctx->fill : NULL;
+}
+
+struct package_transform *
+package_transform_of(ngx_http_request_t *r)
+{
+    ngx_http_package_ctx_t *ctx =
+        ngx_http_get_module_ctx(r, ngx_http_package_module);
+
+    return ctx != NULL && ctx->transform.transform != NULL
+                   && ctx->fill.request == NULL
+               ? &ctx->transform
+               : NULL;
 }
 
 /* ---- variables ---- */
@@ -443,6 +502,7 @@ ngx_http_package_create_loc_conf(ngx_conf_t *cf)
 
     if (conf != NULL) {
         conf->slice_size = NGX_CONF_UNSET_SIZE;
+        conf->clear_lead = NGX_CONF_UNSET_UINT;
     }
     return conf;
 }
@@ -461,6 +521,16 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->pathways == NULL) {
         conf->pathways = prev->pathways;
     }
+    if (conf->encryption == NULL) {
+        conf->encryption = prev->encryption;
+    }
+    if (conf->keys == NULL) {
+        conf->keys = prev->keys;
+    }
+    if (conf->systems == NULL) {
+        conf->systems = prev->systems;
+    }
+    ngx_conf_merge_uint_value(conf->clear_lead, prev->clear_lead, 0);
     ngx_conf_merge_size_value(conf->slice_size, prev->slice_size, 1u << 20);
     if (conf->slice_size < PACKAGE_SLICE_SIZE_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -15,6 +15,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "media/crypt/keys.h"
+#include "media/crypt/signal.h"
 #include "modules/package/package_fill.h"
 #include "modules/package/package_index.h"
 #include "modules/package/package_path.h"
@@ -32,12 +34,19 @@ typedef struct {
     ngx_str_t again;                /* the same, or empty */
     size_t slice_size;
     ngx_http_complex_value_t *pathways; /* NULL: none */
+    ngx_http_complex_value_t *encryption; /* NULL: off */
+    struct crypt_keys *keys;              /* NULL: none */
+    struct crypt_systems *systems;        /* NULL: none */
+    ngx_uint_t clear_lead;                /* segments */
 } ngx_http_package_loc_conf_t;
 
 typedef struct {
     struct package_path path;
     struct package_use use; /* of the index that the answer is made from */
     struct package_fill fill;
+    struct crypt crypt; /* scheme 0: in the clear */
+    struct package_transform transform;
+    u_char *head; /* an encrypted segment's map and header */
     bool is_answering; /* the index is there, the answer has begun */
 } ngx_http_package_ctx_t;
 
@@ -53,6 +62,25 @@ ngx_int_t package_file_status(ngx_err_t error);
  * other request does. NGX_OK: it is there. */
 ngx_int_t package_index_step(ngx_http_request_t *r,
                              ngx_http_package_ctx_t *ctx);
+
+/* What the answer is encrypted with: the scheme, and for a track the key. NGX_OK,
+ * also for an answer in the clear, or an HTTP status. */
+ngx_int_t package_crypt_set(ngx_http_request_t *r,
+                            ngx_http_package_ctx_t *ctx);
+
+/* The clear text with keys in it: a playlist, or with all tracks' a multivariant
+ * playlist or MPD; or the init segment of an encrypted track. `out` is empty.
+ * 0 or ERR_*. */
+int package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                       struct bytes clear, struct buffer *out);
+
+/* Opens ctx->transform from the segment's map and header. 0 or ERR_*. */
+int package_crypt_open(ngx_http_package_ctx_t *ctx,
+                       const struct segment *segment, struct bytes head);
+
+/* package_encryption's companions in the configuration. */
+char *package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* Sends the answer; again after a NGX_DONE, package_answer_resume. */
 ngx_int_t package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);

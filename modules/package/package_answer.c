@@ -7,6 +7,9 @@
 
 #include "core/err.h"
 
+/* of map and header: a segment of 60,000 samples is somebody's joke */
+#define PACKAGE_HEAD_SIZE_MAX (2u << 20)
+
 static void
 package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
@@ -90,14 +93,41 @@ package_text_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 }
 
 static ngx_int_t
-package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                    int err)
+package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
 {
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "package: write %s of \"%V\" failed (%s)",
                   package_kind_name(ctx->path.kind), &ctx->use.index->node.str,
                   err_text(err));
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* A text of which keys become part; it is made for each request. */
+static ngx_int_t
+package_crypt_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     struct bytes clear)
+{
+    struct buffer text;
+    u_char *copy = NULL;
+    struct bytes bytes;
+    int err;
+
+    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
+    err = package_crypt_text(r, ctx, clear, &text);
+    bytes = buffer_bytes(&text);
+    if (err == 0 && bytes.len != 0) {
+        copy = ngx_pnalloc(r->pool, bytes.len);
+    }
+    if (copy != NULL) {
+        ngx_memcpy(copy, bytes.ptr, bytes.len);
+    }
+    buffer_fini(&text);
+    if (copy == NULL) {
+        return package_text_failed(r, ctx, err != 0 ? err : ERR_MEMORY);
+    }
+    bytes = bytes_of(copy, bytes.len);
+    return package_text_send(r, ctx, bytes,
+                             package_index_hash(ctx->use.index, bytes));
 }
 
 static ngx_int_t
@@ -108,6 +138,9 @@ package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 
     if (text->bytes.err != 0 || bytes.len == 0) {
         return package_text_failed(r, ctx, text->bytes.err);
+    }
+    if (ctx->crypt.scheme != 0) {
+        return package_crypt_answer(r, ctx, bytes);
     }
     return package_text_send(r, ctx, bytes, text->hash);
 }
@@ -167,6 +200,9 @@ package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         return package_text_failed(r, ctx, err != 0 ? err : ERR_MEMORY);
     }
     bytes = bytes_of(copy, bytes.len);
+    if (ctx->crypt.scheme != 0) {
+        return package_crypt_answer(r, ctx, bytes);
+    }
     return package_text_send(r, ctx, bytes,
                              package_index_hash(ctx->use.index, bytes));
 }
@@ -228,38 +264,6 @@ package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return NGX_OK;
 }
 
-static ngx_int_t
-package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                     const struct segment *segment)
-{
-    ngx_buf_t *b = ngx_calloc_buf(r->pool);
-    ngx_chain_t out = {.buf = b, .next = NULL};
-    ngx_int_t rc;
-
-    if (b == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    b->file = ngx_pcalloc(r->pool, sizeof *b->file);
-    if (b->file == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    rc = package_media_open(r, ctx, b->file);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    r->allow_ranges = 1;
-    rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-    b->in_file = 1;
-    b->file_pos = (off_t) segment_start(segment);
-    b->file_last = b->file_pos + (off_t) segment_length(segment);
-    b->last_buf = r == r->main;
-    b->last_in_chain = 1;
-    return ngx_http_output_filter(r, &out);
-}
-
 /* True for a request whose answer may be a header alone. */
 static bool
 package_is_conditional(ngx_http_request_t *r)
@@ -269,17 +273,157 @@ package_is_conditional(ngx_http_request_t *r)
            || r->headers_in.if_unmodified_since != NULL;
 }
 
-ngx_int_t
-package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+static ngx_int_t
+package_header_add(ngx_http_request_t *r, ngx_table_elt_t **place,
+                   const char *name, ngx_str_t value)
 {
-    ngx_int_t rc = package_fill_step(&ctx->fill);
+    *place = ngx_list_push(&r->headers_out.headers);
+    if (*place == NULL) {
+        return NGX_ERROR;
+    }
+    (*place)->hash = 1;
+    (*place)->key.data = (u_char *) (uintptr_t) name;
+    (*place)->key.len = ngx_strlen(name);
+    (*place)->value = value;
+    return NGX_OK;
+}
 
-    return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
+/* If-Range: the very tag, or the very date. */
+static bool
+package_is_range_current(ngx_http_request_t *r)
+{
+    const ngx_table_elt_t *condition = r->headers_in.if_range;
+
+    if (condition == NULL) {
+        return true;
+    }
+    if (condition->value.len > 0 && condition->value.data[0] == '"') {
+        const ngx_str_t *tag = &r->headers_out.etag->value;
+
+        return tag->len == condition->value.len
+               && ngx_strncmp(tag->data, condition->value.data, tag->len) == 0;
+    }
+    return r->headers_out.last_modified_time != -1
+           && ngx_parse_http_time(condition->value.data, condition->value.len)
+                  == r->headers_out.last_modified_time;
+}
+
+/* One range of what is made on the way, which nginx's filter cannot cut: it
+ * comes before the making. A conditional request gets all or nothing. The
+ * headers are set; NGX_OK, or NGX_HTTP_RANGE_NOT_SATISFIABLE. */
+static ngx_int_t
+package_range_take(ngx_http_request_t *r, struct byte_range *out)
+{
+    const ngx_table_elt_t *header = r->headers_in.range;
+    uint64_t size = (uint64_t) r->headers_out.content_length_n;
+    ngx_str_t text = ngx_string("bytes");
+    int err = ERR_UNSUPPORTED;
+
+    *out = (struct byte_range){.end = size};
+    if (header != NULL && !package_is_conditional(r)
+        && package_is_range_current(r)) {
+        err = byte_range_parse(bytes_of(header->value.data, header->value.len),
+                               size, out);
+    }
+    if (err == ERR_UNSUPPORTED) {
+        return package_header_add(r, &r->headers_out.accept_ranges,
+                                  "Accept-Ranges", text);
+    }
+    text.data = ngx_pnalloc(r->pool, sizeof("bytes -/") + 3 * NGX_INT64_LEN);
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+    u_char *end = err == 0 ? ngx_sprintf(text.data, "bytes %uL-%uL/%uL",
+                                         out->start, out->end - 1, size)
+                           : ngx_sprintf(text.data, "bytes */%uL", size);
+    text.len = (size_t) (end - text.data);
+    if (package_header_add(r, &r->headers_out.content_range, "Content-Range",
+                           text)
+        != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if (err != 0) {
+        ngx_http_clear_content_length(r);
+        return NGX_HTTP_RANGE_NOT_SATISFIABLE;
+    }
+    r->headers_out.status = NGX_HTTP_PARTIAL_CONTENT;
+    r->headers_out.content_length_n = (off_t) (out->end - out->start);
+    return NGX_OK;
+}
+
+/* The window of an open file, through the transform where there is one. */
+static ngx_int_t
+package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
+                    uint64_t end)
+{
+    ngx_buf_t *b = ngx_calloc_buf(r->pool);
+    ngx_chain_t out = {.buf = b, .next = NULL};
+    ngx_int_t rc;
+
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    b->file = file;
+    rc = ngx_http_send_header(r);
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+    b->in_file = 1;
+    b->file_pos = (off_t) start;
+    b->file_last = (off_t) end;
+    b->last_in_chain = 1;
+    if (package_transform_of(r) == NULL) {
+        b->last_buf = r == r->main;
+        return ngx_http_output_filter(r, &out);
+    }
+    r->filter_need_in_memory = 1;
+    rc = ngx_http_output_filter(r, &out);
+    return rc == NGX_ERROR || r != r->main
+               ? rc
+               : ngx_http_send_special(r, NGX_HTTP_LAST);
 }
 
 static ngx_int_t
-package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                      const struct segment *segment)
+{
+    ngx_file_t *file = ngx_pcalloc(r->pool, sizeof *file);
+    ngx_int_t rc;
+
+    if (file == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = package_media_open(r, ctx, file);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    r->allow_ranges = 1;
+    return package_window_send(r, file, segment_start(segment),
+                               segment_start(segment)
+                                   + segment_length(segment));
+}
+
+/* Sends what the current fill brings in. */
+static ngx_int_t
+package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_int_t rc;
+
+    /* else the first slice's header sends it: an error can have its status */
+    if (r->method == NGX_HTTP_HEAD || package_is_conditional(r)) {
+        rc = ngx_http_send_header(r);
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            return rc;
+        }
+    }
+    rc = package_fill_step(&ctx->fill);
+    return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
+}
+
+/* A fill of a window of the track file, to be gone on with. */
+static ngx_int_t
+package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                 uint64_t start, uint64_t end)
 {
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
@@ -290,22 +434,166 @@ package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .again = conf->again,
         .prefix_len = conf->fill.len,
         .slice_size = conf->slice_size,
-        .start = segment_start(segment),
-        .end = segment_start(segment) + segment_length(segment),
+        .start = start,
+        .end = end,
         .total = ctx->use.index->track.info.media_size,
     };
-    if (ctx->fill.uri.data == NULL) {
+    return ctx->fill.uri.data == NULL ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_OK;
+}
+
+static ngx_int_t
+package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     const struct segment *segment)
+{
+    uint64_t start = segment_start(segment);
+    struct byte_range range;
+    ngx_int_t rc = package_range_take(r, &range);
+
+    if (rc == NGX_OK) {
+        rc = package_fill_set(r, ctx, start + range.start, start + range.end);
+    }
+    return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
+}
+
+/* ---- encrypted segments ---- */
+
+static size_t
+package_head_size(const struct segment *segment)
+{
+    return segment->map_size + segment->header_size;
+}
+
+static uint64_t
+package_samples_start(const struct segment *segment)
+{
+    return segment_start(segment) + segment->header_size;
+}
+
+/* The map and the header are there: they say how long the answer is. */
+static ngx_int_t
+package_encrypted_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                        const struct segment *segment)
+{
+    struct {
+        uint64_t crypt;
+        uint32_t number;
+    } what = {crypt_fingerprint(&ctx->crypt), segment->number};
+    struct package_transform *transform = &ctx->transform;
+    struct byte_range range;
+    int err = package_crypt_open(
+        ctx, segment, bytes_of(ctx->head, package_head_size(segment)));
+
+    if (err != 0) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: encrypt segment %uD of \"%V\" failed (%s)",
+                      segment->number, &ctx->use.index->node.str,
+                      err_text(err));
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    /* else the first slice's header sends it: an error can have its status */
-    if (r->method == NGX_HTTP_HEAD || package_is_conditional(r)) {
-        ngx_int_t rc = ngx_http_send_header(r);
-
-        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-            return rc;
-        }
+    if (package_headers_set(
+            r, ctx, (off_t) transform->transform->size_out,
+            package_index_hash(
+                ctx->use.index,
+                bytes_of(&what, sizeof what.crypt + sizeof what.number)))
+        != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return package_answer_resume(r, ctx);
+    ngx_int_t rc = package_range_take(r, &range);
+    transform->start = range.start;
+    transform->end = range.end;
+    return rc;
+}
+
+static ngx_int_t
+package_encrypted_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                       const struct segment *segment)
+{
+    ngx_file_t *file = ngx_pcalloc(r->pool, sizeof *file);
+    ssize_t size = (ssize_t) package_head_size(segment);
+    ngx_int_t rc;
+
+    if (file == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = package_media_open(r, ctx, file);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    if (ngx_read_file(file, ctx->head, (size_t) size, (off_t) segment->offset)
+        != size) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = package_encrypted_begin(r, ctx, segment);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    return package_window_send(r, file, package_samples_start(segment),
+                               package_samples_start(segment) + segment->size);
+}
+
+/* The map and the header first, then the samples. */
+static ngx_int_t
+package_encrypted_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    struct segment segment;
+    ngx_int_t rc = package_fill_step(&ctx->fill);
+
+    if (rc != NGX_OK || ctx->fill.transform != NULL) {
+        return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
+    }
+    (void) track_index_segment(&ctx->use.index->track, ctx->path.segment,
+                               &segment);
+    rc = package_encrypted_begin(r, ctx, &segment);
+    if (rc == NGX_OK) {
+        rc = package_fill_set(r, ctx, package_samples_start(&segment),
+                              package_samples_start(&segment) + segment.size);
+    }
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    ctx->fill.transform = &ctx->transform;
+    return package_fill_send(r, ctx);
+}
+
+static ngx_int_t
+package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                         const struct segment *segment)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    size_t size = package_head_size(segment);
+    ngx_int_t rc;
+
+    if (size > PACKAGE_HEAD_SIZE_MAX) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ctx->head = ngx_pnalloc(r->pool, size);
+    if (ctx->head == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (conf->fill.len == 0) {
+        return package_encrypted_send(r, ctx, segment);
+    }
+    rc = package_fill_set(r, ctx, segment->offset, segment->offset + size);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    ctx->fill.is_whole = true;
+    ctx->fill.memory = ctx->head;
+    return package_encrypted_resume(r, ctx);
+}
+
+/* ---- all of it ---- */
+
+ngx_int_t
+package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    if (ctx->head != NULL) {
+        return package_encrypted_resume(r, ctx);
+    }
+    ngx_int_t rc = package_fill_step(&ctx->fill);
+
+    return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
 }
 
 static ngx_int_t
@@ -319,6 +607,10 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 
     if (track_index_segment(&index->track, ctx->path.segment, &segment) != 0) {
         return NGX_HTTP_NOT_FOUND;
+    }
+    if (ctx->crypt.scheme != 0) {
+        ctx->crypt.is_clear = segment.number < conf->clear_lead;
+        return package_encrypted_answer(r, ctx, &segment);
     }
     what = bytes_of(&segment.number, sizeof segment.number);
     if (package_headers_set(r, ctx, (off_t) segment_length(&segment),

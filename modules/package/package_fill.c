@@ -143,6 +143,7 @@ fill_header(struct package_fill *fill, ngx_http_request_t *sr)
         return NGX_ERROR;
     }
     fill->has_header = true;
+    sr->filter_need_in_memory = fill->transform != NULL;
     if (!fill->is_whole && !r->header_sent) {
         rc = ngx_http_send_header(r);
         if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
@@ -178,28 +179,6 @@ fill_take(struct package_fill *fill, ngx_buf_t *b, uint64_t *start)
     return NGX_OK;
 }
 
-static ngx_int_t
-fill_keep(struct package_fill *fill, ngx_buf_t *b)
-{
-    size_t size = (size_t) ngx_buf_size(b);
-    uint64_t start;
-
-    if (fill_take(fill, b, &start) != NGX_OK) {
-        return NGX_ERROR;
-    }
-    if (size == 0) {
-        return NGX_OK;
-    }
-    if (ngx_buf_in_memory(b)) {
-        ngx_memcpy(fill->memory + start, b->pos, size);
-    } else if (ngx_read_file(b->file, fill->memory + start, size, b->file_pos)
-               != (ssize_t) size) {
-        return fill_fail(fill, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                         "cannot read the cache file");
-    }
-    return NGX_OK;
-}
-
 /* Cuts the buffer to the window; false when nothing is left of it. */
 static bool
 buf_trim(struct package_fill *fill, ngx_buf_t *b, uint64_t start)
@@ -222,6 +201,29 @@ buf_trim(struct package_fill *fill, ngx_buf_t *b, uint64_t start)
         b->file_last -= after;
     }
     return true;
+}
+
+static ngx_int_t
+fill_keep(struct package_fill *fill, ngx_buf_t *b)
+{
+    uint64_t start;
+
+    if (fill_take(fill, b, &start) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if (ngx_buf_size(b) == 0 || !buf_trim(fill, b, start)) {
+        return NGX_OK;
+    }
+    size_t size = (size_t) ngx_buf_size(b);
+    u_char *to = fill->memory + (ngx_max(start, fill->start) - fill->start);
+    if (ngx_buf_in_memory(b)) {
+        ngx_memcpy(to, b->pos, size);
+    } else if (ngx_read_file(b->file, to, size, b->file_pos)
+               != (ssize_t) size) {
+        return fill_fail(fill, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                         "cannot read the cache file");
+    }
+    return NGX_OK;
 }
 
 static ngx_int_t
@@ -252,7 +254,9 @@ fill_pass(struct package_fill *fill, ngx_http_request_t *sr, ngx_chain_t *in)
         last = &link->next;
     }
     *last = NULL;
-    rc = ngx_http_next_body_filter(sr, out);
+    rc = fill->transform != NULL ? package_transform_body(
+             fill->transform, sr, out, ngx_http_next_body_filter)
+                                 : ngx_http_next_body_filter(sr, out);
     while (out != NULL) {
         ngx_chain_t *link = out;
 
@@ -460,7 +464,13 @@ package_fill_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     struct package_fill *fill = package_fill_of(r);
 
-    return fill ? fill_body(fill, r, in) : ngx_http_next_body_filter(r, in);
+    if (fill != NULL) {
+        return fill_body(fill, r, in);
+    }
+    struct package_transform *transform = package_transform_of(r);
+    return transform ? package_transform_body(transform, r, in,
+                                              ngx_http_next_body_filter)
+                     : ngx_http_next_body_filter(r, in);
 }
 
 void

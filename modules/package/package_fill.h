@@ -5,9 +5,9 @@
 /*
  * Reading a stored file from the tier behind: slices of one size, one
  * subrequest each, one after the other. Either the whole file comes into
- * memory, or a window of it passes through to the viewer, file-backed buffers
- * untouched. A slice that breaks off is asked for once more, by another way,
- * and goes on where it broke.
+ * memory, or a window of it, or one passes through to the viewer, file-backed
+ * buffers untouched unless a transform changes them. A slice that breaks off is
+ * asked for once more, by another way, and goes on where it broke.
  */
 
 #include <ngx_config.h>
@@ -15,6 +15,7 @@
 #include <ngx_http.h>
 
 #include "core/bytes.h"
+#include "modules/package/package_transform.h"
 
 #define PACKAGE_FILL_SIZE_UNKNOWN UINT64_MAX
 
@@ -25,11 +26,12 @@ struct package_fill {
     ngx_str_t again;   /* the other way: "/again/"; empty: the same */
     size_t prefix_len; /* of what that takes the place of: "/fill/" */
     uint64_t slice_size;
-    bool is_whole;       /* into memory */
+    bool is_whole;       /* into memory; also a window, with `memory` */
     uint64_t size_max;   /* whole: the most that is taken */
     uint64_t start, end; /* window: what is wanted of the file */
     uint64_t total;      /* window: the size the file must have; whole:
                           * PACKAGE_FILL_SIZE_UNKNOWN */
+    struct package_transform *transform; /* of what passes, or NULL */
 
     /* results of a whole fill */
     u_char *memory;  /* ngx_alloc'ed, `total` bytes */

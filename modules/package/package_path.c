@@ -152,3 +152,37 @@ content_range_parse(struct bytes text, struct content_range *out)
     *out = range;
     return 0;
 }
+
+int
+byte_range_parse(struct bytes text, uint64_t size, struct byte_range *out)
+{
+    static const char unit[] = "bytes=";
+    uint64_t first = 0, last = UINT64_MAX;
+
+    for (size_t i = 0; unit[i]; i++) {
+        if (!byte_take(&text, (uint8_t) unit[i])) {
+            return ERR_UNSUPPORTED;
+        }
+    }
+    bool is_suffix = byte_take(&text, '-');
+    if (number_take(&text, &first) != 0
+        || (!is_suffix && !byte_take(&text, '-'))) {
+        return ERR_UNSUPPORTED;
+    }
+    if (text.len != 0
+        && (is_suffix || number_take(&text, &last) != 0 || text.len != 0
+            || last < first)) {
+        return ERR_UNSUPPORTED;
+    }
+    if (is_suffix) {
+        uint64_t len = first < size ? first : size;
+
+        first = size - len;
+    }
+    if (first >= size) {
+        return ERR_NOT_FOUND;
+    }
+    out->start = first;
+    out->end = last < size ? last + 1 : size;
+    return 0;
+}

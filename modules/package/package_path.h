@@ -38,4 +38,12 @@ struct content_range {
 };
 int content_range_parse(struct bytes text, struct content_range *out);
 
+/* The Range of a request for `size` bytes; "bytes=0-99" is start 0, end 100.
+ * ERR_NOT_FOUND: none that can be met (416). ERR_UNSUPPORTED: another unit,
+ * several ranges or nonsense, all of which are passed over (200). */
+struct byte_range {
+    uint64_t start, end;
+};
+int byte_range_parse(struct bytes text, uint64_t size, struct byte_range *out);
+
 #endif

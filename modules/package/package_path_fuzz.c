@@ -11,6 +11,7 @@ LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
 {
     struct package_path path;
     struct content_range range;
+    struct byte_range asked;
 
     if (package_path_parse(bytes_of(ptr, len), &path) == 0) {
         assert(path.folder.ptr == ptr && path.folder.len < len);
@@ -19,6 +20,9 @@ LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
     }
     if (content_range_parse(bytes_of(ptr, len), &range) == 0) {
         assert(range.start < range.end && range.end <= range.total);
+    }
+    if (byte_range_parse(bytes_of(ptr, len), 1000, &asked) == 0) {
+        assert(asked.start < asked.end && asked.end <= 1000);
     }
     return 0;
 }

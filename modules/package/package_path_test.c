@@ -142,6 +142,61 @@ a_content_range_that_makes_no_sense_is_refused(void **state)
     }
 }
 
+static void
+a_range_is_what_there_is_of_it(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t start, end;
+    } cases[] = {
+        {"bytes=0-0", 0, 1},      {"bytes=5-", 5, 100},
+        {"bytes=99-99", 99, 100}, {"bytes=90-200", 90, 100},
+        {"bytes=-1", 99, 100},    {"bytes=-100", 0, 100},
+        {"bytes=-500", 0, 100},   {"bytes=1-18446744073709551615", 1, 100},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct byte_range range;
+
+        assert_int_equal(
+            byte_range_parse(bytes_of_text(cases[i].text), 100, &range), 0);
+        assert_int_equal(range.start, cases[i].start);
+        assert_int_equal(range.end, cases[i].end);
+    }
+}
+
+static void
+a_range_that_is_none_is_passed_over_or_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        int err;
+    } cases[] = {
+        {"", ERR_UNSUPPORTED},
+        {"bytes", ERR_UNSUPPORTED},
+        {"bytes=", ERR_UNSUPPORTED},
+        {"bytes=-", ERR_UNSUPPORTED},
+        {"bytes=5", ERR_UNSUPPORTED},
+        {"bytes=5-4", ERR_UNSUPPORTED},
+        {"bytes=0-1,3-4", ERR_UNSUPPORTED},
+        {"bytes=-5-", ERR_UNSUPPORTED},
+        {"items=0-1", ERR_UNSUPPORTED},
+        {"bytes=0-1 ", ERR_UNSUPPORTED},
+        {"bytes=100-", ERR_NOT_FOUND},
+        {"bytes=100-200", ERR_NOT_FOUND},
+        {"bytes=-0", ERR_NOT_FOUND},
+        {"bytes=0-18446744073709551616", ERR_UNSUPPORTED},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct byte_range range;
+
+        assert_int_equal(
+            byte_range_parse(bytes_of_text(cases[i].text), 100, &range),
+            cases[i].err);
+    }
+}
+
 int
 main(void)
 {
@@ -151,6 +206,8 @@ main(void)
         cmocka_unit_test(a_zero_byte_in_a_path_is_not_found),
         cmocka_unit_test(a_content_range_is_read),
         cmocka_unit_test(a_content_range_that_makes_no_sense_is_refused),
+        cmocka_unit_test(a_range_is_what_there_is_of_it),
+        cmocka_unit_test(a_range_that_is_none_is_passed_over_or_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

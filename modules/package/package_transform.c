@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *   copy filter --in--> in queue --run--> one buffer --out--> next filter
+ *
+ * What cannot be sent stays in the buffer, what cannot be changed for want of
+ * it in the queue, and the copy filter reads no further: its buffers are all
+ * in the queue. `buffered` keeps the request until both are empty.
+ */
+#include "modules/package/package_transform.h"
+
+#define TRANSFORM_BUFFER_SIZE (32u << 10)
+#define TRANSFORM_BUFFERED 0x08u /* a bit of r->buffered nobody else has */
+
+static int transform_tag; /* its address */
+
+static ngx_chain_t *
+buffer_take(struct package_transform *t, ngx_http_request_t *r)
+{
+    ngx_chain_t *link = t->free;
+
+    if (link != NULL) {
+        t->free = link->next;
+        link->next = NULL;
+        link->buf->pos = link->buf->last = link->buf->start;
+        link->buf->flush = 0;
+        return link;
+    }
+    link = ngx_alloc_chain_link(r->pool);
+    if (link == NULL) {
+        return NULL;
+    }
+    link->next = NULL;
+    link->buf = ngx_create_temp_buf(r->pool, TRANSFORM_BUFFER_SIZE);
+    if (link->buf == NULL) {
+        return NULL;
+    }
+    link->buf->tag = (ngx_buf_tag_t) &transform_tag;
+    link->buf->recycled = 1;
+    t->has_buffer = true;
+    return link;
+}
+
+/* Drops what comes before the range or behind it. */
+static void
+buffer_trim(struct package_transform *t, ngx_buf_t *b)
+{
+    uint64_t start = t->position;
+    uint64_t end = start + (uint64_t) (b->last - b->pos);
+
+    t->position = end;
+    if (end <= t->start || start >= t->end) {
+        b->last = b->pos;
+        return;
+    }
+    if (start < t->start) {
+        b->pos += t->start - start;
+    }
+    if (end > t->end) {
+        b->last -= end - t->end;
+    }
+}
+
+/* From the queue into the buffer, until one is used up or a special buffer is
+ * next. */
+static ngx_int_t
+buffer_fill(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b)
+{
+    struct transform_io io = {.out = b->last,
+                              .out_len = (size_t) (b->end - b->last)};
+
+    for (;;) {
+        ngx_buf_t *in = t->in != NULL ? t->in->buf : NULL;
+
+        if (in != NULL && !ngx_buf_special(in)) {
+            io.in = in->pos;
+            io.in_len = (size_t) (in->last - in->pos);
+        } else {
+            io.in = NULL;
+            io.in_len = 0;
+        }
+        const u_char *out = io.out;
+        if (t->transform->run(t->transform, &io) != 0) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "package: change of a segment failed");
+            return NGX_ERROR;
+        }
+        bool is_special = in == NULL || ngx_buf_special(in);
+        bool is_still = io.out == out && (is_special || io.in == in->pos);
+        if (!is_special) {
+            t->taken += (uint64_t) (io.in - in->pos);
+            in->pos = (u_char *) (uintptr_t) io.in;
+            if (in->pos == in->last) {
+                ngx_chain_t *used = t->in;
+
+                t->in = used->next;
+                ngx_free_chain(r->pool, used);
+                is_still = false;
+            } else if (is_still) {
+                in->pos = in->last; /* more than the segment: never sent */
+                is_still = false;
+            }
+        }
+        if (io.out_len == 0 || is_still) {
+            break;
+        }
+    }
+    b->last = io.out;
+    return NGX_OK;
+}
+
+/* What can be sent now into *out. */
+static ngx_int_t
+output_make(struct package_transform *t, ngx_http_request_t *r,
+            ngx_chain_t **out)
+{
+    ngx_chain_t **last = out;
+
+    while (t->free != NULL || !t->has_buffer) {
+        ngx_chain_t *link = buffer_take(t, r);
+
+        if (link == NULL || buffer_fill(t, r, link->buf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+        bool is_full = link->buf->last == link->buf->end;
+        buffer_trim(t, link->buf);
+        if (link->buf->pos != link->buf->last) {
+            *last = link;
+            last = &link->next;
+            break;
+        }
+        link->next = t->free;
+        t->free = link;
+        if (!is_full) {
+            break;
+        }
+    }
+    /* behind the bytes before it */
+    while (t->in != NULL && ngx_buf_special(t->in->buf)) {
+        ngx_chain_t *special = t->in;
+
+        if (t->busy != NULL && *out == NULL) {
+            break;
+        }
+        t->in = special->next;
+        special->next = NULL;
+        *last = special;
+        last = &special->next;
+    }
+    return NGX_OK;
+}
+
+ngx_int_t
+package_transform_body(struct package_transform *t, ngx_http_request_t *r,
+                       ngx_chain_t *in, ngx_http_output_body_filter_pt next)
+{
+    bool is_going_on;
+    ngx_int_t rc;
+
+    if (in != NULL && ngx_chain_add_copy(r->pool, &t->in, in) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    do {
+        ngx_chain_t *out = NULL;
+
+        if (output_make(t, r, &out) != NGX_OK) {
+            return NGX_ERROR;
+        }
+        is_going_on = out != NULL || t->busy != NULL;
+        rc = next(r, out);
+        if (rc == NGX_ERROR) {
+            return rc;
+        }
+        ngx_chain_update_chains(r->pool, &t->free, &t->busy, &out,
+                                (ngx_buf_tag_t) &transform_tag);
+    } while (is_going_on && t->busy == NULL);
+    if (t->busy != NULL || t->in != NULL) {
+        r->buffered |= TRANSFORM_BUFFERED;
+        return NGX_AGAIN;
+    }
+    r->buffered &= ~TRANSFORM_BUFFERED & 0x0f;
+    return rc;
+}
+
+void
+package_transform_close(struct package_transform *t)
+{
+    if (t->transform != NULL) {
+        t->transform->close(t->transform);
+        t->transform = NULL;
+    }
+}
