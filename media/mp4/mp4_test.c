@@ -696,9 +696,8 @@ static void
 fragments_of_no_length_are_no_film(void **state)
 {
     struct opened o;
-    const struct test_movie movie = {.sample_count = 1,
-                                     .is_fragmented = true,
-                                     .fragment_time = 90000};
+    const struct test_movie movie = {
+        .sample_count = 1, .is_fragmented = true, .fragment_time = 90000};
     opened_write(&o, &movie);
     const size_t trun = test_movie_find(buffer_bytes(&o.file), "trun", 0);
     store_be32(o.file.ptr + trun + 20, 0); /* the sample's duration */
