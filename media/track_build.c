@@ -303,7 +303,9 @@ sample_read(struct writer *w, const struct mp4_sample *s)
         w->sample.ptr = p;
         w->sample.capacity = s->size;
     }
-    return source->read(source->context, s->offset, w->sample.ptr, s->size);
+    return s->size == 0 ? 0
+                        : source->read(source->context, s->offset,
+                                       w->sample.ptr, s->size);
 }
 
 /* The subsamples into the map; none where the samples are not what the codec

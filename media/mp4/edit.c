@@ -281,6 +281,9 @@ times_move(const struct mp4_parse *parse, const struct track_state *state,
     for (uint32_t i = 0; i < track->sample_count; i++)
         track->samples[i].decode_time -= over;
     track->media_time -= (int64_t) over;
+    if (track->samples[0].decode_time >= track->duration)
+        return box_fail(parse, &state->mdhd, ERR_INVALID,
+                        "track has no duration");
     if (track->duration >= TIME_MAX)
         return box_fail(parse, &state->mdhd, ERR_LIMIT, "track is too long");
     return 0;

@@ -691,6 +691,22 @@ a_fragmented_file_without_fragments_has_no_samples(void **state)
     opened_fini(&o);
 }
 
+/* A recording that counts from 90000 and lasts no tick. */
+static void
+fragments_of_no_length_are_no_film(void **state)
+{
+    struct opened o;
+    const struct test_movie movie = {
+        .sample_count = 1, .is_fragmented = true, .fragment_time = 90000};
+    opened_write(&o, &movie);
+    const size_t trun = test_movie_find(buffer_bytes(&o.file), "trun", 0);
+    store_be32(o.file.ptr + trun + 20, 0); /* the sample's duration */
+    opened_parse(&o);
+    assert_int_equal(o.err, ERR_INVALID);
+    assert_string_equal(o.error.reason, "track has no duration");
+    opened_fini(&o);
+}
+
 /* What is cut off between two boxes of the file is not missed, as no box says
  * how many fragments there are. */
 static void
@@ -869,6 +885,7 @@ main(void)
             a_gap_between_fragments_is_the_length_of_the_sample_before),
         cmocka_unit_test(a_broken_fragment_is_named_with_its_offset),
         cmocka_unit_test(a_fragmented_file_without_fragments_has_no_samples),
+        cmocka_unit_test(fragments_of_no_length_are_no_film),
         cmocka_unit_test(a_fragmented_file_cut_inside_a_box_is_an_error),
         cmocka_unit_test(samples_that_overlap_are_refused),
         cmocka_unit_test(a_box_that_is_there_twice_is_refused),
