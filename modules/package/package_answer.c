@@ -29,6 +29,10 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             ngx_str_set(type, "video/mp4");
         }
         break;
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
+        ngx_str_set(type, "text/vtt");
+        break;
     }
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
@@ -90,8 +94,7 @@ package_text_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 }
 
 static ngx_int_t
-package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                    int err)
+package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
 {
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "package: write %s of \"%V\" failed (%s)",
@@ -204,7 +207,8 @@ package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .events = clcf->open_file_cache_events,
     };
 
-    file->name = package_source_name(r, ctx, ".mp4");
+    file->name = package_source_name(
+        r, ctx, track_file_suffix(&ctx->use.index->track.info));
     if (file->name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -286,7 +290,8 @@ package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 
     ctx->fill = (struct package_fill){
         .request = r,
-        .uri = package_source_name(r, ctx, ".mp4"),
+        .uri = package_source_name(
+            r, ctx, track_file_suffix(&ctx->use.index->track.info)),
         .again = conf->again,
         .prefix_len = conf->fill.len,
         .slice_size = conf->slice_size,
@@ -308,6 +313,38 @@ package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return package_answer_resume(r, ctx);
 }
 
+/* Is it of a track of this kind? */
+static bool
+package_kind_fits(const ngx_http_package_ctx_t *ctx)
+{
+    bool is_text = ctx->use.index->track.info.kind == TRACK_TEXT;
+
+    switch (ctx->path.kind) {
+    case PACKAGE_INIT:
+    case PACKAGE_SEGMENT:
+        return !is_text;
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
+        return is_text;
+    case PACKAGE_MULTIVARIANT:
+    case PACKAGE_MPD:
+    case PACKAGE_PLAYLIST:
+    case PACKAGE_IFRAMES:
+        break;
+    }
+    return true;
+}
+
+static int
+package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
+{
+    const struct track_index *track = &ctx->use.index->track;
+
+    return ctx->path.kind == PACKAGE_TEXT
+               ? track_index_whole(track, out)
+               : track_index_segment(track, ctx->path.segment, out);
+}
+
 static ngx_int_t
 package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
@@ -317,7 +354,7 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     struct segment segment;
     struct bytes what;
 
-    if (track_index_segment(&index->track, ctx->path.segment, &segment) != 0) {
+    if (package_segment_find(ctx, &segment) != 0) {
         return NGX_HTTP_NOT_FOUND;
     }
     what = bytes_of(&segment.number, sizeof segment.number);
@@ -333,6 +370,9 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 ngx_int_t
 package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
+    if (!ctx->use.index->is_asset && !package_kind_fits(ctx)) {
+        return NGX_HTTP_NOT_FOUND;
+    }
     switch (ctx->path.kind) {
     case PACKAGE_MULTIVARIANT:
         return package_asset_answer(r, ctx, package_index_playlist,
@@ -352,6 +392,8 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return package_text_answer(r, ctx,
                                    package_index_init_segment(ctx->use.index));
     case PACKAGE_SEGMENT:
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
         break;
     }
     return package_segment_answer(r, ctx);
