@@ -250,6 +250,8 @@ crypt_playlist_write(struct bytes playlist, const struct crypt *crypt,
     buffer_append(out, playlist.ptr + at, playlist.len - at);
 }
 
+#define KEY_FRAMES "#EXT-X-I-FRAME-STREAM-INF"
+
 void
 crypt_multivariant_write(struct bytes playlist, const struct crypt *crypts,
                          size_t count, const struct crypt_systems *systems,
@@ -259,13 +261,21 @@ crypt_multivariant_write(struct bytes playlist, const struct crypt *crypts,
     buffer_append(out, playlist.ptr, at);
     for (size_t i = 0; i < count; i++) {
         size_t same = 0;
+        if (crypts[i].scheme == 0)
+            continue;
         while (memcmp(&crypts[same].key, &crypts[i].key, sizeof crypts[i].key)
                != 0)
             same++;
         if (same == i)
             keys_write("EXT-X-SESSION-KEY", &crypts[i], systems, out);
     }
-    buffer_append(out, playlist.ptr + at, playlist.len - at);
+    playlist = bytes_of(playlist.ptr + at, playlist.len - at);
+    while (playlist.len > 0) { /* without playlists of key frames */
+        const size_t end = line_find(playlist, KEY_FRAMES, false);
+        const size_t next = line_find(playlist, KEY_FRAMES, true);
+        buffer_append(out, playlist.ptr, end);
+        playlist = bytes_of(playlist.ptr + next, playlist.len - next);
+    }
 }
 
 /* ---- DASH ---- */
@@ -374,10 +384,12 @@ crypt_mpd_write(struct bytes mpd, const struct asset *asset,
             bytes_of(mpd.ptr, line_find(mpd, REPRESENTATION, true));
         const struct crypt *crypt = track_crypt(
             asset, crypts, bytes_of(line.ptr + head, line.len - head));
-        if (crypt != NULL)
-            representation_write(line, crypt, systems, out);
-        else
+        if (crypt == NULL)
             out->err = ERR_INVALID;
+        else if (crypt->scheme == 0)
+            buffer_append_bytes(out, line);
+        else
+            representation_write(line, crypt, systems, out);
         mpd = bytes_of(mpd.ptr + line.len, mpd.len - line.len);
     }
 }

@@ -91,6 +91,10 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK || ctx->crypt.scheme == 0 || index->is_asset) {
         return rc;
     }
+    if (index->track.info.kind == TRACK_TEXT) {
+        ctx->crypt.scheme = 0; /* subtitles are never encrypted */
+        return NGX_OK;
+    }
     return package_track_crypt(r, ctx, &index->track.info, &ctx->crypt) == 0
                ? NGX_OK
                : NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -106,7 +110,10 @@ package_asset_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
     int err = asset_decode(bytes_of(index->file, index->file_size), asset);
 
     for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
-        err = package_track_crypt(r, ctx, &asset->tracks[i], &crypts[i]);
+        crypts[i].scheme = 0;
+        if (asset->tracks[i].kind != TRACK_TEXT) {
+            err = package_track_crypt(r, ctx, &asset->tracks[i], &crypts[i]);
+        }
     }
     if (err == 0 && ctx->path.kind == PACKAGE_MPD) {
         crypt_mpd_write(clear, asset, crypts, systems, out);
@@ -150,7 +157,10 @@ package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         buffer_fini(&pssh);
         return err != 0 ? err : out->err;
     case PACKAGE_PLAYLIST:
+    case PACKAGE_IFRAMES:
     case PACKAGE_SEGMENT:
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
         break;
     }
     crypt_playlist_write(clear, &ctx->crypt, systems, out);
