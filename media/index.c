@@ -12,6 +12,17 @@
 #include "media/timeline.h"
 #include "media/track_record.h"
 
+/* Text has no maps, and may have nothing to show. */
+static bool
+parts_are_valid(const struct track_info *info, const struct segment *s)
+{
+    if (info->kind == TRACK_TEXT)
+        return s->map_size == 0 && s->header_size != 0
+               && (s->number != 0
+                   || (s->offset != 0 && s->offset <= UINT32_MAX));
+    return s->map_size != 0 && s->header_size != 0 && s->sample_count != 0;
+}
+
 /* Segments follow each other in the file and in time, as the timeline says,
  * and are all of the file but its start. A track that comes in later than the
  * others starts inside its first segment. */
@@ -28,9 +39,8 @@ segments_check(const struct track_index *index)
         if (run.count == 0 && !timeline_take(&timeline, &run))
             return ERR_INVALID;
         run.count--;
-        if (s.sample_count == 0 || s.key_size > s.size
-            || s.duration != run.duration || s.map_size == 0
-            || s.header_size == 0
+        if (!parts_are_valid(info, &s) || s.key_size > s.size
+            || s.duration != run.duration
             || (i == 0 ? s.decode_time >= info->duration
                        : s.decode_time < before.decode_time || s.offset != end)
             || s.offset > info->media_size
@@ -78,5 +88,17 @@ track_index_segment(const struct track_index *index, uint32_t number,
     if (number >= index->info.segment_count)
         return ERR_NOT_FOUND;
     index_segment_load(index, number, out);
+    return 0;
+}
+
+int
+track_index_whole(const struct track_index *index, struct segment *out)
+{
+    struct segment first;
+    if (index->info.kind != TRACK_TEXT)
+        return ERR_NOT_FOUND;
+    index_segment_load(index, 0, &first);
+    *out = (struct segment){.number = index->info.segment_count,
+                            .size = (uint32_t) first.offset};
     return 0;
 }

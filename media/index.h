@@ -12,6 +12,9 @@
  *     styp moof mdat's    header_size  \  the segment as it is served:
  *     samples             size         /  one range, from a page's start
  *
+ * Of text it is "<track>.text": all of it as one WebVTT file, then segments of
+ * WebVTT, each with a header and the cues that are seen in it; no maps.
+ *
  * "<track>.idx" beside it says where each segment lies, so that a playlist, an
  * init segment and any segment are served without reading the film. Versioned,
  * checksummed, position independent: mapped or read anywhere.
@@ -55,6 +58,13 @@ segment_key_length(const struct segment *segment)
     return (uint64_t) segment->header_size + segment->key_size;
 }
 
+/* What the track file is called behind the track's name. */
+static inline const char *
+track_file_suffix(const struct track_info *info)
+{
+    return info->kind == TRACK_TEXT ? ".text" : ".mp4";
+}
+
 struct sample {
     uint32_t size;     /* bytes */
     uint32_t duration; /* ticks */
@@ -78,6 +88,10 @@ int track_index_open(struct bytes file, struct track_index *out);
 int track_index_segment(const struct track_index *index, uint32_t number,
                         struct segment *out);
 
+/* The whole of a text as if it were a segment, behind the last by its number;
+ * only where and how large it is is set. ERR_NOT_FOUND for other tracks. */
+int track_index_whole(const struct track_index *index, struct segment *out);
+
 /* ---- CMAF (ISO/IEC 23000-19) ---- */
 
 /* ftyp + moov; an edit list passes over media_time: AAC priming, and the delay
@@ -100,7 +114,8 @@ uint32_t cmaf_segment_header_size(const struct track_info *info,
 
 /* ---- HLS (RFC 8216bis), written from the index ---- */
 
-/* Media playlist: "init.mp4", "<n>.m4s" relative to it; VOD, exact EXTINF. */
+/* Media playlist: "init.mp4", "<n>.m4s" relative to it, or "<n>.vtt" of text;
+ * VOD, exact EXTINF. */
 void hls_media_playlist_write(const struct track_index *index,
                               struct buffer *out);
 
@@ -117,9 +132,9 @@ void hls_multivariant_write(const struct asset *asset,
 
 /* ---- DASH (ISO/IEC 23009-1), written from the tracks ---- */
 
-/* MPD: "<track>/init.mp4", "<track>/<n>.m4s" relative to it, or to each
- * pathway's base. A URL of a segment is the same at every pathway: it has the
- * first query that one of them has. */
+/* MPD: "<track>/init.mp4", "<track>/<n>.m4s", of text "<track>/all.vtt"
+ * relative to it, or to each pathway's base. A URL of a segment is the same at
+ * every pathway: it has the first query that one of them has. */
 void dash_mpd_write(const struct asset *asset, const struct pathways *steering,
                     struct buffer *out);
 

@@ -102,7 +102,8 @@ int
 track_info_check(const struct track_info *info)
 {
     const bool is_video = info->kind == TRACK_VIDEO;
-    if (!is_video && info->kind != TRACK_AUDIO)
+    const bool is_text = info->kind == TRACK_TEXT;
+    if (!is_video && !is_text && info->kind != TRACK_AUDIO)
         return ERR_INVALID;
     if (!text_is_of(info->name, sizeof info->name, "_-")
         || !text_is_of(info->codecs, sizeof info->codecs, "._-+")
@@ -110,13 +111,14 @@ track_info_check(const struct track_info *info)
         || !label_is_valid(info->label, sizeof info->label))
         return ERR_INVALID;
     if (info->timescale == 0 || info->segment_count == 0
-        || info->sample_count < info->segment_count
+        || (!is_text && info->sample_count < info->segment_count)
         || (is_video && info->frame_rate_den == 0) || info->media_time < 0
         || (uint32_t) info->video_range > VIDEO_RANGE_HLG)
         return ERR_INVALID;
-    return sample_entry_is_valid(info->sample_entry) && timeline_is_valid(info)
-               ? 0
-               : ERR_INVALID;
+    if (is_text ? info->sample_entry.len != 0
+                : !sample_entry_is_valid(info->sample_entry))
+        return ERR_INVALID;
+    return timeline_is_valid(info) ? 0 : ERR_INVALID;
 }
 
 static void
@@ -185,9 +187,9 @@ track_info_decode(struct cursor *in, struct track_info *out)
     struct cursor c = cursor_of(cursor_bytes(in, cursor_le32(in)));
     struct track_info info = {0};
     const uint32_t kind = cursor_le32(&c);
-    if (kind != TRACK_VIDEO && kind != TRACK_AUDIO)
+    if (kind != TRACK_VIDEO && kind != TRACK_AUDIO && kind != TRACK_TEXT)
         return ERR_INVALID;
-    info.kind = kind == TRACK_VIDEO ? TRACK_VIDEO : TRACK_AUDIO;
+    info.kind = (enum track_kind) kind;
     info.timescale = cursor_le32(&c);
     info.duration = cursor_le64(&c);
     info.media_size = cursor_le64(&c);

@@ -14,7 +14,7 @@
 #define TRACK_LANGUAGE_LEN_MAX 15
 #define TRACK_LABEL_LEN_MAX 63
 
-enum track_kind { TRACK_VIDEO = 1, TRACK_AUDIO = 2 };
+enum track_kind { TRACK_VIDEO = 1, TRACK_AUDIO = 2, TRACK_TEXT = 3 };
 
 /* HLS's VIDEO-RANGE. */
 enum video_range {
@@ -51,7 +51,8 @@ struct track_info {
     uint32_t channel_map;      /* audio; Dolby's speakers as chanmap of ETSI
                                 * TS 102 366 has them, or 0 */
     uint32_t joc_complexity;   /* audio; of Dolby Atmos, or 0 */
-    struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1' */
+    struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1'; none
+                                * of text */
     struct bytes timeline;     /* of its segments: media/timeline.h */
 };
 

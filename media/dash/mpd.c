@@ -209,16 +209,22 @@ channels_write(const struct track_info *track, struct buffer *out)
                    value, out);
 }
 
+static void
+label_write(const struct track_info *track, struct buffer *out)
+{
+    if (track->label[0] == 0)
+        return;
+    buffer_append_text(out, "<Label>");
+    text_write(bytes_of_text(track->label), out);
+    buffer_append_text(out, "</Label>\n");
+}
+
 /* What is said of one sound; `is_main`: it is played where none is chosen. */
 static void
 audio_write(const struct track_info *track, bool is_main, struct buffer *out)
 {
     channels_write(track, out);
-    if (track->label[0] != 0) {
-        buffer_append_text(out, "<Label>");
-        text_write(bytes_of_text(track->label), out);
-        buffer_append_text(out, "</Label>\n");
-    }
+    label_write(track, out);
     buffer_printf(out,
                   "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\""
                   " value=\"%s\"/>\n",
@@ -263,6 +269,35 @@ set_write(const struct asset *asset, const struct track_info *first,
             representation_write(t, is_shared ? NULL : &query, out);
     }
     buffer_append_text(out, "</AdaptationSet>\n");
+}
+
+/* ---- subtitles ---- */
+
+/* One file each, for the whole film. */
+static void
+subtitles_write(const struct asset *asset, struct bytes query,
+                struct buffer *out)
+{
+    const struct track_info *const end = asset->tracks + asset->track_count;
+    for (const struct track_info *t = asset->tracks; t < end; t++) {
+        if (t->kind != TRACK_TEXT)
+            continue;
+        buffer_append_text(out, "<AdaptationSet contentType=\"text\""
+                                " mimeType=\"text/vtt\"");
+        if (strcmp(t->language, "und") != 0)
+            buffer_printf(out, " lang=\"%s\"", t->language);
+        buffer_append_text(out, ">\n");
+        label_write(t, out);
+        buffer_printf(out,
+                      "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\""
+                      " value=\"subtitle\"/>\n"
+                      "<Representation id=\"%s\" bandwidth=\"%u\">\n"
+                      "<BaseURL>%s/all.vtt",
+                      t->name, t->bandwidth_peak, t->name);
+        text_write(query, out);
+        buffer_append_text(out, "</BaseURL>\n</Representation>\n"
+                                "</AdaptationSet>\n");
+    }
 }
 
 static bool
@@ -345,8 +380,9 @@ dash_mpd_write(const struct asset *asset, const struct pathways *steering,
         steering_write(steering, out);
     buffer_append_text(out, "<Period id=\"0\" start=\"PT0S\">\n");
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (is_first_of_set(asset, t))
+        if (t->kind != TRACK_TEXT && is_first_of_set(asset, t))
             set_write(asset, t, query_of(steering), out);
     }
+    subtitles_write(asset, query_of(steering), out);
     buffer_append_text(out, "</Period>\n</MPD>\n");
 }

@@ -194,10 +194,41 @@ pathways_are_base_urls_and_the_relative_one_comes_last(void **state)
         "<ContentSteering defaultServiceLocation=\"o1\""
         " queryBeforeStart=\"false\">http://r/s/t/film?"
         "a=o1,&lt;x&gt;&amp;b='1'</ContentSteering>\n" PERIOD VIDEO_SET
-            TEMPLATE("?hop=2&amp;$$") "<S t=\"0\" d=\"1024\" "
-                                      "r=\"2\"/>\n" TEMPLATE_TAIL
-                                          REPRESENTATION(
-                                              "v0", "avc1.64001e") "/>\n" TAIL);
+            TEMPLATE(
+                "?hop=2&amp;$$") "<S t=\"0\" d=\"1024\" "
+                                 "r=\"2\"/>\n" TEMPLATE_TAIL REPRESENTATION(
+                                     "v0", "avc1.64001e") "/>\n" TAIL);
+}
+
+static void
+subtitles_are_one_file_each(void **state)
+{
+    static struct asset a;
+    struct pathways steering;
+    struct buffer b;
+    a.track_count = 2;
+    a.tracks[0] = track_of(TRACK_TEXT, "s0", "wvtt", "de", "A & B");
+    a.tracks[1] = track_of(TRACK_TEXT, "s1", "wvtt", "und", "");
+#define TEXT_SET "<AdaptationSet contentType=\"text\" mimeType=\"text/vtt\""
+    assert_mpd(
+        &a, NULL,
+        HEAD PERIOD TEXT_SET " lang=\"de\">\n<Label>A &amp; B</Label>\n" ROLE(
+            "subtitle") "<Representation id=\"s0\" bandwidth=\"1000\">\n"
+                        "<BaseURL>s0/all.vtt</BaseURL>\n</Representation>\n"
+                        "</AdaptationSet>\n" TEXT_SET ">\n" ROLE(
+                            "subtitle") "<Representation id=\"s1\" "
+                                        "bandwidth=\"1000\">\n"
+                                        "<BaseURL>s1/all.vtt</BaseURL>\n</"
+                                        "Representation>\n" TAIL);
+    assert_int_equal(
+        pathways_parse(BYTES_LITERAL("http://r/s/ o1 . o2 http://o2/?h=2&$"),
+                       &steering),
+        0);
+    buffer_init(&b, 1 << 20);
+    dash_mpd_write(&a, &steering, &b);
+    assert_non_null(
+        strstr(text_of(&b), "<BaseURL>s1/all.vtt?h=2&amp;$</BaseURL>"));
+    buffer_fini(&b);
 }
 
 /* Walks the S elements; each segment is where the index has it. */
@@ -292,6 +323,7 @@ main(void)
         cmocka_unit_test(pictures_of_another_codec_are_another_set),
         cmocka_unit_test(
             pathways_are_base_urls_and_the_relative_one_comes_last),
+        cmocka_unit_test(subtitles_are_one_file_each),
         cmocka_unit_test(
             each_segment_has_its_exact_time_and_all_of_them_are_inside),
         cmocka_unit_test(an_mpd_that_is_too_large_is_an_error),

@@ -59,29 +59,32 @@ static void
 head_write(const struct track_index *index, const char *tags,
            struct buffer *out)
 {
+    const bool is_text = index->info.kind == TRACK_TEXT;
     buffer_printf(out,
                   "#EXTM3U\n"
                   "#EXT-X-VERSION:%d\n"
                   "#EXT-X-TARGETDURATION:%llu\n"
                   "#EXT-X-MEDIA-SEQUENCE:0\n"
                   "#EXT-X-PLAYLIST-TYPE:VOD\n"
-                  "%s"
-                  "#EXT-X-MAP:URI=\"init.mp4\"\n",
-                  VERSION, (unsigned long long) target_duration(index), tags);
+                  "%s%s",
+                  VERSION, (unsigned long long) target_duration(index), tags,
+                  is_text ? "" : "#EXT-X-MAP:URI=\"init.mp4\"\n");
 }
 
 void
 hls_media_playlist_write(const struct track_index *index, struct buffer *out)
 {
+    const bool is_text = index->info.kind == TRACK_TEXT;
     head_write(index, "#EXT-X-INDEPENDENT-SEGMENTS\n", out);
     struct clock clock = {0};
     for (uint32_t i = 0; i < index->info.segment_count; i++) {
         char line[96];
         const uint64_t duration = clock_step(index, i, &clock);
         const int len =
-            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.m4s\n",
+            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.%s\n",
                      (unsigned long long) (duration / 1000000),
-                     (unsigned long long) (duration % 1000000), i);
+                     (unsigned long long) (duration % 1000000), i,
+                     is_text ? "vtt" : "m4s");
         buffer_append(out, line, (size_t) len);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
@@ -180,17 +183,27 @@ track_label(const struct track_info *track)
 
 /* NAME is unique in its group (§4.4.6.1.1): the track's own name makes it. */
 static bool
-label_is_taken(const struct asset *asset, const struct group *group,
-               size_t number)
+label_is_taken(const struct asset *asset, size_t number)
 {
     const struct track_info *track = &asset->tracks[number];
-    for (size_t i = group->first; i < number; i++) {
-        const struct track_info *t = &asset->tracks[i];
-        if (t->kind == TRACK_AUDIO && strcmp(t->codecs, group->codecs) == 0
+    for (const struct track_info *t = asset->tracks; t < track; t++) {
+        if (t->kind == track->kind && strcmp(t->codecs, track->codecs) == 0
             && strcmp(track_label(t), track_label(track)) == 0)
             return true;
     }
     return false;
+}
+
+static void
+label_write(const struct asset *asset, size_t number, struct buffer *out)
+{
+    const struct track_info *t = &asset->tracks[number];
+    buffer_printf(out, ",NAME=\"%s", track_label(t));
+    if (label_is_taken(asset, number))
+        buffer_printf(out, " (%s)", t->name);
+    buffer_append_text(out, "\"");
+    if (strcmp(t->language, "und") != 0)
+        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
 }
 
 static void
@@ -200,13 +213,7 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
     const struct track_info *t = &asset->tracks[number];
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
     group_id_write(group, pathway, out);
-    buffer_append_text(out, ",NAME=\"");
-    buffer_append_text(out, track_label(t));
-    if (label_is_taken(asset, group, number))
-        buffer_printf(out, " (%s)", t->name);
-    buffer_append_text(out, "\"");
-    if (strcmp(t->language, "und") != 0)
-        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
+    label_write(asset, number, out);
     buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
                   number == group->first ? "YES" : "NO");
     if (t->joc_complexity != 0) /* objects, not channels */
@@ -228,6 +235,48 @@ group_write(const struct asset *asset, const struct group *group,
             media_write(asset, group, i, pathway, out);
     }
 }
+
+/* ---- subtitles ---- */
+
+static bool
+has_text(const struct asset *asset)
+{
+    for (size_t i = 0; i < asset->track_count; i++) {
+        if (asset->tracks[i].kind == TRACK_TEXT)
+            return true;
+    }
+    return false;
+}
+
+static void
+subtitles_id_write(const struct pathway *pathway, struct buffer *out)
+{
+    buffer_append_text(out, "\"subs");
+    if (pathway != NULL) {
+        buffer_append_text(out, "/");
+        buffer_append_bytes(out, pathway->name);
+    }
+    buffer_append_text(out, "\"");
+}
+
+/* Off until the viewer, or what they set up for all films, says otherwise. */
+static void
+subtitles_write(const struct asset *asset, const struct pathway *pathway,
+                struct buffer *out)
+{
+    for (size_t i = 0; i < asset->track_count; i++) {
+        if (asset->tracks[i].kind != TRACK_TEXT)
+            continue;
+        buffer_append_text(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=");
+        subtitles_id_write(pathway, out);
+        label_write(asset, i, out);
+        buffer_append_text(out, ",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"");
+        uri_write(&asset->tracks[i], "/index.m3u8", pathway, out);
+        buffer_append_text(out, "\"\n");
+    }
+}
+
+/* ---- variants ---- */
 
 static void
 resolution_write(const struct track_info *track, struct buffer *out)
@@ -279,8 +328,9 @@ pathway_id_write(const struct pathway *pathway, struct buffer *out)
 /* `group` is NULL for a variant without one; for sound alone it names the
  * group that the variant's own track belongs to. */
 static void
-variant_write(const struct track_info *track, const struct group *group,
-              const struct pathway *pathway, struct buffer *out)
+variant_write(const struct asset *asset, const struct track_info *track,
+              const struct group *group, const struct pathway *pathway,
+              struct buffer *out)
 {
     uint64_t peak = track->bandwidth_peak;
     uint64_t average = track->bandwidth_average;
@@ -305,6 +355,10 @@ variant_write(const struct track_info *track, const struct group *group,
     if (group != NULL) {
         buffer_append_text(out, ",AUDIO=");
         group_id_write(group, pathway, out);
+    }
+    if (has_text(asset)) {
+        buffer_append_text(out, ",SUBTITLES=");
+        subtitles_id_write(pathway, out);
     }
     pathway_id_write(pathway, out);
     buffer_append_text(out, "\n");
@@ -341,21 +395,22 @@ place_write(const struct asset *asset, const struct group *groups,
     for (size_t i = 0; i < asset->track_count; i++)
         video_count += asset->tracks[i].kind == TRACK_VIDEO;
     if (video_count == 0 && asset->track_count == 1) {
-        variant_write(&asset->tracks[0], NULL, pathway, out);
+        variant_write(asset, &asset->tracks[0], NULL, pathway, out);
         return;
     }
+    subtitles_write(asset, pathway, out);
     for (size_t g = 0; g < group_count; g++)
         group_write(asset, &groups[g], pathway, out);
     for (size_t g = 0; video_count == 0 && g < group_count; g++)
-        variant_write(&asset->tracks[groups[g].first], &groups[g], pathway,
-                      out);
+        variant_write(asset, &asset->tracks[groups[g].first], &groups[g],
+                      pathway, out);
     for (size_t i = 0; i < asset->track_count; i++) {
         if (asset->tracks[i].kind != TRACK_VIDEO)
             continue;
         if (group_count == 0)
-            variant_write(&asset->tracks[i], NULL, pathway, out);
+            variant_write(asset, &asset->tracks[i], NULL, pathway, out);
         for (size_t g = 0; g < group_count; g++)
-            variant_write(&asset->tracks[i], &groups[g], pathway, out);
+            variant_write(asset, &asset->tracks[i], &groups[g], pathway, out);
     }
     for (size_t i = 0; i < asset->track_count; i++)
         iframe_variant_write(&asset->tracks[i], pathway, out);

@@ -325,6 +325,48 @@ each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
                  "FRAME-RATE=29.970,AUDIO=\"audio1\"\nv0/index.m3u8\n");
 }
 
+/* Two of the same name, and nobody knows the language of the second. */
+static void
+each_variant_has_the_subtitles_and_each_pathway_its_own(void **state)
+{
+    static struct asset a;
+    struct pathways steering;
+    struct buffer b;
+    a.track_count = 3;
+    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = track_of(TRACK_TEXT, "s0", "wvtt", "de", "Deutsch");
+    a.tracks[2] = track_of(TRACK_TEXT, "s1", "wvtt", "und", "Deutsch");
+#define SUBTITLES(group, base, query)                                          \
+    "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"" group                            \
+    "\",NAME=\"Deutsch\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,"           \
+    "FORCED=NO,URI=\"" base "s0/index.m3u8" query "\"\n"                       \
+    "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"" group                            \
+    "\",NAME=\"Deutsch (s1)\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"" base \
+    "s1/index.m3u8" query "\"\n"
+#define VARIANT                                                    \
+    "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"      \
+    "CODECS=\"avc1.64001e\",RESOLUTION=640x360,FRAME-RATE=29.970," \
+    "SUBTITLES="
+    assert_multivariant(&a, HEAD SUBTITLES("subs", "", "") VARIANT
+                        "\"subs\"\n"
+                        "v0/index.m3u8\n");
+    assert_int_equal(
+        pathways_parse(BYTES_LITERAL("http://r/s/ o1 . cdn http://cdn/p/?h=2"),
+                       &steering),
+        0);
+    buffer_init(&b, 1 << 20);
+    hls_multivariant_write(&a, &steering, &b);
+    assert_string_equal(
+        text_of(&b),
+        HEAD "#EXT-X-CONTENT-STEERING:SERVER-URI=\"http://r/s/\","
+             "PATHWAY-ID=\"o1\"\n" SUBTITLES("subs/o1", "", "") VARIANT
+        "\"subs/o1\",PATHWAY-ID=\"o1\"\nv0/index.m3u8\n" SUBTITLES(
+            "subs/cdn", "http://cdn/p/", "?h=2") VARIANT
+        "\"subs/cdn\",PATHWAY-ID=\"cdn\"\n"
+        "http://cdn/p/v0/index.m3u8?h=2\n");
+    buffer_fini(&b);
+}
+
 static void
 each_pathway_has_the_same_variants_in_its_own_groups(void **state)
 {
@@ -402,6 +444,8 @@ main(void)
         cmocka_unit_test(sound_alone_is_a_variant_of_its_own),
         cmocka_unit_test(
             each_codec_of_sound_is_a_group_and_names_are_unique_in_it),
+        cmocka_unit_test(
+            each_variant_has_the_subtitles_and_each_pathway_its_own),
         cmocka_unit_test(each_pathway_has_the_same_variants_in_its_own_groups),
         cmocka_unit_test(pathways_that_would_break_a_playlist_are_refused),
     };
