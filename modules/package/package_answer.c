@@ -32,6 +32,10 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             ngx_str_set(type, "video/mp4");
         }
         break;
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
+        ngx_str_set(type, "text/vtt");
+        break;
     }
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
@@ -240,7 +244,8 @@ package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .events = clcf->open_file_cache_events,
     };
 
-    file->name = package_source_name(r, ctx, ".mp4");
+    file->name = package_source_name(
+        r, ctx, track_file_suffix(&ctx->use.index->track.info));
     if (file->name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -430,7 +435,8 @@ package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 
     ctx->fill = (struct package_fill){
         .request = r,
-        .uri = package_source_name(r, ctx, ".mp4"),
+        .uri = package_source_name(
+            r, ctx, track_file_suffix(&ctx->use.index->track.info)),
         .again = conf->again,
         .prefix_len = conf->fill.len,
         .slice_size = conf->slice_size,
@@ -596,6 +602,38 @@ package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
 }
 
+/* Is it of a track of this kind? */
+static bool
+package_kind_fits(const ngx_http_package_ctx_t *ctx)
+{
+    bool is_text = ctx->use.index->track.info.kind == TRACK_TEXT;
+
+    switch (ctx->path.kind) {
+    case PACKAGE_INIT:
+    case PACKAGE_SEGMENT:
+        return !is_text;
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
+        return is_text;
+    case PACKAGE_MULTIVARIANT:
+    case PACKAGE_MPD:
+    case PACKAGE_PLAYLIST:
+    case PACKAGE_IFRAMES:
+        break;
+    }
+    return true;
+}
+
+static int
+package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
+{
+    const struct track_index *track = &ctx->use.index->track;
+
+    return ctx->path.kind == PACKAGE_TEXT
+               ? track_index_whole(track, out)
+               : track_index_segment(track, ctx->path.segment, out);
+}
+
 static ngx_int_t
 package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
@@ -605,7 +643,7 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     struct segment segment;
     struct bytes what;
 
-    if (track_index_segment(&index->track, ctx->path.segment, &segment) != 0) {
+    if (package_segment_find(ctx, &segment) != 0) {
         return NGX_HTTP_NOT_FOUND;
     }
     if (ctx->crypt.scheme != 0) {
@@ -625,6 +663,9 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 ngx_int_t
 package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
+    if (!ctx->use.index->is_asset && !package_kind_fits(ctx)) {
+        return NGX_HTTP_NOT_FOUND;
+    }
     switch (ctx->path.kind) {
     case PACKAGE_MULTIVARIANT:
         return package_asset_answer(r, ctx, package_index_playlist,
@@ -644,6 +685,8 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return package_text_answer(r, ctx,
                                    package_index_init_segment(ctx->use.index));
     case PACKAGE_SEGMENT:
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
         break;
     }
     return package_segment_answer(r, ctx);

@@ -20,7 +20,10 @@ package_kind_name(enum package_kind kind)
     case PACKAGE_INIT:
         return "init";
     case PACKAGE_SEGMENT:
+    case PACKAGE_TEXT_SEGMENT:
         return "segment";
+    case PACKAGE_TEXT:
+        return "text";
     }
     return "unknown";
 }
@@ -75,18 +78,23 @@ part_take(struct bytes *path, struct bytes *part)
 }
 
 static int
-segment_parse(struct bytes name, uint32_t *out)
+segment_parse(struct bytes name, struct package_path *out)
 {
     bool is_zero_first =
         name.len > 1 && name.ptr[0] == '0' && name.ptr[1] != '.';
     uint64_t number;
 
-    if (is_zero_first || number_take(&name, &number) != 0 || number > UINT32_MAX
-        || !bytes_equal(name, BYTES_LITERAL(".m4s"))) {
+    if (is_zero_first || number_take(&name, &number) != 0
+        || number > UINT32_MAX) {
         return ERR_NOT_FOUND;
     }
-    *out = (uint32_t) number;
-    return 0;
+    out->segment = (uint32_t) number;
+    if (bytes_equal(name, BYTES_LITERAL(".m4s"))) {
+        out->kind = PACKAGE_SEGMENT;
+        return 0;
+    }
+    out->kind = PACKAGE_TEXT_SEGMENT;
+    return bytes_equal(name, BYTES_LITERAL(".vtt")) ? 0 : ERR_NOT_FOUND;
 }
 
 int
@@ -118,11 +126,10 @@ package_path_parse(struct bytes path, struct package_path *out)
         found.kind = PACKAGE_IFRAMES;
     } else if (bytes_equal(rest, BYTES_LITERAL("init.mp4"))) {
         found.kind = PACKAGE_INIT;
-    } else {
-        found.kind = PACKAGE_SEGMENT;
-        if (segment_parse(rest, &found.segment) != 0) {
-            return ERR_NOT_FOUND;
-        }
+    } else if (bytes_equal(rest, BYTES_LITERAL("all.vtt"))) {
+        found.kind = PACKAGE_TEXT;
+    } else if (segment_parse(rest, &found) != 0) {
+        return ERR_NOT_FOUND;
     }
     *out = found;
     return 0;

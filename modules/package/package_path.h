@@ -16,6 +16,8 @@ enum package_kind {
     PACKAGE_IFRAMES,      /* <content>/<version>/<track>/iframes.m3u8 */
     PACKAGE_INIT,         /* <content>/<version>/<track>/init.mp4 */
     PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
+    PACKAGE_TEXT_SEGMENT, /* <content>/<version>/<track>/<n>.vtt */
+    PACKAGE_TEXT,         /* <content>/<version>/<track>/all.vtt */
 };
 
 const char *package_kind_name(enum package_kind kind);
@@ -24,7 +26,7 @@ struct package_path {
     enum package_kind kind;
     struct bytes folder; /* "<content>/<version>": points into the path */
     struct bytes track;  /* empty for what is of all tracks */
-    uint32_t segment;    /* for PACKAGE_SEGMENT */
+    uint32_t segment;    /* for PACKAGE_SEGMENT and PACKAGE_TEXT_SEGMENT */
 };
 
 /* One spelling for each thing: no empty, dotted or doubled parts, no leading

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For tests and benchmarks: turns the single-track files <track>.mp4 of a
- * folder into the stored form, the video tracks named first.
+ * folder into the stored form, the video tracks named first; and subtitles,
+ * s0.srt or s0.vtt, whose language and label are given with them.
  *
  *   package_test_ingest FOLDER SEGMENT_MS v0 [v1 ...] a0 [...]
+ *       [s0.srt:LANGUAGE:LABEL ...]
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,10 +16,12 @@
 #include "core/err.h"
 #include "media/index.h"
 #include "media/mp4/mp4.h"
+#include "media/text/text_track.h"
 
 struct cuts {
     uint64_t *times;
     uint32_t count, timescale;
+    uint64_t duration; /* of the video */
 };
 
 static void
@@ -95,6 +99,7 @@ track_ingest(const char *folder, const char *name, uint32_t segment_ms,
         err = segment_cuts_of_video(track, segment_ms, &cuts->times,
                                     &cuts->count);
         cuts->timescale = track->timescale;
+        cuts->duration = track->duration;
     }
     path_of(part, sizeof part, folder, name, ".part");
     FILE *file = fopen(part, "wb");
@@ -131,6 +136,65 @@ track_ingest(const char *folder, const char *name, uint32_t segment_ms,
     return index.info;
 }
 
+static void
+cues_load(const char *path, struct cues *out)
+{
+    static uint8_t bytes[CUES_FILE_SIZE_MAX];
+    struct cues_error error;
+    FILE *file = fopen(path, "rb");
+
+    if (file == NULL) {
+        die(path, ERR_IO);
+    }
+    size_t len = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    int err = cues_read(bytes_of(bytes, len), out, &error);
+    if (err != 0) {
+        fprintf(stderr, "line %u: %s\n", error.line, error.reason);
+        die(path, err);
+    }
+}
+
+/* `what` is "s0.srt:de:Deutsch", and changed. */
+static struct track_info
+text_ingest(const char *folder, char *what, const struct cuts *cuts)
+{
+    char path[4096];
+    struct cues cues;
+    struct buffer text, bytes;
+    struct track_index index;
+    const char *name = strtok(what, ":");
+    const char *language = strtok(NULL, ":"), *label = strtok(NULL, ":");
+
+    path_of(path, sizeof path, folder, name, "");
+    cues_load(path, &cues);
+    struct text_build build = {.cues = &cues,
+                               .cuts = cuts->times,
+                               .cut_count = cuts->count,
+                               .timescale = cuts->timescale,
+                               .duration = cuts->duration,
+                               .name = name,
+                               .language = language,
+                               .label = label};
+    *strchr(name, '.') = '\0';
+    buffer_init(&text, TEXT_TRACK_SIZE_MAX);
+    buffer_init(&bytes, INDEX_SIZE_MAX);
+    int err = text_track_build(&build, &text, &bytes);
+    if (err == 0) {
+        err = track_index_open(buffer_bytes(&bytes), &index);
+    }
+    if (err != 0) {
+        die(path, err);
+    }
+    path_of(path, sizeof path, folder, name, ".text");
+    file_write(path, buffer_bytes(&text));
+    path_of(path, sizeof path, folder, name, ".idx");
+    file_write(path, buffer_bytes(&bytes));
+    buffer_fini(&text);
+    cues_free(&cues);
+    return index.info;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -145,8 +209,11 @@ main(int argc, char **argv)
         return 2;
     }
     for (int i = 3; i < argc; i++) {
-        asset.tracks[asset.track_count++] = track_ingest(
-            argv[1], argv[i], (uint32_t) strtoul(argv[2], NULL, 10), &cuts);
+        asset.tracks[asset.track_count++] =
+            strchr(argv[i], ':') != NULL
+                ? text_ingest(argv[1], argv[i], &cuts)
+                : track_ingest(argv[1], argv[i],
+                               (uint32_t) strtoul(argv[2], NULL, 10), &cuts);
     }
     buffer_init(&text, ASSET_SIZE_MAX);
     int err = asset_encode(&asset, &text);

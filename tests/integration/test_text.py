@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subtitles: what ffmpeg reads in the file that came in is what it reads in
+what goes out, whole and in segments, and players show it at its times."""
+
+import re
+import subprocess
+import urllib.parse
+from xml.etree import ElementTree
+
+import pytest
+import requests
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+
+from conftest import wait_until
+from nginx_instance import BUILD, TREE, NginxInstance
+from ports import free_port
+from test_steering import FLAGS
+
+INGEST = BUILD / "modules" / "package" / "package_test_ingest"
+SECONDS, SEGMENT_S = 12, 2
+MPD = "{urn:mpeg:dash:schema:mpd:2011}"
+
+# Over cuts, at cuts, two at once, out of order, and behind the end.
+SUBRIP = """1
+00:00:00,500 --> 00:00:01,900
+One, <i>leaning</i>.
+
+2
+00:00:03,000 --> 00:00:07,250
+- Three,
+- over two cuts & more.
+
+4
+00:00:08,000 --> 00:00:10,000
+From cut to cut: é, ß, €.
+
+3
+00:00:05,001 --> 00:00:05,999
+Meanwhile
+
+5
+00:00:11,500 --> 00:00:20,000
+Longer than the film
+
+6
+00:00:30,000 --> 00:00:31,000
+Never
+"""
+CUES = [
+    (500, 1900, "One, <i>leaning</i>."),
+    (3000, 7250, "- Three,\n- over two cuts & more."),
+    (5001, 5999, "Meanwhile"),
+    (8000, 10000, "From cut to cut: é, ß, €."),
+    (11500, 20000, "Longer than the film"),
+]
+WEBVTT = """WEBVTT made by hand
+
+STYLE
+::cue { color: yellow }
+
+NOTE nobody sees this
+
+a name
+00:01.000 --> 00:04.000 line:0 align:start
+<b>Eins</b>
+
+00:00:09.999 --> 00:00:10.001
+kurz
+"""
+
+
+def run(*command):
+    done = subprocess.run(list(map(str, command)), capture_output=True,
+                          text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def milliseconds(text):
+    parts = [float(part) for part in text.replace(",", ".").split(":")]
+    return round(1000 * sum(part * 60 ** i
+                            for i, part in enumerate(reversed(parts))))
+
+
+def cues_by_ffmpeg(path, *options):
+    """[(start, end, text)] as ffmpeg's demuxer and decoder have them."""
+    told = run("ffmpeg", "-v", "error", *options, "-i", path, "-c:s", "webvtt",
+               "-f", "webvtt", "-")
+    cues = []
+    for block in told.replace("\r", "").split("\n\n")[1:]:
+        times, _, text = block.strip("\n").partition("\n")
+        if times:
+            start, end = (milliseconds(time) for time in
+                          re.findall(r"[\d:.]+", times)[:2])
+            cues.append((start, end, text.replace("&amp;", "&")))
+    return cues
+
+
+class Node(NginxInstance):
+    def __init__(self, folder, root):
+        port = free_port()
+        tests = TREE / "tests" / "players"
+        super().__init__(folder, f"""
+            server {{
+                listen 127.0.0.1:{port};
+                location / {{
+                    package_root {root};
+                    location ~ ^/film/(.*)$ {{ package film/$1; }}
+                    location ~ ^/filled/(.*)$ {{
+                        package film/$1;
+                        package_fill /fill/;
+                    }}
+                }}
+                location /fill/ {{
+                    internal;
+                    proxy_set_header Range $package_slice_range;
+                    proxy_pass http://127.0.0.1:{port}/stored/;
+                }}
+                location /stored/ {{ alias {root}/; }}
+                location = /player.html {{ root {tests};
+                    types {{ text/html html; }} }}
+                location = /players/hls.js {{
+                    alias {TREE}/web/node_modules/hls.js/dist/hls.js; }}
+                location = /players/shaka.js {{
+                    alias {tests}/node_modules/shaka-player/dist/shaka-player.compiled.js; }}
+                location = /players/dash.js {{
+                    alias {tests}/node_modules/dashjs/dist/modern/umd/dash.all.min.js; }}
+            }}""", port, modules=("package",), http_defaults="")
+
+    def get(self, path, **arguments):
+        return requests.get(self.url + path, timeout=20, **arguments)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """B-frames, so that no time is 0 by luck, and two tracks of subtitles."""
+    folder = tmp_path_factory.mktemp("text") / "film" / "1"
+    folder.mkdir(parents=True)
+    run("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
+        f"testsrc2=s=320x180:r=24000/1001:d={SECONDS}", "-f", "lavfi", "-i",
+        f"sine=440:r=44100:d={SECONDS}", "-map", "0:v", "-c:v", "libx264",
+        "-preset", "veryfast", "-bf", 3, "-g", 24, "-sc_threshold", 0,
+        "-pix_fmt", "yuv420p", folder / "v0.mp4", "-map", "1:a", "-c:a",
+        "aac", folder / "a0.mp4")
+    (folder / "s0.srt").write_text(SUBRIP)
+    (folder / "s1.vtt").write_text(WEBVTT)
+    run(INGEST, folder, 1000 * SEGMENT_S, "v0", "a0", "s0.srt:en:English",
+        "s1.vtt:de:Deutsch")
+    return folder
+
+
+@pytest.fixture(name="node", scope="module")
+def _node(film, tmp_path_factory):
+    with Node(tmp_path_factory.mktemp("node"), film.parents[1]) as node:
+        yield node
+
+
+# ---- what is served ----
+
+
+def test_ffmpeg_reads_in_the_whole_what_it_read_in_the_source(
+        film, node, tmp_path):
+    for source, name in (("s0.srt", "s0"), ("s1.vtt", "s1")):
+        out = tmp_path / f"{name}.vtt"
+        out.write_bytes(node.get(f"/film/1/{name}/all.vtt").content)
+        want = [cue for cue in cues_by_ffmpeg(film / source)
+                if cue[0] < 1000 * SECONDS]
+        assert cues_by_ffmpeg(out) == sorted(want)
+    assert cues_by_ffmpeg(tmp_path / "s0.vtt") == CUES
+
+
+def test_each_encoding_gives_the_same_subtitles(tmp_path):
+    """Of the film only the video's cuts matter."""
+    want = None
+    for number, encoding in enumerate(
+            ("utf-8", "utf-8-sig", "utf-16", "cp1252")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        run("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
+            f"testsrc2=s=64x36:r=5:d={SECONDS}", "-c:v", "libx264", "-preset",
+            "ultrafast", "-g", 10, folder / "v0.mp4")
+        (folder / "s0.srt").write_bytes(
+            SUBRIP.replace("\n", "\r\n").encode(encoding))
+        run(INGEST, folder, 1000 * SEGMENT_S, "v0", "s0.srt:en:English")
+        options = ("-sub_charenc", encoding) if encoding == "cp1252" else ()
+        assert [cue for cue in sorted(cues_by_ffmpeg(folder / "s0.srt",
+                                                     *options))
+                if cue[0] < 1000 * SECONDS] == CUES
+        stored = (folder / "s0.text").read_bytes()
+        want = want or stored
+        assert stored == want
+
+
+def test_segments_have_the_times_of_the_video_and_the_cues_seen_in_them(
+        node, tmp_path):
+    def durations(track):
+        return [float(n) for n in re.findall(
+            r"#EXTINF:([\d.]+),",
+            node.get(f"/film/1/{track}/index.m3u8").text)]
+
+    playlist = node.get("/film/1/s0/index.m3u8")
+    assert playlist.headers["Content-Type"] == "application/vnd.apple.mpegurl"
+    assert "EXT-X-MAP" not in playlist.text
+    assert durations("s0") == durations("v0")
+    start = 0
+    for number, duration in enumerate(durations("s0")):
+        answer = node.get(f"/film/1/s0/{number}.vtt")
+        assert answer.headers["Content-Type"] == "text/vtt"
+        text = answer.content.decode()
+        assert text.startswith(
+            "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n")
+        part = tmp_path / f"{number}.vtt"
+        # which ffmpeg takes for a cue
+        part.write_text(re.sub("X-TIMESTAMP-MAP.*\n", "", text))
+        end = start + 1000 * duration
+        assert cues_by_ffmpeg(part) == [
+            cue for cue in CUES if cue[0] < end and cue[1] > start]
+        start = end
+    assert number == 5
+    style = "WEBVTT\n\nSTYLE\n::cue { color: yellow }\n\n"
+    assert node.get("/film/1/s1/all.vtt").text.startswith(style)
+    assert node.get("/film/1/s1/3.vtt").text.endswith(style[8:])
+
+
+def test_text_is_answered_as_media_is(node):
+    whole = node.get("/film/1/s0/all.vtt")
+    assert whole.headers["Content-Type"] == "text/vtt"
+    for path in ("all.vtt", "2.vtt"):
+        url = f"/film/1/s0/{path}"
+        answer = node.get(url)
+        head = requests.head(node.url + url, timeout=20)
+        assert int(head.headers["Content-Length"]) == len(answer.content)
+        part = node.get(url, headers={"Range": "bytes=3-9"})
+        assert part.status_code == 206
+        assert part.content == answer.content[3:10]
+        assert node.get(url, headers={
+            "If-None-Match": answer.headers["ETag"]}).status_code == 304
+        filled = node.get(f"/filled/1/s0/{path}")
+        assert filled.content == answer.content
+        assert filled.headers["ETag"] == answer.headers["ETag"]
+    assert whole.headers["ETag"] != answer.headers["ETag"]
+    for path in ("s0/0.m4s", "s0/init.mp4", "s0/6.vtt", "v0/0.vtt",
+                 "v0/all.vtt", "s2/all.vtt"):
+        assert node.get(f"/film/1/{path}").status_code == 404, path
+
+
+def test_the_manifests_name_them(node):
+    master = node.get("/film/1/master.m3u8").text
+    assert ('#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="subs",NAME="English",'
+            'LANGUAGE="en",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,'
+            'URI="s0/index.m3u8"\n') in master
+    assert master.count('SUBTITLES="subs"') == 1
+    mpd = ElementTree.fromstring(node.get("/film/1/manifest.mpd").content)
+    found = [(one.get("lang"), one.findtext(f"{MPD}Label"),
+              one.findtext(f"{MPD}Representation/{MPD}BaseURL"))
+             for one in mpd.iter(f"{MPD}AdaptationSet")
+             if one.get("mimeType") == "text/vtt"]
+    assert found == [("en", "English", "s0/all.vtt"),
+                     ("de", "Deutsch", "s1/all.vtt")]
+
+
+# ---- players ----
+
+
+@pytest.fixture(name="browser")
+def _browser(tmp_path):
+    options = Options()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in FLAGS + [f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"),
+                              options=options)
+    yield driver
+    driver.quit()
+
+
+CUES_SCRIPT = """
+    const cues = [...document.getElementById('video').textTracks]
+      .filter((track) => track.mode !== 'disabled')
+      .flatMap((track) => [...(arguments[0] ? track.activeCues
+                                            : track.cues) || []]);
+    return cues.map((c) => [c.startTime, c.endTime,
+      c.getCueAsHTML ? c.getCueAsHTML().textContent : c.text]);
+"""
+
+
+@pytest.mark.parametrize("player, file", [
+    ("hls", "master.m3u8"), ("shaka", "master.m3u8"),
+    ("dash", "manifest.mpd"), ("shaka", "manifest.mpd")])
+def test_a_player_shows_each_cue_at_its_time(node, browser, player, file):
+    url = urllib.parse.quote(f"{node.url}/film/1/{file}", safe="")
+    browser.get(f"{node.url}/player.html?player={player}&url={url}")
+
+    def time():
+        return browser.execute_script(
+            "return document.getElementById('video').currentTime")
+
+    wait_until(lambda: time() > 0.2, 20, "the film")
+    browser.execute_script("subtitlesShow('en')")
+    plain = [(start, end, re.sub("<.>|</.>", "", text))
+             for start, end, text in CUES]
+
+    def found(is_active):
+        return sorted({(round(1000 * start), round(1000 * end), text)
+                       for start, end, text in browser.execute_script(
+                           CUES_SCRIPT, is_active)})
+
+    browser.execute_script("document.getElementById('video').pause()")
+    for at, texts in ((5.5, plain[1:3]), (9, plain[3:4]), (0.7, plain[:1]),
+                      (2.5, []), (6.5, plain[1:2]), (11.7, plain[4:])):
+        browser.execute_script(
+            "document.getElementById('video').currentTime = arguments[0]", at)
+        wait_until(lambda: [cue[1:] for cue in found(True)]
+                   == [cue[1:] for cue in texts], 20,
+                   f"{texts} at {at} s")
+        assert found(True) == texts
+    assert set(found(False)) <= set(plain)
+    assert browser.execute_script("return seen.errors") == []
