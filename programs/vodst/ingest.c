@@ -25,6 +25,7 @@
 
 struct config {
     const char *id, *title, *ladder, *preset, *temp;
+    struct option_list subtitles;
     struct settings_given given;
     int64_t segment_ms, crf, threads;
     bool json;
@@ -36,6 +37,11 @@ static const struct option options[] = {
      "new version."},
     {"title", OPTION_TEXT, offsetof(struct config, title), NULL, 0, 0, false,
      NULL, "Title for people; by default the file's name."},
+    {"subtitles", OPTION_LIST, offsetof(struct config, subtitles), NULL, 0, 0,
+     false, NULL,
+     "FILE[:LANGUAGE[:LABEL]], as film.srt:en:English: subtitles beside the "
+     "film, WebVTT or SubRip in UTF-8, UTF-16 with its mark, or Windows-1252. "
+     "May be given often. A colon in FILE's name cannot be written."},
     {"dir", OPTION_TEXT, offsetof(struct config, given.dir), NULL, 0, 0, false,
      NULL, "State folder of `vodst up`: storage and API are taken from there."},
     {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0, 0,
@@ -106,6 +112,7 @@ struct ingest {
     struct settings settings;
     struct source source;
     struct encode_plan plan;
+    struct subtitles subtitles[SUBTITLES_MAX];
     char title[TITLE_LEN_MAX + 1];
     char folder[PATH_MAX]; /* temporary; empty: not made */
     uint64_t encoded_frame_count;
@@ -122,6 +129,9 @@ static int
 step_probe(struct ingest *in)
 {
     int err = source_probe(&in->progress, in->film, &in->source);
+    if (err == 0)
+        err = subtitles_read(&in->progress, &in->config->subtitles,
+                             in->subtitles, &in->plan.subtitles_count);
     if (err != 0)
         return err;
     const struct source *source = &in->source;
@@ -272,8 +282,8 @@ lengths_check(struct ingest *in)
 static int
 step_index(struct ingest *in)
 {
-    int err = index_write(&in->progress, &in->source, &in->plan, in->folder,
-                          &in->indexed);
+    int err = index_write(&in->progress, &in->source, &in->plan, in->subtitles,
+                          in->folder, &in->indexed);
     return err != 0 ? err : lengths_check(in);
 }
 
@@ -392,6 +402,7 @@ ingest_run(struct ingest *in)
                       in->settings.storage, in->config->id, in->version.text);
     else if (err != 0 && in->is_stored)
         in->storage->discard(in->storage, &in->version.stored);
+    subtitles_free(in->subtitles, in->plan.subtitles_count);
     if (in->folder[0] != '\0')
         folder_remove(in->folder);
     if (in->storage != NULL)

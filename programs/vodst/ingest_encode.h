@@ -20,7 +20,8 @@ struct rung {
 struct encode_plan {
     struct rung rungs[LADDER_RUNGS_MAX]; /* best first; v0, v1, ... */
     unsigned rung_count;
-    unsigned audio_count; /* a0, a1, ... as source.audio */
+    unsigned audio_count;     /* a0, a1, ... as source.audio */
+    unsigned subtitles_count; /* s0, s1, ...; not the encoder's business */
     uint32_t segment_ms;
     unsigned threads; /* of the video encoder; 0: what there is */
     unsigned crf;

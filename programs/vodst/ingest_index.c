@@ -10,6 +10,7 @@
 #include "core/err.h"
 #include "media/index.h"
 #include "media/mp4/mp4.h"
+#include "media/text/text_track.h"
 #include "platform/files.h"
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_file.h"
@@ -25,6 +26,7 @@ struct indexing {
     struct progress *progress;
     const struct source *source;
     const struct encode_plan *plan;
+    const struct subtitles *subtitles;
     const char *folder;
     uint64_t *cuts; /* presentation times; NULL before the first track */
     uint32_t cut_count, cut_timescale;
@@ -274,6 +276,69 @@ track_index(struct indexing *ix, const char *name, const char *label,
     return err;
 }
 
+/* Of the longest track so far, in ticks of the cuts, rounded up. */
+static uint64_t
+duration_of_film(const struct indexing *ix)
+{
+    uint64_t longest = 0;
+    for (size_t i = 0; i < ix->asset.track_count; i++) {
+        const struct track_info *t = &ix->asset.tracks[i];
+        const uint64_t ticks =
+            (uint64_t) (((unsigned __int128) t->duration * ix->cut_timescale
+                         + t->timescale - 1)
+                        / t->timescale);
+        if (ticks > longest)
+            longest = ticks;
+    }
+    return longest;
+}
+
+static int
+subtitles_save(struct indexing *ix, const char *track, struct bytes file,
+               struct bytes index)
+{
+    char name[TRACK_NAME_LEN_MAX + 8];
+    snprintf(name, sizeof name, "%s.text", track);
+    const int err = file_save(ix, name, file);
+    snprintf(name, sizeof name, "%s.idx", track);
+    return err != 0 ? err : file_save(ix, name, index);
+}
+
+static int
+subtitles_store(struct indexing *ix, unsigned number, uint64_t duration)
+{
+    const struct subtitles *subtitles = &ix->subtitles[number];
+    struct buffer *out = &ix->indexes[ix->asset.track_count];
+    char name[TRACK_NAME_LEN_MAX + 1];
+    snprintf(name, sizeof name, "s%u", number);
+    const struct text_build build = {
+        .cues = &subtitles->cues,
+        .cuts = ix->cuts,
+        .cut_count = ix->cut_count,
+        .timescale = ix->cut_timescale,
+        .duration = duration,
+        .name = name,
+        .label = subtitles->label,
+        .language = subtitles->language,
+    };
+    struct buffer file;
+    struct track_index index;
+    buffer_init(&file, TEXT_TRACK_SIZE_MAX);
+    buffer_init(out, INDEX_SIZE_MAX);
+    int err = text_track_build(&build, &file, out);
+    if (err == 0)
+        err = track_index_open(buffer_bytes(out), &index);
+    if (err != 0)
+        progress_error(ix->progress, "cannot store subtitles %u: %s",
+                       number + 1, err_text(err));
+    else {
+        ix->asset.tracks[ix->asset.track_count++] = index.info;
+        err = subtitles_save(ix, name, buffer_bytes(&file), buffer_bytes(out));
+    }
+    buffer_fini(&file);
+    return err;
+}
+
 static int
 tracks_index(struct indexing *ix)
 {
@@ -296,6 +361,12 @@ tracks_index(struct indexing *ix)
             return err;
         progress_update(ix->progress,
                         (double) (plan->rung_count + i + 1) / total, "");
+    }
+    const uint64_t duration = duration_of_film(ix);
+    for (unsigned i = 0; i < plan->subtitles_count; i++) {
+        int err = subtitles_store(ix, i, duration);
+        if (err != 0)
+            return err;
     }
     return 0;
 }
@@ -329,6 +400,8 @@ indexed_sum(const struct asset *asset, struct indexed *out)
     for (size_t i = 0; i < asset->track_count; i++) {
         const struct track_info *track = &asset->tracks[i];
         double seconds = (double) track->duration / track->timescale;
+        if (track->kind == TRACK_TEXT)
+            continue;
         double *longest = track->kind == TRACK_VIDEO ? &out->video_duration_s
                                                      : &out->audio_duration_s;
         if (seconds > *longest)
@@ -342,8 +415,8 @@ indexed_sum(const struct asset *asset, struct indexed *out)
 
 int
 index_write(struct progress *progress, const struct source *source,
-            const struct encode_plan *plan, const char *folder,
-            struct indexed *out)
+            const struct encode_plan *plan, const struct subtitles *subtitles,
+            const char *folder, struct indexed *out)
 {
     struct indexing *ix = calloc(1, sizeof *ix);
     if (ix == NULL) {
@@ -353,6 +426,7 @@ index_write(struct progress *progress, const struct source *source,
     ix->progress = progress;
     ix->source = source;
     ix->plan = plan;
+    ix->subtitles = subtitles;
     ix->folder = folder;
     int err = tracks_index(ix);
     if (err == 0)

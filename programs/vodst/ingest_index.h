@@ -3,11 +3,12 @@
 #define PROGRAMS_VODST_INGEST_INDEX_H
 
 /*
- * From encoded files to what a packager reads: a track file and an index of each
- * track, and the asset file that names the tracks.
+ * From encoded files to what a packager reads: a track file and an index of
+ * each track, and the asset file that names the tracks.
  */
 
 #include "programs/vodst/ingest_encode.h"
+#include "programs/vodst/ingest_subtitles.h"
 
 /* What was made. Each file of the version is in the folder under its name. */
 struct indexed {
@@ -21,12 +22,14 @@ struct indexed {
 /*
  * Reads <track>.mp4 of every rendition in the folder, cuts them all at the
  * same moments, puts the track file in its place, writes <track>.idx and
- * asset.idx, and opens what it wrote.
+ * asset.idx, and opens what it wrote. Of plan->subtitles_count subtitles it
+ * writes <track>.text and <track>.idx.
  * Tells what is wrong by progress_error: ERR_INVALID, ERR_UNSUPPORTED, ERR_IO,
  * ERR_MEMORY.
  */
 int index_write(struct progress *progress, const struct source *source,
-                const struct encode_plan *plan, const char *folder,
+                const struct encode_plan *plan,
+                const struct subtitles *subtitles, const char *folder,
                 struct indexed *out);
 
 #endif

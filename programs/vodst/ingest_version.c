@@ -39,12 +39,12 @@ file_add(struct progress *progress, struct version *version, const char *folder,
 
 static int
 tracks_add(struct progress *progress, struct version *version,
-           const char *folder, char kind, unsigned count)
+           const char *folder, char kind, const char *ending, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         char track[TRACK_NAME_LEN_MAX + 1];
         snprintf(track, sizeof track, "%c%u", kind, i);
-        int err = file_add(progress, version, folder, track, ".mp4");
+        int err = file_add(progress, version, folder, track, ending);
         if (err == 0)
             err = file_add(progress, version, folder, track, ".idx");
         if (err != 0)
@@ -103,9 +103,12 @@ version_make(struct progress *progress, const struct encode_plan *plan,
     out->stored.content = content;
     out->stored.version = out->text;
     out->stored.files = out->files;
-    int err = tracks_add(progress, out, folder, 'v', plan->rung_count);
+    int err = tracks_add(progress, out, folder, 'v', ".mp4", plan->rung_count);
     if (err == 0)
-        err = tracks_add(progress, out, folder, 'a', plan->audio_count);
+        err = tracks_add(progress, out, folder, 'a', ".mp4", plan->audio_count);
+    if (err == 0)
+        err = tracks_add(progress, out, folder, 's', ".text",
+                         plan->subtitles_count);
     if (err == 0) /* last: it makes the version readable */
         err = file_add(progress, out, folder, "asset", ".idx");
     return err != 0 ? err : version_name(progress, out);

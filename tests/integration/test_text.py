@@ -13,9 +13,11 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-from conftest import wait_until
+from conftest import film_make, wait_until
 from nginx_instance import BUILD, TREE, NginxInstance
 from ports import free_port
+from test_ingest import FAST, Place
+from test_st_api import StApi
 from test_steering import FLAGS
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
@@ -259,6 +261,61 @@ def test_the_manifests_name_them(node):
              if one.get("mimeType") == "text/vtt"]
     assert found == [("en", "English", "s0/all.vtt"),
                      ("de", "Deutsch", "s1/all.vtt")]
+
+
+# ---- ingest ----
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path):
+    api = StApi(tmp_path)
+    yield Place(api, tmp_path)
+    api.stop()
+
+
+def test_ingest_stores_subtitles_beside_the_film(place, tmp_path):
+    film = film_make(tmp_path / "film.mp4", SECONDS, "160x90", 25)
+    (tmp_path / "a.srt").write_bytes(SUBRIP.encode("cp1252"))
+    (tmp_path / "b.vtt").write_text(WEBVTT)
+    result, folder = place.ingest(
+        film, "demo", "--ladder", "90", "--segment", f"{SEGMENT_S}s", *FAST,
+        "--subtitles", f"{tmp_path}/a.srt:eng:English: for all",
+        "--subtitles", f"{tmp_path}/b.vtt")
+    assert {path.name for path in folder.iterdir()} >= {
+        "s0.text", "s0.idx", "s1.text", "s1.idx"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) \
+        == result["bytes"]
+    (folder.parent / "1").symlink_to(folder)
+    (folder.parents[1] / "film").symlink_to(folder.parent)
+    with Node(tmp_path / "node", folder.parents[1]) as node:
+        master = node.get("/film/1/master.m3u8").text
+        assert 'NAME="English: for all",LANGUAGE="en",' in master
+        assert 'NAME="s1",DEFAULT' in master
+        whole = tmp_path / "whole.vtt"
+        whole.write_bytes(node.get("/film/1/s0/all.vtt").content)
+        assert cues_by_ffmpeg(whole) == CUES
+        assert node.get("/film/1/s0/index.m3u8").text.count("#EXTINF") \
+            == node.get("/film/1/v0/index.m3u8").text.count("#EXTINF")
+
+
+@pytest.mark.parametrize("given, text, said", [
+    ("a.srt", "1\n00:00:01,000 -> 00:00:02,000\nHi\n",
+     "a.srt: line 2: neither WebVTT nor SubRip"),
+    ("a.srt", "", "a.srt: no subtitles are in it"),
+    ("b.srt", "", "b.srt: No such file or directory"),
+    ("a.srt:e n", SUBRIP, "expected FILE[:LANGUAGE[:LABEL]]"),
+    ("a.srt:abcdefghijklmnop", SUBRIP, "expected FILE[:LANGUAGE[:LABEL]]"),
+    ('a.srt:en:"', SUBRIP, "the label cannot stand in a playlist"),
+])
+def test_ingest_refuses_bad_subtitles_before_it_encodes(
+        place, tmp_path, given, text, said):
+    film = film_make(tmp_path / "film.mp4", 2, "160x90", 25)
+    (tmp_path / "a.srt").write_text(text)
+    done = place.run(film, "demo", *FAST, "--subtitles", f"{tmp_path}/{given}")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "encode" not in done.stderr
+    assert place.entry("demo") is None
 
 
 # ---- players ----
