@@ -666,6 +666,10 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (!ctx->use.index->is_asset && !package_kind_fits(ctx)) {
         return NGX_HTTP_NOT_FOUND;
     }
+    if (!ctx->use.index->is_asset
+        && ctx->use.index->track.info.kind == TRACK_TEXT) {
+        ctx->crypt.scheme = 0; /* subtitles are sent in the clear */
+    }
     switch (ctx->path.kind) {
     case PACKAGE_MULTIVARIANT:
         return package_asset_answer(r, ctx, package_index_playlist,

@@ -150,7 +150,10 @@ package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         buffer_fini(&pssh);
         return err != 0 ? err : out->err;
     case PACKAGE_PLAYLIST:
+    case PACKAGE_IFRAMES:
     case PACKAGE_SEGMENT:
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
         break;
     }
     crypt_playlist_write(clear, &ctx->crypt, systems, out);
