@@ -255,7 +255,7 @@ def test_a_film_without_a_key_is_never_sent_in_the_clear(node):
                  "manifest.mpd"):
         for source in SOURCES:
             assert node.get(f"/{source}/cenc/stranger/1/{name}"
-                            ).status_code == 500 or source == "fill"
+                            ).status_code == 500, (source, name)
     assert node.get("/local/cemc/film/1/v0/0.m4s").status_code == 500
     assert node.get("/local/off/stranger/1/v0/0.m4s").status_code == 200
 
@@ -289,6 +289,39 @@ def test_the_mpd_names_the_keys(node, scheme):
         assert len(others) == 3
         found += 1
     assert found == 3
+
+
+def test_subtitles_are_clear_and_key_frames_have_no_list(tmp_path):
+    folder = tmp_path / "film" / "1"
+    folder.mkdir(parents=True)
+    run("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
+        "testsrc2=s=160x90:r=24:d=4", "-c:v", "libx264", "-g", "24",
+        "-pix_fmt", "yuv420p", folder / "v0.mp4")
+    (folder / "s0.srt").write_text(
+        "1\n00:00:01,000 --> 00:00:02,000\nWords\n")
+    run(INGEST, folder, "1000", "v0", "s0.srt:en:English")
+    space = "{urn:mpeg:dash:schema:mpd:2011}"
+    with Node(tmp_path / "node", tmp_path, free_port()) as node:
+        for scheme in SCHEMES:
+            base = f"/local/{scheme}/film/1"
+            for name in ("index.m3u8", "1.vtt", "all.vtt"):
+                text = node.get(f"{base}/s0/{name}")
+                assert text.status_code == 200
+                assert text.content == \
+                    node.get(f"/local/off/film/1/s0/{name}").content
+            master = node.get(f"{base}/master.m3u8").text
+            assert "TYPE=SUBTITLES" in master and "I-FRAME" not in master
+            assert f"KEYID=0x{VIDEO_KID}" in master
+            assert f"KEYID=0x{'0' * 32}" not in master
+            assert node.get(f"{base}/v0/iframes.m3u8").status_code == 404
+            mpd = ElementTree.fromstring(
+                node.get(f"{base}/manifest.mpd").content)
+            assert [len(r.findall(f"{space}ContentProtection")) > 0
+                    for r in mpd.iter(f"{space}Representation")
+                    ] == [True, False]
+        clear = node.get("/local/off/film/1/master.m3u8").text
+        assert "I-FRAME" in clear
+        assert node.get("/local/off/film/1/v0/iframes.m3u8").status_code == 200
 
 
 def test_the_lead_is_clear(node):

@@ -359,7 +359,12 @@ video.addEventListener('waiting', () => {
     seen.stalls++;
 });
 const hls = new Hls();
-hls.on(Hls.Events.ERROR, (_, data) => seen.errors.push(data.details));
+hls.on(Hls.Events.ERROR, (_, data) => {
+  // its time 0 is that of the first decoding: the first picture is later, and
+  // on a slow machine it tells of passing over that
+  if (data.details !== 'bufferSeekOverHole' || video.currentTime > 0.5)
+    seen.errors.push(data.details);
+});
 hls.loadSource(new URLSearchParams(location.search).get('url'));
 hls.attachMedia(video);
 video.play();
@@ -432,6 +437,8 @@ def test_hls_js_plays_and_seeks(plain, site, folder, tmp_path):
     def until(condition, what):
         def seen():
             now = look()
+            if "errors" not in now:
+                return None  # the page is not there yet
             assert now["errors"] == [] and now["dropped"] == 0, now
             return now if condition(now) else None
         return wait_until(seen, 30, what, 0.1)
