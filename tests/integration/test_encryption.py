@@ -372,7 +372,8 @@ def test_stalled_clients_cost_little_and_killed_ones_nothing(node, film,
     clients = [stalled_client(node, path) for _ in range(64)]
     wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) > 64, 10)
     time.sleep(2)
-    per_client = (memory_kb(pid) - before) / 64
+    most = memory_kb(pid)
+    per_client = (most - before) / 64
     assert per_client <= (64 if place.startswith("local") else 200)
     for client in clients[:32]:
         client.close()
@@ -381,15 +382,16 @@ def test_stalled_clients_cost_little_and_killed_ones_nothing(node, film,
         head = client.recv(1 << 16, socket.MSG_PEEK)
         client.recv(len(head))
         client.close()
-    held = []
+    wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) < 64, 10)
+    # what is freed may stay with malloc: never more than 64 took at once
     for _ in range(6):
         more = [stalled_client(node, path) for _ in range(64)]
         time.sleep(0.5)
         for client in more:
             client.close()
         assert len(node.get(path).content) == size
-        held.append(memory_kb(pid))
-    assert min(held[3:]) <= max(held[:3]) + 1024
+        wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) < 64, 10)
+    assert memory_kb(pid) <= most + 1024
     assert node.worker_pids() == pids
 
 
