@@ -45,10 +45,8 @@ esds_parse(struct bytes descriptors, struct esds *out)
     if (decoder.is_short || tag != TAG_DECODER_CONFIG)
         return ERR_INVALID;
     cursor_bytes(&decoder, 12); /* stream type, buffer size, bit rates */
-    const struct cursor specific = descriptor_take(&decoder, &tag);
+    const struct bytes specific = descriptor_take(&decoder, &tag).rest;
     out->object = object;
-    out->config = specific.is_short || tag != TAG_DECODER_SPECIFIC
-                      ? (struct bytes){0}
-                      : specific.rest;
+    out->config = tag == TAG_DECODER_SPECIFIC ? specific : (struct bytes){0};
     return 0;
 }

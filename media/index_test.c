@@ -247,6 +247,9 @@ what_cannot_be_stored_is_an_error_and_no_index(void **state)
                                 .name = "v/0"};
     assert_int_equal(track_file_build(&build, &out), ERR_INVALID);
     build.name = "v0";
+    build.label = "0123456789abcdef0123456789abcdef"
+                  "0123456789abcdef0123456789abcdef"; /* one too many */
+    assert_int_equal(track_file_build(&build, &out), ERR_INVALID);
     build.label = "a \"name\"";
     assert_int_equal(track_file_build(&build, &out), ERR_INVALID);
     assert_int_equal(media.len, 0);
