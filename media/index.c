@@ -13,8 +13,8 @@
 #include "media/track_record.h"
 
 int
-index_encode(const struct track_info *info, struct bytes records,
-             struct buffer *out)
+index_file_append(const struct track_info *info, struct bytes records,
+                  struct buffer *out)
 {
     const size_t start = sealed_begin(out, INDEX_MAGIC, INDEX_VERSION);
     track_info_encode(info, out);

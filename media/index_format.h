@@ -54,7 +54,7 @@ index_segment_append(const struct segment *segment, struct buffer *out)
 
 /* Appends the index of a track, whose info is checked by the caller;
  * `records` are of its segments. */
-int index_encode(const struct track_info *info, struct bytes records,
-                 struct buffer *out);
+int index_file_append(const struct track_info *info, struct bytes records,
+                      struct buffer *out);
 
 #endif

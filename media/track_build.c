@@ -344,7 +344,7 @@ index_write(struct writer *w, struct buffer *out)
         return w->records.err;
     w->info.media_size = w->written;
     bandwidth_set(&w->info, &index);
-    return index_encode(&w->info, buffer_bytes(&w->records), out);
+    return index_file_append(&w->info, buffer_bytes(&w->records), out);
 }
 
 static int

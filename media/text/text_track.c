@@ -168,8 +168,9 @@ all_write(struct writer *w, struct buffer *index)
         err = ERR_LIMIT;
     if (err == 0)
         err = info_finish(w, whole_size);
-    return err != 0 ? err
-                    : index_encode(&w->info, buffer_bytes(&w->records), index);
+    return err != 0
+               ? err
+               : index_file_append(&w->info, buffer_bytes(&w->records), index);
 }
 
 int
