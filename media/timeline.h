@@ -29,6 +29,13 @@ timeline_take(struct bytes *timeline, struct timeline_run *out)
     return true;
 }
 
+static inline void
+timeline_append(struct buffer *out, const struct timeline_run *run)
+{
+    buffer_append_le32(out, run->duration);
+    buffer_append_le32(out, run->count);
+}
+
 /* One segment more. */
 static inline void
 timeline_add(struct buffer *timeline, uint32_t duration)
