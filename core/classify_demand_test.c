@@ -2,6 +2,7 @@
 /* Classes of demand that comes by reports, with its noise, for long. */
 
 #include "core/classify_world.h"
+#include "core/test_random.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -9,10 +10,7 @@
 static double
 random_unit(uint64_t *state)
 {
-    uint64_t x = *state += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return ((double) ((x ^ x >> 31) >> 11) + 0.5) / 9007199254740992.0;
+    return ((double) (random_next(state) >> 11) + 0.5) / 9007199254740992.0;
 }
 
 static unsigned

@@ -19,19 +19,11 @@
 #include "core/demand.h"
 #include "core/err.h"
 #include "core/route.h"
+#include "core/test_random.h"
 
 enum { CONTENTS = 8, NODES = 4, MANAGERS = 2, MAILS_MAX = 64 };
 
 #define START_MS 1000000u
-
-static uint64_t
-random_next(uint64_t *state)
-{
-    uint64_t x = *state += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
 
 static unsigned
 random_below(uint64_t *state, unsigned end)

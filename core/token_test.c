@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "core/err.h"
+#include "core/test_random.h"
 #include "core/token.h"
 
 #define HEX_A "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -58,15 +59,6 @@ the_form_is_the_same_for_ever(void **state)
     assert_memory_equal(text, "AQd3NZQAASNFZ4mrze-G81Gby1xHxAs8di8Kt9aE",
                         TOKEN_TEXT_LEN);
     token_keys_free(keys);
-}
-
-static uint64_t
-random_next(uint64_t *state)
-{
-    uint64_t x = *state += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
 }
 
 static void

@@ -11,6 +11,7 @@
  * of them, and sound no longer meets its picture.
  */
 
+#include "media/fragment.h"
 #include "media/segment_map.h"
 
 #include <assert.h>
@@ -286,18 +287,6 @@ cmaf_init_write(const struct track_info *info, struct buffer *out)
 #define MFHD_SIZE 16
 #define TFDT_SIZE 20
 
-#define TFHD_DURATION 0x8u
-#define TFHD_SIZE_DEFAULT 0x10u
-#define TFHD_FLAGS 0x20u
-#define TFHD_BASE_IS_MOOF 0x20000u
-
-#define TRUN_DATA_OFFSET 0x1u
-#define TRUN_FIRST_FLAGS 0x4u
-#define TRUN_DURATION 0x100u
-#define TRUN_SIZE 0x200u
-#define TRUN_FLAGS 0x400u
-#define TRUN_COMPOSITION 0x800u
-
 /* 14496-12 §8.8.3.1: sync, nothing it depends on; not sync, depends on
  * others. */
 #define FLAGS_SYNC 0x02000000u
@@ -367,7 +356,7 @@ shape_of(const struct track_info *info, const struct segment *segment,
     if (!(s->trun_flags & TRUN_DURATION))
         s->tfhd_flags |= TFHD_DURATION;
     if (!(s->trun_flags & TRUN_SIZE))
-        s->tfhd_flags |= TFHD_SIZE_DEFAULT;
+        s->tfhd_flags |= TFHD_SIZE;
     if (!(s->trun_flags & TRUN_FLAGS))
         s->tfhd_flags |= TFHD_FLAGS;
     s->tfhd_size = 16 + 4 * bits_count(s->tfhd_flags & ~TFHD_BASE_IS_MOOF);
@@ -400,7 +389,7 @@ fixed_write(const struct segment *segment, uint32_t sample_count,
     p = put(put(p, s->tfhd_flags), TRACK_ID);
     if (s->tfhd_flags & TFHD_DURATION)
         p = put(p, s->duration);
-    if (s->tfhd_flags & TFHD_SIZE_DEFAULT)
+    if (s->tfhd_flags & TFHD_SIZE)
         p = put(p, s->size);
     if (s->tfhd_flags & TFHD_FLAGS)
         p = put(p, s->flags);

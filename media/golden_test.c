@@ -7,9 +7,8 @@
  *     golden_test --seeds FOLDER    writes seeds for the fuzz targets
  */
 
-#include "core/err.h"
 #include "media/testing/box_dump.h"
-#include "media/testing/movie.h"
+#include "media/testing/film.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,17 +64,6 @@ static const struct content contents[] = {
 static bool is_update;
 static unsigned different;
 
-static void
-file_write(const char *path, struct bytes bytes)
-{
-    FILE *f = fopen(path, "wb");
-    if (f == NULL || fwrite(bytes.ptr, 1, bytes.len, f) != bytes.len
-        || fclose(f) != 0) {
-        perror(path);
-        exit(1);
-    }
-}
-
 static bool
 file_is(const char *path, struct bytes bytes)
 {
@@ -95,15 +83,12 @@ compare(const char *folder, const char *content, const char *name,
         struct buffer *b)
 {
     char path[4096];
-    if (b->err != 0) {
-        fprintf(stderr, "%s: %s\n", name, err_name(b->err));
-        exit(1);
-    }
+    test_stop_on(b->err, name);
     snprintf(path, sizeof path, "%s/%s", folder, content);
     mkdir(path, 0777);
     snprintf(path, sizeof path, "%s/%s/%s", folder, content, name);
     if (is_update) {
-        file_write(path, buffer_bytes(b));
+        test_file_save(path, buffer_bytes(b));
     } else if (!file_is(path, buffer_bytes(b))) {
         printf("--- %s is different; what is written now:\n%.*s\n", path,
                (int) b->len, (const char *) b->ptr);
@@ -114,8 +99,9 @@ compare(const char *folder, const char *content, const char *name,
 
 static void
 track_compare(const char *folder, const char *content,
-              const struct track_index *index, struct bytes track_file)
+              const struct test_track *t)
 {
+    const struct track_index *index = &t->index;
     struct buffer boxes, text;
     struct segment s;
     char name[64];
@@ -135,7 +121,7 @@ track_compare(const char *folder, const char *content,
     snprintf(name, sizeof name, "%s.init.txt", track);
     compare(folder, content, name, &text);
     for (uint32_t i = 0; track_index_segment(index, i, &s) == 0; i++) {
-        box_dump(bytes_of(track_file.ptr + segment_start(&s), s.header_size),
+        box_dump(bytes_of(t->media.ptr + segment_start(&s), s.header_size),
                  &text);
         snprintf(name, sizeof name, "%s.%u.txt", track, i);
         compare(folder, content, name, &text);
@@ -148,30 +134,25 @@ static void
 content_compare(const char *folder, const struct content *content)
 {
     static struct asset asset;
-    struct buffer files[TRACKS_MAX], track_file, text;
+    struct test_track tracks[TRACKS_MAX];
+    struct buffer text;
     buffer_init(&text, OUTPUT_SIZE_MAX);
     asset.track_count = 0;
     for (size_t i = 0; i < TRACKS_MAX && content->tracks[i].name; i++) {
-        struct track_index index;
-        buffer_init(&files[i], INDEX_SIZE_MAX);
-        buffer_init(&track_file, OUTPUT_SIZE_MAX);
-        test_track_build(&content->tracks[i].movie, content->tracks[i].name,
-                         2000, &content->tracks[0].movie, &track_file,
-                         &files[i]);
-        if (track_index_open(buffer_bytes(&files[i]), &index) != 0)
-            abort();
-        snprintf(index.info.label, sizeof index.info.label, "%s",
+        struct test_track *t = &tracks[i];
+        test_track_make(t, &content->tracks[i].movie, content->tracks[i].name,
+                        2000, &content->tracks[0].movie);
+        snprintf(t->index.info.label, sizeof t->index.info.label, "%s",
                  content->tracks[i].label);
-        asset.tracks[asset.track_count++] = index.info;
-        track_compare(folder, content->name, &index, buffer_bytes(&track_file));
-        buffer_fini(&track_file);
+        asset.tracks[asset.track_count++] = t->index.info;
+        track_compare(folder, content->name, t);
     }
     hls_multivariant_write(&asset, NULL, &text);
     compare(folder, content->name, "master.m3u8", &text);
     dash_mpd_write(&asset, NULL, &text);
     compare(folder, content->name, "manifest.mpd", &text);
     for (size_t i = 0; i < asset.track_count; i++)
-        buffer_fini(&files[i]);
+        test_track_fini(&tracks[i]);
     buffer_fini(&text);
 }
 
@@ -185,7 +166,7 @@ seed_write(const char *folder, const char *target, const char *name,
     snprintf(path, sizeof path, "%s/%s", folder, target);
     mkdir(path, 0777);
     snprintf(path, sizeof path, "%s/%s/%s", folder, target, name);
-    file_write(path, buffer_bytes(b));
+    test_file_save(path, buffer_bytes(b));
     b->len = 0;
 }
 
@@ -270,38 +251,33 @@ seeds_write(const char *folder)
           .fragment_time = 4096}},
     };
     static struct asset asset;
-    struct buffer b, held[sizeof seeds / sizeof seeds[0]];
+    struct test_track held[sizeof seeds / sizeof seeds[0]];
+    struct buffer b;
     buffer_init(&b, OUTPUT_SIZE_MAX);
     subsamples_seed_write(folder, &b);
     for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
-        struct track_index index;
+        struct test_track *t = &held[asset.track_count];
         struct segment s;
-        struct buffer track_file;
         test_movie_write(&seeds[i].movie, &b);
         seed_write(folder, "mp4", seeds[i].name, &b);
         if (seeds[i].movie.is_fragmented)
             continue;
-        buffer_init(&held[i], INDEX_SIZE_MAX);
-        buffer_init(&track_file, OUTPUT_SIZE_MAX);
-        test_track_build(&seeds[i].movie, seeds[i].name, 100, NULL, &track_file,
-                         &held[i]);
-        if (track_index_open(buffer_bytes(&held[i]), &index) != 0
-            || track_index_segment(&index, 0, &s) != 0)
+        test_track_make(t, &seeds[i].movie, seeds[i].name, 100, NULL);
+        if (track_index_segment(&t->index, 0, &s) != 0)
             abort();
         buffer_append_le32(&b, s.sample_count);
         buffer_append_le32(&b, s.size);
-        buffer_append(&b, track_file.ptr + s.offset, s.map_size);
+        buffer_append(&b, t->media.ptr + s.offset, s.map_size);
         seed_write(folder, "segment_map", seeds[i].name, &b);
-        buffer_fini(&track_file);
-        asset.tracks[asset.track_count++] = index.info;
-        buffer_append_bytes(&b, buffer_bytes(&held[i]));
+        asset.tracks[asset.track_count++] = t->index.info;
+        buffer_append_bytes(&b, buffer_bytes(&t->file));
         seed_write(folder, "index", seeds[i].name, &b);
         if (asset_encode(&asset, &b) != 0)
             abort();
         seed_write(folder, "track", seeds[i].name, &b);
     }
     for (size_t i = 0; i < asset.track_count; i++)
-        buffer_fini(&held[i]);
+        test_track_fini(&held[i]);
     buffer_fini(&b);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Opens an index. All is checked here once, so that whoever asks for a
- * segment afterwards may trust every number.
+ * Puts an index together, and opens it. All is checked there once, so that
+ * whoever asks for a segment afterwards may trust every number.
  */
 
 #include "media/index_format.h"
@@ -11,6 +11,19 @@
 #include "media/sealed.h"
 #include "media/timeline.h"
 #include "media/track_record.h"
+
+int
+index_file_append(const struct track_info *info, struct bytes records,
+                  struct buffer *out)
+{
+    const size_t start = sealed_begin(out, INDEX_MAGIC, INDEX_VERSION);
+    track_info_encode(info, out);
+    buffer_append_bytes(out, records);
+    if (out->err == 0 && out->len - start > INDEX_SIZE_MAX)
+        out->err = ERR_LIMIT;
+    sealed_end(out, start);
+    return out->err;
+}
 
 /* Text has no maps, and may have nothing to show. */
 static bool

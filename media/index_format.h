@@ -52,4 +52,9 @@ index_segment_append(const struct segment *segment, struct buffer *out)
     buffer_append_le32(out, segment->duration);
 }
 
+/* Appends the index of a track, whose info is checked by the caller;
+ * `records` are of its segments. */
+int index_file_append(const struct track_info *info, struct bytes records,
+                      struct buffer *out);
+
 #endif

@@ -36,4 +36,19 @@ timeline_append(struct buffer *out, const struct timeline_run *run)
     buffer_append_le32(out, run->count);
 }
 
+/* One segment more. */
+static inline void
+timeline_add(struct buffer *timeline, uint32_t duration)
+{
+    if (timeline->err == 0 && timeline->len >= TIMELINE_RUN_SIZE) {
+        uint8_t *last = timeline->ptr + timeline->len - TIMELINE_RUN_SIZE;
+        if (load_le32(last) == duration) {
+            store_le32(last + 4, load_le32(last + 4) + 1);
+            return;
+        }
+    }
+    buffer_append_le32(timeline, duration);
+    buffer_append_le32(timeline, 1);
+}
+
 #endif

@@ -129,6 +129,28 @@ text_encode(struct buffer *out, const char *text)
     buffer_append(out, text, len);
 }
 
+static bool
+text_set(char *out, size_t size, const char *text)
+{
+    const size_t len = strlen(text);
+    if (len < size)
+        memcpy(out, text, len + 1);
+    return len < size;
+}
+
+int
+track_texts_set(struct track_info *info, const char *name, const char *label,
+                const char *language, const char *codecs)
+{
+    return text_set(info->name, sizeof info->name, name)
+                   && text_set(info->label, sizeof info->label,
+                               label == NULL ? "" : label)
+                   && text_set(info->language, sizeof info->language, language)
+                   && text_set(info->codecs, sizeof info->codecs, codecs)
+               ? 0
+               : ERR_INVALID;
+}
+
 void
 track_info_encode(const struct track_info *info, struct buffer *out)
 {

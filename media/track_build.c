@@ -9,7 +9,6 @@
 #include "media/crypt/subsamples.h"
 #include "media/index_format.h"
 #include "media/mp4/mp4.h"
-#include "media/sealed.h"
 #include "media/segment_map.h"
 #include "media/segment_plan.h"
 #include "media/timeline.h"
@@ -129,57 +128,17 @@ bandwidth_set(struct track_info *info, const struct track_index *index)
                        &info->key_bandwidth_average);
 }
 
-/* Equal segments in a row are one run. */
-static int
-timeline_set(struct writer *w)
-{
-    struct timeline_run run = {0};
-    for (uint32_t i = 0; i < w->segment_count; i++) {
-        const uint32_t duration = w->plan[i].duration;
-        if (run.count > 0 && duration != run.duration) {
-            timeline_append(&w->timeline, &run);
-            run.count = 0;
-        }
-        run.duration = duration;
-        run.count++;
-    }
-    timeline_append(&w->timeline, &run);
-    w->info.timeline = buffer_bytes(&w->timeline);
-    return w->timeline.err;
-}
-
-static int
-text_copy(char *out, size_t size, const char *text)
-{
-    if (strlen(text) >= size)
-        return ERR_INVALID;
-    memcpy(out, text, strlen(text) + 1);
-    return 0;
-}
-
-static int
-info_texts_set(struct track_info *info, const struct track_build *build)
-{
-    const struct mp4_track *track = build->track;
-    const char *language =
-        build->language == NULL ? track->language : build->language;
-    const char *label = build->label == NULL ? "" : build->label;
-    int err;
-    if ((err = text_copy(info->name, sizeof info->name, build->name)) != 0
-        || (err = text_copy(info->label, sizeof info->label, label)) != 0
-        || (err = text_copy(info->language, sizeof info->language, language))
-               != 0)
-        return err;
-    return text_copy(info->codecs, sizeof info->codecs, track->codecs);
-}
-
 /* All but what only the written file tells: its size and the bandwidths. */
 static int
 info_set(struct writer *w)
 {
-    const struct mp4_track *track = w->build->track;
+    const struct track_build *build = w->build;
+    const struct mp4_track *track = build->track;
     struct track_info *info = &w->info;
-    int err = info_texts_set(info, w->build);
+    const int err = track_texts_set(info, build->name, build->label,
+                                    build->language == NULL ? track->language
+                                                            : build->language,
+                                    track->codecs);
     if (err != 0)
         return err;
     info->kind = track->kind;
@@ -190,9 +149,11 @@ info_set(struct writer *w)
     info->segment_count = w->segment_count;
     info->sample_entry = track->sample_entry;
     for (uint32_t i = 0; i < w->segment_count; i++) {
+        timeline_add(&w->timeline, w->plan[i].duration);
         if (w->plan[i].duration > info->segment_duration_max)
             info->segment_duration_max = w->plan[i].duration;
     }
+    info->timeline = buffer_bytes(&w->timeline);
     if (track->kind == TRACK_VIDEO) {
         info->width = track->width;
         info->height = track->height;
@@ -205,8 +166,7 @@ info_set(struct writer *w)
         info->channel_map = track->channel_map;
         info->joc_complexity = track->joc_complexity;
     }
-    err = timeline_set(w);
-    return err != 0 ? err : track_info_check(info);
+    return w->timeline.err != 0 ? w->timeline.err : track_info_check(info);
 }
 
 /* ---- the file ---- */
@@ -384,13 +344,7 @@ index_write(struct writer *w, struct buffer *out)
         return w->records.err;
     w->info.media_size = w->written;
     bandwidth_set(&w->info, &index);
-    const size_t start = sealed_begin(out, INDEX_MAGIC, INDEX_VERSION);
-    track_info_encode(&w->info, out);
-    buffer_append_bytes(out, buffer_bytes(&w->records));
-    if (out->err == 0 && out->len - start > INDEX_SIZE_MAX)
-        out->err = ERR_LIMIT;
-    sealed_end(out, start);
-    return out->err;
+    return index_file_append(&w->info, buffer_bytes(&w->records), out);
 }
 
 static int

@@ -16,6 +16,11 @@
  * is divided by is 0. Used on both sides, so what is read can be printed. */
 int track_info_check(const struct track_info *info);
 
+/* label NULL: none. ERR_INVALID where one is too long. */
+int track_texts_set(struct track_info *info, const char *name,
+                    const char *label, const char *language,
+                    const char *codecs);
+
 /* The info is checked by the caller. */
 void track_info_encode(const struct track_info *info, struct buffer *out);
 

@@ -1,64 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "core/err.h"
-#include "media/testing/movie.h"
-#include "media/timeline.h"
+#include "media/testing/track.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
 
-/* Timelines of the tracks below. */
-static const uint8_t even[] = {0, 4, 0, 0, 3, 0, 0, 0};
-static const uint8_t odd[] = {0, 4, 0, 0, 2, 0, 0, 0, 44, 1, 0, 0, 1, 0, 0, 0};
-
-static struct track_info
-track_of(enum track_kind kind, const char *name, const char *codecs,
-         const char *language, const char *label)
-{
-    struct track_info t = {.kind = kind,
-                           .timescale = 512,
-                           .duration = 3072,
-                           .segment_count = 3,
-                           .segment_duration_max = 1024,
-                           .bandwidth_peak = 1000,
-                           .bandwidth_average = 600,
-                           .timeline = {even, sizeof even}};
-    if (kind == TRACK_VIDEO) {
-        t.width = 640;
-        t.height = 360;
-        t.frame_rate_num = 30000;
-        t.frame_rate_den = 1001;
-    } else {
-        t.channels = 2;
-        t.sample_rate = 48000;
-    }
-    snprintf(t.name, sizeof t.name, "%s", name);
-    snprintf(t.codecs, sizeof t.codecs, "%s", codecs);
-    snprintf(t.language, sizeof t.language, "%s", language);
-    snprintf(t.label, sizeof t.label, "%s", label);
-    return t;
-}
-
-static const char *
-text_of(struct buffer *b)
-{
-    buffer_append_u8(b, 0);
-    assert_int_equal(b->err, 0);
-    return (const char *) b->ptr;
-}
-
+/* `pathways` as pathways_parse reads them, or NULL. */
 static void
-assert_mpd(const struct asset *asset, const struct pathways *steering,
+assert_mpd(const struct asset *asset, const char *pathways,
            const char *expected)
 {
+    struct pathways steering;
     struct buffer b;
     buffer_init(&b, 1 << 20);
-    dash_mpd_write(asset, steering, &b);
-    assert_string_equal(text_of(&b), expected);
+    if (pathways != NULL)
+        assert_int_equal(pathways_parse(bytes_of_text(pathways), &steering), 0);
+    dash_mpd_write(asset, pathways != NULL ? &steering : NULL, &b);
+    assert_string_equal(test_text(&b), expected);
     buffer_fini(&b);
 }
 
@@ -96,13 +58,13 @@ renditions_are_one_set_and_each_sound_is_another(void **state)
 {
     static struct asset a;
     a.track_count = 4;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "360p");
-    a.tracks[1] = track_of(TRACK_VIDEO, "v1", "avc1.64000d", "und", "180p");
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "360p");
+    a.tracks[1] = test_info(TRACK_VIDEO, "v1", "avc1.64000d", "und", "180p");
     a.tracks[1].width = 0;
     a.tracks[1].frame_rate_num = 25;
     a.tracks[1].frame_rate_den = 1;
-    a.tracks[2] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "R&D <1>");
-    a.tracks[3] = track_of(TRACK_AUDIO, "a1", "mp4a.40.2", "und", "");
+    a.tracks[2] = test_info(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "R&D <1>");
+    a.tracks[3] = test_info(TRACK_AUDIO, "a1", "mp4a.40.2", "und", "");
     a.tracks[3].channels = a.tracks[3].sample_rate = 0;
     assert_mpd(
         &a, NULL,
@@ -120,35 +82,35 @@ renditions_are_one_set_and_each_sound_is_another(void **state)
         "/>\n" TAIL);
 }
 
+#define REPRESENTATION(id, codecs)                   \
+    "<Representation id=\"" id "\" codecs=\"" codecs \
+    "\" bandwidth=\"1000\"" SIZE " frameRate=\"30000/1001\""
+
+/* It takes the pieces of a text for an expression. */
+/* clang-format off */
+
 /* With another timescale the same durations are others. */
 static void
 renditions_whose_segments_differ_say_so_themselves(void **state)
 {
+    static const uint8_t odd[] = {0, 4, 0, 0, 2, 0, 0, 0,
+                                  44, 1, 0, 0, 1, 0, 0, 0};
     static struct asset a;
     a.track_count = 2;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
-    a.tracks[1] = track_of(TRACK_VIDEO, "v1", "avc1.64000d", "und", "");
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = test_info(TRACK_VIDEO, "v1", "avc1.64000d", "und", "");
     a.tracks[1].timeline = bytes_of(odd, sizeof odd);
-#define REPRESENTATION(id, codecs)                   \
-    "<Representation id=\"" id "\" codecs=\"" codecs \
-    "\" bandwidth=\"1000\"" SIZE " frameRate=\"30000/1001\""
-    assert_mpd(
-        &a, NULL,
-        HEAD PERIOD VIDEO_SET REPRESENTATION(
-            "v0",
-            "avc1.64001e") ">\n" SEGMENTS
-                           "</Representation>\n" REPRESENTATION(
-                               "v1",
-                               "avc1.64000d") ">\n" TEMPLATE("") "<S t=\"0\" "
-                                                                 "d=\"1024\" "
-                                                                 "r=\"1\"/"
-                                                                 ">\n<S "
-                                                                 "d=\"300\"/"
-                                                                 ">"
-                                                                 "\n" TEMPLATE_TAIL
-                                                                 "</"
-                                                                 "Representatio"
-                                                                 "n>\n" TAIL);
+    assert_mpd(&a, NULL,
+               HEAD PERIOD VIDEO_SET
+               REPRESENTATION("v0", "avc1.64001e") ">\n"
+               SEGMENTS
+               "</Representation>\n"
+               REPRESENTATION("v1", "avc1.64000d") ">\n"
+               TEMPLATE("")
+               "<S t=\"0\" d=\"1024\" r=\"1\"/>\n<S d=\"300\"/>\n"
+               TEMPLATE_TAIL
+               "</Representation>\n"
+               TAIL);
 }
 
 static void
@@ -156,80 +118,76 @@ pictures_of_another_codec_are_another_set(void **state)
 {
     static struct asset a;
     a.track_count = 3;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "hvc1.1.6.L93", "und", "");
-    a.tracks[1] = track_of(TRACK_VIDEO, "v1", "avc1.64000d", "und", "");
-    a.tracks[2] = track_of(TRACK_VIDEO, "v2", "hvc1.1.6.L90", "und", "");
-    assert_mpd(
-        &a, NULL,
-        HEAD PERIOD VIDEO_SET SEGMENTS
-            REPRESENTATION("v0", "hvc1.1.6.L93") "/>\n" REPRESENTATION(
-                "v2", "hvc1.1.6.L90") "/>\n"
-                                      "</AdaptationSet>\n" VIDEO_SET SEGMENTS
-                                          REPRESENTATION(
-                                              "v1", "avc1.64000d") "/>\n" TAIL);
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "hvc1.1.6.L93", "und", "");
+    a.tracks[1] = test_info(TRACK_VIDEO, "v1", "avc1.64000d", "und", "");
+    a.tracks[2] = test_info(TRACK_VIDEO, "v2", "hvc1.1.6.L90", "und", "");
+    assert_mpd(&a, NULL,
+               HEAD PERIOD VIDEO_SET SEGMENTS
+               REPRESENTATION("v0", "hvc1.1.6.L93") "/>\n"
+               REPRESENTATION("v2", "hvc1.1.6.L90") "/>\n"
+               "</AdaptationSet>\n"
+               VIDEO_SET SEGMENTS
+               REPRESENTATION("v1", "avc1.64000d") "/>\n"
+               TAIL);
 }
+
+#define STEERING(pathways, uri)                                        \
+    pathways "<BaseURL serviceLocation=\"o1\">./</BaseURL>\n"          \
+    "<ContentSteering defaultServiceLocation=\"o1\""                   \
+    " queryBeforeStart=\"false\">" uri "</ContentSteering>\n"
 
 /* dash.js reads no BaseURL behind a relative one. */
 static void
 pathways_are_base_urls_and_the_relative_one_comes_last(void **state)
 {
     static struct asset a;
-    struct pathways steering;
     a.track_count = 1;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
-    assert_int_equal(
-        pathways_parse(BYTES_LITERAL("http://r/s/t/film?a=o1,<x>&b='1' o1 . "
-                                     "o2 http://o2/p/t/film/1/?hop=2&$ "
-                                     "cdn http://cdn/p/t/film/1/"),
-                       &steering),
-        0);
-    assert_mpd(
-        &a, &steering,
-        HEAD
-        "<BaseURL serviceLocation=\"o2\">http://o2/p/t/film/1/"
-        "</BaseURL>\n"
-        "<BaseURL serviceLocation=\"cdn\">http://cdn/p/t/film/1/"
-        "</BaseURL>\n"
-        "<BaseURL serviceLocation=\"o1\">./</BaseURL>\n"
-        "<ContentSteering defaultServiceLocation=\"o1\""
-        " queryBeforeStart=\"false\">http://r/s/t/film?"
-        "a=o1,&lt;x&gt;&amp;b='1'</ContentSteering>\n" PERIOD VIDEO_SET
-            TEMPLATE(
-                "?hop=2&amp;$$") "<S t=\"0\" d=\"1024\" "
-                                 "r=\"2\"/>\n" TEMPLATE_TAIL REPRESENTATION(
-                                     "v0", "avc1.64001e") "/>\n" TAIL);
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    assert_mpd(&a,
+               "http://r/s/t/film?a=o1,<x>&b='1' o1 . "
+               "o2 http://o2/p/t/film/1/?hop=2&$ cdn http://cdn/p/t/film/1/",
+               HEAD
+               STEERING("<BaseURL serviceLocation=\"o2\">"
+                        "http://o2/p/t/film/1/</BaseURL>\n"
+                        "<BaseURL serviceLocation=\"cdn\">"
+                        "http://cdn/p/t/film/1/</BaseURL>\n",
+                        "http://r/s/t/film?a=o1,&lt;x&gt;&amp;b='1'")
+               PERIOD VIDEO_SET
+               TEMPLATE("?hop=2&amp;$$")
+               "<S t=\"0\" d=\"1024\" r=\"2\"/>\n"
+               TEMPLATE_TAIL
+               REPRESENTATION("v0", "avc1.64001e") "/>\n"
+               TAIL);
 }
+
+#define TEXT_SETS(query)                                               \
+    "<AdaptationSet contentType=\"text\" mimeType=\"text/vtt\""        \
+    " lang=\"de\">\n<Label>A &amp; B</Label>\n" ROLE("subtitle")       \
+    "<Representation id=\"s0\" bandwidth=\"1000\">\n"                  \
+    "<BaseURL>s0/all.vtt" query "</BaseURL>\n</Representation>\n"      \
+    "</AdaptationSet>\n"                                               \
+    "<AdaptationSet contentType=\"text\" mimeType=\"text/vtt\">\n"     \
+    ROLE("subtitle")                                                   \
+    "<Representation id=\"s1\" bandwidth=\"1000\">\n"                  \
+    "<BaseURL>s1/all.vtt" query "</BaseURL>\n</Representation>\n"
 
 static void
 subtitles_are_one_file_each(void **state)
 {
     static struct asset a;
-    struct pathways steering;
-    struct buffer b;
     a.track_count = 2;
-    a.tracks[0] = track_of(TRACK_TEXT, "s0", "wvtt", "de", "A & B");
-    a.tracks[1] = track_of(TRACK_TEXT, "s1", "wvtt", "und", "");
-#define TEXT_SET "<AdaptationSet contentType=\"text\" mimeType=\"text/vtt\""
-    assert_mpd(
-        &a, NULL,
-        HEAD PERIOD TEXT_SET " lang=\"de\">\n<Label>A &amp; B</Label>\n" ROLE(
-            "subtitle") "<Representation id=\"s0\" bandwidth=\"1000\">\n"
-                        "<BaseURL>s0/all.vtt</BaseURL>\n</Representation>\n"
-                        "</AdaptationSet>\n" TEXT_SET ">\n" ROLE(
-                            "subtitle") "<Representation id=\"s1\" "
-                                        "bandwidth=\"1000\">\n"
-                                        "<BaseURL>s1/all.vtt</BaseURL>\n</"
-                                        "Representation>\n" TAIL);
-    assert_int_equal(
-        pathways_parse(BYTES_LITERAL("http://r/s/ o1 . o2 http://o2/?h=2&$"),
-                       &steering),
-        0);
-    buffer_init(&b, 1 << 20);
-    dash_mpd_write(&a, &steering, &b);
-    assert_non_null(
-        strstr(text_of(&b), "<BaseURL>s1/all.vtt?h=2&amp;$</BaseURL>"));
-    buffer_fini(&b);
+    a.tracks[0] = test_info(TRACK_TEXT, "s0", "wvtt", "de", "A & B");
+    a.tracks[1] = test_info(TRACK_TEXT, "s1", "wvtt", "und", "");
+    assert_mpd(&a, NULL, HEAD PERIOD TEXT_SETS("") TAIL);
+    assert_mpd(&a, "http://r/s/ o1 . o2 http://o2/?h=2&$",
+               HEAD
+               STEERING("<BaseURL serviceLocation=\"o2\">"
+                        "http://o2/</BaseURL>\n",
+                        "http://r/s/")
+               PERIOD TEXT_SETS("?h=2&amp;$") TAIL);
 }
+
+/* clang-format on */
 
 /* Walks the S elements; each segment is where the index has it. */
 static void
@@ -275,29 +233,28 @@ each_segment_has_its_exact_time_and_all_of_them_are_inside(void **state)
     for (size_t i = 0; i < sizeof movies / sizeof movies[0]; i++) {
         static struct asset a;
         struct test_movie movie = movies[i];
-        struct track_index index;
-        struct buffer file, b;
+        struct test_track t;
+        struct buffer b;
         movie.sample_size = 1;
-        buffer_init(&file, INDEX_SIZE_MAX);
         buffer_init(&b, 1 << 24);
-        test_track_build(&movie, "v0", 400, NULL, NULL, &file);
-        assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
+        test_index_make(&t, &movie, 400);
+        const struct track_info *info = &t.index.info;
         a.track_count = 1;
-        a.tracks[0] = index.info;
+        a.tracks[0] = *info;
         dash_mpd_write(&a, NULL, &b);
-        const char *mpd = text_of(&b);
-        assert_times(mpd, &index);
+        const char *mpd = test_text(&b);
+        assert_times(mpd, &t.index);
         const char *said = strstr(mpd, "mediaPresentationDuration=\"PT");
         char *dot;
         uint64_t us = strtoull(said + 29, &dot, 10) * 1000000;
         us += strtoull(dot + 1, NULL, 10);
-        const uint64_t scale = index.info.timescale;
+        const uint64_t scale = info->timescale;
         const unsigned __int128 exact =
-            (unsigned __int128) index.info.duration * 1000000;
+            (unsigned __int128) info->duration * 1000000;
         assert_true((unsigned __int128) us * scale >= exact);
         assert_true((unsigned __int128) (us - 1) * scale < exact);
         buffer_fini(&b);
-        buffer_fini(&file);
+        test_track_fini(&t);
     }
 }
 
@@ -307,7 +264,7 @@ an_mpd_that_is_too_large_is_an_error(void **state)
     static struct asset a;
     struct buffer b;
     a.track_count = 1;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
     buffer_init(&b, 500);
     dash_mpd_write(&a, NULL, &b);
     assert_int_equal(b.err, ERR_LIMIT);

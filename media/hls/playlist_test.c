@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "core/err.h"
-#include "media/testing/movie.h"
+#include "media/testing/track.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-static const char *
-text_of(struct buffer *b)
-{
-    buffer_append_u8(b, 0);
-    assert_int_equal(b->err, 0);
-    return (const char *) b->ptr;
-}
 
 /* Microseconds of all EXTINF, and the greatest of them. */
 static uint64_t
@@ -41,17 +32,13 @@ extinf_sum(const char *playlist, uint64_t *greatest)
 }
 
 static void
-playlist_write(const struct test_movie *movie, uint32_t target_ms,
-               struct buffer *out)
+playlist_write(const struct test_movie *movie, struct buffer *out)
 {
-    struct buffer file;
-    struct track_index index;
-    buffer_init(&file, INDEX_SIZE_MAX);
+    struct test_track t;
     buffer_init(out, 1 << 24);
-    test_track_build(movie, "v0", target_ms, NULL, NULL, &file);
-    assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
-    hls_media_playlist_write(&index, out);
-    buffer_fini(&file);
+    test_index_make(&t, movie, 1);
+    hls_media_playlist_write(&t.index, out);
+    test_track_fini(&t);
 }
 
 /* Each GOP is 1/3 s or has some other value that no decimal ends on. */
@@ -74,8 +61,8 @@ rounding_never_adds_up(void **state)
         uint64_t greatest;
         struct test_movie movie = movies[i];
         movie.sample_size = 1;
-        playlist_write(&movie, 1, &b);
-        const uint64_t sum = extinf_sum(text_of(&b), &greatest);
+        playlist_write(&movie, &b);
+        const uint64_t sum = extinf_sum(test_text(&b), &greatest);
         const double exact =
             1e6 * movie.sample_count * movie.sample_duration / movie.timescale;
         assert_true((double) sum > exact - 1 && (double) sum < exact + 1);
@@ -96,8 +83,8 @@ target_duration_is_no_less_than_any_rounded_segment(void **state)
         const struct test_movie movie = {.timescale = 1000,
                                          .sample_duration = cases[i].ms,
                                          .sample_count = 3};
-        playlist_write(&movie, 1, &b);
-        const char *target = strstr(text_of(&b), "#EXT-X-TARGETDURATION:");
+        playlist_write(&movie, &b);
+        const char *target = strstr(test_text(&b), "#EXT-X-TARGETDURATION:");
         assert_non_null(target);
         assert_memory_equal(target + 22, cases[i].target,
                             strlen(cases[i].target));
@@ -111,6 +98,10 @@ target_duration_is_no_less_than_any_rounded_segment(void **state)
 static void
 no_hard_film_makes_a_bad_playlist(void **state)
 {
+#define FILM_25(...)                                       \
+    {                                                      \
+        .timescale = 25, .sample_duration = 1, __VA_ARGS__ \
+    }
     static const struct {
         struct test_movie movie;
         uint32_t target_ms, segments;
@@ -128,109 +119,62 @@ no_hard_film_makes_a_bad_playlist(void **state)
          7,
          "9"},
         /* nothing new for 4 s, in the middle and right before a cut */
-        {{.timescale = 1000,
-          .sample_duration = 40,
-          .sample_count = 500,
-          .gop = 50,
-          .gap_sample = 110,
-          .gap_duration = 4000},
-         2000,
-         10,
-         "6"},
-        {{.timescale = 1000,
-          .sample_duration = 40,
-          .sample_count = 500,
-          .gop = 50,
-          .gap_sample = 99,
-          .gap_duration = 4040},
-         2000,
-         10,
-         "6"},
-        {{.timescale = 1000, .sample_duration = 40}, 4000, 1, "1"},
-        {{.timescale = 1000, .sample_duration = 9000}, 4000, 1, "9"},
+        {TEST_FILM(.sample_count = 500, .gop = 50, .gap_sample = 110,
+                   .gap_duration = 4000),
+         2000, 10, "6"},
+        {TEST_FILM(.sample_count = 500, .gop = 50, .gap_sample = 99,
+                   .gap_duration = 4040),
+         2000, 10, "6"},
+        {TEST_FILM(.sample_count = 1), 4000, 1, "1"},
+        {TEST_FILM(.last_duration = 9000), 4000, 1, "9"},
         /* ten hours */
-        {{.timescale = 25,
-          .sample_duration = 1,
-          .sample_count = 900000,
-          .gop = 100,
-          .sample_size = 1},
-         4000,
-         9000,
-         "4"},
+        {FILM_25(.sample_count = 900000, .gop = 100, .sample_size = 1), 4000,
+         9000, "4"},
         /* 100,000 key frames, each a segment, and as it is played */
-        {{.timescale = 25,
-          .sample_duration = 1,
-          .sample_count = 100000,
-          .sample_size = 1},
-         1,
-         100000,
-         "1"},
-        {{.timescale = 25,
-          .sample_duration = 1,
-          .sample_count = 100000,
-          .sample_size = 1},
-         4000,
-         1000,
-         "4"},
+        {FILM_25(.sample_count = 100000, .sample_size = 1), 1, 100000, "1"},
+        {FILM_25(.sample_count = 100000, .sample_size = 1), 4000, 1000, "4"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct buffer file, b;
-        struct track_index index;
+        struct test_track t;
+        struct buffer b;
         struct segment s;
         uint64_t greatest;
-        buffer_init(&file, INDEX_SIZE_MAX);
         buffer_init(&b, 1 << 24);
-        test_track_build(&cases[i].movie, "v0", cases[i].target_ms, NULL, NULL,
-                         &file);
-        assert_int_equal(track_index_open(buffer_bytes(&file), &index), 0);
-        assert_int_equal(index.info.segment_count, cases[i].segments);
-        hls_media_playlist_write(&index, &b);
-        const uint64_t sum = extinf_sum(text_of(&b), &greatest);
-        assert_int_equal(sum,
-                         index.info.duration * 1000000 / index.info.timescale);
-        const char *target =
-            strstr((const char *) b.ptr, "#EXT-X-TARGETDURATION:") + 22;
+        test_index_make(&t, &cases[i].movie, cases[i].target_ms);
+        const struct track_info *info = &t.index.info;
+        assert_int_equal(info->segment_count, cases[i].segments);
+        hls_media_playlist_write(&t.index, &b);
+        const char *text = test_text(&b);
+        const uint64_t sum = extinf_sum(text, &greatest);
+        assert_int_equal(sum, info->duration * 1000000 / info->timescale);
+        const char *target = strstr(text, "#EXT-X-TARGETDURATION:") + 22;
         assert_memory_equal(target, cases[i].target, strlen(cases[i].target));
         assert_true((greatest + 500000) / 1000000
                     <= strtoull(target, NULL, 10));
-        for (uint32_t n = 0; track_index_segment(&index, n, &s) == 0; n++) {
+        for (uint32_t n = 0; track_index_segment(&t.index, n, &s) == 0; n++) {
             assert_true(s.duration > 0);
             assert_true(s.key_size > 0);
         }
         b.len = 0;
-        hls_iframe_playlist_write(&index, &b);
-        assert_int_equal(extinf_sum(text_of(&b), &greatest), sum);
+        hls_iframe_playlist_write(&t.index, &b);
+        assert_int_equal(extinf_sum(test_text(&b), &greatest), sum);
         buffer_fini(&b);
-        buffer_fini(&file);
+        test_track_fini(&t);
     }
 }
 
-static struct track_info
-track_of(enum track_kind kind, const char *name, const char *codecs,
-         const char *language, const char *label)
-{
-    struct track_info t = {.kind = kind,
-                           .bandwidth_peak = 1000,
-                           .bandwidth_average = 600,
-                           .channels = 2,
-                           .width = 640,
-                           .height = 360,
-                           .frame_rate_num = 30000,
-                           .frame_rate_den = 1001};
-    snprintf(t.name, sizeof t.name, "%s", name);
-    snprintf(t.codecs, sizeof t.codecs, "%s", codecs);
-    snprintf(t.language, sizeof t.language, "%s", language);
-    snprintf(t.label, sizeof t.label, "%s", label);
-    return t;
-}
-
+/* `pathways` as pathways_parse reads them, or NULL. */
 static void
-assert_multivariant(const struct asset *asset, const char *expected)
+assert_multivariant(const struct asset *asset, const char *pathways,
+                    const char *expected)
 {
+    struct pathways steering;
     struct buffer b;
     buffer_init(&b, 1 << 20);
-    hls_multivariant_write(asset, NULL, &b);
-    assert_string_equal(text_of(&b), expected);
+    if (pathways != NULL)
+        assert_int_equal(pathways_parse(bytes_of_text(pathways), &steering), 0);
+    hls_multivariant_write(asset, pathways != NULL ? &steering : NULL, &b);
+    assert_string_equal(test_text(&b), expected);
     buffer_fini(&b);
 }
 
@@ -241,18 +185,19 @@ picture_alone_needs_no_group(void **state)
 {
     static struct asset a;
     a.track_count = 2;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
-    a.tracks[1] = track_of(TRACK_VIDEO, "v1", "avc1.64000d", "und", "");
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = test_info(TRACK_VIDEO, "v1", "avc1.64000d", "und", "");
     a.tracks[1].frame_rate_num = 25;
     a.tracks[1].frame_rate_den = 1;
     a.tracks[1].width = 0;
     assert_multivariant(
-        &a, HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
-                 "CODECS=\"avc1.64001e\",RESOLUTION=640x360,FRAME-RATE=29.970\n"
-                 "v0/index.m3u8\n"
-                 "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
-                 "CODECS=\"avc1.64000d\",FRAME-RATE=25.000\n"
-                 "v1/index.m3u8\n");
+        &a, NULL,
+        HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+             "CODECS=\"avc1.64001e\",RESOLUTION=640x360,FRAME-RATE=29.970\n"
+             "v0/index.m3u8\n"
+             "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+             "CODECS=\"avc1.64000d\",FRAME-RATE=25.000\n"
+             "v1/index.m3u8\n");
 }
 
 static void
@@ -260,17 +205,18 @@ key_frames_are_variants_of_their_own(void **state)
 {
     static struct asset a;
     a.track_count = 1;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "hvc1.2.4.L90", "und", "");
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "hvc1.2.4.L90", "und", "");
     a.tracks[0].video_range = VIDEO_RANGE_PQ;
     a.tracks[0].key_bandwidth_peak = 90;
     a.tracks[0].key_bandwidth_average = 50;
     assert_multivariant(
-        &a, HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
-                 "CODECS=\"hvc1.2.4.L90\",RESOLUTION=640x360,"
-                 "FRAME-RATE=29.970,VIDEO-RANGE=PQ\nv0/index.m3u8\n"
-                 "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=90,AVERAGE-BANDWIDTH=50,"
-                 "CODECS=\"hvc1.2.4.L90\",RESOLUTION=640x360,"
-                 "VIDEO-RANGE=PQ,URI=\"v0/iframes.m3u8\"\n");
+        &a, NULL,
+        HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+             "CODECS=\"hvc1.2.4.L90\",RESOLUTION=640x360,"
+             "FRAME-RATE=29.970,VIDEO-RANGE=PQ\nv0/index.m3u8\n"
+             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=90,AVERAGE-BANDWIDTH=50,"
+             "CODECS=\"hvc1.2.4.L90\",RESOLUTION=640x360,"
+             "VIDEO-RANGE=PQ,URI=\"v0/iframes.m3u8\"\n");
 }
 
 static void
@@ -278,22 +224,24 @@ sound_alone_is_a_variant_of_its_own(void **state)
 {
     static struct asset a;
     a.track_count = 1;
-    a.tracks[0] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "jpn", "");
+    a.tracks[0] = test_info(TRACK_AUDIO, "a0", "mp4a.40.2", "jpn", "");
     assert_multivariant(
-        &a, HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
-                 "CODECS=\"mp4a.40.2\"\na0/index.m3u8\n");
+        &a, NULL,
+        HEAD "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"
+             "CODECS=\"mp4a.40.2\"\na0/index.m3u8\n");
     a.track_count = 2;
-    a.tracks[1] = track_of(TRACK_AUDIO, "a1", "mp4a.40.2", "eng", "English");
+    a.tracks[1] = test_info(TRACK_AUDIO, "a1", "mp4a.40.2", "eng", "English");
     a.tracks[1].bandwidth_peak = 1500;
     assert_multivariant(
-        &a, HEAD "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"jpn\","
-                 "LANGUAGE=\"jpn\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
-                 "URI=\"a0/index.m3u8\"\n"
-                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"English\","
-                 "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\","
-                 "URI=\"a1/index.m3u8\"\n"
-                 "#EXT-X-STREAM-INF:BANDWIDTH=1500,AVERAGE-BANDWIDTH=600,"
-                 "CODECS=\"mp4a.40.2\",AUDIO=\"audio\"\na0/index.m3u8\n");
+        &a, NULL,
+        HEAD "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"jpn\","
+             "LANGUAGE=\"jpn\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+             "URI=\"a0/index.m3u8\"\n"
+             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"English\","
+             "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\","
+             "URI=\"a1/index.m3u8\"\n"
+             "#EXT-X-STREAM-INF:BANDWIDTH=1500,AVERAGE-BANDWIDTH=600,"
+             "CODECS=\"mp4a.40.2\",AUDIO=\"audio\"\na0/index.m3u8\n");
 }
 
 static void
@@ -301,28 +249,29 @@ each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
 {
     static struct asset a;
     a.track_count = 4;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
-    a.tracks[1] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "English");
-    a.tracks[2] = track_of(TRACK_AUDIO, "a1", "mp4a.40.5", "en", "English");
-    a.tracks[3] = track_of(TRACK_AUDIO, "a2", "mp4a.40.2", "en", "English");
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = test_info(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "English");
+    a.tracks[2] = test_info(TRACK_AUDIO, "a1", "mp4a.40.5", "en", "English");
+    a.tracks[3] = test_info(TRACK_AUDIO, "a2", "mp4a.40.2", "en", "English");
     a.tracks[3].bandwidth_peak = 5000;
     a.tracks[3].channels = 0;
     assert_multivariant(
-        &a, HEAD "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"English\","
-                 "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
-                 "URI=\"a0/index.m3u8\"\n"
-                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\","
-                 "NAME=\"English (a2)\",LANGUAGE=\"en\",DEFAULT=NO,"
-                 "AUTOSELECT=YES,URI=\"a2/index.m3u8\"\n"
-                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"English\","
-                 "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
-                 "URI=\"a1/index.m3u8\"\n"
-                 "#EXT-X-STREAM-INF:BANDWIDTH=6000,AVERAGE-BANDWIDTH=1200,"
-                 "CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,"
-                 "FRAME-RATE=29.970,AUDIO=\"audio\"\nv0/index.m3u8\n"
-                 "#EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1200,"
-                 "CODECS=\"avc1.64001e,mp4a.40.5\",RESOLUTION=640x360,"
-                 "FRAME-RATE=29.970,AUDIO=\"audio1\"\nv0/index.m3u8\n");
+        &a, NULL,
+        HEAD "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"English\","
+             "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+             "URI=\"a0/index.m3u8\"\n"
+             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\","
+             "NAME=\"English (a2)\",LANGUAGE=\"en\",DEFAULT=NO,"
+             "AUTOSELECT=YES,URI=\"a2/index.m3u8\"\n"
+             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"English\","
+             "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
+             "URI=\"a1/index.m3u8\"\n"
+             "#EXT-X-STREAM-INF:BANDWIDTH=6000,AVERAGE-BANDWIDTH=1200,"
+             "CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,"
+             "FRAME-RATE=29.970,AUDIO=\"audio\"\nv0/index.m3u8\n"
+             "#EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1200,"
+             "CODECS=\"avc1.64001e,mp4a.40.5\",RESOLUTION=640x360,"
+             "FRAME-RATE=29.970,AUDIO=\"audio1\"\nv0/index.m3u8\n");
 }
 
 /* Two of the same name, and nobody knows the language of the second. */
@@ -330,12 +279,10 @@ static void
 each_variant_has_the_subtitles_and_each_pathway_its_own(void **state)
 {
     static struct asset a;
-    struct pathways steering;
-    struct buffer b;
     a.track_count = 3;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
-    a.tracks[1] = track_of(TRACK_TEXT, "s0", "wvtt", "de", "Deutsch");
-    a.tracks[2] = track_of(TRACK_TEXT, "s1", "wvtt", "und", "Deutsch");
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = test_info(TRACK_TEXT, "s0", "wvtt", "de", "Deutsch");
+    a.tracks[2] = test_info(TRACK_TEXT, "s1", "wvtt", "und", "Deutsch");
 #define SUBTITLES(group, base, query)                                          \
     "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"" group                            \
     "\",NAME=\"Deutsch\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,"           \
@@ -347,44 +294,31 @@ each_variant_has_the_subtitles_and_each_pathway_its_own(void **state)
     "#EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=600,"      \
     "CODECS=\"avc1.64001e\",RESOLUTION=640x360,FRAME-RATE=29.970," \
     "SUBTITLES="
-    assert_multivariant(&a, HEAD SUBTITLES("subs", "", "") VARIANT
+    assert_multivariant(&a, NULL,
+                        HEAD SUBTITLES("subs", "", "") VARIANT
                         "\"subs\"\n"
                         "v0/index.m3u8\n");
-    assert_int_equal(
-        pathways_parse(BYTES_LITERAL("http://r/s/ o1 . cdn http://cdn/p/?h=2"),
-                       &steering),
-        0);
-    buffer_init(&b, 1 << 20);
-    hls_multivariant_write(&a, &steering, &b);
-    assert_string_equal(
-        text_of(&b),
+    assert_multivariant(
+        &a, "http://r/s/ o1 . cdn http://cdn/p/?h=2",
         HEAD "#EXT-X-CONTENT-STEERING:SERVER-URI=\"http://r/s/\","
              "PATHWAY-ID=\"o1\"\n" SUBTITLES("subs/o1", "", "") VARIANT
         "\"subs/o1\",PATHWAY-ID=\"o1\"\nv0/index.m3u8\n" SUBTITLES(
             "subs/cdn", "http://cdn/p/", "?h=2") VARIANT
         "\"subs/cdn\",PATHWAY-ID=\"cdn\"\n"
         "http://cdn/p/v0/index.m3u8?h=2\n");
-    buffer_fini(&b);
 }
 
 static void
 each_pathway_has_the_same_variants_in_its_own_groups(void **state)
 {
     static struct asset a;
-    struct pathways steering;
-    struct buffer b;
     a.track_count = 2;
-    a.tracks[0] = track_of(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
-    a.tracks[1] = track_of(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "English");
-    assert_int_equal(
-        pathways_parse(BYTES_LITERAL("http://r/s/t/film?pathways=o1,cdn o1 . "
-                                     "cdn http://cdn/p/t/film/1/?hop=2"),
-                       &steering),
-        0);
-    buffer_init(&b, 1 << 20);
-    hls_multivariant_write(&a, &steering, &b);
-    assert_string_equal(
-        text_of(&b),
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = test_info(TRACK_AUDIO, "a0", "mp4a.40.2", "en", "English");
+    assert_multivariant(
+        &a,
+        "http://r/s/t/film?pathways=o1,cdn o1 . cdn "
+        "http://cdn/p/t/film/1/?hop=2",
         HEAD "#EXT-X-CONTENT-STEERING:"
              "SERVER-URI=\"http://r/s/t/film?pathways=o1,cdn\","
              "PATHWAY-ID=\"o1\"\n"
@@ -403,7 +337,6 @@ each_pathway_has_the_same_variants_in_its_own_groups(void **state)
              "CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,"
              "FRAME-RATE=29.970,AUDIO=\"audio/cdn\",PATHWAY-ID=\"cdn\"\n"
              "http://cdn/p/t/film/1/v0/index.m3u8?hop=2\n");
-    buffer_fini(&b);
 }
 
 static void

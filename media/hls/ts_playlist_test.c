@@ -3,6 +3,7 @@
 #include "media/hls/ts_playlist.h"
 
 #include "core/err.h"
+#include "media/testing/track.h"
 #include "media/timeline.h"
 
 #include <setjmp.h>
@@ -22,25 +23,19 @@ static struct track_info
 track(enum track_kind kind, const char *name, const char *codecs,
       const char *language)
 {
-    struct track_info t = {
-        .kind = kind,
-        .timescale = kind == TRACK_VIDEO ? 24000 : 48000,
-        .bandwidth_peak = kind == TRACK_VIDEO ? 2000000 : 192000,
-        .bandwidth_average = kind == TRACK_VIDEO ? 1000000 : 192000,
-        .segment_count = 10,
-        .frame_rate_num = 24000,
-        .frame_rate_den = 1001,
-    };
-    strncpy(t.name, name, TRACK_NAME_LEN_MAX);
-    strncpy(t.codecs, codecs, TRACK_CODECS_LEN_MAX);
-    strncpy(t.language, language, TRACK_LANGUAGE_LEN_MAX);
+    struct track_info t = test_info(kind, name, codecs, language, "");
+    t.timescale = kind == TRACK_VIDEO ? 24000 : 48000;
     t.duration = 40u * t.timescale;
+    t.segment_count = 10;
     if (kind == TRACK_VIDEO) {
+        t.bandwidth_peak = 2000000;
+        t.bandwidth_average = 1000000;
+        t.frame_rate_num = 24000;
         t.width = 1280;
         t.height = 720;
         t.sample_entry = bytes_of(avc1, sizeof avc1);
     } else {
-        t.channels = 2;
+        t.bandwidth_peak = t.bandwidth_average = 192000;
         t.sample_entry = bytes_of(ac3, sizeof ac3);
     }
     return t;
@@ -49,8 +44,7 @@ track(enum track_kind kind, const char *name, const char *codecs,
 static void
 text_is(struct buffer *b, const char *expected)
 {
-    buffer_append_u8(b, 0);
-    assert_string_equal((const char *) b->ptr, expected);
+    assert_string_equal(test_text(b), expected);
     buffer_fini(b);
 }
 
@@ -59,13 +53,13 @@ text_is(struct buffer *b, const char *expected)
 static void
 durations_are_exact_and_never_add_up(void **state)
 {
-    static const struct timeline_run runs[] = {{96096, 2}, {13, 1}};
+    static const uint32_t durations[] = {96096, 96096, 13};
     struct buffer timeline, out;
     struct track_info t = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
     buffer_init(&timeline, 100);
     buffer_init(&out, 4096);
-    for (size_t i = 0; i < 2; i++)
-        timeline_append(&timeline, &runs[i]);
+    for (size_t i = 0; i < 3; i++)
+        timeline_add(&timeline, durations[i]);
     t.timeline = buffer_bytes(&timeline);
     ts_media_playlist_write(&t, NULL, &out);
     text_is(&out, "#EXTM3U\n"
@@ -88,12 +82,11 @@ a_key_stands_before_the_first_segment(void **state)
         "#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys/1\"\n#EXTINF:",
         "#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys/1\","
         "IV=0x000102030405060708090a0b0c0d0eff\n#EXTINF:"};
-    static const struct timeline_run run = {96096, 1};
     struct hls_key key = {.uri = BYTES_LITERAL("https://keys/1")};
     struct track_info t = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
     struct buffer timeline, out;
     buffer_init(&timeline, 100);
-    timeline_append(&timeline, &run);
+    timeline_add(&timeline, 96096);
     t.timeline = buffer_bytes(&timeline);
     for (uint8_t i = 0; i < 16; i++)
         key.iv[i] = i < 15 ? i : 0xff;
@@ -101,8 +94,7 @@ a_key_stands_before_the_first_segment(void **state)
         key.has_iv = has_iv;
         buffer_init(&out, 4096);
         ts_media_playlist_write(&t, &key, &out);
-        buffer_append_u8(&out, 0);
-        assert_non_null(strstr((const char *) out.ptr, expected[has_iv]));
+        assert_non_null(strstr(test_text(&out), expected[has_iv]));
         buffer_fini(&out);
     }
     buffer_fini(&timeline);
@@ -167,8 +159,7 @@ each_codec_of_sound_has_variants_of_its_own(void **state)
     asset.tracks[3] = track(TRACK_AUDIO, "a2", "ac-3", "eng");
     asset.tracks[4] = track(TRACK_VIDEO, "v1", "avc1.64001f", "und");
     ts_multivariant_write(&asset, NULL, &out);
-    buffer_append_u8(&out, 0);
-    const char *text = (const char *) out.ptr;
+    const char *text = test_text(&out);
     static const char *const order[] = {
         "NAME=\"kor\"",         "URI=\"a2/index",       "\nv0~a0/index.m3u8\n",
         "\nv1~a0/index.m3u8\n", "\nv0~a1/index.m3u8\n", "\nv1~a1/index.m3u8\n"};
@@ -188,15 +179,13 @@ sound_alone_and_pictures_alone_are_variants(void **state)
     asset.tracks[0] = track(TRACK_AUDIO, "a0", "ac-3", "kor");
     buffer_init(&out, 4096);
     ts_multivariant_write(&asset, NULL, &out);
-    buffer_append_u8(&out, 0);
     assert_non_null(
-        strstr((const char *) out.ptr, "CODECS=\"ac-3\"\na0/index.m3u8\n"));
+        strstr(test_text(&out), "CODECS=\"ac-3\"\na0/index.m3u8\n"));
     buffer_fini(&out);
     asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
     buffer_init(&out, 4096);
     ts_multivariant_write(&asset, NULL, &out);
-    buffer_append_u8(&out, 0);
-    assert_non_null(strstr((const char *) out.ptr, "\nv0/index.m3u8\n"));
+    assert_non_null(strstr(test_text(&out), "\nv0/index.m3u8\n"));
     buffer_fini(&out);
 }
 
@@ -210,9 +199,9 @@ what_no_stream_carries_is_left_out(void **state)
     asset.tracks[1].sample_entry = bytes_of(opus, sizeof opus);
     buffer_init(&out, 4096);
     ts_multivariant_write(&asset, NULL, &out);
-    buffer_append_u8(&out, 0);
-    assert_null(strstr((const char *) out.ptr, "opus"));
-    assert_non_null(strstr((const char *) out.ptr, "\nv0/index.m3u8\n"));
+    const char *text = test_text(&out);
+    assert_null(strstr(text, "opus"));
+    assert_non_null(strstr(text, "\nv0/index.m3u8\n"));
     buffer_fini(&out);
     asset.tracks[0] = asset.tracks[1];
     buffer_init(&out, 4096);
@@ -236,8 +225,7 @@ each_pathway_has_variants_and_groups(void **state)
         0);
     buffer_init(&out, 4096);
     ts_multivariant_write(&asset, &steering, &out);
-    buffer_append_u8(&out, 0);
-    const char *text = (const char *) out.ptr;
+    const char *text = test_text(&out);
     static const char *const order[] = {
         "#EXT-X-CONTENT-STEERING:SERVER-URI=\"//s/x\",PATHWAY-ID=\"one\"\n",
         "GROUP-ID=\"audio/one\"",

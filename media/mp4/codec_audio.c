@@ -11,18 +11,9 @@
 #include "media/mp4/codec.h"
 
 #include "core/err.h"
+#include "media/esds.h"
 
 #include <stdio.h>
-
-#define TAG_ES 3
-#define TAG_DECODER_CONFIG 4
-#define TAG_DECODER_SPECIFIC 5
-
-#define OBJECT_AAC 0x40
-#define OBJECT_MPEG2_AAC_MAIN 0x66
-#define OBJECT_MPEG2_AAC_SSR 0x68
-#define OBJECT_MPEG2_MP3 0x69
-#define OBJECT_MP3 0x6b
 
 #define AUDIO_MAIN 1
 #define AUDIO_LC 2
@@ -31,23 +22,6 @@
 #define AUDIO_PS 29
 
 /* ---- AAC ---- */
-
-/* A descriptor of ISO/IEC 14496-1 §8.3.3: tag, length in groups of 7 bits. */
-static struct cursor
-descriptor_take(struct cursor *c, uint8_t *tag)
-{
-    *tag = cursor_u8(c);
-    uint32_t len = 0;
-    for (int i = 0; i < 4; i++) {
-        const uint8_t byte = cursor_u8(c);
-        len = len << 7 | (byte & 0x7f);
-        if ((byte & 0x80) == 0)
-            break;
-    }
-    struct cursor inner = cursor_of(cursor_bytes(c, len));
-    inner.is_short = c->is_short;
-    return inner;
-}
 
 static uint32_t
 sample_rate_take(struct bit_reader *r)
@@ -115,44 +89,29 @@ aac_config_parse(struct bytes config, struct mp4_track *track)
 }
 
 static int
-esds_parse(const struct mp4_parse *parse, const struct box *esds,
+mp4a_parse(const struct mp4_parse *parse, const struct box *box,
            struct mp4_track *track)
 {
-    uint8_t version, tag;
-    uint32_t box_flags;
-    struct cursor c = full_box_cursor(esds, &version, &box_flags);
-    struct cursor es = descriptor_take(&c, &tag);
-    if (es.is_short || tag != TAG_ES)
-        return box_fail(parse, esds, ERR_INVALID, "no ES descriptor");
-    cursor_be16(&es); /* ES_ID */
-    const uint8_t flags = cursor_u8(&es);
-    if (flags & 0x80)
-        cursor_be16(&es); /* dependsOn_ES_ID */
-    if (flags & 0x40)
-        cursor_bytes(&es, cursor_u8(&es)); /* URL */
-    if (flags & 0x20)
-        cursor_be16(&es); /* OCR_ES_ID */
-    struct cursor decoder = descriptor_take(&es, &tag);
-    const uint8_t object = cursor_u8(&decoder);
-    if (decoder.is_short || tag != TAG_DECODER_CONFIG)
-        return box_fail(parse, esds, ERR_INVALID,
+    uint8_t version;
+    uint32_t flags;
+    struct esds esds;
+    if (esds_parse(full_box_cursor(box, &version, &flags).rest, &esds) != 0)
+        return box_fail(parse, box, ERR_INVALID,
                         "no decoder configuration descriptor");
-    const bool is_mp3 = object == OBJECT_MP3 || object == OBJECT_MPEG2_MP3;
-    if (is_mp3)
+    const uint8_t object = esds.object;
+    if (object == ESDS_OBJECT_MP3 || object == ESDS_OBJECT_MPEG2_MP3)
         snprintf(track->codecs, sizeof track->codecs, "mp4a.40.34");
     else
         snprintf(track->codecs, sizeof track->codecs, "mp4a.%02X", object);
-    if (object != OBJECT_AAC
-        && (object < OBJECT_MPEG2_AAC_MAIN || object > OBJECT_MPEG2_AAC_SSR))
+    if (object != ESDS_OBJECT_AAC
+        && (object < ESDS_OBJECT_MPEG2_AAC_MAIN
+            || object > ESDS_OBJECT_MPEG2_AAC_SSR))
         return 0;
-    cursor_bytes(&decoder, 12); /* stream type, buffer size, bit rates */
-    struct cursor specific = descriptor_take(&decoder, &tag);
-    if (specific.is_short || tag != TAG_DECODER_SPECIFIC
-        || specific.rest.len == 0)
-        return box_fail(parse, esds, ERR_INVALID,
+    if (esds.config.len == 0)
+        return box_fail(parse, box, ERR_INVALID,
                         "no audio configuration descriptor");
-    const uint32_t type = aac_config_parse(specific.rest, track);
-    if (object == OBJECT_AAC)
+    const uint32_t type = aac_config_parse(esds.config, track);
+    if (object == ESDS_OBJECT_AAC)
         snprintf(track->codecs, sizeof track->codecs, "mp4a.40.%u", type);
     return 0;
 }
@@ -322,7 +281,7 @@ audio_config_parse(const struct mp4_parse *parse, const struct box *config,
 {
     switch (config->type) {
     case BOX_TYPE('e', 's', 'd', 's'):
-        return esds_parse(parse, config, track);
+        return mp4a_parse(parse, config, track);
     case BOX_TYPE('d', 'a', 'c', '3'):
         return dac3_parse(parse, config, track);
     case BOX_TYPE('d', 'e', 'c', '3'):

@@ -9,22 +9,10 @@
 #include "media/mp4/box.h"
 
 #include "core/err.h"
+#include "media/fragment.h"
 
 #include <stdlib.h>
 
-#define TFHD_BASE_OFFSET 0x1u
-#define TFHD_DESCRIPTION 0x2u
-#define TFHD_DURATION 0x8u
-#define TFHD_SIZE 0x10u
-#define TFHD_FLAGS 0x20u
-#define TFHD_BASE_IS_MOOF 0x20000u
-
-#define TRUN_DATA_OFFSET 0x1u
-#define TRUN_FIRST_FLAGS 0x4u
-#define TRUN_DURATION 0x100u
-#define TRUN_SIZE 0x200u
-#define TRUN_FLAGS 0x400u
-#define TRUN_COMPOSITION 0x800u
 #define TRUN_RECORD (TRUN_DURATION | TRUN_SIZE | TRUN_FLAGS | TRUN_COMPOSITION)
 
 #define SAMPLE_IS_NOT_SYNC 0x10000u

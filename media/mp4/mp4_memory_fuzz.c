@@ -6,7 +6,7 @@
  * everything in the target are these. */
 
 #include "core/err.h"
-#include "media/testing/movie.h"
+#include "media/testing/track.h"
 
 #include <stdlib.h>
 
@@ -61,23 +61,20 @@ static void
 track_try(const struct mp4_track *track, struct bytes file)
 {
     const struct mp4_source source = {test_movie_read, &file, file.len};
-    struct buffer stored, index;
     struct track_build build = {.track = track,
                                 .source = &source,
-                                .sink = test_sink(&stored),
                                 .cut_timescale = track->timescale,
                                 .name = "v0",
                                 .label = "film"};
-    uint64_t *cuts = NULL;
-    buffer_init(&stored, 1u << 24);
-    buffer_init(&index, INDEX_SIZE_MAX);
+    struct test_track t;
+    uint64_t *cuts;
     int err = segment_cuts_of_video(track, 4000, &cuts, &build.cut_count);
-    build.cuts = cuts;
-    if (err == 0)
-        err = track_file_build(&build, &index);
     answer_check(err);
-    buffer_fini(&index);
-    buffer_fini(&stored);
+    if (err != 0)
+        return;
+    build.cuts = cuts;
+    answer_check(test_track_store(&t, build));
+    test_track_fini(&t);
     free(cuts);
 }
 

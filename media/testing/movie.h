@@ -33,9 +33,9 @@ struct test_movie {
     uint32_t last_duration;   /* of the last sample (as the others) */
     uint32_t gap_sample;      /* this one, not 0, lasts for gap_duration */
     uint32_t gap_duration;
-    uint32_t sample_size;     /* all of this size */
-    uint32_t gop;             /* samples from one sync sample to the next */
-    bool has_b_frames;        /* I P B B: a delay of one sample */
+    uint32_t sample_size; /* all of this size */
+    uint32_t gop;         /* samples from one sync sample to the next */
+    bool has_b_frames;    /* I P B B: a delay of one sample */
     bool has_edit;
     int64_t media_time;            /* of the edit */
     uint64_t edit_duration;        /* ticks of the movie */
@@ -62,6 +62,12 @@ struct test_movie {
     bool has_text_track;
     const char *without; /* a box that is left out */
 };
+
+/* 25 frames a second in ticks of 1 ms, so that times are easy to see. */
+#define TEST_FILM(...)                                        \
+    {                                                         \
+        .timescale = 1000, .sample_duration = 40, __VA_ARGS__ \
+    }
 
 /* Appends the file. */
 void test_movie_write(const struct test_movie *movie, struct buffer *out);

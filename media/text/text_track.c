@@ -10,7 +10,6 @@
 
 #include "core/err.h"
 #include "media/index_format.h"
-#include "media/sealed.h"
 #include "media/timeline.h"
 #include "media/track_record.h"
 
@@ -27,7 +26,6 @@ struct writer {
     uint32_t first_cue; /* none before it lasts any longer */
     struct track_info info;
     struct buffer records, timeline;
-    struct timeline_run run;
 };
 
 static void
@@ -119,12 +117,7 @@ segment_write(struct writer *w, uint64_t start, uint64_t end)
     info->sample_count += s.sample_count;
     if (s.duration > info->segment_duration_max)
         info->segment_duration_max = s.duration;
-    if (w->run.count > 0 && w->run.duration != s.duration) {
-        timeline_append(&w->timeline, &w->run);
-        w->run.count = 0;
-    }
-    w->run.duration = s.duration;
-    w->run.count++;
+    timeline_add(&w->timeline, s.duration);
     return w->file->err != 0 ? w->file->err : w->records.err;
 }
 
@@ -142,30 +135,7 @@ segments_write(struct writer *w)
         if (is_last)
             break;
     }
-    timeline_append(&w->timeline, &w->run);
     return err != 0 ? err : w->timeline.err;
-}
-
-static int
-text_copy(char *out, size_t size, const char *text)
-{
-    if (strlen(text) >= size)
-        return ERR_INVALID;
-    memcpy(out, text, strlen(text) + 1);
-    return 0;
-}
-
-static int
-info_texts_set(struct track_info *info, const struct text_build *build)
-{
-    const char *label = build->label == NULL ? "" : build->label;
-    int err = text_copy(info->name, sizeof info->name, build->name);
-    if (err == 0)
-        err = text_copy(info->label, sizeof info->label, label);
-    if (err == 0)
-        err = text_copy(info->language, sizeof info->language, build->language);
-    return err != 0 ? err
-                    : text_copy(info->codecs, sizeof info->codecs, "wvtt");
 }
 
 /* What is left when all is written; the bandwidth is that of the whole. */
@@ -186,28 +156,21 @@ info_finish(struct writer *w, size_t whole_size)
 }
 
 static int
-index_write(struct writer *w, struct buffer *out)
-{
-    const size_t start = sealed_begin(out, INDEX_MAGIC, INDEX_VERSION);
-    track_info_encode(&w->info, out);
-    buffer_append_bytes(out, buffer_bytes(&w->records));
-    sealed_end(out, start);
-    return out->err;
-}
-
-static int
 all_write(struct writer *w, struct buffer *index)
 {
     whole_write(w);
     const size_t whole_size = written(w);
-    int err = info_texts_set(&w->info, w->build);
+    int err = track_texts_set(&w->info, w->build->name, w->build->label,
+                              w->build->language, "wvtt");
     if (err == 0)
         err = segments_write(w);
     if (err == 0 && written(w) > TEXT_TRACK_SIZE_MAX)
         err = ERR_LIMIT;
     if (err == 0)
         err = info_finish(w, whole_size);
-    return err != 0 ? err : index_write(w, index);
+    return err != 0
+               ? err
+               : index_file_append(&w->info, buffer_bytes(&w->records), index);
 }
 
 int

@@ -10,6 +10,7 @@
 
 #include "core/err.h"
 #include "media/cursor.h"
+#include "media/esds.h"
 
 #define TYPE(a, b, c, d)                                               \
     ((uint32_t) (a) << 24 | (uint32_t) (b) << 16 | (uint32_t) (c) << 8 \
@@ -152,22 +153,6 @@ video_open(uint32_t type, struct bytes children, struct ts_codec *out,
 
 /* ---- AAC ---- */
 
-/* A descriptor of ISO/IEC 14496-1 §8.3.3: tag, length in groups of 7 bits. */
-static struct cursor
-descriptor_take(struct cursor *c, uint8_t *tag)
-{
-    *tag = cursor_u8(c);
-    uint32_t len = 0;
-    uint8_t byte = 0x80;
-    for (int i = 0; i < 4 && (byte & 0x80) != 0; i++) {
-        byte = cursor_u8(c);
-        len = len << 7 | (byte & 0x7f);
-    }
-    struct cursor inner = cursor_of(cursor_bytes(c, len));
-    inner.is_short = c->is_short;
-    return inner;
-}
-
 /* The frame's fixed fields from the first 9 or 13 bits of AudioSpecificConfig.
  * With SBR signalled first (HE-AAC) they say the rate of the core, which is
  * what ADTS says, too; a decoder finds the SBR in the frames. */
@@ -222,43 +207,25 @@ static int
 mpeg4_audio_open(const struct track_info *info, struct bytes children,
                  struct ts_codec *out)
 {
-    enum { TAG_ES = 3, TAG_DECODER_CONFIG = 4, TAG_DECODER_SPECIFIC = 5 };
-    struct bytes esds;
-    uint8_t tag;
-    int err = child_find(children, TYPE('e', 's', 'd', 's'), &esds);
+    struct bytes box;
+    struct esds esds;
+    int err = child_find(children, TYPE('e', 's', 'd', 's'), &box);
     if (err != 0)
         return err;
-    struct cursor c = cursor_of(esds);
+    struct cursor c = cursor_of(box);
     cursor_be32(&c); /* version, flags */
-    struct cursor es = descriptor_take(&c, &tag);
-    if (tag != TAG_ES)
-        return ERR_INVALID;
-    cursor_be16(&es); /* ES_ID */
-    const uint8_t flags = cursor_u8(&es);
-    if (flags & 0x80)
-        cursor_be16(&es); /* dependsOn_ES_ID */
-    if (flags & 0x40)
-        cursor_bytes(&es, cursor_u8(&es)); /* URL */
-    if (flags & 0x20)
-        cursor_be16(&es); /* OCR_ES_ID */
-    struct cursor decoder = descriptor_take(&es, &tag);
-    if (tag != TAG_DECODER_CONFIG)
-        return ERR_INVALID;
-    switch (cursor_u8(&decoder)) {
-    case 0x69: /* MPEG-2 part 3 */
-    case 0x6b: /* MPEG-1 part 3 */
+    if ((err = esds_parse(c.rest, &esds)) != 0)
+        return err;
+    switch (esds.object) {
+    case ESDS_OBJECT_MPEG2_MP3:
+    case ESDS_OBJECT_MP3:
         mpeg_audio_set(info, out);
         return 0;
-    case 0x40: /* MPEG-4 part 3 */
-        break;
+    case ESDS_OBJECT_AAC:
+        return adts_open(esds.config, out);
     default:
         return ERR_UNSUPPORTED;
     }
-    cursor_bytes(&decoder, 12); /* stream type, buffer size, bit rates */
-    struct cursor specific = descriptor_take(&decoder, &tag);
-    if (specific.is_short || tag != TAG_DECODER_SPECIFIC)
-        return ERR_INVALID;
-    return adts_open(specific.rest, out);
 }
 
 static int

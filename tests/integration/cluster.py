@@ -18,7 +18,7 @@ import subprocess
 
 import requests
 
-from conftest import VODST, group_members, wait_until
+from conftest import VODST, group_members, process_end, wait_until
 from consul_cluster import CONSUL
 from disks import Disk
 
@@ -231,14 +231,8 @@ class Machine:
     def stop(self):
         if self.consul is not None:
             self.consul_kill()
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
+        if self.process is not None:
+            process_end(self.process)
 
 
 class Cluster:

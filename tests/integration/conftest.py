@@ -50,6 +50,18 @@ def vodst(*arguments, timeout=120, **options):
                           timeout=timeout, **options)
 
 
+def process_end(process):
+    """Asks it to end, which takes it a moment; killed, it is a failure."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 def group_members(groups):
     """The processes, zombies apart, that belong to these process groups."""
     members = []
@@ -158,13 +170,7 @@ class Platform:
         return (self.folder / "log" / f"{name}.log").read_text()
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                raise
+        process_end(self.process)
 
 
 @pytest.fixture(scope="module")

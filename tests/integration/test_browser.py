@@ -5,22 +5,13 @@ renditions, tells who serves, and goes on when its origin is killed."""
 import re
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from browser import chromium
 from conftest import film_make, wait_until
 
 FILM_S = 90  # much longer than what the page buffers
-
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-         "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync",
-         "--disable-dev-shm-usage",
-         "--autoplay-policy=no-user-gesture-required",
-         "--window-size=1400,1100"]
 
 SEEN = """
 const video = document.getElementById('video');
@@ -92,18 +83,9 @@ def platform(start_platform, tmp_path_factory):
 
 @pytest.fixture
 def page(platform, tmp_path):
-    options = Options()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in FLAGS + [f"--user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"),
-                              options=options)
-    try:
+    with chromium(tmp_path, "--window-size=1400,1100", log=True) as driver:
         driver.get(platform.front + "/")
         yield Page(driver)
-    finally:
-        driver.quit()
 
 
 def film_choose(page):

@@ -15,11 +15,9 @@ from xml.etree import ElementTree
 
 import pytest
 import requests
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
-from nginx_instance import TREE, NginxInstance, wait_for
+from browser import PLAYER_LOCATIONS, chromium
+from nginx_instance import NginxInstance, wait_for
 from ports import free_port
 from test_package import INGEST, make_film, run, storage_http
 
@@ -44,13 +42,6 @@ def base64url(hexadecimal):
 LICENSE = json.dumps({"type": "temporary", "keys": [
     {"kty": "oct", "kid": base64url(kid), "k": base64url(key)}
     for kid, key in ((VIDEO_KID, VIDEO_KEY), (AUDIO_KID, AUDIO_KEY))]})
-
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-         "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync",
-         "--disable-dev-shm-usage",
-         "--autoplay-policy=no-user-gesture-required"]
-
 
 def node_http(port, root, storage_port):
     """/<source>/<scheme>/<path>"""
@@ -98,14 +89,7 @@ def node_http(port, root, storage_port):
             default_type application/json;
             return 200 '{LICENSE}';
         }}
-        location = /player.html {{ root {TREE}/tests/players; types {{
-            text/html html; }} }}
-        location = /players/hls.js {{
-            alias {TREE}/web/node_modules/hls.js/dist/hls.js; }}
-        location = /players/shaka.js {{
-            alias {TREE}/tests/players/node_modules/shaka-player/dist/shaka-player.compiled.js; }}
-        location = /players/dash.js {{
-            alias {TREE}/tests/players/node_modules/dashjs/dist/modern/umd/dash.all.min.js; }}
+        {PLAYER_LOCATIONS}
         location ~ ^/large/([a-z]+)/(.*)$ {{
             package $2;
             package_fill /slices/;
@@ -395,17 +379,10 @@ def test_stalled_clients_cost_little_and_killed_ones_nothing(node, film,
     assert node.worker_pids() == pids
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = Options()
-    options.binary_location = "/usr/bin/chromium"
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in FLAGS + [f"--user-data-dir={profile}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"),
-                              options=options)
-    yield driver
-    driver.quit()
+@pytest.fixture(scope="module", name="browser")
+def _browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 SEEN = """

@@ -15,15 +15,13 @@ import urllib.parse
 from xml.etree import ElementTree
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
+from browser import PLAYER_LOCATIONS, chromium
 from conftest import film_make
 from gstreamer import GStreamer
 from http_probe import ask
 from nginx_cluster import Cluster, Node
-from nginx_instance import BUILD, TREE, sign, wait_for
+from nginx_instance import BUILD, sign, wait_for
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
 FILM_S, SEGMENT_S, TTL_S = 60, 2, 10
@@ -31,23 +29,10 @@ NAMES = ("origin1", "origin2", "origin3")
 HLS, DASH = "v1/master.m3u8", "v1/manifest.mpd"
 MPD = "{urn:mpeg:dash:schema:mpd:2011}"
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-         "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync",
-         "--disable-dev-shm-usage",
-         "--autoplay-policy=no-user-gesture-required"]
-
 REDIRECTOR = f"""
     redirect_cdn CDN;
     location /steering/ {{ redirect_steering /steering/ ttl={TTL_S}s; }}
-    location = /player.html {{ root {TREE}/tests/players; types {{
-        text/html html; }} }}
-    location = /players/hls.js {{
-        alias {TREE}/web/node_modules/hls.js/dist/hls.js; }}
-    location = /players/shaka.js {{
-        alias {TREE}/tests/players/node_modules/shaka-player/dist/shaka-player.compiled.js; }}
-    location = /players/dash.js {{
-        alias {TREE}/tests/players/node_modules/dashjs/dist/modern/umd/dash.all.min.js; }}
+    {PLAYER_LOCATIONS}
 """
 
 ORIGIN = """
@@ -391,14 +376,8 @@ def test_a_spilled_play_is_not_steered_back_at_once(cluster):
 
 @pytest.fixture(name="browser")
 def _browser(tmp_path):
-    options = Options()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in FLAGS + [f"--user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"),
-                              options=options)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path) as driver:
+        yield driver
 
 
 class Playing:

@@ -9,16 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 import requests
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
+from browser import PLAYER_LOCATIONS, chromium
 from conftest import film_make, wait_until
-from nginx_instance import BUILD, TREE, NginxInstance
+from nginx_instance import BUILD, NginxInstance
 from ports import free_port
 from test_ingest import FAST, Place
 from test_st_api import StApi
-from test_steering import FLAGS
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
 SECONDS, SEGMENT_S = 12, 2
@@ -103,7 +100,6 @@ def cues_by_ffmpeg(path, *options):
 class Node(NginxInstance):
     def __init__(self, folder, root):
         port = free_port()
-        tests = TREE / "tests" / "players"
         super().__init__(folder, f"""
             server {{
                 listen 127.0.0.1:{port};
@@ -121,14 +117,7 @@ class Node(NginxInstance):
                     proxy_pass http://127.0.0.1:{port}/stored/;
                 }}
                 location /stored/ {{ alias {root}/; }}
-                location = /player.html {{ root {tests};
-                    types {{ text/html html; }} }}
-                location = /players/hls.js {{
-                    alias {TREE}/web/node_modules/hls.js/dist/hls.js; }}
-                location = /players/shaka.js {{
-                    alias {tests}/node_modules/shaka-player/dist/shaka-player.compiled.js; }}
-                location = /players/dash.js {{
-                    alias {tests}/node_modules/dashjs/dist/modern/umd/dash.all.min.js; }}
+                {PLAYER_LOCATIONS}
             }}""", port, modules=("package",), http_defaults="")
 
     def get(self, path, **arguments):
@@ -323,14 +312,8 @@ def test_ingest_refuses_bad_subtitles_before_it_encodes(
 
 @pytest.fixture(name="browser")
 def _browser(tmp_path):
-    options = Options()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in FLAGS + [f"--user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"),
-                              options=options)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path) as driver:
+        yield driver
 
 
 CUES_SCRIPT = """

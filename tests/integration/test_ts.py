@@ -12,10 +12,8 @@ import subprocess
 import threading
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
+from browser import chromium
 from conftest import BUILD, ROOT, wait_until
 from gstreamer import GStreamer
 
@@ -417,16 +415,6 @@ def test_gstreamer_shows_every_picture(plain, site, folder, player, tmp_path):
 
 @pytest.mark.parametrize("folder", ["out", "sealed"])
 def test_hls_js_plays_and_seeks(plain, site, folder, tmp_path):
-    options = Options()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu",
-                 "--no-first-run", "--disable-dev-shm-usage",
-                 "--autoplay-policy=no-user-gesture-required",
-                 f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"),
-                              options=options)
-
     def look():
         return driver.execute_script(
             "return {...window.seen, time: video.currentTime, ended: "
@@ -443,7 +431,7 @@ def test_hls_js_plays_and_seeks(plain, site, folder, tmp_path):
             return now if condition(now) else None
         return wait_until(seen, 30, what, 0.1)
 
-    try:
+    with chromium(tmp_path) as driver:
         driver.get(f"{site}/page?url=/{folder}/master.m3u8")
         seen = until(lambda s: s["time"] > 5, "5 s of the film")
         # two borders' worth of pictures, and none skipped
@@ -452,5 +440,3 @@ def test_hls_js_plays_and_seeks(plain, site, folder, tmp_path):
         assert seen["stalls"] == 0
         driver.execute_script("video.currentTime = 9")
         until(lambda s: s["ended"], "the end")
-    finally:
-        driver.quit()

@@ -36,8 +36,8 @@
  *   for a count to be missed.
  * - A Manager publishes what is new at once. A node may see it any time later.
  * - New boots of a counter file and reports in parts are left to
- *   core/demand_test.c and core/loop_property_test.c, and time is no matter:
- *   each step may come arbitrarily late.
+ *   core/demand_merge_test.c and core/loop_property_test.c, and time is no
+ *   matter: each step may come arbitrarily late.
  *
  * Each MUTANT_ takes away one thing that the rules need, and an error must be
  * found. README.md lists them.
