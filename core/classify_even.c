@@ -32,6 +32,14 @@ warmth_of(const struct demand_node *node, double mean)
                                                           : WARMTH_WARM;
 }
 
+/* Its rate is what it is. While nodes begin to report, those that did first
+ * would look hot beside the others. */
+static bool
+is_measured(const struct demand_node *node)
+{
+    return node_is_counted(node) && !node->is_young;
+}
+
 /* None of the content's first k owners is less warm. */
 static bool
 owners_are(const struct evening *evening, const struct plan *plan, uint32_t k,
@@ -56,7 +64,7 @@ evening_begin(struct evening *evening, const struct classify_policy *policy,
         return;
     for (size_t i = 0; i < input->node_count; i++) {
         const struct demand_node *node = &input->nodes[i];
-        if (!node_is_counted(node))
+        if (!is_measured(node))
             continue;
         rate += node->rate;
         capacity += (double) node->last.capacity_milli / 1000;
@@ -65,7 +73,8 @@ evening_begin(struct evening *evening, const struct classify_policy *policy,
         const struct demand_node *node = &input->nodes[i];
         if (!node_is_counted(node))
             continue;
-        const enum warmth warmth = warmth_of(node, rate / capacity);
+        const enum warmth warmth =
+            is_measured(node) ? warmth_of(node, rate / capacity) : WARMTH_WARM;
         evening->has_hot |= warmth == WARMTH_HOT;
         evening->warmth[evening->count] = warmth;
         evening->nodes[evening->count++] = (struct placement_node){

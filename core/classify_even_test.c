@@ -227,11 +227,31 @@ contents_of_a_hot_node_are_among_the_rates_that_matter(void **state)
     demand_free(d);
 }
 
+/* The first two that report have all their load in view and the others half of
+ * it: 70 of 49 would be hot. */
+static void
+nodes_that_just_began_to_report_make_no_other_hot(void **state)
+{
+    struct world w;
+    world_make(&w);
+    loads_set(&w, 70);
+    for (size_t i = 0; i < CONTENTS; i++)
+        w.rates[i] = 3;
+    for (size_t i = 2; i < NODES; i++) {
+        load_set(&w, i, 35);
+        w.nodes[i].is_young = true;
+    }
+    step(&w, 250);
+    assert_int_equal(w.row_count, 0);
+    world_end(&w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_a_hot_node_contents_get_another_owner),
+        cmocka_unit_test(nodes_that_just_began_to_report_make_no_other_hot),
         cmocka_unit_test(one_whose_owners_are_all_hot_gets_one_more),
         cmocka_unit_test(it_keeps_them_until_one_of_its_owners_is_cool),
         cmocka_unit_test(it_loses_them_with_its_demand),

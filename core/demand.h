@@ -66,6 +66,8 @@ struct demand_rate {
 struct demand_node {
     struct report_header last; /* texts owned by the demand */
     uint64_t heard_ms;
+    uint64_t since_ms; /* it has reported without being down */
+    bool is_young;     /* for less than the long window: the rate is too low */
     enum node_state state; /* last.state, or down when silent */
     double rate;           /* requests/s it answers, over the long window */
     double rate_least;     /* lower confidence bound of it */

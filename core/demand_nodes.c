@@ -51,6 +51,7 @@ node_refresh(struct node *node, const struct window_clock *clock,
     view->state = is_silent ? NODE_DOWN : view->last.state;
     const double n = (double) node->requests.total;
     const double seconds = window_seconds(clock, WINDOW_BUCKETS);
+    view->is_young = (double) (clock->now_ms - view->since_ms) < seconds * 1000;
     view->rate = n / seconds;
     view->rate_least = n > 4 ? (n - 2 * sqrt(n)) / seconds : 0;
     double load = 0;

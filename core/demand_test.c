@@ -168,6 +168,7 @@ a_steady_rate_is_found_and_forgotten_again(void **state)
     /* n - 2 sqrt(n) of the 500 or so in the window */
     assert_true(fabs(nodes[0].rate - nodes[0].rate_least - 4.4) < 0.3);
     assert_int_equal(nodes[0].state, NODE_UP);
+    assert_false(nodes[0].is_young);
     demand_advance(d, now + 11000);
     demand_rates(d, &count);
     assert_int_equal(count, 0);
@@ -178,6 +179,35 @@ a_steady_rate_is_found_and_forgotten_again(void **state)
     demand_advance(d, now + DEMAND_NODE_FORGET_MS + 20000);
     demand_nodes(d, &count);
     assert_int_equal(count, 0);
+    demand_free(d);
+}
+
+static bool
+is_young(struct demand *d, uint64_t now)
+{
+    size_t count;
+    demand_advance(d, now);
+    return demand_nodes(d, &count)[0].is_young;
+}
+
+static void
+a_node_is_young_until_its_window_is_full(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    uint64_t now = START_MS;
+    for (int silence = 0; silence < 2; silence++, now += 5000) {
+        report(d, &o, true, now);
+        assert_true(is_young(d, now));
+        for (int i = 0; i < 18; i++) {
+            now += 500;
+            report(d, &o, true, now);
+        }
+        assert_true(is_young(d, now));
+        now += 2000;
+        report(d, &o, true, now);
+        assert_false(is_young(d, now));
+    }
     demand_free(d);
 }
 
@@ -897,6 +927,7 @@ main(void)
         cmocka_unit_test(a_whole_catalogue_of_three_nodes_takes_under_256_mb),
         cmocka_unit_test(single_requests_are_spread_over_the_time_they_came_in),
         cmocka_unit_test(a_steady_rate_is_found_and_forgotten_again),
+        cmocka_unit_test(a_node_is_young_until_its_window_is_full),
         cmocka_unit_test(a_surge_is_seen_within_a_second_or_two),
         cmocka_unit_test(a_report_that_comes_late_is_no_surge),
         cmocka_unit_test(
