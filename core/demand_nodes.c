@@ -50,8 +50,13 @@ node_refresh(struct node *node, const struct window_clock *clock,
     struct demand_node *view = &node->view;
     view->state = is_silent ? NODE_DOWN : view->last.state;
     const double n = (double) node->requests.total;
-    const double seconds = window_seconds(clock, WINDOW_BUCKETS);
-    view->is_young = (double) (clock->now_ms - view->since_ms) < seconds * 1000;
+    const double window_s = window_seconds(clock, WINDOW_BUCKETS);
+    const double unheard_s = (double) (clock->now_ms - view->heard_ms) / 1000;
+    /* what it answered since its last report is not in n: else who has just
+     * reported would look more loaded than who will in a moment */
+    const double seconds =
+        is_silent ? window_s : fmax(window_s - unheard_s, window_s / 2);
+    view->is_young = clock->now_ms - view->since_ms < window_s * 1000;
     view->rate = n / seconds;
     view->rate_least = n > 4 ? (n - 2 * sqrt(n)) / seconds : 0;
     double load = 0;

@@ -212,6 +212,24 @@ a_node_is_young_until_its_window_is_full(void **state)
 }
 
 static void
+a_node_that_will_report_in_a_moment_is_as_loaded_as_before(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    uint64_t now = START_MS;
+    size_t count;
+    for (int i = 0; i < 60; i++, now += 500) {
+        o.values[0].requests += 25; /* 50/s */
+        report(d, &o, true, now);
+    }
+    for (int late_ms = 0; late_ms < 2500; late_ms += 100) {
+        demand_advance(d, now - 500 + late_ms);
+        assert_true(fabs(demand_nodes(d, &count)[0].rate - 50) < 0.8);
+    }
+    demand_free(d);
+}
+
+static void
 a_surge_is_seen_within_a_second_or_two(void **state)
 {
     struct demand *d = demand_new(&demand_policy_default);
@@ -928,6 +946,8 @@ main(void)
         cmocka_unit_test(single_requests_are_spread_over_the_time_they_came_in),
         cmocka_unit_test(a_steady_rate_is_found_and_forgotten_again),
         cmocka_unit_test(a_node_is_young_until_its_window_is_full),
+        cmocka_unit_test(
+            a_node_that_will_report_in_a_moment_is_as_loaded_as_before),
         cmocka_unit_test(a_surge_is_seen_within_a_second_or_two),
         cmocka_unit_test(a_report_that_comes_late_is_no_surge),
         cmocka_unit_test(
