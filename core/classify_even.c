@@ -25,15 +25,15 @@ static enum warmth
 warmth_of(const struct demand_node *node, double mean)
 {
     const double capacity = (double) node->last.capacity_milli / 1000;
-    if (node->rate <= fmax(COOL_RATIO * mean, COOL_LOAD) * capacity)
+    if (node->steady <= fmax(COOL_RATIO * mean, COOL_LOAD) * capacity)
         return WARMTH_COOL;
     /* what it surely is, as steps up go by */
-    return node->rate_least > HOT_RATIO * mean * capacity ? WARMTH_HOT
-                                                          : WARMTH_WARM;
+    return node->steady_least > HOT_RATIO * mean * capacity ? WARMTH_HOT
+                                                            : WARMTH_WARM;
 }
 
-/* Its rate is what it is. While nodes begin to report, those that did first
- * would look hot beside the others. */
+/* While nodes begin to report, those that did first would look hot beside the
+ * others. */
 static bool
 is_measured(const struct demand_node *node)
 {
@@ -66,7 +66,7 @@ evening_begin(struct evening *evening, const struct classify_policy *policy,
         const struct demand_node *node = &input->nodes[i];
         if (!is_measured(node))
             continue;
-        rate += node->rate;
+        rate += node->steady;
         capacity += (double) node->last.capacity_milli / 1000;
     }
     for (size_t i = 0; i < input->node_count && capacity > 0; i++) {

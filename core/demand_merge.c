@@ -102,6 +102,7 @@ entry_merge(struct merge *m, const struct report_entry *entry)
     sums->offloaded += more.offloaded;
     if (m->is_base)
         return 0;
+    m->node->requests_ever += more.requests;
     if (more.requests > 0)
         series_add(&m->node->requests, &d->clock, m->from_ms,
                    in_window(m, more.requests), d->contents.list[content].hash);
