@@ -25,11 +25,19 @@ static enum warmth
 warmth_of(const struct demand_node *node, double mean)
 {
     const double capacity = (double) node->last.capacity_milli / 1000;
-    if (node->rate <= fmax(COOL_RATIO * mean, COOL_LOAD) * capacity)
+    if (node->steady <= fmax(COOL_RATIO * mean, COOL_LOAD) * capacity)
         return WARMTH_COOL;
     /* what it surely is, as steps up go by */
-    return node->rate_least > HOT_RATIO * mean * capacity ? WARMTH_HOT
-                                                          : WARMTH_WARM;
+    return node->steady_least > HOT_RATIO * mean * capacity ? WARMTH_HOT
+                                                            : WARMTH_WARM;
+}
+
+/* While nodes begin to report, those that did first would look hot beside the
+ * others. */
+static bool
+is_measured(const struct demand_node *node)
+{
+    return node_is_counted(node) && !node->is_young;
 }
 
 /* None of the content's first k owners is less warm. */
@@ -56,16 +64,17 @@ evening_begin(struct evening *evening, const struct classify_policy *policy,
         return;
     for (size_t i = 0; i < input->node_count; i++) {
         const struct demand_node *node = &input->nodes[i];
-        if (!node_is_counted(node))
+        if (!is_measured(node))
             continue;
-        rate += node->rate;
+        rate += node->steady;
         capacity += (double) node->last.capacity_milli / 1000;
     }
     for (size_t i = 0; i < input->node_count && capacity > 0; i++) {
         const struct demand_node *node = &input->nodes[i];
         if (!node_is_counted(node))
             continue;
-        const enum warmth warmth = warmth_of(node, rate / capacity);
+        const enum warmth warmth =
+            is_measured(node) ? warmth_of(node, rate / capacity) : WARMTH_WARM;
         evening->has_hot |= warmth == WARMTH_HOT;
         evening->warmth[evening->count] = warmth;
         evening->nodes[evening->count++] = (struct placement_node){

@@ -11,13 +11,13 @@ static void
 loads_set(struct world *w, double all)
 {
     for (size_t i = 0; i < NODES; i++)
-        w->nodes[i].rate = w->nodes[i].rate_least = all;
+        w->nodes[i].steady = w->nodes[i].steady_least = all;
 }
 
 static void
 load_set(struct world *w, size_t node, double rate)
 {
-    w->nodes[node].rate = w->nodes[node].rate_least = rate;
+    w->nodes[node].steady = w->nodes[node].steady_least = rate;
 }
 
 /* The node where it is calm, or of its owners the one in that place. */
@@ -125,8 +125,8 @@ what_is_no_more_than_chance_makes_no_node_hot(void **state)
     struct world w;
     world_make(&w);
     loads_set(&w, 70);
-    w.nodes[owner_of(&w, 0, 0)].rate = 90;
-    w.nodes[owner_of(&w, 0, 0)].rate_least = 75;
+    w.nodes[owner_of(&w, 0, 0)].steady = 90;
+    w.nodes[owner_of(&w, 0, 0)].steady_least = 75;
     w.rates[0] = 9;
     step(&w, 250);
     assert_int_equal(w.row_count, 0);
@@ -190,7 +190,7 @@ contents_of_a_hot_node_are_among_the_rates_that_matter(void **state)
     struct demand_merge_result result;
     world_make(&w);
     const size_t home = owner_of(&w, 0, 0);
-    for (uint64_t at_ms = 0; at_ms <= 12000; at_ms += 500) {
+    for (uint64_t at_ms = 0; at_ms <= 132000; at_ms += 500) {
         for (size_t n = 0; n < NODES; n++) {
             struct buffer b;
             struct report_header header = w.nodes[n].last;
@@ -216,8 +216,8 @@ contents_of_a_hot_node_are_among_the_rates_that_matter(void **state)
             buffer_fini(&b);
         }
     }
-    demand_advance(d, w.now_ms + 12000);
-    struct classify_input input = {.now_ms = w.now_ms + 12000};
+    demand_advance(d, w.now_ms + 132000);
+    struct classify_input input = {.now_ms = w.now_ms + 132000};
     input.nodes = demand_nodes(d, &input.node_count);
     classify_rates(&w.policy, d, &input);
     assert_true(input.rate_count > 0);
@@ -227,11 +227,31 @@ contents_of_a_hot_node_are_among_the_rates_that_matter(void **state)
     demand_free(d);
 }
 
+/* The first two that report have all their load in view and the others half of
+ * it: 70 of 49 would be hot. */
+static void
+nodes_that_just_began_to_report_make_no_other_hot(void **state)
+{
+    struct world w;
+    world_make(&w);
+    loads_set(&w, 70);
+    for (size_t i = 0; i < CONTENTS; i++)
+        w.rates[i] = 3;
+    for (size_t i = 2; i < NODES; i++) {
+        load_set(&w, i, 35);
+        w.nodes[i].is_young = true;
+    }
+    step(&w, 250);
+    assert_int_equal(w.row_count, 0);
+    world_end(&w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_a_hot_node_contents_get_another_owner),
+        cmocka_unit_test(nodes_that_just_began_to_report_make_no_other_hot),
         cmocka_unit_test(one_whose_owners_are_all_hot_gets_one_more),
         cmocka_unit_test(it_keeps_them_until_one_of_its_owners_is_cool),
         cmocka_unit_test(it_loses_them_with_its_demand),

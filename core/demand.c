@@ -208,10 +208,9 @@ demand_move(struct demand *d, uint64_t now_ms)
     if (now_ms <= clock->now_ms)
         return;
     uint64_t bucket = now_ms / clock->bucket_ms;
-    if (bucket != clock->bucket) {
+    if (bucket != clock->bucket)
         contents_rotate(&d->contents, clock->bucket, bucket);
-        nodes_rotate(&d->nodes, clock->bucket, bucket);
-    }
+    nodes_rotate(&d->nodes, clock, now_ms);
     clock->bucket = bucket;
     clock->now_ms = now_ms;
 }

@@ -63,12 +63,17 @@ struct demand_rate {
     double starts;     /* plays/s over the long window */
 };
 
+#define DEMAND_STEADY_MS 120000
+
 struct demand_node {
     struct report_header last; /* texts owned by the demand */
     uint64_t heard_ms;
+    uint64_t since_ms;     /* it has reported without being down */
     enum node_state state; /* last.state, or down when silent */
     double rate;           /* requests/s it answers, over the long window */
-    double rate_least;     /* lower confidence bound of it */
+    double steady;         /* the same over DEMAND_STEADY_MS */
+    double steady_least;   /* lower confidence bound of it */
+    bool is_young;         /* has not reported for so long: steady is too low */
     uint32_t load;         /* 1/10000 of its capacity, saturating */
 };
 

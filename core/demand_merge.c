@@ -102,6 +102,7 @@ entry_merge(struct merge *m, const struct report_entry *entry)
     sums->offloaded += more.offloaded;
     if (m->is_base)
         return 0;
+    m->node->requests_ever += more.requests;
     if (more.requests > 0)
         series_add(&m->node->requests, &d->clock, m->from_ms,
                    in_window(m, more.requests), d->contents.list[content].hash);
@@ -206,6 +207,15 @@ boot_advance(struct boot *boot, const struct report_header *header,
         boot->heard_ms = now_ms;
 }
 
+static void
+node_hear(const struct demand *d, struct demand_node *node)
+{
+    const uint64_t now_ms = d->clock.now_ms;
+    if (now_ms - node->heard_ms > d->policy.node_timeout_ms)
+        node->since_ms = now_ms;
+    node->heard_ms = now_ms;
+}
+
 static int
 node_merge(struct demand *d, struct node *node, bool is_new_node,
            struct report_reader *reader, struct demand_merge_result *result)
@@ -214,7 +224,7 @@ node_merge(struct demand *d, struct node *node, bool is_new_node,
     struct boot *boot = header->boot ? boot_find(node, header->boot) : NULL;
     bool has_changed = false;
 
-    node->view.heard_ms = d->clock.now_ms;
+    node_hear(d, &node->view);
     if (boot == NULL && header->boot != 0)
         boot = boot_begin(d, node, is_new_node, header);
     bool is_newest = is_new_node || header_is_newest(d, node, boot, header);
@@ -267,7 +277,7 @@ demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
     if (is_base_missing(node, header)) {
         result.wants_full = true;
         if (node != NULL)
-            node->view.heard_ms = d->clock.now_ms;
+            node_hear(d, &node->view);
         *out = result;
         return 0;
     }

@@ -43,16 +43,37 @@ node_free(struct node *node)
     free(node);
 }
 
+/* From the oldest mark on. */
+static void
+steady_refresh(struct node *node, const struct window_clock *clock,
+               double unheard_s)
+{
+    struct demand_node *view = &node->view;
+    const uint64_t mark = clock->now_ms / MARK_MS;
+    const uint64_t from_ms = (mark - MARKS + 1) * MARK_MS;
+    const double seconds =
+        (double) (clock->now_ms - from_ms) / 1000 - unheard_s;
+    const double n =
+        (double) (node->requests_ever - node->marks[(mark + 1) % MARKS]);
+    view->is_young = view->since_ms > from_ms;
+    view->steady = n / seconds;
+    view->steady_least = n > 4 ? (n - 2 * sqrt(n)) / seconds : 0;
+}
+
 static void
 node_refresh(struct node *node, const struct window_clock *clock,
              bool is_silent)
 {
     struct demand_node *view = &node->view;
     view->state = is_silent ? NODE_DOWN : view->last.state;
-    const double n = (double) node->requests.total;
-    const double seconds = window_seconds(clock, WINDOW_BUCKETS);
-    view->rate = n / seconds;
-    view->rate_least = n > 4 ? (n - 2 * sqrt(n)) / seconds : 0;
+    const double unheard_s = (double) (clock->now_ms - view->heard_ms) / 1000;
+    const double window_s = window_seconds(clock, WINDOW_BUCKETS);
+    /* what it answered since its last report is in no count: else who has just
+     * reported would look more loaded than who will in a moment */
+    view->rate =
+        (double) node->requests.total
+        / (is_silent ? window_s : fmax(window_s - unheard_s, window_s / 2));
+    steady_refresh(node, clock, is_silent ? 0 : unheard_s);
     double load = 0;
     if (view->last.capacity_milli > 0)
         load = view->rate * 1000 * TABLE_SHARE_ONE
@@ -104,11 +125,24 @@ nodes_add(struct nodes *nodes, size_t at, const struct report_header *header,
     return 0;
 }
 
-void
-nodes_rotate(struct nodes *nodes, uint64_t from, uint64_t to)
+static void
+marks_rotate(struct node *node, uint64_t from, uint64_t to)
 {
-    for (size_t i = 0; i < nodes->count; i++)
-        series_rotate(&nodes->list[i]->requests, from, to);
+    if (to - from > MARKS)
+        from = to - MARKS; /* each once */
+    while (from != to)
+        node->marks[++from % MARKS] = node->requests_ever;
+}
+
+void
+nodes_rotate(struct nodes *nodes, const struct window_clock *clock,
+             uint64_t to_ms)
+{
+    for (size_t i = 0; i < nodes->count; i++) {
+        series_rotate(&nodes->list[i]->requests, clock->bucket,
+                      to_ms / clock->bucket_ms);
+        marks_rotate(nodes->list[i], clock->now_ms / MARK_MS, to_ms / MARK_MS);
+    }
 }
 
 void

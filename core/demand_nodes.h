@@ -16,6 +16,10 @@
 #define BOOTS_MAX 4      /* a node; the one heard first goes */
 #define FORGOTTEN_MAX 16 /* boots that went, so that they do not come back */
 
+/* The newest mark is of now, the oldest DEMAND_STEADY_MS before it. */
+#define MARK_MS 10000
+#define MARKS (DEMAND_STEADY_MS / MARK_MS + 1)
+
 struct maximum {
     uint32_t content;
     struct counters_values values;
@@ -39,6 +43,8 @@ struct node {
     uint8_t url[TABLE_NODE_URL_LEN_MAX];
     uint64_t header_ms; /* when view.last was taken */
     struct series requests;
+    uint64_t requests_ever;
+    uint64_t marks[MARKS];        /* of that, when each MARK_MS began */
     struct boot boots[BOOTS_MAX]; /* in the order they were heard of */
     unsigned boot_count;
     uint64_t forgotten[FORGOTTEN_MAX];
@@ -61,7 +67,9 @@ bool nodes_find(const struct nodes *nodes, struct bytes name, size_t *at);
 /* Adds one at that place. ERR_LIMIT, ERR_MEMORY. */
 int nodes_add(struct nodes *nodes, size_t at,
               const struct report_header *header, uint64_t now_ms);
-void nodes_rotate(struct nodes *nodes, uint64_t from, uint64_t to);
+/* From the clock's time on. */
+void nodes_rotate(struct nodes *nodes, const struct window_clock *clock,
+                  uint64_t to_ms);
 /* Drops who was silent for too long and makes the views. */
 void nodes_refresh(struct nodes *nodes, const struct window_clock *clock,
                    uint32_t timeout_ms);

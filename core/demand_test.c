@@ -63,8 +63,6 @@ a_steady_rate_is_found_and_forgotten_again(void **state)
     assert_int_equal(count, 1);
     assert_true(fabs(nodes[0].rate - 50) < 3);
     assert_true(nodes[0].load > 4700 && nodes[0].load < 5300);
-    /* n - 2 sqrt(n) of the 500 or so in the window */
-    assert_true(fabs(nodes[0].rate - nodes[0].rate_least - 4.4) < 0.3);
     assert_int_equal(nodes[0].state, NODE_UP);
     demand_advance(d, now + 11000);
     demand_rates(d, &count);
@@ -76,6 +74,61 @@ a_steady_rate_is_found_and_forgotten_again(void **state)
     demand_advance(d, now + DEMAND_NODE_FORGET_MS + 20000);
     demand_nodes(d, &count);
     assert_int_equal(count, 0);
+    demand_free(d);
+}
+
+static struct demand_node
+first_node(struct demand *d, uint64_t now)
+{
+    size_t count;
+    demand_advance(d, now);
+    return demand_nodes(d, &count)[0];
+}
+
+static void
+a_steady_rate_takes_two_minutes(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    uint64_t now = START_MS;
+    for (int silence = 0; silence < 2; silence++) {
+        now += 5000;
+        for (int i = 0; i < 2 * 140; i++, now += 500) {
+            o.values[0].requests += 25; /* 50/s */
+            report(d, &o, true, now);
+            if (i < 2 * 119)
+                assert_true(first_node(d, now).is_young);
+        }
+        const struct demand_node node = first_node(d, now);
+        assert_false(node.is_young);
+        assert_true(fabs(node.steady - 50) < 0.5);
+        /* n - 2 sqrt(n) of 6000 to 6500 */
+        assert_in_range((node.steady - node.steady_least) * 100, 123, 130);
+    }
+    /* half as much for a minute is three quarters of it */
+    for (int i = 0; i < 2 * 60; i++, now += 500) {
+        o.values[0].requests += i % 2 ? 25 : 0;
+        report(d, &o, true, now);
+    }
+    assert_true(fabs(first_node(d, now).steady - 37.5) < 1.5);
+    demand_free(d);
+}
+
+static void
+a_node_that_will_report_in_a_moment_is_as_loaded_as_before(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    uint64_t now = START_MS;
+    size_t count;
+    for (int i = 0; i < 60; i++, now += 500) {
+        o.values[0].requests += 25; /* 50/s */
+        report(d, &o, true, now);
+    }
+    for (int late_ms = 0; late_ms < 2500; late_ms += 100) {
+        demand_advance(d, now - 500 + late_ms);
+        assert_true(fabs(demand_nodes(d, &count)[0].rate - 50) < 0.8);
+    }
     demand_free(d);
 }
 
@@ -326,6 +379,9 @@ main(void)
         cmocka_unit_test(a_whole_catalogue_of_three_nodes_takes_under_256_mb),
         cmocka_unit_test(single_requests_are_spread_over_the_time_they_came_in),
         cmocka_unit_test(a_steady_rate_is_found_and_forgotten_again),
+        cmocka_unit_test(a_steady_rate_takes_two_minutes),
+        cmocka_unit_test(
+            a_node_that_will_report_in_a_moment_is_as_loaded_as_before),
         cmocka_unit_test(a_surge_is_seen_within_a_second_or_two),
         cmocka_unit_test(a_report_that_comes_late_is_no_surge),
         cmocka_unit_test(a_first_report_counts_from_zero),

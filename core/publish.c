@@ -19,7 +19,7 @@ nodes_differ(const struct table *last, const struct table *next, bool with_load)
 }
 
 static bool
-rows_differ(const struct table *last, const struct table *next, bool with_rate)
+rows_differ(const struct table *last, const struct table *next)
 {
     if (last->row_count != next->row_count)
         return true;
@@ -28,9 +28,27 @@ rows_differ(const struct table *last, const struct table *next, bool with_rate)
         if (!bytes_equal(a->id, b->id) || a->level != b->level
             || a->owner_count != b->owner_count || a->cdn_share != b->cdn_share
             || a->is_cdn_forbidden != b->is_cdn_forbidden
-            || (with_rate
-                && (a->rate_milli != b->rate_milli
-                    || a->calmer_since_ms != b->calmer_since_ms)))
+            || a->rate_milli != b->rate_milli
+            || a->calmer_since_ms != b->calmer_since_ms)
+            return true;
+    }
+    return false;
+}
+
+/* A content has more owners, goes to the CDN more often, or must not any more.
+ * Fewer and less often may wait: it did for its hold time. */
+static bool
+rows_rise(const struct table *last, const struct table *next)
+{
+    static const struct table_row calm = {.owner_count = 1};
+    for (size_t i = 0; i < next->row_count; i++) {
+        const struct table_row *b = &next->rows[i];
+        const struct table_row *a = table_find(last, b->hash, b->id);
+        if (a == NULL)
+            a = &calm;
+        if (b->level > a->level || b->owner_count > a->owner_count
+            || b->cdn_share > a->cdn_share
+            || b->is_cdn_forbidden != a->is_cdn_forbidden)
             return true;
     }
     return false;
@@ -63,5 +81,5 @@ publish_is_due(const struct table *last, const struct table *next,
     const bool with_load = since_ms >= PUBLISH_LOAD_MS;
     return last->is_cdn_forbidden != next->is_cdn_forbidden
            || nodes_differ(last, next, with_load)
-           || rows_differ(last, next, with_load);
+           || (with_load ? rows_differ(last, next) : rows_rise(last, next));
 }

@@ -3,15 +3,16 @@
 #define CORE_PUBLISH_H
 
 /*
- * When the next load table is worth publishing: at once when viewers would be
- * sent elsewhere by it, which is what levels, owners, shares and the nodes and
- * their states say; for other loads and rates alone only now and then, as all
- * nodes fetch every table.
+ * When the next load table is worth publishing: at once when a content is to be
+ * spread wider than before, or kept from the CDN or not, and when the nodes or
+ * their states change; for what may wait only now and then, as all nodes fetch
+ * every table. That is narrower owner sets and smaller shares, which waited for
+ * their hold time, and loads and rates alone.
  */
 
 #include "core/demand.h"
 
-#define PUBLISH_LOAD_MS 1000 /* at least, between tables of new loads only */
+#define PUBLISH_LOAD_MS 1000 /* at least, before a table that may wait */
 
 /* The origins of the nodes, as a table lists them; room for node_count. Texts
  * are the nodes'. Returns how many there are. */

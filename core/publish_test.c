@@ -64,7 +64,7 @@ the_same_again_is_not_published(void **state)
 }
 
 static void
-what_moves_viewers_is_published_at_once(void **state)
+what_spreads_viewers_is_published_at_once(void **state)
 {
     for (int i = 0; i < 12; i++) {
         struct next next;
@@ -74,37 +74,39 @@ what_moves_viewers_is_published_at_once(void **state)
             next.table.node_count = 1;
             break;
         case 1:
-            next.table.row_count = 1;
-            break;
-        case 2:
             next.nodes[1].name = BYTES_LITERAL("o3");
             break;
-        case 3:
+        case 2:
             next.nodes[1].url = BYTES_LITERAL("http://o3");
             break;
-        case 4:
+        case 3:
             next.nodes[0].weight = 99;
             break;
-        case 5:
+        case 4:
             next.nodes[0].state = NODE_DRAINING;
             break;
-        case 6:
+        case 5:
             next.rows[0].id = BYTES_LITERAL("c");
             break;
-        case 7:
+        case 6:
             next.rows[0].level = LEVEL_HOT;
             break;
-        case 8:
+        case 7:
             next.rows[0].owner_count = 4;
             break;
-        case 9:
+        case 8:
             next.rows[1].cdn_share = 501;
             break;
-        case 10:
+        case 9:
             next.rows[0].is_cdn_forbidden = true;
             break;
-        case 11:
+        case 10:
             next.table.is_cdn_forbidden = true;
+            break;
+        case 11: /* kept from the CDN, and calm */
+            next.rows[0] = (struct table_row){.id = BYTES_LITERAL("c"),
+                                              .owner_count = 1,
+                                              .is_cdn_forbidden = true};
             break;
         }
         assert_true(is_due(&next, 0));
@@ -112,9 +114,9 @@ what_moves_viewers_is_published_at_once(void **state)
 }
 
 static void
-loads_and_rates_alone_wait_a_second(void **state)
+loads_rates_and_narrower_sets_wait_a_second(void **state)
 {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 7; i++) {
         struct next next;
         next_make(&next);
         switch (i) {
@@ -126,6 +128,19 @@ loads_and_rates_alone_wait_a_second(void **state)
             break;
         case 2:
             next.rows[1].calmer_since_ms = 1;
+            break;
+        case 3:
+            next.table.row_count = 1;
+            break;
+        case 4:
+            next.rows[1].level = LEVEL_HOT;
+            next.rows[1].cdn_share = 0;
+            break;
+        case 5:
+            next.rows[0].owner_count = 2;
+            break;
+        case 6:
+            next.rows[1].cdn_share = 499;
             break;
         }
         assert_false(is_due(&next, PUBLISH_LOAD_MS - 1));
@@ -157,8 +172,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_again_is_not_published),
-        cmocka_unit_test(what_moves_viewers_is_published_at_once),
-        cmocka_unit_test(loads_and_rates_alone_wait_a_second),
+        cmocka_unit_test(what_spreads_viewers_is_published_at_once),
+        cmocka_unit_test(loads_rates_and_narrower_sets_wait_a_second),
         cmocka_unit_test(only_origins_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,8 +18,10 @@
 struct coordination_listener {
     /* Here is a table. It may be an old one, or none at all. */
     void (*table)(void *context, struct bytes encoded);
-    /* There is this one, or a newer one, at the Manager. */
-    void (*publish)(void *context, struct table_version version);
+    /* There is this one, or a newer one, at the Manager. is_coming: it is also
+     * on its way here, most likely. */
+    void (*publish)(void *context, struct table_version version,
+                    bool is_coming);
     /* Report now. */
     void (*collect)(void *context);
     /* Another Manager, or another way to wait for tables: ask now. */

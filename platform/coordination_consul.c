@@ -122,7 +122,7 @@ leader_keep(struct coordination_consul *c, const struct leader_value *leader)
         return;
     l->collect(l->context);
     /* it may want to be told the table that is held */
-    l->publish(l->context, (struct table_version){leader->term, 0});
+    l->publish(l->context, (struct table_version){leader->term, 0}, false);
 }
 
 static void
@@ -203,7 +203,7 @@ table_answered(const struct consul_answer *answer, bool changed, void *context)
     if (table.encoded.len > 0)
         l->table(l->context, table.encoded);
     else
-        l->publish(l->context, table.version);
+        l->publish(l->context, table.version, false);
 }
 
 /* ---- events ---- */
@@ -229,7 +229,7 @@ publish_answered(const struct consul_answer *answer, bool changed,
     if (answer->err != 0 || !changed)
         return;
     (void) consul_events_parse(answer->body, publish_event, c);
-    l->publish(l->context, c->hinted);
+    l->publish(l->context, c->hinted, true);
 }
 
 static void

@@ -40,10 +40,10 @@ told_table(void *context, struct bytes encoded)
 }
 
 static void
-told_publish(void *context, struct table_version version)
+told_publish(void *context, struct table_version version, bool is_coming)
 {
     struct agent *agent = context;
-    table_fetcher_hint(agent->fetcher, version);
+    table_fetcher_hint(agent->fetcher, version, is_coming);
 }
 
 static void

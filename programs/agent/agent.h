@@ -28,7 +28,7 @@ struct agent_config {
     const char *const *managers;
     size_t manager_count;
     const char *manager_key; /* what they know this system's nodes by; NULL */
-    struct consul *consul; /* NULL: the static way; must outlive the agent */
+    struct consul *consul;   /* NULL: the static way; must outlive the agent */
     const char *consul_prefix;
 };
 
@@ -90,9 +90,10 @@ void table_fetcher_free(struct table_fetcher *fetcher);
 void table_fetcher_start(struct table_fetcher *fetcher);
 /* Asks the Manager now, unless this Manager is being asked. */
 void table_fetcher_ask(struct table_fetcher *fetcher);
-/* There is such a table: asks for it if nobody brings it in a moment. */
+/* There is such a table: asks for it soon, and if it is coming by another way,
+ * when it did not. */
 void table_fetcher_hint(struct table_fetcher *fetcher,
-                        struct table_version version);
+                        struct table_version version, bool is_coming);
 /* Here is one, from elsewhere. */
 void table_fetcher_offer(struct table_fetcher *fetcher, struct bytes encoded);
 /* A question that waits at a Manager that is not talked to any more is asked

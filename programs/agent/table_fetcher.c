@@ -19,8 +19,10 @@
 
 #define ANSWER_TIME_MS 5000 /* over the time that the question may wait */
 #define RETRY_MS 100
-/* a table that was heard of comes by itself in this time, most often */
-#define GRACE_MS 150
+#define SPREAD_MS 150 /* so that not all ask at once */
+/* What comes by itself is here by then, even when all are busy with it: asking
+ * as well would make them busier. */
+#define GRACE_MS 1000
 
 struct table_fetcher {
     struct agent_shared *shared;
@@ -257,15 +259,17 @@ table_fetcher_move(struct table_fetcher *f)
 }
 
 void
-table_fetcher_hint(struct table_fetcher *f, struct table_version version)
+table_fetcher_hint(struct table_fetcher *f, struct table_version version,
+                   bool is_coming)
 {
     if (table_version_compare(version, f->shared->held) <= 0)
         return;
-    if (table_version_compare(version, f->hinted) > 0)
-        f->hinted = version;
-    if (event_pending(&f->grace, EV_TIMEOUT, NULL))
+    /* one that is newer still gets its own time, at the next hint */
+    if (is_coming && event_pending(&f->grace, EV_TIMEOUT, NULL))
         return;
-    const struct timeval wait = loop_back_off(1, GRACE_MS, GRACE_MS);
+    f->hinted = version;
+    const unsigned wait_ms = is_coming ? GRACE_MS : SPREAD_MS;
+    const struct timeval wait = loop_back_off(1, wait_ms, wait_ms);
     event_add(&f->grace, &wait);
 }
 

@@ -36,9 +36,9 @@ requests_of(const struct knowledge *k, double plays)
 
 /* Of a rate as reports would tell it. */
 static double
-rate_least(const struct knowledge *k, double rate)
+steady_least(double rate)
 {
-    const double seconds = k->config->demand.window_ms / 1000.0;
+    const double seconds = DEMAND_STEADY_MS / 1000.0;
     return fmax(0, rate - 2 * sqrt(rate / seconds));
 }
 
@@ -180,7 +180,8 @@ knowledge_nodes(struct knowledge *k, uint64_t now_ms, size_t *count)
             .heard_ms = k->dead_since_ms[i],
             .state = is_down ? NODE_DOWN : NODE_UP,
             .rate = requests_of(k, node->plays),
-            .rate_least = rate_least(k, requests_of(k, node->plays)),
+            .steady = requests_of(k, node->plays),
+            .steady_least = steady_least(requests_of(k, node->plays)),
             .load = (uint32_t) (node->plays * (double) TABLE_SHARE_ONE
                                 / sim_node_capacity(config, i)),
         };

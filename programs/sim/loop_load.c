@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stands in for the nginx of many nodes, in real time: counts a Zipf load in a
- * counter file for each node, and looks at each node's load table as nginx
- * does. Now and then one calm content jumps on its one owner; how long it
- * takes until every node acts on a table that lists it is written to standard
- * output. For bench/loop.
+ * counter file for each node, looks at each node's load table as nginx does,
+ * and sends new plays where the table says. Now and then one calm content jumps
+ * on its one owner; how long it takes until every node acts on a table that
+ * lists it is written to standard output. For bench/loop.
  *
  *   FOLDER/n0000/counters, FOLDER/n0000/table, ...
  *
@@ -16,6 +16,7 @@
 #include "core/counters.h"
 #include "core/err.h"
 #include "core/placement.h"
+#include "core/route.h"
 #include "core/table.h"
 #include "platform/clock.h"
 #include "platform/files.h"
@@ -40,6 +41,10 @@
 #define GIVE_UP_MS 10000 /* a jump that is not seen by then */
 #define TABLES_KEPT 4    /* that nodes may hold at one time */
 #define BYTES_A_REQUEST 1000000
+#define SEGMENT_S 6
+/* Of a play, on average. Films are longer; by short plays the load is in its
+ * steady state after minutes. */
+#define PLAY_SEGMENTS 10
 
 struct options {
     const char *folder;
@@ -66,7 +71,7 @@ static const struct option options[] = {
     {"utilisation", OPTION_NUMBER, FIELD(utilisation), "0.7", 0, 1, false, NULL,
      "Share of that which is asked for."},
     {"spread", OPTION_NUMBER, FIELD(spread), "0.033", 0.001, 1, false, NULL,
-     "As of vodst-manager: how many owners the contents have."},
+     "As of vodst-manager: how many owners the contents begin with."},
     {"jumps", OPTION_INTEGER, FIELD(jumps), "100", 0, 1000000, false, NULL,
      "How many jumps there are, one after the other."},
     {"jump-rate", OPTION_NUMBER, FIELD(jump_rate), "1667", 1, 1e9, false,
@@ -93,8 +98,8 @@ struct node {
 
 struct content {
     uint64_t hash;
-    uint32_t owners_at; /* in owners */
-    uint16_t owner_count;
+    uint32_t plays_at; /* in plays */
+    uint32_t play_count;
     char name[NAME_SIZE];
 };
 
@@ -109,8 +114,12 @@ struct load {
     struct alias ranks;
     struct node *nodes;
     struct content *contents;
-    uint16_t *owners;
-    double owed; /* requests, by the clock */
+    uint16_t *plays; /* the node that each is at */
+    double owed;     /* requests, by the clock */
+
+    struct table_snapshot *table; /* of node 0; NULL: none yet */
+    struct stat table_seen;
+    uint64_t table_look_ns;
 
     struct content *jumped; /* NULL: none */
     double jump_owed;
@@ -184,21 +193,25 @@ nodes_make(struct load *l, struct placement_node *places)
     }
 }
 
-/* As many owners as the Manager would find for a rate that is known. */
+/* Its plays are at as many owners as the Manager would find for a rate that is
+ * known. */
 static void
 content_make(struct load *l, const struct placement_node *places, uint32_t i,
              double rate, uint32_t *used)
 {
+    static uint16_t owners[PLACEMENT_NODES_MAX];
     const struct options *o = &l->options;
     struct content *c = &l->contents[i];
     const double k = ceil(rate / (o->spread * o->capacity));
     snprintf(c->name, NAME_SIZE, "film-%07u", i);
     c->hash = content_hash(bytes_of_text(c->name));
-    c->owners_at = *used;
-    c->owner_count =
-        (uint16_t) placement_owners(places, (size_t) o->nodes, c->hash,
-                                    k > 1 ? (size_t) k : 1, l->owners + *used);
-    *used += c->owner_count;
+    const size_t count = placement_owners(places, (size_t) o->nodes, c->hash,
+                                          k > 1 ? (size_t) k : 1, owners);
+    c->plays_at = *used;
+    c->play_count = (uint32_t) ceil(rate * SEGMENT_S);
+    for (uint32_t play = 0; play < c->play_count; play++)
+        l->plays[c->plays_at + play] = owners[play % count];
+    *used += c->play_count;
 }
 
 static void
@@ -212,10 +225,9 @@ contents_make(struct load *l, const struct placement_node *places)
     for (int64_t i = 0; i < o->contents; i++)
         sum += weights[i] = pow((double) i + 1, -o->zipf);
     l->contents = allocate((size_t) o->contents, sizeof *l->contents);
-    /* rounded up, a content has one owner more than its part of them all */
-    const double owners = o->utilisation * (double) o->nodes / o->spread;
-    l->owners = allocate((size_t) owners + (size_t) (o->contents + o->nodes),
-                         sizeof *l->owners);
+    /* rounded up, a content has one play more than its part of them all */
+    l->plays = allocate((size_t) (all * SEGMENT_S) + (size_t) o->contents + 1,
+                        sizeof *l->plays);
     for (int64_t i = 0; i < o->contents; i++)
         content_make(l, places, (uint32_t) i, all * weights[i] / sum, &used);
     if (alias_init(&l->ranks, weights, (uint32_t) o->contents) != 0)
@@ -232,6 +244,33 @@ count(struct node *node, const struct content *c)
 
 /* ---- load ---- */
 
+static uint16_t
+node_of(struct bytes name)
+{
+    uint16_t node = 0;
+    for (size_t i = 1; i < name.len; i++)
+        node = (uint16_t) (node * 10 + (name.ptr[i] - '0'));
+    return node;
+}
+
+/* Where the table sends a new play of it; else where the last one was. */
+static void
+play_begin(struct load *l, const struct content *c, uint16_t *node)
+{
+    const struct route_request asked = {
+        .content = bytes_of_text(c->name),
+        .hash = c->hash,
+        .session = rng_next(&l->rng),
+        .self = -1,
+    };
+    struct route_decision to;
+    if (l->table == NULL)
+        return;
+    route_decide(l->table, &asked, &to);
+    if (to.action == ROUTE_NODE)
+        *node = node_of(l->table->table.nodes[to.node].name);
+}
+
 static void
 requests_count(struct load *l, uint64_t since_ns)
 {
@@ -240,14 +279,17 @@ requests_count(struct load *l, uint64_t since_ns)
     l->owed += o->capacity * o->utilisation * (double) o->nodes * seconds;
     for (; l->owed >= 1; l->owed--) {
         const struct content *c = &l->contents[alias_draw(&l->ranks, &l->rng)];
-        const uint64_t at = rng_next(&l->rng) % c->owner_count;
-        count(&l->nodes[l->owners[c->owners_at + at]], c);
+        uint16_t *play =
+            &l->plays[c->plays_at + rng_next(&l->rng) % c->play_count];
+        if (rng_next(&l->rng) % PLAY_SEGMENTS == 0)
+            play_begin(l, c, play);
+        count(&l->nodes[*play], c);
     }
     if (l->jumped == NULL)
         return;
     l->jump_owed += o->jump_rate * seconds;
     for (; l->jump_owed >= 1; l->jump_owed--)
-        count(&l->nodes[l->owners[l->jumped->owners_at]], l->jumped);
+        count(&l->nodes[l->plays[l->jumped->plays_at]], l->jumped);
 }
 
 /* ---- tables ---- */
@@ -292,22 +334,32 @@ tables_forget(struct load *l)
     }
 }
 
+/* Another file than the one seen; the caller frees the bytes then. */
+static bool
+file_is_new(const char *path, struct stat *seen, struct buffer *bytes)
+{
+    struct stat st;
+    if (stat(path, &st) != 0
+        || (st.st_ino == seen->st_ino
+            && st.st_mtim.tv_nsec == seen->st_mtim.tv_nsec
+            && st.st_mtim.tv_sec == seen->st_mtim.tv_sec))
+        return false;
+    buffer_init(bytes, TABLE_SIZE_MAX);
+    if (file_read(path, bytes) != 0) {
+        buffer_fini(bytes);
+        return false;
+    }
+    *seen = st;
+    return true;
+}
+
 static void
 node_look(struct load *l, struct node *node)
 {
-    struct stat st;
     struct buffer bytes;
-    if (l->jumped == NULL || node->is_acting || stat(node->table_path, &st) != 0
-        || (st.st_ino == node->seen.st_ino
-            && st.st_mtim.tv_nsec == node->seen.st_mtim.tv_nsec
-            && st.st_mtim.tv_sec == node->seen.st_mtim.tv_sec))
+    if (l->jumped == NULL || node->is_acting
+        || !file_is_new(node->table_path, &node->seen, &bytes))
         return;
-    buffer_init(&bytes, TABLE_SIZE_MAX);
-    if (file_read(node->table_path, &bytes) != 0) {
-        buffer_fini(&bytes);
-        return;
-    }
-    node->seen = st;
     node->is_acting = is_listed(l, &bytes);
     l->acting_count += node->is_acting;
 }
@@ -325,6 +377,22 @@ nodes_look(struct load *l, uint64_t at_ns)
     }
 }
 
+/* New plays go by the table of node 0. */
+static void
+table_follow(struct load *l, uint64_t at_ns)
+{
+    struct buffer bytes;
+    if (at_ns < l->table_look_ns)
+        return;
+    l->table_look_ns = at_ns + LOOK_MS * 1000000;
+    if (!file_is_new(l->nodes[0].table_path, &l->table_seen, &bytes))
+        return;
+    table_free(l->table);
+    if (table_decode(buffer_bytes(&bytes), &l->table) != 0)
+        give_up("a table that no node would take");
+    buffer_fini(&bytes);
+}
+
 /* ---- time ---- */
 
 static uint64_t
@@ -335,6 +403,7 @@ tick(struct load *l, uint64_t last_ns)
     const uint64_t at_ns = now_ns();
     requests_count(l, at_ns - last_ns);
     nodes_look(l, at_ns);
+    table_follow(l, at_ns);
     return at_ns;
 }
 
