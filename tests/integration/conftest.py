@@ -163,7 +163,7 @@ class Platform:
 
     def ingest(self, film, content, *options):
         done = vodst("ingest", film, "--dir", self.folder, "--id", content,
-                     *options)
+                     "--preset", "ultrafast", *options)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def log(self, name):
@@ -199,7 +199,7 @@ def films(tmp_path_factory, film):
     state = tmp_path_factory.mktemp("films")
     platform = Platform(tmp_path_factory.mktemp("ingest"), [])
     try:
-        short = ["--segment", "2s", "--preset", "ultrafast"]
+        short = ["--segment", "2s"]
         platform.ingest(film, "demo", "--ladder", "360,180", *short)
         for content in ("popular", "quiet"):
             platform.ingest(film, content, "--ladder", "180", *short)
