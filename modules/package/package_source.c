@@ -43,6 +43,13 @@ package_source_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     ngx_str_t *root = conf->fill.len ? &conf->fill : &conf->root;
 
+    if (ctx->plain.conf != NULL) {
+        ngx_str_t kept = ctx->plain.conf->folder;
+
+        return package_file_name(r, &kept,
+                                 bytes_of_text(ctx->plain.film.identity),
+                                 ctx->path.track, suffix);
+    }
     return package_file_name(r, root, ctx->path.folder, ctx->path.track,
                              suffix);
 }
@@ -172,6 +179,14 @@ package_index_load_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 
     if (fill->request == NULL) {
         rc = package_index_load(r, ctx, &ctx->use.index->node.str);
+        if (rc == NGX_OK) {
+            package_plain_forget(ctx);
+        } else if (ctx->plain.conf != NULL) {
+            rc = package_plain_index(r, ctx);
+            if (rc == NGX_DONE) {
+                return rc;
+            }
+        }
     } else {
         rc = package_fill_step(fill);
         if (rc == NGX_DONE) {
@@ -199,9 +214,12 @@ package_index_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     bool is_asset = ctx->path.track.len == 0;
-    ngx_str_t name =
-        package_source_name(r, ctx, is_asset ? "asset.idx" : ".idx");
+    ngx_str_t name;
 
+    if (package_plain_find(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    name = package_source_name(r, ctx, is_asset ? "asset.idx" : ".idx");
     if (name.data == NULL
         || package_index_get(&name, is_asset, &ctx->use) != 0) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MODULES_PACKAGE_PACKAGE_PLAIN_H
+#define MODULES_PACKAGE_PACKAGE_PLAIN_H
+
+/*
+ * Films that nobody ingested: "<content>/<version>/film.mp4". What the disk has
+ * to be asked for, and what is made of them (package_kept.h), is done in a
+ * thread of nginx's pool, while the request waits.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "modules/package/package_kept.h"
+
+/* Of the directive. */
+struct package_plain_conf {
+    ngx_str_t folder; /* terminated */
+    off_t size_max;
+    uint32_t segment_ms;
+    ngx_thread_pool_t *threads;
+};
+
+struct package_plain_job;
+
+/* What a request has of it. Zeroed is a film that was ingested. */
+struct package_plain {
+    const struct package_plain_conf *conf; /* NULL: not a plain film */
+    struct kept_film film;
+    struct package_plain_job *job; /* under way */
+    bool is_done;                  /* the last one is, with this status */
+    ngx_int_t status;
+};
+
+/* package_plain folder [size=10g] [segment=4s]; */
+char *package_plain_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+#endif
