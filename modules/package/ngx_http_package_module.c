@@ -15,7 +15,7 @@
  *                              a film.mp4 in the place of asset.idx is served
  *                              as if ingested in segments of that length; what
  *                              is made for that is kept in the folder, up to
- *                              that size; of package_root
+ *                              that size
  *   package_slice size;        of a slice; 1m
  *   package_index_memory size; index files held in a worker; 64m
  *   package_pathways $text;    of a multivariant playlist or an MPD, for content

@@ -66,7 +66,15 @@ ngx_int_t package_file_status(ngx_err_t error);
 ngx_int_t package_index_step(ngx_http_request_t *r,
                              ngx_http_package_ctx_t *ctx);
 
-/* Looks whether it is a plain film. */
+/* Does the answer come through the fill location? */
+static inline bool
+package_is_filled(const ngx_http_package_loc_conf_t *conf,
+                  const ngx_http_package_ctx_t *ctx)
+{
+    return conf->fill.len != 0 && ctx->plain.conf == NULL;
+}
+
+/* Looks whether it is a plain film: NGX_OK, NGX_DONE or an HTTP status. */
 ngx_int_t package_plain_find(ngx_http_request_t *r,
                              ngx_http_package_ctx_t *ctx);
 

@@ -591,7 +591,7 @@ package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (ctx->head == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (conf->fill.len == 0) {
+    if (!package_is_filled(conf, ctx)) {
         return package_encrypted_send(r, ctx, segment);
     }
     rc = package_fill_set(r, ctx, segment->offset, segment->offset + size);
@@ -675,8 +675,9 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return conf->fill.len ? package_segment_fill(r, ctx, &segment)
-                          : package_segment_send(r, ctx, &segment);
+    return package_is_filled(conf, ctx)
+               ? package_segment_fill(r, ctx, &segment)
+               : package_segment_send(r, ctx, &segment);
 }
 
 ngx_int_t

@@ -278,6 +278,7 @@ making_write(void *context, const char *name, struct bytes bytes)
     const struct making *making = context;
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
                                       {.tv_sec = making->film->modified}};
+    const bool has_time = making->film->modified != -1;
     struct kept_path path;
     int err = path_set(&path, making->folder, name, "", "");
 
@@ -289,7 +290,7 @@ making_write(void *context, const char *name, struct bytes bytes)
         return io_fail(making->error, "write", path.text);
     }
     if (fwrite(bytes.ptr, 1, bytes.len, file) != bytes.len || fflush(file) != 0
-        || futimens(fileno(file), times) != 0) {
+        || (has_time && futimens(fileno(file), times) != 0)) {
         err = io_fail(making->error, "write", path.text);
     }
     if (fclose(file) != 0 && err == 0) {
@@ -652,27 +653,36 @@ film_remove(const char *folder, const char *identity)
 
 /* ---- for others ---- */
 
-void
-kept_identity_set(struct kept_film *film, const struct stat *of)
+static void
+identity_write(struct kept_film *film, struct bytes what, uint64_t seed)
 {
-    const struct {
-        uint64_t device, number, size, seconds, nanoseconds;
-        uint32_t segment_ms, format;
-    } what = {
-        (uint64_t) of->st_dev,
-        (uint64_t) of->st_ino,
-        (uint64_t) of->st_size,
-        (uint64_t) of->st_mtim.tv_sec,
-        (uint64_t) of->st_mtim.tv_nsec,
-        film->segment_ms,
-        KEPT_FORMAT,
-    };
-    const XXH128_hash_t hash = XXH3_128bits(&what, sizeof what);
+    const uint64_t how[] = {film->segment_ms, KEPT_FORMAT, seed};
+    const XXH128_hash_t hash =
+        XXH3_128bits_withSeed(what.ptr, what.len, XXH3_64bits(how, sizeof how));
 
     (void) snprintf(film->identity, sizeof film->identity, "%016llx%016llx",
                     (unsigned long long) hash.high64,
                     (unsigned long long) hash.low64);
+}
+
+void
+kept_identity_set(struct kept_film *film, const struct stat *of)
+{
+    const uint64_t what[] = {
+        (uint64_t) of->st_dev, (uint64_t) of->st_ino, (uint64_t) of->st_size,
+        (uint64_t) of->st_mtim.tv_sec, (uint64_t) of->st_mtim.tv_nsec};
+
+    identity_write(film, bytes_of(what, sizeof what), 0);
     film->modified = of->st_mtim.tv_sec;
+}
+
+void
+kept_identity_set_far(struct kept_film *film, const struct kept_far *of)
+{
+    const uint64_t what[] = {of->size, of->tag};
+
+    identity_write(film, of->uri, XXH3_64bits(what, sizeof what));
+    film->modified = of->modified;
 }
 
 int

@@ -41,6 +41,14 @@ struct kept_error {
  * it is moved. */
 void kept_identity_set(struct kept_film *film, const struct stat *of);
 
+/* Of one that is far away, by its URI, size and tag. */
+struct kept_far {
+    struct bytes uri;
+    uint64_t size, tag;
+    time_t modified; /* -1: not known */
+};
+void kept_identity_set_far(struct kept_film *film, const struct kept_far *of);
+
 /* Makes what is kept of the film, unless it is there and `name` of it, an index
  * file, is whole. One caller makes it, and the others wait. ERR_NOT_FOUND: no
  * such track; ERR_STALE: another file than that of the identity; ERR_INVALID

@@ -155,6 +155,10 @@ first_touches_at_once_do_the_work_once(void **state)
     assert_true(has(&s, "/asset.idx", &st));
     assert_int_equal(st.st_mtime, 77);
     assert_true(has(&s, "/a0.1", &st));
+    const ino_t made = st.st_ino;
+    assert_int_equal(kept_segment_make(&s.film, "a0", 1, &s.error), 0);
+    assert_true(has(&s, "/a0.1", &st));
+    assert_int_equal(st.st_ino, made);
     assert_false(has(&s, "/a0.0", &st));
     assert_false(has(&s, "/a0.1.part", &st));
     assert_false(has(&s, ".part", &st));

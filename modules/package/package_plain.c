@@ -6,6 +6,9 @@
  */
 #include "modules/package/package.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "core/err.h"
 
 #define PLAIN_FILE "film.mp4"
@@ -14,21 +17,36 @@
 #define PLAIN_SEGMENT_MS_LEAST 500
 #define PLAIN_SEGMENT_MS_MOST 60000
 #define PLAIN_TOUCH_S 60
+#define PLAIN_KNOWN_S 60       /* so long a far film is not asked for again */
+#define PLAIN_KNOWN_COUNT 1024 /* in a worker */
+#define PLAIN_PIECE_SIZE ((uint64_t) 16 << 10) /* bytes, at least: of boxes */
 #define PLAIN_MANAGE_MS 10000u
-#define PLAIN_MANAGE_SHARE                               \
-    20u /* of its time the manager spends one in so many \
-         * at work */
+/* of its time the manager spends one in so many at work */
+#define PLAIN_MANAGE_SHARE 20u
 
 struct package_plain_job {
     ngx_thread_task_t task;
-    ngx_http_package_ctx_t *ctx;        /* NULL: nobody waits any more */
-    struct kept_film film;              /* the path lies behind the job */
+    ngx_http_package_ctx_t *ctx; /* NULL: nobody waits any more */
+    struct kept_film film;       /* the path lies behind the job */
+    struct mp4_source source;    /* of a far one: */
+    struct pieces pieces;
     char track[TRACK_NAME_LEN_MAX + 1]; /* empty: all */
     bool is_segment;
     uint32_t number;
     int err;
     struct kept_error error;
 };
+
+/* What is known of a film behind the fill location. */
+struct plain_known {
+    uint64_t name; /* hash of its URI */
+    time_t until;
+    bool is_there;
+    uint64_t size, tag;
+    time_t modified;
+};
+
+static struct plain_known known[PLAIN_KNOWN_COUNT]; /* by the name */
 
 /* ---- the job ---- */
 
@@ -69,8 +87,9 @@ job_done(ngx_event_t *ev)
 {
     struct package_plain_job *job = ev->data;
     ngx_http_package_ctx_t *ctx = job->ctx;
+    bool is_missing = job->pieces.missing_len != 0;
 
-    if (job->err != 0 && job->error.reason[0] != '\0') {
+    if (job->err != 0 && !is_missing && job->error.reason[0] != '\0') {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "package: make %s of \"%s\" failed (%s)",
                       job->is_segment ? "a segment" : "the index",
@@ -78,9 +97,12 @@ job_done(ngx_event_t *ev)
     }
     if (ctx != NULL) {
         ctx->plain.job = NULL;
-        ctx->plain.is_done = true;
+        ctx->plain.pieces = job->pieces;
+        ctx->plain.is_done = !is_missing;
         ctx->plain.status = job_status(job);
         ngx_post_event(&ctx->use.ready, &ngx_posted_events);
+    } else {
+        pieces_fini(&job->pieces);
     }
     ngx_free(job);
 }
@@ -100,6 +122,13 @@ job_new(ngx_http_package_ctx_t *ctx, bool is_segment)
     job->ctx = ctx;
     job->film = ctx->plain.film;
     job->film.path = (const char *) (job + 1);
+    if (ctx->plain.is_far) {
+        job->source =
+            (struct mp4_source){pieces_read, &job->pieces, ctx->plain.size};
+        job->film.source = &job->source;
+        job->pieces = ctx->plain.pieces;
+        ctx->plain.pieces = (struct pieces){0};
+    }
     job->is_segment = is_segment;
     job->number = ctx->path.segment;
     job->task.ctx = job;
@@ -110,14 +139,120 @@ job_new(ngx_http_package_ctx_t *ctx, bool is_segment)
     return job;
 }
 
-/* One job for what is asked for, and its status when that was not enough. */
+/* ---- films behind the fill location ---- */
+
+static void
+fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+         const struct package_fill *what)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+
+    ctx->fill = *what;
+    ctx->fill.request = r;
+    ctx->fill.uri.data = (u_char *) (uintptr_t) ctx->plain.film.path;
+    ctx->fill.uri.len = ngx_strlen(ctx->plain.film.path);
+    ctx->fill.again = conf->again;
+    ctx->fill.prefix_len = conf->fill.len;
+    ctx->fill.slice_size = conf->slice_size;
+    ctx->fill.is_whole = true;
+}
+
+/* What the fill brought becomes a piece, and the fill none. */
 static ngx_int_t
-job_step(ngx_http_package_ctx_t *ctx, bool is_segment)
+fill_take(ngx_http_package_ctx_t *ctx, ngx_int_t rc)
+{
+    struct package_fill *fill = &ctx->fill;
+
+    if (rc != NGX_OK) {
+        ngx_free(fill->memory);
+    } else if (pieces_add(&ctx->plain.pieces, fill->start, fill->memory,
+                          (size_t) (fill->end - fill->start))
+               != 0) {
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    *fill = (struct package_fill){.request = NULL};
+    return rc;
+}
+
+/* Begins to fetch what the last job lacked: the samples of a segment lie close
+ * together, the boxes of a film do not. */
+static ngx_int_t
+piece_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, bool is_segment)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const struct pieces *pieces = &ctx->plain.pieces;
+    uint64_t end =
+        pieces->missing_offset + ngx_max(pieces->missing_len, PLAIN_PIECE_SIZE);
+
+    if (is_segment) {
+        end += (conf->slice_size - end % conf->slice_size) % conf->slice_size;
+    }
+    const struct package_fill what = {
+        .start = pieces->missing_offset,
+        .end = ngx_min(end, ctx->plain.size),
+        .total = ctx->plain.size,
+        .tag = ctx->plain.tag,
+    };
+    if (what.end - what.start > PIECES_SIZE_MAX - pieces->size) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: read \"%s\" failed (%s)", ctx->plain.film.path,
+                      err_text(ERR_LIMIT));
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    u_char *memory = ngx_alloc(what.end - what.start, r->connection->log);
+    if (memory == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    fill_set(r, ctx, &what);
+    ctx->fill.memory = memory;
+    return NGX_OK;
+}
+
+static struct plain_known *
+known_of(const char *path, uint64_t *name)
+{
+    *name = XXH3_64bits(path, ngx_strlen(path));
+    return &known[*name % PLAIN_KNOWN_COUNT];
+}
+
+static ngx_int_t
+piece_fetch(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, bool is_segment)
+{
+    ngx_int_t rc =
+        ctx->fill.request == NULL ? piece_begin(r, ctx, is_segment) : NGX_OK;
+
+    if (rc == NGX_OK) {
+        rc = package_fill_step(&ctx->fill);
+        if (rc != NGX_DONE) {
+            rc = fill_take(ctx, rc);
+        }
+    }
+    if (rc != NGX_OK && rc != NGX_DONE) { /* perhaps it is another by now */
+        uint64_t name;
+
+        known_of(ctx->plain.film.path, &name)->until = 0;
+    }
+    return rc;
+}
+
+/* One job for what is asked for, as often as it lacks something; and its status
+ * when that was not enough. */
+static ngx_int_t
+job_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, bool is_segment)
 {
     struct package_plain *plain = &ctx->plain;
 
     if (plain->job != NULL) {
         return NGX_DONE;
+    }
+    if (plain->pieces.missing_len != 0) {
+        ngx_int_t rc = piece_fetch(r, ctx, is_segment);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
     if (plain->is_done) {
         return plain->status == NGX_OK ? NGX_HTTP_INTERNAL_SERVER_ERROR
@@ -128,6 +263,7 @@ job_step(ngx_http_package_ctx_t *ctx, bool is_segment)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (ngx_thread_task_post(plain->conf->threads, &job->task) != NGX_OK) {
+        pieces_fini(&job->pieces);
         ngx_free(job);
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
@@ -137,41 +273,119 @@ job_step(ngx_http_package_ctx_t *ctx, bool is_segment)
 
 /* ---- steps of a request ---- */
 
+/* "<place>/<content>/<version>/film.mp4", terminated. */
+static const char *
+plain_path(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+           const ngx_str_t *place)
+{
+    const struct bytes folder = ctx->path.folder;
+    u_char *path =
+        ngx_pnalloc(r->pool, place->len + folder.len + sizeof("//" PLAIN_FILE));
+
+    if (path != NULL) {
+        const char *slash = place->data[place->len - 1] == '/' ? "" : "/";
+
+        *ngx_sprintf(path, "%V%s%*s/" PLAIN_FILE, place, slash, folder.len,
+                     folder.ptr) = '\0';
+    }
+    return (const char *) path;
+}
+
+static void
+plain_find_near(const ngx_http_package_loc_conf_t *conf,
+                ngx_http_package_ctx_t *ctx)
+{
+    ngx_file_info_t info;
+
+    if (ngx_file_info(ctx->plain.film.path, &info) != NGX_FILE_ERROR
+        && ngx_is_file(&info)) {
+        kept_identity_set(&ctx->plain.film, &info);
+        ctx->plain.conf = conf->plain;
+    }
+}
+
+static void
+plain_use_known(const ngx_http_package_loc_conf_t *conf,
+                ngx_http_package_ctx_t *ctx, const struct plain_known *film)
+{
+    const struct kept_far far = {bytes_of_text(ctx->plain.film.path),
+                                 film->size, film->tag, film->modified};
+
+    if (film->is_there) {
+        kept_identity_set_far(&ctx->plain.film, &far);
+        ctx->plain.is_far = true;
+        ctx->plain.size = film->size;
+        ctx->plain.tag = film->tag;
+        ctx->plain.conf = conf->plain;
+    }
+}
+
+/* By its first slice, which is most often of use at once. */
+static ngx_int_t
+plain_find_far(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+               const ngx_http_package_loc_conf_t *conf)
+{
+    static const struct package_fill first = {
+        .is_first = true,
+        .size_max = PIECES_SIZE_MAX,
+        .end = PACKAGE_FILL_SIZE_UNKNOWN,
+        .total = PACKAGE_FILL_SIZE_UNKNOWN,
+    };
+    uint64_t name;
+    struct plain_known *film = known_of(ctx->plain.film.path, &name);
+
+    if (ctx->fill.request == NULL) {
+        if (film->name == name && ngx_time() < film->until) {
+            plain_use_known(conf, ctx, film);
+            return NGX_OK;
+        }
+        fill_set(r, ctx, &first);
+    }
+    ngx_int_t rc = package_fill_step(&ctx->fill);
+    if (rc != NGX_OK && rc != NGX_HTTP_NOT_FOUND) {
+        return rc;
+    }
+    *film = (struct plain_known){.name = name,
+                                 .until = ngx_time() + PLAIN_KNOWN_S,
+                                 .is_there = rc == NGX_OK,
+                                 .size = ctx->fill.total,
+                                 .tag = ctx->fill.tag,
+                                 .modified = ctx->fill.modified};
+    plain_use_known(conf, ctx, film);
+    rc = fill_take(ctx, rc);
+    return rc == NGX_HTTP_NOT_FOUND ? NGX_OK : rc;
+}
+
 ngx_int_t
 package_plain_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     struct kept_film *film = &ctx->plain.film;
-    const struct bytes folder = ctx->path.folder;
-    ngx_file_info_t info;
-    u_char *path;
 
-    if (conf->plain == NULL || conf->root.len == 0 || ctx->plain.conf != NULL) {
+    if (conf->plain == NULL || ctx->plain.conf != NULL) {
         return NGX_OK;
     }
-    path = ngx_pnalloc(r->pool,
-                       conf->root.len + folder.len + sizeof("//" PLAIN_FILE));
-    if (path == NULL) {
-        return NGX_ERROR;
+    if (film->path == NULL) {
+        film->folder = (const char *) conf->plain->folder.data;
+        film->segment_ms = conf->plain->segment_ms;
+        film->path =
+            plain_path(r, ctx, conf->fill.len ? &conf->fill : &conf->root);
+        if (film->path == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
-    *ngx_sprintf(path, "%V/%*s/" PLAIN_FILE, &conf->root, folder.len,
-                 folder.ptr) = '\0';
-    if (ngx_file_info(path, &info) == NGX_FILE_ERROR || !ngx_is_file(&info)) {
-        return NGX_OK;
+    if (conf->fill.len != 0) {
+        return plain_find_far(r, ctx, conf);
     }
-    film->folder = (const char *) conf->plain->folder.data;
-    film->path = (const char *) path;
-    film->segment_ms = conf->plain->segment_ms;
-    kept_identity_set(film, &info);
-    ctx->plain.conf = conf->plain;
+    plain_find_near(conf, ctx);
     return NGX_OK;
 }
 
 ngx_int_t
 package_plain_index(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    return job_step(ctx, false);
+    return job_step(r, ctx, false);
 }
 
 void
@@ -181,6 +395,7 @@ package_plain_forget(ngx_http_package_ctx_t *ctx)
         ctx->plain.job->ctx = NULL;
         ctx->plain.job = NULL;
     }
+    pieces_fini(&ctx->plain.pieces);
     ctx->plain.is_done = false;
 }
 
@@ -225,7 +440,7 @@ package_plain_segment(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         || package_plain_is_there(r, ctx, &segment)) {
         return NGX_OK;
     }
-    return job_step(ctx, true);
+    return job_step(r, ctx, true);
 }
 
 /* ---- configuration ---- */

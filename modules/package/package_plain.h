@@ -3,9 +3,10 @@
 #define MODULES_PACKAGE_PACKAGE_PLAIN_H
 
 /*
- * Films that nobody ingested: "<content>/<version>/film.mp4". What the disk has
- * to be asked for, and what is made of them (package_kept.h), is done in a
- * thread of nginx's pool, while the request waits.
+ * Films that nobody ingested: "<content>/<version>/film.mp4". What is made of
+ * them (package_kept.h) is made in a thread of nginx's pool, while the request
+ * waits; of a film behind the fill location from pieces, which are fetched
+ * between one try and the next.
  */
 
 #include <ngx_config.h>
@@ -13,6 +14,7 @@
 #include <ngx_http.h>
 
 #include "modules/package/package_kept.h"
+#include "modules/package/package_pieces.h"
 
 /* Of the directive. */
 struct package_plain_conf {
@@ -28,6 +30,9 @@ struct package_plain_job;
 struct package_plain {
     const struct package_plain_conf *conf; /* NULL: not a plain film */
     struct kept_film film;
+    bool is_far; /* behind the fill location; then also: */
+    uint64_t size, tag;
+    struct pieces pieces; /* what came of it, but while there is a job */
     struct package_plain_job *job; /* under way */
     bool is_done;                  /* the last one is, with this status */
     ngx_int_t status;

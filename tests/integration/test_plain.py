@@ -4,6 +4,7 @@ any other from its first touch on; what is made for that is made once, kept, and
 found again."""
 
 import concurrent.futures
+import os
 import re
 import shutil
 import socket
@@ -40,20 +41,37 @@ def ffmpeg(*arguments):
 
 
 class Node(NginxInstance):
-    """/<scheme>/<path>"""
+    """/<scheme>/<path>; /far/<path> comes out of a storage, in slices that
+    nothing is aligned to."""
 
     def __init__(self, folder, films, workers=2, size="1g"):
-        port = free_port()
+        port, storage = free_port(), free_port()
         (folder / "keys").write_text(KEYS)
         super().__init__(folder, f"""
+            log_format storage "$uri $http_range";
+            server {{
+                listen 127.0.0.1:{storage};
+                access_log {folder}/storage.log storage;
+                location / {{ root {films}; }}
+            }}
             package_plain {folder}/kept size={size} segment={SEGMENT_S}s;
             package_keys {folder}/keys;
             server {{
                 listen 127.0.0.1:{port};
+                location ~ ^/far/(.*)$ {{
+                    package $1;
+                    package_fill /slices/;
+                    package_slice 20011;
+                }}
                 location ~ ^/([a-z]+)/(.*)$ {{
                     package $2;
                     package_root {films};
                     package_encryption $1;
+                }}
+                location ^~ /slices/ {{
+                    internal;
+                    proxy_pass http://127.0.0.1:{storage}/;
+                    proxy_set_header Range $package_slice_range;
                 }}
             }}""", port, modules=("package",), workers=workers)
         self.kept = folder / "kept"
@@ -68,6 +86,10 @@ class Node(NginxInstance):
         names = re.findall(r"^\d+\.m4s$", playlist, re.M)
         return b"".join(self.get(f"{scheme}/{film}/{track}/{name}").content
                         for name in ["init.mp4", *names])
+
+    def asked(self):
+        """What the storage was asked for so far."""
+        return (self.folder / "storage.log").read_text().splitlines()
 
     def kept_films(self):
         return [p for p in self.kept.iterdir() if p.is_dir()]
@@ -164,6 +186,17 @@ def test_it_can_be_encrypted(node, films, tmp_path, scheme):
     assert node.track("first/1", "a0", scheme) != node.track("first/1", "a0")
 
 
+def test_a_picture_of_too_many_slices_plays_in_the_clear(node, films):
+    """Their subsamples have no room in the map."""
+    film = film_of(films, "slices")
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=64x1600:r={RATE}:d=2,noise=alls=99",
+           "-c:v", "libx264", "-preset", "ultrafast", "-slices", 100,
+           "-pix_fmt", "yuv420p", film)
+    assert digests(f"{node.url}/off/slices/1/master.m3u8") == digests(film)
+    node.get("cbcs/slices/1/v0/0.m4s", 500)
+    assert "not supported" in node.log().splitlines()[-1]
+
+
 def test_viewers_that_come_at_once_wait_for_one_making(node, films):
     shutil.copy(films / "first" / "1" / "film.mp4", film_of(films, "new"))
     before = set(node.kept_films())
@@ -256,3 +289,51 @@ def test_what_was_made_is_found_after_a_restart(films, tmp_path):
         wait_for(lambda: not third.kept_films(), what="an empty folder")
         assert third.track("last/1", "a0") == want
         assert third.track("last/1", "v0")
+
+
+# ---- behind a fill location ----
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_far_film_has_the_answers_of_a_near_one(node, shape):
+    names = ["master.m3u8", "manifest.mpd", "v0/index.m3u8", "v0/iframes.m3u8"]
+    for name in names:
+        assert node.get(f"far/{shape}/1/{name}").content \
+            == node.get(f"off/{shape}/1/{name}").content
+    for track in ("v0", "a0", "a1"):
+        assert node.track(f"{shape}/1", track, "far") \
+            == node.track(f"{shape}/1", track)
+    before = node.asked()
+    node.track(f"{shape}/1", "v0", "far")
+    assert node.asked() == before
+
+
+def test_of_a_far_film_is_read_what_is_watched(node, films):
+    film = film_of(films, "watched")
+    shutil.copy(films / "last" / "1" / "film.mp4", film)
+    before = len(node.asked())
+    node.get("far/watched/1/master.m3u8")
+    node.get("far/watched/1/a0/index.m3u8")
+    node.get("far/watched/1/a0/2.m4s")
+    read = 20011 * (len(node.asked()) - before)
+    assert read < film.stat().st_size
+
+
+def test_far_films_that_are_not_there_or_bad_or_changed(node, films):
+    node.get("far/none/1/master.m3u8", 404)
+    whole = (films / "first" / "1" / "film.mp4").read_bytes()
+    at = whole.index(b"stsz") - 4
+    film_of(films, "far-bad").write_bytes(
+        whole[:at] + b"\0\0\0\7" + whole[at + 4:])
+    node.get("far/far-bad/1/v0/index.m3u8", 500)
+    assert f"box 'stsz' at byte {at}" in node.log().splitlines()[-1]
+
+    film = film_of(films, "far-changed")
+    shutil.copy(films / "first" / "1" / "film.mp4", film)
+    with requests.Session() as line:  # to one worker
+        for number, status in ((0, 200), (1, 502), (1, 200)):
+            answer = line.get(
+                f"{node.url}/far/far-changed/1/v0/{number}.m4s", timeout=20)
+            assert answer.status_code == status
+            film.write_bytes(whole[:-1] + b"x")
+            os.utime(film, (1, 1))
