@@ -35,14 +35,15 @@ path_set(struct kept_path *path, const char *folder, const char *a,
     return len < 0 || (size_t) len >= sizeof path->text ? ERR_LIMIT : 0;
 }
 
+/* ERR_FULL for want of room. */
 static int
 io_fail(struct kept_error *error, const char *what, const char *path)
 {
-    char text[128];
+    const int number = errno;
 
-    (void) snprintf(error->reason, sizeof error->reason, "%s \"%.100s\": %s",
-                    what, path, strerror_r(errno, text, sizeof text));
-    return ERR_IO;
+    (void) snprintf(error->reason, sizeof error->reason, "%s \"%.300s\": %s",
+                    what, path, strerror(number));
+    return number == ENOSPC || number == EDQUOT ? ERR_FULL : ERR_IO;
 }
 
 /* ---- locks ---- */
@@ -396,12 +397,20 @@ done:
 
 /* ---- the making of a segment ---- */
 
+struct segment_file {
+    FILE *file;
+    char path[PATH_MAX + sizeof ".part"];
+    struct kept_error *error;
+};
+
 static int
 segment_sink(void *context, struct bytes bytes)
 {
-    FILE *file = context;
+    const struct segment_file *out = context;
 
-    return fwrite(bytes.ptr, 1, bytes.len, file) == bytes.len ? 0 : ERR_IO;
+    return fwrite(bytes.ptr, 1, bytes.len, out->file) == bytes.len
+               ? 0
+               : io_fail(out->error, "write", out->path);
 }
 
 /* ERR_CHECKSUM: something happened to what was kept. */
@@ -437,15 +446,15 @@ places_read(const struct kept_film *film, const struct track_index *index,
 /* From its place in the film into the file. */
 static int
 segment_gather(const struct kept_film *film, const struct track_index *index,
-               uint32_t number, FILE *file, struct kept_error *error)
+               uint32_t number, struct segment_file *out)
 {
-    const struct track_sink sink = {segment_sink, file};
+    const struct track_sink sink = {segment_sink, out};
     struct film_file from;
     struct buffer places;
     int err = places_read(film, index, number, &places);
 
     if (err == 0) {
-        err = film_open(film, &from, error);
+        err = film_open(film, &from, out->error);
         if (err == 0) {
             err = track_segment_build(index, number, buffer_bytes(&places),
                                       &from.source, sink);
@@ -460,22 +469,22 @@ static int
 segment_write(const struct kept_film *film, const struct track_index *index,
               uint32_t number, const char *path, struct kept_error *error)
 {
-    char part[PATH_MAX + sizeof ".part"];
+    struct segment_file out = {.error = error};
 
-    (void) snprintf(part, sizeof part, "%s.part", path);
-    FILE *file = fopen(part, "wbe");
-    if (file == NULL) {
-        return io_fail(error, "write", part);
+    (void) snprintf(out.path, sizeof out.path, "%s.part", path);
+    out.file = fopen(out.path, "wbe");
+    if (out.file == NULL) {
+        return io_fail(error, "write", out.path);
     }
-    int err = segment_gather(film, index, number, file, error);
-    if (fclose(file) != 0 && err == 0) {
-        err = io_fail(error, "write", part);
+    int err = segment_gather(film, index, number, &out);
+    if (fclose(out.file) != 0 && err == 0) {
+        err = io_fail(error, "write", out.path);
     }
-    if (err == 0 && rename(part, path) != 0) {
+    if (err == 0 && rename(out.path, path) != 0) {
         err = io_fail(error, "make", path);
     }
     if (err != 0) {
-        (void) unlink(part);
+        (void) unlink(out.path);
     }
     return err;
 }
@@ -521,6 +530,10 @@ segment_try(const struct kept_film *film, const char *track, uint32_t number,
         return io_fail(error, "lock", film->folder);
     }
     const int err = segment_make(film, track, number, name, error);
+    if (err != 0 && error->reason[0] == '\0') {
+        (void) snprintf(error->reason, sizeof error->reason, "%s: %s", name,
+                        err_text(err));
+    }
     close(lock);
     return err;
 }
@@ -529,7 +542,7 @@ segment_try(const struct kept_film *film, const char *track, uint32_t number,
 
 struct kept_folder {
     char identity[KEPT_IDENTITY_LEN + 1];
-    time_t used;
+    uint64_t used; /* ns */
     uint64_t size;
 };
 
@@ -575,7 +588,7 @@ folder_size(const char *folder)
 
 static void
 folders_add(struct kept_folders *all, const char *path, const char *name,
-            time_t used)
+            const struct timespec *used)
 {
     if (all->count == all->capacity) {
         const size_t capacity = all->capacity == 0 ? 64 : all->capacity * 2;
@@ -589,7 +602,10 @@ folders_add(struct kept_folders *all, const char *path, const char *name,
         all->capacity = capacity;
     }
     struct kept_folder *folder = &all->list[all->count++];
-    *folder = (struct kept_folder){.used = used, .size = folder_size(path)};
+    *folder = (struct kept_folder){
+        .used = (uint64_t) used->tv_sec * 1000000000 + (uint64_t) used->tv_nsec,
+        .size = folder_size(path),
+    };
     memcpy(folder->identity, name, KEPT_IDENTITY_LEN);
     all->size += folder->size;
 }
@@ -626,7 +642,7 @@ folders_list(const char *folder, struct kept_folders *all)
         if (entry->d_name[KEPT_IDENTITY_LEN] != '\0') {
             leftover_look(path.text, entry->d_name, &st);
         } else if (S_ISDIR(st.st_mode)) {
-            folders_add(all, path.text, entry->d_name, st.st_mtime);
+            folders_add(all, path.text, entry->d_name, &st.st_mtim);
         }
     }
     if (dir != NULL) {
@@ -685,9 +701,19 @@ kept_identity_set_far(struct kept_film *film, const struct kept_far *of)
     film->modified = of->modified;
 }
 
-int
-kept_index_make(const struct kept_film *film, const char *name,
-                struct kept_error *error)
+/* Others write to the disk, too: what is kept gives way, a quarter at a time.
+ */
+static bool
+room_make(const char *folder)
+{
+    const uint64_t size = kept_shrink(folder, UINT64_MAX);
+
+    return size > 0 && kept_shrink(folder, size - size / 4 - 1) < size;
+}
+
+static int
+index_try(const struct kept_film *film, const char *name,
+          struct kept_error *error)
 {
     const int lock = film_lock(film->folder, film->identity, LOCK_EX);
     int err;
@@ -712,6 +738,18 @@ kept_index_make(const struct kept_film *film, const char *name,
 }
 
 int
+kept_index_make(const struct kept_film *film, const char *name,
+                struct kept_error *error)
+{
+    int err = index_try(film, name, error);
+
+    if (err == ERR_FULL && room_make(film->folder)) {
+        err = index_try(film, name, error);
+    }
+    return err;
+}
+
+int
 kept_segment_make(const struct kept_film *film, const char *track,
                   uint32_t number, struct kept_error *error)
 {
@@ -727,6 +765,8 @@ kept_segment_make(const struct kept_film *film, const char *track,
     int err = segment_try(film, track, number, name, error);
     if (err == ERR_CHECKSUM) {
         (void) film_remove(film->folder, film->identity);
+    } else if (err == ERR_FULL) {
+        (void) room_make(film->folder);
     }
     /* the film may have been removed, to make room */
     if (err != 0 && err != ERR_NOT_FOUND && err != ERR_STALE) {

@@ -34,7 +34,7 @@ struct kept_film {
 
 /* What a failure has to tell; empty when it was told before. */
 struct kept_error {
-    char reason[256];
+    char reason[512];
 };
 
 /* Sets identity and time: the same file, as long as it is not changed, wherever
@@ -52,7 +52,8 @@ void kept_identity_set_far(struct kept_film *film, const struct kept_far *of);
 /* Makes what is kept of the film, unless it is there and `name` of it, an index
  * file, is whole. One caller makes it, and the others wait. ERR_NOT_FOUND: no
  * such track; ERR_STALE: another file than that of the identity; ERR_INVALID
- * and the like: a bad film; ERR_IO, ERR_MEMORY. */
+ * and the like: a bad film; ERR_IO, ERR_MEMORY; ERR_FULL: the disk is, though
+ * the films used longest ago went. */
 int kept_index_make(const struct kept_film *film, const char *name,
                     struct kept_error *error);
 

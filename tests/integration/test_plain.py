@@ -14,6 +14,7 @@ import subprocess
 import pytest
 import requests
 
+from disks import Disk, private_mounts
 from nginx_instance import NginxInstance, wait_for
 from ports import free_port
 
@@ -289,6 +290,24 @@ def test_what_was_made_is_found_after_a_restart(films, tmp_path):
         wait_for(lambda: not third.kept_films(), what="an empty folder")
         assert third.track("last/1", "a0") == want
         assert third.track("last/1", "v0")
+
+
+def test_on_a_full_disk_the_film_used_last_has_the_room(films, tmp_path):
+    with private_mounts():
+        disk = Disk(tmp_path / "kept", "800k")
+        with Node(tmp_path, films) as node:
+            for shape in ("last", "fragmented", "last", "first"):
+                for track in ("v0", "a0", "a1"):
+                    assert node.track(f"{shape}/1", track)
+            assert len(node.kept_films()) < 3
+            disk.fill()
+            for folder in node.kept_films():
+                shutil.rmtree(folder)
+            disk.fill()
+            node.get("off/last/1/master.m3u8", 500)
+            assert "No space left on device" in node.log().splitlines()[-1]
+            disk.make_room()
+            node.get("off/last/1/v0/0.m4s")
 
 
 # ---- behind a fill location ----
