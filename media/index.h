@@ -151,6 +151,16 @@ struct mp4_track;
 int segment_cuts_of_video(const struct mp4_track *track, uint32_t target_ms,
                           uint64_t **cuts, uint32_t *cut_count);
 
+/* Of sound alone, which has no key frames: every target_ms, in ms. */
+int segment_cuts_of_audio(const struct mp4_track *track, uint32_t target_ms,
+                          uint64_t **cuts, uint32_t *cut_count);
+
+/* Sound that goes on behind the last of these malloc'ed cuts is cut every
+ * target_ms, too. */
+int segment_cuts_extend(const struct mp4_track *track, uint32_t target_ms,
+                        uint32_t cut_timescale, uint64_t **cuts,
+                        uint32_t *cut_count);
+
 /* What comes goes out in order; an error ends the building. */
 struct track_sink {
     int (*write)(void *context, struct bytes bytes);
@@ -177,5 +187,31 @@ struct track_build {
     const char *name, *label, *language;
 };
 int track_file_build(const struct track_build *build, struct buffer *index);
+
+/* ---- made at first touch ---- */
+
+/*
+ * The index of the track file that track_file_build would write, which is not
+ * written: build->sink is not used, and no sample is read. What a segment is to
+ * be made from is appended to *places. The maps have room for the subsamples,
+ * which only the samples tell of, and end at a page.
+ */
+#define TRACK_PLACES_SIZE_MAX (512u << 20) /* bytes */
+int track_layout_build(const struct track_build *build, struct buffer *places,
+                       struct buffer *index);
+
+/* Where in the places of all segments those of this one are. */
+struct place_range {
+    uint64_t offset;
+    size_t size; /* bytes */
+};
+struct place_range track_layout_places(const struct track_index *index,
+                                       uint32_t number);
+
+/* Makes the segment, its map first, as the index says it is. ERR_CHECKSUM, or
+ * ERR_INVALID, for places that are not of this segment. */
+int track_segment_build(const struct track_index *index, uint32_t number,
+                        struct bytes places, const struct mp4_source *source,
+                        struct track_sink sink);
 
 #endif

@@ -50,6 +50,50 @@ segment_cuts_of_video(const struct mp4_track *track, uint32_t target_ms,
     return 0;
 }
 
+int
+segment_cuts_of_audio(const struct mp4_track *track, uint32_t target_ms,
+                      uint64_t **cuts, uint32_t *cut_count)
+{
+    if (target_ms == 0 || track->timescale == 0)
+        return ERR_INVALID;
+    const uint64_t ms = track->duration * 1000 / track->timescale;
+    uint64_t count = ms / target_ms;
+    count += ms % target_ms > 0 || count == 0;
+    if (count > INDEX_SEGMENTS_MAX)
+        return ERR_LIMIT;
+    uint64_t *list = calloc(count, sizeof *list);
+    if (list == NULL)
+        return ERR_MEMORY;
+    for (uint64_t i = 0; i < count; i++)
+        list[i] = i * target_ms;
+    *cuts = list;
+    *cut_count = (uint32_t) count;
+    return 0;
+}
+
+int
+segment_cuts_extend(const struct mp4_track *track, uint32_t target_ms,
+                    uint32_t cut_timescale, uint64_t **cuts,
+                    uint32_t *cut_count)
+{
+    const uint64_t step = (uint64_t) target_ms * cut_timescale / 1000;
+    const uint64_t end = (uint64_t) ((double) track->duration / track->timescale
+                                     * cut_timescale);
+    const uint64_t last = (*cuts)[*cut_count - 1];
+    const uint64_t more = end > last && step > 0 ? (end - last) / step : 0;
+    if (more < 2) /* the usual odd end stays with the last segment */
+        return 0;
+    if (more + *cut_count > INDEX_SEGMENTS_MAX)
+        return ERR_LIMIT;
+    uint64_t *list = realloc(*cuts, (*cut_count + more - 1) * sizeof *list);
+    if (list == NULL)
+        return ERR_MEMORY;
+    *cuts = list;
+    for (uint64_t i = 1; i < more; i++)
+        list[(*cut_count)++] = last + i * step;
+    return 0;
+}
+
 struct plan {
     const struct track_build *build;
     struct planned_segment *segments;

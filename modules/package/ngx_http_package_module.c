@@ -11,6 +11,11 @@
  *                              /prefix/<content>/<version>/<file>?slice=<n>;
  *                              the second is for what broke off by the first,
  *                              and had better use no disk
+ *   package_plain folder [size=10g] [segment=4s];
+ *                              a film.mp4 in the place of asset.idx is served
+ *                              as if ingested in segments of that length; what
+ *                              is made for that is kept in the folder, up to
+ *                              that size
  *   package_slice size;        of a slice; 1m
  *   package_index_memory size; index files held in a worker; 64m
  *   package_pathways $text;    of a multivariant playlist or an MPD, for content
@@ -83,6 +88,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_package_loc_conf_t, slice_size),
+      NULL },
+
+    { ngx_string("package_plain"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE123,
+      package_plain_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("package_pathways"),
@@ -174,6 +187,10 @@ package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
+    rc = package_plain_segment(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
     rc = package_crypt_set(r, ctx);
     if (rc != NGX_OK) {
         return rc;
@@ -200,7 +217,8 @@ package_resume(ngx_http_request_t *r)
     }
 }
 
-/* The index this request waited for is loaded, or is not going to be. */
+/* The index this request waited for is loaded, or is not going to be; or what a
+ * thread was to make of a plain film is made. */
 static void
 package_index_ready(ngx_event_t *ev)
 {
@@ -217,6 +235,7 @@ package_cleanup(void *context)
 {
     ngx_http_package_ctx_t *ctx = context;
 
+    package_plain_forget(ctx);
     package_index_release(&ctx->use);
     package_transform_close(&ctx->transform);
     ngx_explicit_memzero(&ctx->crypt, sizeof ctx->crypt);
@@ -517,6 +536,9 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->root = prev->root;
         conf->fill = prev->fill;
         conf->again = prev->again;
+    }
+    if (conf->plain == NULL) {
+        conf->plain = prev->plain;
     }
     if (conf->pathways == NULL) {
         conf->pathways = prev->pathways;

@@ -20,6 +20,7 @@
 #include "modules/package/package_fill.h"
 #include "modules/package/package_index.h"
 #include "modules/package/package_path.h"
+#include "modules/package/package_plain.h"
 
 extern ngx_module_t ngx_http_package_module;
 
@@ -38,11 +39,13 @@ typedef struct {
     struct crypt_keys *keys;              /* NULL: none */
     struct crypt_systems *systems;        /* NULL: none */
     ngx_uint_t clear_lead;                /* segments */
+    struct package_plain_conf *plain;     /* NULL: ingested films only */
 } ngx_http_package_loc_conf_t;
 
 typedef struct {
     struct package_path path;
     struct package_use use; /* of the index that the answer is made from */
+    struct package_plain plain;
     struct package_fill fill;
     struct crypt crypt; /* scheme 0: in the clear */
     struct package_transform transform;
@@ -62,6 +65,32 @@ ngx_int_t package_file_status(ngx_err_t error);
  * other request does. NGX_OK: it is there. */
 ngx_int_t package_index_step(ngx_http_request_t *r,
                              ngx_http_package_ctx_t *ctx);
+
+/* Does the answer come through the fill location? */
+static inline bool
+package_is_filled(const ngx_http_package_loc_conf_t *conf,
+                  const ngx_http_package_ctx_t *ctx)
+{
+    return conf->fill.len != 0 && ctx->plain.conf == NULL;
+}
+
+/* Looks whether it is a plain film: NGX_OK, NGX_DONE or an HTTP status. */
+ngx_int_t package_plain_find(ngx_http_request_t *r,
+                             ngx_http_package_ctx_t *ctx);
+
+/* Has the index made that is not there: NGX_DONE, or at last the HTTP status of
+ * having failed. Where it is there, package_plain_forget. */
+ngx_int_t package_plain_index(ngx_http_request_t *r,
+                              ngx_http_package_ctx_t *ctx);
+void package_plain_forget(ngx_http_package_ctx_t *ctx);
+
+/* The file of a segment; data is NULL without memory. */
+ngx_str_t package_plain_name(ngx_http_request_t *r,
+                             ngx_http_package_ctx_t *ctx, uint32_t number);
+
+/* Has the segment's file made unless it is there, which is NGX_OK. */
+ngx_int_t package_plain_segment(ngx_http_request_t *r,
+                                ngx_http_package_ctx_t *ctx);
 
 /* What the answer is encrypted with: the scheme, and for a track the key. NGX_OK,
  * also for an answer in the clear, or an HTTP status. */

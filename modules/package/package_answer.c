@@ -227,14 +227,29 @@ package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                       : package_text_answer(r, ctx, text(ctx->use.index));
 }
 
-/* The track file, opened as nginx's static handler does. */
+/* The track file, or of a plain film the segment's own. */
+static ngx_str_t
+package_media_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                   const struct segment *segment, uint64_t *size)
+{
+    const struct track_info *info = &ctx->use.index->track.info;
+
+    if (ctx->plain.conf == NULL) {
+        *size = info->media_size;
+        return package_source_name(r, ctx, track_file_suffix(info));
+    }
+    *size = segment->map_size + segment_length(segment);
+    return package_plain_name(r, ctx, segment->number);
+}
+
+/* Opened as nginx's static handler does. */
 static ngx_int_t
 package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                   ngx_file_t *file)
+                   const struct segment *segment, ngx_file_t *file)
 {
     ngx_http_core_loc_conf_t *clcf =
         ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    uint64_t expected = ctx->use.index->track.info.media_size;
+    uint64_t expected;
     ngx_open_file_info_t of = {
         .read_ahead = clcf->read_ahead,
         .directio = clcf->directio,
@@ -244,8 +259,7 @@ package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .events = clcf->open_file_cache_events,
     };
 
-    file->name = package_source_name(
-        r, ctx, track_file_suffix(&ctx->use.index->track.info));
+    file->name = package_media_name(r, ctx, segment, &expected);
     if (file->name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -398,7 +412,7 @@ package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (file == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    rc = package_media_open(r, ctx, file);
+    rc = package_media_open(r, ctx, segment, file);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -521,7 +535,7 @@ package_encrypted_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (file == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    rc = package_media_open(r, ctx, file);
+    rc = package_media_open(r, ctx, segment, file);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -577,7 +591,7 @@ package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (ctx->head == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (conf->fill.len == 0) {
+    if (!package_is_filled(conf, ctx)) {
         return package_encrypted_send(r, ctx, segment);
     }
     rc = package_fill_set(r, ctx, segment->offset, segment->offset + size);
@@ -629,9 +643,14 @@ package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
 {
     const struct track_index *track = &ctx->use.index->track;
 
-    return ctx->path.kind == PACKAGE_TEXT
-               ? track_index_whole(track, out)
-               : track_index_segment(track, ctx->path.segment, out);
+    int err = ctx->path.kind == PACKAGE_TEXT
+                  ? track_index_whole(track, out)
+                  : track_index_segment(track, ctx->path.segment, out);
+
+    if (err == 0 && ctx->plain.conf != NULL) {
+        out->offset = 0; /* in a file of its own */
+    }
+    return err;
 }
 
 static ngx_int_t
@@ -656,8 +675,9 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return conf->fill.len ? package_segment_fill(r, ctx, &segment)
-                          : package_segment_send(r, ctx, &segment);
+    return package_is_filled(conf, ctx)
+               ? package_segment_fill(r, ctx, &segment)
+               : package_segment_send(r, ctx, &segment);
 }
 
 ngx_int_t

@@ -16,6 +16,9 @@
  */
 #include "modules/package/package_fill.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "modules/package/package_path.h"
 
 #define FILL_AGAIN_S 5
@@ -47,6 +50,10 @@ fill_status_check(struct package_fill *fill, ngx_uint_t status)
     case NGX_HTTP_PARTIAL_CONTENT:
         return NGX_OK;
     case NGX_HTTP_NOT_FOUND:
+        if (fill->is_first) { /* that was the question */
+            fill->status = status;
+            return NGX_ERROR;
+        }
         return fill_fail(fill, NGX_HTTP_NOT_FOUND, "not found");
     case NGX_HTTP_GATEWAY_TIME_OUT:
         return fill_fail(fill, NGX_HTTP_GATEWAY_TIME_OUT, "took too long");
@@ -83,20 +90,35 @@ fill_range_read(struct package_fill *fill, ngx_http_request_t *sr,
     return NGX_OK;
 }
 
+/* By what the file is known to be the same: its ETag or time; never 0. */
+static uint64_t
+fill_tag(const ngx_http_request_t *sr)
+{
+    const ngx_table_elt_t *etag = sr->headers_out.etag;
+    const time_t modified = sr->headers_out.last_modified_time;
+
+    return 1
+           | (etag != NULL ? XXH3_64bits(etag->value.data, etag->value.len)
+                           : XXH3_64bits(&modified, sizeof modified));
+}
+
 static ngx_int_t
 fill_whole_begin(struct package_fill *fill, ngx_http_request_t *sr,
                  uint64_t total)
 {
-    if (total > fill->size_max) {
+    uint64_t size = fill->is_first ? ngx_min(total, fill->slice_size) : total;
+
+    if (size > fill->size_max) {
         return fill_fail(fill, NGX_HTTP_BAD_GATEWAY, "larger than allowed");
     }
-    fill->memory = ngx_alloc(total ? total : 1, sr->connection->log);
+    fill->memory = ngx_alloc(size ? size : 1, sr->connection->log);
     if (fill->memory == NULL) {
         return fill_fail(fill, NGX_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
     }
     fill->modified = sr->headers_out.last_modified_time;
+    fill->tag = fill_tag(sr);
     fill->total = total;
-    fill->end = total;
+    fill->end = size;
     return NGX_OK;
 }
 
@@ -113,6 +135,9 @@ fill_range_check(struct package_fill *fill, ngx_http_request_t *sr)
         if (fill_whole_begin(fill, sr, range.total) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
+    if (fill->tag != 0 && fill->tag != fill_tag(sr)) {
+        return fill_fail(fill, NGX_HTTP_BAD_GATEWAY, "the file has changed");
     }
     if (range.total != fill->total) {
         return fill_fail(fill, NGX_HTTP_BAD_GATEWAY, "unexpected file size");

@@ -27,14 +27,16 @@ struct package_fill {
     size_t prefix_len; /* of what that takes the place of: "/fill/" */
     uint64_t slice_size;
     bool is_whole;       /* into memory; also a window, with `memory` */
+    bool is_first;       /* whole: of its first slice, if there is one */
     uint64_t size_max;   /* whole: the most that is taken */
     uint64_t start, end; /* window: what is wanted of the file */
     uint64_t total;      /* window: the size the file must have; whole:
                           * PACKAGE_FILL_SIZE_UNKNOWN */
+    uint64_t tag;        /* window: of the file's ETag, or 0: any */
     struct package_transform *transform; /* of what passes, or NULL */
 
-    /* results of a whole fill */
-    u_char *memory;  /* ngx_alloc'ed, `total` bytes */
+    /* results of a whole fill, and the tag */
+    u_char *memory;  /* ngx_alloc'ed, `end` bytes */
     time_t modified; /* -1: not known */
 
     /* private */

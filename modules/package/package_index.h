@@ -51,6 +51,7 @@ struct package_index {
     /* READY */
     bool is_asset;
     time_t modified;              /* of the file; -1: not known */
+    time_t touched;               /* its film, when plain: package_kept.h */
     uint64_t hash;                /* of the file's bytes */
     u_char *file;                 /* what `track` points into */
     size_t file_size;

@@ -43,6 +43,13 @@ package_source_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     ngx_str_t *root = conf->fill.len ? &conf->fill : &conf->root;
 
+    if (ctx->plain.conf != NULL) {
+        ngx_str_t kept = ctx->plain.conf->folder;
+
+        return package_file_name(r, &kept,
+                                 bytes_of_text(ctx->plain.film.identity),
+                                 ctx->path.track, suffix);
+    }
     return package_file_name(r, root, ctx->path.folder, ctx->path.track,
                              suffix);
 }
@@ -170,8 +177,16 @@ package_index_load_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     struct package_fill *fill = &ctx->fill;
     ngx_int_t rc;
 
-    if (fill->request == NULL) {
+    if (fill->request == NULL || ctx->plain.conf != NULL) {
         rc = package_index_load(r, ctx, &ctx->use.index->node.str);
+        if (rc == NGX_OK) {
+            package_plain_forget(ctx);
+        } else if (ctx->plain.conf != NULL) {
+            rc = package_plain_index(r, ctx);
+            if (rc == NGX_DONE) {
+                return rc;
+            }
+        }
     } else {
         rc = package_fill_step(fill);
         if (rc == NGX_DONE) {
@@ -199,14 +214,18 @@ package_index_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     bool is_asset = ctx->path.track.len == 0;
-    ngx_str_t name =
-        package_source_name(r, ctx, is_asset ? "asset.idx" : ".idx");
+    ngx_int_t rc = package_plain_find(r, ctx);
+    ngx_str_t name;
 
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    name = package_source_name(r, ctx, is_asset ? "asset.idx" : ".idx");
     if (name.data == NULL
         || package_index_get(&name, is_asset, &ctx->use) != 0) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (conf->fill.len != 0 && ctx->use.is_loader) {
+    if (package_is_filled(conf, ctx) && ctx->use.is_loader) {
         ctx->fill = (struct package_fill){
             .request = r,
             .uri = name,

@@ -89,25 +89,6 @@ track_file_close(struct track_file *file)
         close(file->fd);
 }
 
-/* Sound alone has no key frames: any multiple of the length will do. */
-static int
-cuts_of_audio(struct indexing *ix, const struct mp4_track *track)
-{
-    uint64_t ms = track->duration * 1000 / track->timescale;
-    uint64_t count = ms / ix->plan->segment_ms;
-    count += ms % ix->plan->segment_ms > 0 || count == 0;
-    if (count > INDEX_SEGMENTS_MAX)
-        return ERR_LIMIT;
-    ix->cuts = calloc(count, sizeof *ix->cuts);
-    if (ix->cuts == NULL)
-        return ERR_MEMORY;
-    for (uint64_t i = 0; i < count; i++)
-        ix->cuts[i] = i * ix->plan->segment_ms;
-    ix->cut_count = (uint32_t) count;
-    ix->cut_timescale = 1000;
-    return 0;
-}
-
 static int
 cuts_compare(struct indexing *ix, const struct track_file *file)
 {
@@ -131,35 +112,17 @@ cuts_compare(struct indexing *ix, const struct track_file *file)
     return ERR_INVALID;
 }
 
-/* Sound that goes on after the picture is cut as often as the picture was. */
-static int
-cuts_extend(struct indexing *ix, const struct mp4_track *track)
-{
-    uint64_t step = (uint64_t) ix->plan->segment_ms * ix->cut_timescale / 1000;
-    uint64_t end = (uint64_t) ((double) track->duration / track->timescale
-                               * ix->cut_timescale);
-    uint64_t last = ix->cuts[ix->cut_count - 1];
-    uint64_t more = end > last && step > 0 ? (end - last) / step : 0;
-    if (more < 2) /* the usual odd end stays with the last segment */
-        return 0;
-    if (more + ix->cut_count > INDEX_SEGMENTS_MAX)
-        return ERR_LIMIT;
-    uint64_t *cuts =
-        realloc(ix->cuts, (ix->cut_count + more - 1) * sizeof *cuts);
-    if (cuts == NULL)
-        return ERR_MEMORY;
-    ix->cuts = cuts;
-    for (uint64_t i = 1; i < more; i++)
-        ix->cuts[ix->cut_count++] = last + i * step;
-    return 0;
-}
-
 static int
 cuts_find(struct indexing *ix, const struct track_file *file)
 {
     const struct mp4_track *track = &file->movie.tracks[0];
-    if (track->kind == TRACK_AUDIO)
-        return ix->cuts == NULL ? cuts_of_audio(ix, track) : 0;
+    if (track->kind == TRACK_AUDIO && ix->cuts != NULL)
+        return 0;
+    if (track->kind == TRACK_AUDIO) {
+        ix->cut_timescale = 1000;
+        return segment_cuts_of_audio(track, ix->plan->segment_ms, &ix->cuts,
+                                     &ix->cut_count);
+    }
     if (ix->cuts != NULL)
         return cuts_compare(ix, file);
     ix->cut_timescale = track->timescale;
@@ -230,7 +193,8 @@ track_store(struct indexing *ix, const struct track_file *file,
     struct buffer *out = &ix->indexes[ix->asset.track_count];
     int err = cuts_find(ix, file);
     if (err == 0 && track->kind == TRACK_AUDIO && ix->source->has_video)
-        err = cuts_extend(ix, track);
+        err = segment_cuts_extend(track, ix->plan->segment_ms,
+                                  ix->cut_timescale, &ix->cuts, &ix->cut_count);
     if (err != 0)
         goto failed;
     struct track_build build = {
