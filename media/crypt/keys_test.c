@@ -117,6 +117,83 @@ each_system_has_its_pssh(void **state)
     crypt_keys_fini(&keys);
 }
 
+/* How many times, and where the last time. */
+static unsigned
+count_of(const struct buffer *text, const char *part, const char **last)
+{
+    unsigned count = 0;
+    const char *at = (const char *) text->ptr;
+    while ((at = strstr(at, part)) != NULL) {
+        *last = at++;
+        count++;
+    }
+    return count;
+}
+
+/* Three pictures, of which two have one key, and sound. */
+static void
+each_key_has_a_set_of_its_own(void **state)
+{
+    static const char mpd[] =
+        "<Period>\n"
+        "<AdaptationSet contentType=\"video\">\n"
+        "<SegmentTemplate/>\n"
+        "<Representation id=\"v0\" bandwidth=\"1\"/>\n"
+        "<Representation id=\"v10\" bandwidth=\"2\">\n"
+        "<More/>\n</Representation>\n"
+        "<Representation id=\"v1\" bandwidth=\"3\"/>\n"
+        "</AdaptationSet>\n"
+        "<AdaptationSet contentType=\"audio\">\n"
+        "<AudioChannelConfiguration/>\n"
+        "<SupplementalProperty/>\n"
+        "<Representation id=\"a0\" bandwidth=\"4\"/>\n"
+        "</AdaptationSet>\n"
+        "</Period>\n";
+    static const char video[] =
+        "<Period>\n"
+        "<AdaptationSet id=\"1\" contentType=\"video\">\n"
+        "<ContentProtection schemeIdUri=\"urn:mpeg:dash:mp4protection:2011\""
+        " value=\"cenc\" xmlns:cenc=\"urn:mpeg:cenc:2013\" cenc:default_KID=\""
+        "01000000-0000-0000-0000-000000000000\"/>\n"
+        "<SupplementalProperty schemeIdUri=\"urn:mpeg:dash:"
+        "adaptation-set-switching:2016\" value=\"2\"/>\n"
+        "<SegmentTemplate/>\n"
+        "<Representation id=\"v0\" bandwidth=\"1\"/>\n"
+        "<Representation id=\"v1\" bandwidth=\"3\"/>\n"
+        "</AdaptationSet>\n"
+        "<AdaptationSet id=\"2\" contentType=\"video\">\n";
+    static const struct crypt_systems none;
+    static struct asset asset = {.track_count = 4,
+                                 .tracks = {{.name = "v0"},
+                                            {.name = "v1"},
+                                            {.name = "v10"},
+                                            {.name = "a0"}}};
+    struct crypt crypts[4] = {{.scheme = CRYPT_CENC, .key.kid = {1}},
+                              {.scheme = CRYPT_CENC, .key.kid = {1}},
+                              {.scheme = CRYPT_CENC, .key.kid = {2}},
+                              {.scheme = CRYPT_CENC, .key.kid = {3}}};
+    struct buffer out;
+    const char *at;
+    buffer_init(&out, 8192);
+    crypt_mpd_write(bytes_of_text(mpd), &asset, crypts, &none, &out);
+    buffer_append_u8(&out, 0);
+    assert_int_equal(out.err, 0);
+    assert_memory_equal(out.ptr, video, sizeof video - 1);
+    assert_int_equal(count_of(&out, "<AdaptationSet", &at), 3);
+    assert_ptr_equal(strstr(at, "<AdaptationSet contentType=\"audio\">\n"
+                                "<AudioChannelConfiguration/>\n"
+                                "<ContentProtection"),
+                     at);
+    assert_int_equal(count_of(&out, "<ContentProtection", &at), 3);
+    assert_int_equal(count_of(&out, "<Representation", &at), 4);
+    assert_int_equal(count_of(&out, "</AdaptationSet>\n</Period>\n", &at), 1);
+    out.len = 0;
+    asset.track_count = 3; /* now the sound is of no track */
+    crypt_mpd_write(bytes_of_text(mpd), &asset, crypts, &none, &out);
+    assert_int_equal(out.err, ERR_INVALID);
+    buffer_fini(&out);
+}
+
 int
 main(void)
 {
@@ -124,6 +201,7 @@ main(void)
         cmocka_unit_test(the_first_line_that_fits_gives_the_key),
         cmocka_unit_test(a_bad_line_is_named),
         cmocka_unit_test(each_system_has_its_pssh),
+        cmocka_unit_test(each_key_has_a_set_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

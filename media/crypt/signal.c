@@ -334,38 +334,142 @@ protections_write(const struct crypt *crypt,
     }
 }
 
+#define SET "<AdaptationSet"
+#define SET_END "</AdaptationSet>\n"
 #define REPRESENTATION "<Representation id=\""
+#define CHANNELS "<AudioChannelConfiguration"
+
+/* A set of the clear MPD, in whose stead comes one for each key: all that is in
+ * a set has one key (DASH-IF IOP, part 6), and that a player may switch to the
+ * others of them is said (ISO/IEC 23009-1 §5.3.3.5). */
+struct mpd_set {
+    struct bytes head; /* to the first representation */
+    struct bytes body; /* the representations */
+    const struct asset *asset;
+    const struct crypt *crypts;
+    unsigned first_id; /* of the sets that are written */
+    unsigned count;
+};
+
+struct representation {
+    struct bytes text;
+    const struct crypt *crypt; /* NULL: of no track */
+};
 
 static const struct crypt *
-track_crypt(const struct asset *asset, const struct crypt *crypts,
-            struct bytes line)
+track_crypt(const struct mpd_set *set, struct bytes name)
 {
-    for (size_t i = 0; i < asset->track_count; i++) {
-        const size_t len = strlen(asset->tracks[i].name);
-        if (line.len > len && line.ptr[len] == '"'
-            && memcmp(line.ptr, asset->tracks[i].name, len) == 0)
-            return &crypts[i];
+    for (size_t i = 0; i < set->asset->track_count; i++) {
+        const size_t len = strlen(set->asset->tracks[i].name);
+        if (name.len > len && name.ptr[len] == '"'
+            && memcmp(name.ptr, set->asset->tracks[i].name, len) == 0)
+            return &set->crypts[i];
     }
     return NULL;
 }
 
-/* Inside of the element that the line opens, which may be an empty one; a
- * line's element ends with the line. */
-static void
-representation_write(struct bytes line, const struct crypt *crypt,
-                     const struct crypt_systems *systems, struct buffer *out)
+/* Takes one off the front; false at the end. */
+static bool
+representation_take(const struct mpd_set *set, struct bytes *body,
+                    struct representation *out)
 {
-    const bool is_empty =
-        line.len > 3 && memcmp(line.ptr + line.len - 3, "/>\n", 3) == 0;
-    if (is_empty) {
-        buffer_append(out, line.ptr, line.len - 3);
-        buffer_append_text(out, ">\n");
-    } else {
-        buffer_append_bytes(out, line);
+    if (body->len == 0)
+        return false;
+    const size_t head = strlen(REPRESENTATION);
+    const size_t line = line_find(*body, REPRESENTATION, true);
+    const struct bytes rest = bytes_of(body->ptr + line, body->len - line);
+    const size_t len = line + line_find(rest, REPRESENTATION, false);
+    out->text = bytes_of(body->ptr, len);
+    out->crypt = track_crypt(set, bytes_of(body->ptr + head, line - head));
+    *body = bytes_of(body->ptr + len, body->len - len);
+    return true;
+}
+
+static bool
+has_same_key(const struct crypt *a, const struct crypt *b)
+{
+    return a->scheme == b->scheme
+           && (a->scheme == 0
+               || memcmp(a->key.kid, b->key.kid, CRYPT_KEY_SIZE) == 0);
+}
+
+/* The key of the number-th set that is written, or NULL. */
+static const struct crypt *
+set_crypt(const struct mpd_set *set, unsigned number)
+{
+    struct bytes body = set->body;
+    struct representation r, before;
+    while (representation_take(set, &body, &r)) {
+        struct bytes all = set->body;
+        while (representation_take(set, &all, &before)
+               && !has_same_key(before.crypt, r.crypt))
+            ;
+        if (before.text.ptr == r.text.ptr && number-- == 0)
+            return r.crypt;
     }
-    protections_write(crypt, systems, out);
-    if (is_empty)
-        buffer_append_text(out, "</Representation>\n");
+    return NULL;
+}
+
+static void
+switching_write(const struct mpd_set *set, unsigned number, struct buffer *out)
+{
+    const char *comma = "";
+    buffer_append_text(out, "<SupplementalProperty schemeIdUri=\"urn:mpeg:dash:"
+                            "adaptation-set-switching:2016\" value=\"");
+    for (unsigned i = 0; i < set->count; i++) {
+        if (i == number)
+            continue;
+        buffer_printf(out, "%s%u", comma, set->first_id + i);
+        comma = ",";
+    }
+    buffer_append_text(out, "\"/>\n");
+}
+
+static void
+set_write(const struct mpd_set *set, unsigned number,
+          const struct crypt_systems *systems, struct buffer *out)
+{
+    const struct crypt *crypt = set_crypt(set, number);
+    struct bytes head = set->head, body = set->body;
+    struct representation r;
+    if (set->count > 1) {
+        buffer_printf(out, SET " id=\"%u\"", set->first_id + number);
+        head = bytes_of(head.ptr + strlen(SET), head.len - strlen(SET));
+    }
+    /* behind the channels, as the schema has it */
+    size_t at = line_find(head, "", true);
+    for (size_t next = at; next < head.len;) {
+        next += line_find(bytes_of(head.ptr + next, head.len - next), CHANNELS,
+                          true);
+        if (next < head.len)
+            at = next;
+    }
+    buffer_append(out, head.ptr, at);
+    if (crypt->scheme != 0)
+        protections_write(crypt, systems, out);
+    if (set->count > 1)
+        switching_write(set, number, out);
+    buffer_append(out, head.ptr + at, head.len - at);
+    while (representation_take(set, &body, &r)) {
+        if (has_same_key(r.crypt, crypt))
+            buffer_append_bytes(out, r.text);
+    }
+    buffer_append_text(out, SET_END);
+}
+
+/* ERR_INVALID: a representation is of no track. */
+static int
+set_count(struct mpd_set *set)
+{
+    struct bytes body = set->body;
+    struct representation r;
+    while (representation_take(set, &body, &r)) {
+        if (r.crypt == NULL)
+            return ERR_INVALID;
+    }
+    while (set_crypt(set, set->count) != NULL)
+        set->count++;
+    return 0;
 }
 
 void
@@ -373,23 +477,32 @@ crypt_mpd_write(struct bytes mpd, const struct asset *asset,
                 const struct crypt *crypts, const struct crypt_systems *systems,
                 struct buffer *out)
 {
-    const size_t head = strlen(REPRESENTATION);
-    while (mpd.len > 0) {
-        const size_t at = line_find(mpd, REPRESENTATION, false);
+    unsigned next_id = 1;
+    for (;;) {
+        const size_t at = line_find(mpd, SET, false);
         buffer_append(out, mpd.ptr, at);
         mpd = bytes_of(mpd.ptr + at, mpd.len - at);
         if (mpd.len == 0)
             break;
-        const struct bytes line =
-            bytes_of(mpd.ptr, line_find(mpd, REPRESENTATION, true));
-        const struct crypt *crypt = track_crypt(
-            asset, crypts, bytes_of(line.ptr + head, line.len - head));
-        if (crypt == NULL)
-            out->err = ERR_INVALID;
-        else if (crypt->scheme == 0)
-            buffer_append_bytes(out, line);
-        else
-            representation_write(line, crypt, systems, out);
-        mpd = bytes_of(mpd.ptr + line.len, mpd.len - line.len);
+        const size_t end = line_find(mpd, SET_END, false);
+        const size_t head =
+            line_find(bytes_of(mpd.ptr, end), REPRESENTATION, false);
+        struct mpd_set set = {
+            .head = bytes_of(mpd.ptr, head),
+            .body = bytes_of(mpd.ptr + head, end - head),
+            .asset = asset,
+            .crypts = crypts,
+            .first_id = next_id,
+        };
+        const int err = set_count(&set);
+        if (err != 0) {
+            out->err = err;
+            return;
+        }
+        for (unsigned i = 0; i < set.count; i++)
+            set_write(&set, i, systems, out);
+        next_id += set.count;
+        const size_t next = line_find(mpd, SET_END, true);
+        mpd = bytes_of(mpd.ptr + next, mpd.len - next);
     }
 }

@@ -27,9 +27,10 @@ void crypt_playlist_write(struct bytes playlist, const struct crypt *crypt,
                           struct buffer *out);
 
 /* The multivariant playlist or MPD of an asset, with the keys of its tracks:
- * EXT-X-SESSION-KEY for each key, ContentProtection in each Representation.
- * crypts[i] is of asset->tracks[i]; scheme 0: it is in the clear. Playlists of
- * key frames are left out: their ranges are those of clear segments. */
+ * EXT-X-SESSION-KEY for each key, an AdaptationSet with ContentProtection for
+ * each. crypts[i] is of asset->tracks[i]; scheme 0: it is in the clear.
+ * Playlists of key frames are left out: their ranges are those of clear
+ * segments. */
 void crypt_multivariant_write(struct bytes playlist, const struct crypt *crypts,
                               size_t count, const struct crypt_systems *systems,
                               struct buffer *out);
