@@ -138,6 +138,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       offsetof(ngx_http_package_loc_conf_t, clear_lead),
       NULL },
 
+    { ngx_string("package_key_period"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, key_period),
+      NULL },
+
     { ngx_string("package_index_memory"),
       NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -522,6 +530,7 @@ ngx_http_package_create_loc_conf(ngx_conf_t *cf)
     if (conf != NULL) {
         conf->slice_size = NGX_CONF_UNSET_SIZE;
         conf->clear_lead = NGX_CONF_UNSET_UINT;
+        conf->key_period = NGX_CONF_UNSET_UINT;
     }
     return conf;
 }
@@ -553,6 +562,7 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->systems = prev->systems;
     }
     ngx_conf_merge_uint_value(conf->clear_lead, prev->clear_lead, 0);
+    ngx_conf_merge_uint_value(conf->key_period, prev->key_period, 0);
     ngx_conf_merge_size_value(conf->slice_size, prev->slice_size, 1u << 20);
     if (conf->slice_size < PACKAGE_SLICE_SIZE_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -40,6 +40,7 @@ typedef struct {
     struct crypt_systems *systems;        /* NULL: none */
     ngx_uint_t clear_lead;                /* segments */
     struct package_plain_conf *plain;     /* NULL: ingested films only */
+    ngx_uint_t key_period;                /* segments; 0: one key for all */
 } ngx_http_package_loc_conf_t;
 
 typedef struct {

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which key encrypts what: one for each class of renditions, another in each
+period. FFmpeg gets each period back with its own key alone; players get the
+keys of ClearKey that they ask for and no others."""
+
+import base64
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from browser import PLAYER_LOCATIONS, chromium
+from nginx_instance import NginxInstance, wait_for
+from ports import free_port
+from stand_in import StandIn
+from test_encryption import CENC, DASH, SEEN, base64url, packets
+from test_package import INGEST, run
+
+import requests
+
+SCHEMES = ("cenc", "cbcs")
+CLASS_OF = {"v0": "hd", "v1": "sd", "a0": "audio"}
+PERIOD, PERIODS = 3, 4  # segments; of a film of 12
+
+
+def kid_of(name, period=None):
+    """A KID says what it is of: class and period; ff: of all."""
+    number = "ff" if period is None else f"{period:02x}"
+    return f"{name.encode().hex():<010}{number}".rjust(32, "0")
+
+
+def key_of(kid):
+    return f"{int(kid, 16) ^ (1 << 128) - 1:032x}"
+
+
+def key_lines():
+    """film/1 has keys by period, all other versions one for each class."""
+    names = [(f"film/1 {name}:{period}", kid_of(name, period))
+             for name in set(CLASS_OF.values()) for period in range(PERIODS)]
+    names += [(f"film {name}", kid_of(name))
+              for name in set(CLASS_OF.values())]
+    names += [("short audio:0", kid_of("short"))]
+    return "".join(f"{name} {kid} {key_of(kid)}\n" for name, kid in names)
+
+
+def all_kids():
+    return [line.split()[2] for line in key_lines().splitlines()]
+
+
+class License:
+    """Of ClearKey: the keys that are asked for, or all that there are."""
+
+    def __init__(self):
+        self.asked, self.gives_all = set(), False
+
+    def __call__(self, request):
+        kids = {base64.urlsafe_b64decode(kid + "==").hex()
+                for kid in json.loads(request.body())["kids"]}
+        self.asked.update(kids)
+        answer = json.dumps({"type": "temporary", "keys": [
+            {"kty": "oct", "kid": base64url(kid), "k": base64url(key_of(kid))}
+            for kid in (all_kids() if self.gives_all else kids)]}).encode()
+        return 200, {"Content-Type": "application/json"}, answer
+
+
+def node_http(port, root, license_url):
+    return f"""
+    access_log off;
+    package_root {root};
+    package_drm widevine playready fairplay clearkey=/license;
+    package_keys keys;
+    server {{
+        listen 127.0.0.1:{port};
+        location ~ ^/classes/([a-z]+)/(.*)$ {{
+            package $2;
+            package_encryption $1;
+        }}
+        location ~ ^/periods/([a-z]+)/(.*)$ {{
+            package $2;
+            package_encryption $1;
+            package_key_period {PERIOD};
+        }}
+        location = /license {{ proxy_pass {license_url}; }}
+        {PLAYER_LOCATIONS}
+    }}"""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """The film twice: version 1 has keys by period."""
+    root = tmp_path_factory.mktemp("keys")
+    folder = root / "film" / "1"
+    folder.mkdir(parents=True)
+    video = ["-c:v", "libx264", "-preset", "ultrafast", "-g", 24,
+             "-sc_threshold", 0, "-pix_fmt", "yuv420p"]
+    run("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
+        "testsrc2=s=1280x720:r=24:d=12", "-f", "lavfi", "-i",
+        "sine=440:r=48000:d=12", "-map", "0:v", *video, folder / "v0.mp4",
+        "-map", "0:v", "-vf", "scale=320:180", *video, folder / "v1.mp4",
+        "-map", "1:a", "-c:a", "aac", folder / "a0.mp4")
+    run(INGEST, folder, 1000, "v0", "v1", "a0")
+    for name in ("film/2", "short/1"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).symlink_to(folder)
+    home = root / "node"
+    home.mkdir()
+    (home / "keys").write_text(key_lines())
+    port = free_port()
+    with StandIn(License()) as license_server:
+        http = node_http(port, root, license_server.url)
+        with NginxInstance(home, http, port, modules=("package",),
+                           http_defaults="") as instance:
+            instance.license = license_server.answer
+            instance.get = lambda path: requests.get(instance.url + path,
+                                                     timeout=20)
+            yield instance
+
+
+def tenc_kid(init):
+    """default_KID of the track's tenc."""
+    at = init.index(b"tenc") + 4 + 4 + 4
+    return init[at:at + 16].hex()
+
+
+def mpd_kids(node, path):
+    """The default KID of each representation, and each set's properties."""
+    mpd = ElementTree.fromstring(node.get(path).content)
+    kids, sets = {}, []
+    for key_set in mpd.iter(f"{DASH}AdaptationSet"):
+        first = key_set.find(f"{DASH}ContentProtection")
+        sets.append((key_set.get("id"), [
+            p.get("value")
+            for p in key_set.findall(f"{DASH}SupplementalProperty")
+            if "switching" in p.get("schemeIdUri")]))
+        for representation in key_set.iter(f"{DASH}Representation"):
+            kids[representation.get("id")] = \
+                first.get(f"{CENC}default_KID").replace("-", "")
+    return kids, sets
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_class_of_renditions_has_its_key(node, scheme):
+    base = f"/classes/{scheme}/film/2"
+    expected = {track: kid_of(name) for track, name in CLASS_OF.items()}
+    for track, kid in expected.items():
+        assert tenc_kid(node.get(f"{base}/{track}/init.mp4").content) == kid
+        text = node.get(f"{base}/{track}/index.m3u8").text
+        assert set(re.findall("KEYID=0x([0-9a-f]*)", text)) == {kid}
+    master = node.get(f"{base}/master.m3u8").text
+    assert set(re.findall("#EXT-X-SESSION-KEY.*KEYID=0x([0-9a-f]*)", master)
+               ) == set(expected.values())
+    kids, sets = mpd_kids(node, f"{base}/manifest.mpd")
+    assert kids == expected
+    assert sets == [("1", ["2"]), ("2", ["1"]), (None, [])]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("track", CLASS_OF)
+def test_each_period_needs_its_own_key(node, tmp_path, scheme, track):
+    base = f"/periods/{scheme}/film/1/{track}"
+    init = node.get(f"{base}/init.mp4").content
+    kids = [kid_of(CLASS_OF[track], p) for p in range(PERIODS)]
+    assert tenc_kid(init) == kids[0]
+    file = tmp_path / "film.mp4"
+    for period, kid in enumerate(kids):
+        numbers = range(period * PERIOD, (period + 1) * PERIOD)
+        segments = [node.get(f"{base}/{n}.m4s").content for n in numbers]
+        clear = [node.get(f"/classes/off/film/1/{track}/{n}.m4s").content
+                 for n in numbers]
+        for segment in segments:
+            moof = segment[:segment.index(b"mdat")]
+            entry = moof[moof.index(b"sgpd"):]
+            assert entry[8:12] == b"seig"
+            assert entry[23] == (8 if scheme == "cenc" else 0)
+            assert entry[24:40].hex() == kid
+            assert moof.count(b"pssh") == 3
+            assert moof.count(bytes.fromhex(kid)) >= 3
+        file.write_bytes(node.get(f"/classes/off/film/1/{track}/init.mp4"
+                                  ).content + b"".join(clear))
+        expected = packets(file)
+        assert len(expected) >= 70
+        # FFmpeg knows of no groups: it is told by the init segment
+        own = init.replace(bytes.fromhex(kids[0]), bytes.fromhex(kid))
+        file.write_bytes(own + b"".join(segments))
+        assert packets(file, "-decryption_key", key_of(kid)) == expected
+        other = packets(file, "-decryption_key", key_of(kids[period - 1]))
+        assert not {p for p in other if int(p[0]) > 64} & set(expected)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_texts_name_the_key_of_each_period(node, scheme):
+    base = f"/periods/{scheme}/film/1"
+    for track, name in CLASS_OF.items():
+        text = node.get(f"{base}/{track}/index.m3u8").text
+        found = re.findall(r'KEYID=0x([0-9a-f]*),KEYFORMAT="org.w3.clearkey"'
+                           r"|^(\d+)\.m4s$", text, re.M)
+        expected = []
+        for segment in range(PERIOD * PERIODS):
+            if segment % PERIOD == 0:
+                expected.append((kid_of(name, segment // PERIOD), ""))
+            expected.append(("", str(segment)))
+        assert found[:len(expected)] == expected
+        boxes = node.get(f"{base}/{track}/init.mp4").content
+        for period in range(PERIODS):
+            assert bytes.fromhex(kid_of(name, period)) in boxes
+    kids, _ = mpd_kids(node, f"{base}/manifest.mpd")
+    assert kids == {t: kid_of(name, 0) for t, name in CLASS_OF.items()}
+    master = node.get(f"{base}/master.m3u8").text
+    assert set(re.findall("#EXT-X-SESSION-KEY.*KEYID=0x([0-9a-f]*)", master)
+               ) == set(kids.values())
+
+
+def test_a_period_without_a_key_is_never_sent_in_the_clear(node):
+    base = "/periods/cenc/short/1/a0"
+    assert node.get(f"{base}/0.m4s").status_code == 200
+    for name in (f"{PERIOD}.m4s", "index.m3u8", "init.mp4"):
+        assert node.get(f"{base}/{name}").status_code == 500
+    assert "no key for track a0" in node.log()
+    assert node.get("/periods/cenc/film/1/a0/4000000000.m4s"
+                    ).status_code == 404
+
+
+@pytest.fixture(scope="module", name="browser")
+def _browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
+
+
+@pytest.mark.parametrize("player,name", [("shaka", "manifest.mpd"),
+                                         ("hls", "master.m3u8")])
+@pytest.mark.parametrize("place", ["classes", "periods"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_players_get_the_keys_they_need(node, browser, place, scheme, player,
+                                        name):
+    """hls.js matches boxes of ClearKey to the first key of a film alone, and
+    asks for no other: it is given all."""
+    node.license.asked.clear()
+    node.license.gives_all = player == "hls"
+    version = 1 if place == "periods" else 2
+    browser.get(f"{node.url}/player.html?player={player}&license=/license"
+                f"&url=/{place}/{scheme}/film/{version}/{name}")
+    seen = {}
+
+    def plays():
+        seen.update(browser.execute_script(
+            "document.getElementById('video').playbackRate = 4;" + SEEN))
+        return seen["time"] > 10.5 and seen["frames"] > 100
+    try:
+        wait_for(plays, 30)
+    except TimeoutError:
+        raise AssertionError(f"{player} stands still: {seen}, asked for "
+                             f"{node.license.asked}") from None
+    assert seen["hasKeys"]
+    if player == "shaka":
+        assert node.license.asked == {
+            kid_of(name, period) for name in CLASS_OF.values()
+            for period in (range(PERIODS) if place == "periods" else [None])}
