@@ -61,8 +61,9 @@ package_key_find(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
         .class = crypt_class_of(track),
         .period = period,
     };
-    const struct crypt_key *key =
-        conf->keys == NULL ? NULL : crypt_keys_find(conf->keys, &name);
+    const struct crypt_key *key = conf->keys != NULL
+                                      ? crypt_keys_find(conf->keys, &name)
+                                      : package_keys_find(&ctx->keys, &name);
 
     if (key == NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -70,6 +71,72 @@ package_key_find(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
                       track->name, &ctx->use.index->node.str, period);
     }
     return key;
+}
+
+static uint64_t
+package_period_count(const ngx_http_package_loc_conf_t *conf,
+                     const struct track_info *track)
+{
+    return conf->key_period == 0 || track->segment_count == 0
+               ? 1
+               : (track->segment_count - 1) / conf->key_period + 1;
+}
+
+/* Of the longest track: all of them have one asking. */
+static int
+package_asset_periods(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                      uint64_t *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const struct package_index *index = ctx->use.index;
+    struct asset *asset = ngx_palloc(r->pool, sizeof *asset);
+    int err =
+        asset == NULL
+            ? ERR_MEMORY
+            : asset_decode(bytes_of(index->file, index->file_size), asset);
+
+    for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
+        uint64_t count = package_period_count(conf, &asset->tracks[i]);
+
+        *out = ngx_max(*out, count);
+    }
+    if (asset != NULL) {
+        ngx_pfree(r->pool, asset);
+    }
+    return err;
+}
+
+/* Tracks of one film may differ by a segment: a few periods more are asked for,
+ * so that one asking does for all. */
+#define PERIODS_STEP 16
+
+static ngx_int_t
+package_keys_get(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const struct package_index *index = ctx->use.index;
+    struct cpix_request what = {
+        .folder = ctx->path.folder,
+        .scheme = ctx->crypt.scheme,
+        .period_count = 1,
+        .has_periods = conf->key_period != 0,
+        .systems = package_systems(r),
+    };
+    uint64_t count = 1;
+
+    if (what.has_periods && !index->is_asset) {
+        count = package_period_count(conf, &index->track.info);
+    } else if (what.has_periods && package_asset_periods(r, ctx, &count) != 0) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (what.has_periods) {
+        count = (count + PERIODS_STEP - 1) / PERIODS_STEP * PERIODS_STEP;
+        what.period_count = (uint32_t) ngx_min(count, CRYPT_PERIODS_MAX);
+    }
+    return package_keys_step(r, &ctx->keys, &conf->key_server, conf->key_valid,
+                             &what);
 }
 
 /* The key of one track in one period, and what else goes into its segments. */
@@ -105,14 +172,11 @@ package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    uint64_t count = 1;
+    uint64_t count = package_period_count(conf, track);
 
     *out = (struct crypt_track){0};
     if (track->kind == TRACK_TEXT) { /* subtitles are never encrypted */
         return 0;
-    }
-    if (conf->key_period != 0 && track->segment_count != 0) {
-        count = (track->segment_count - 1) / conf->key_period + 1;
     }
     if (count > CRYPT_PERIODS_MAX) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -136,7 +200,7 @@ package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
     }
     *out = (struct crypt_track){
         .scheme = ctx->crypt.scheme,
-        .kids = (const uint8_t (*)[CRYPT_KEY_SIZE]) kids,
+        .kids = (const uint8_t(*)[CRYPT_KEY_SIZE]) kids,
         .period_count = (uint32_t) count,
         .period_segments = (uint32_t) conf->key_period,
     };
@@ -150,7 +214,7 @@ package_fragment_boxes(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     const struct crypt_track track = {
         .scheme = ctx->crypt.scheme,
-        .kids = (const uint8_t (*)[CRYPT_KEY_SIZE]) ctx->crypt.key.kid,
+        .kids = (const uint8_t(*)[CRYPT_KEY_SIZE]) ctx->crypt.key.kid,
         .period_count = 1,
     };
     struct buffer boxes;
@@ -181,12 +245,18 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     uint32_t period = 0;
     int err;
 
-    if (rc != NGX_OK || ctx->crypt.scheme == 0 || index->is_asset) {
+    if (rc != NGX_OK || ctx->crypt.scheme == 0) {
         return rc;
     }
-    if (index->track.info.kind == TRACK_TEXT) {
+    if (!index->is_asset && index->track.info.kind == TRACK_TEXT) {
         ctx->crypt.scheme = 0; /* subtitles are never encrypted */
         return NGX_OK;
+    }
+    if (conf->key_server.len != 0) {
+        rc = package_keys_get(r, ctx);
+    }
+    if (rc != NGX_OK || index->is_asset) {
+        return rc;
     }
     const bool is_in_period =
         conf->key_period != 0 && ctx->path.kind == PACKAGE_SEGMENT
@@ -346,8 +416,8 @@ package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_pool_cleanup_t *cleanup =
         ngx_pool_cleanup_add(cf->pool, sizeof *plcf->keys);
 
-    if (plcf->keys != NULL) {
-        return "is duplicate";
+    if (plcf->keys != NULL || plcf->key_server.len != 0) {
+        return "is a second source of keys";
     }
     if (cleanup == NULL || ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -362,6 +432,36 @@ package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char *rc = package_keys_read(cf, &name, fd, plcf->keys);
     (void) ngx_close_file(fd);
     return rc;
+}
+
+char *
+package_key_server_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_package_loc_conf_t *plcf = conf;
+    ngx_str_t *value = cf->args->elts;
+    ngx_str_t valid = ngx_string("valid=1h");
+
+    if (plcf->keys != NULL || plcf->key_server.len != 0) {
+        return "is a second source of keys";
+    }
+    if (value[1].len == 0 || value[1].data[0] != '/'
+        || value[1].data[value[1].len - 1] != '/') {
+        return "must start and end with a slash";
+    }
+    if (cf->args->nelts > 2) {
+        valid = value[2];
+    }
+    if (valid.len < 6 || ngx_strncmp(valid.data, "valid=", 6) != 0) {
+        return "has an unknown parameter";
+    }
+    valid.data += 6;
+    valid.len -= 6;
+    plcf->key_valid = ngx_parse_time(&valid, 1);
+    if (plcf->key_valid == (time_t) NGX_ERROR) {
+        return "has an invalid time";
+    }
+    plcf->key_server = value[1];
+    return NGX_CONF_OK;
 }
 
 char *

@@ -6,6 +6,10 @@ keys of ClearKey that they ask for and no others."""
 import base64
 import json
 import re
+import socket
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
 import pytest
@@ -112,6 +116,7 @@ def node(tmp_path_factory):
         with NginxInstance(home, http, port, modules=("package",),
                            http_defaults="") as instance:
             instance.license = license_server.answer
+            instance.root = root
             instance.get = lambda path: requests.get(instance.url + path,
                                                      timeout=20)
             yield instance
@@ -256,3 +261,227 @@ def test_players_get_the_keys_they_need(node, browser, place, scheme, player,
         assert node.license.asked == {
             kid_of(name, period) for name in CLASS_OF.values()
             for period in (range(PERIODS) if place == "periods" else [None])}
+
+
+# ---- a key server ----
+
+CPIX = "{urn:dashif:org:cpix}"
+PSKC = "{urn:ietf:params:xml:ns:keyprov:pskc}"
+
+
+class KeyServer:
+    """In a key server's place: it fills the document that it gets, with KIDs
+    of its own that say what they are for. `mode` is what else it may do."""
+
+    def __init__(self):
+        self.mode, self.asked, self.headers = "fill", [], None
+
+    def __call__(self, request):
+        document = ElementTree.fromstring(request.body())
+        self.asked.append(document)
+        self.headers = request.headers
+        if self.mode == "fail":
+            return 500, {}, b"out of order"
+        if self.mode == "hang up":
+            return None
+        if self.mode == "slow":
+            time.sleep(1)
+        if self.mode == "lie":
+            return 200, {}, b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"
+        self.fill(document)
+        return 200, {"Content-Type": "application/xml"}, \
+            ElementTree.tostring(document)
+
+    @staticmethod
+    def fill(document):
+        kids = {}
+        for rule in document.iter(f"{CPIX}ContentKeyUsageRule"):
+            period = rule.find(f"{CPIX}KeyPeriodFilter")
+            number = 0 if period is None else \
+                int(period.get("periodId").split("_")[1])
+            kid = kid_of(rule.get("intendedTrackType").lower(), number)
+            kids[rule.get("kid")] = kid
+            rule.set("kid", str(uuid.UUID(kid)))
+        for key in document.iter(f"{CPIX}ContentKey"):
+            kid = kids[key.get("kid")]
+            key.set("kid", str(uuid.UUID(kid)))
+            value = ElementTree.SubElement(ElementTree.SubElement(
+                ElementTree.SubElement(key, f"{CPIX}Data"),
+                f"{PSKC}Secret"), f"{PSKC}PlainValue")
+            value.text = base64.b64encode(bytes.fromhex(key_of(kid))).decode()
+
+
+def server_http(port, root, key_server):
+    return f"""
+    access_log access.log;
+    package_root {root};
+    package_drm widevine playready fairplay;
+    server {{
+        listen 127.0.0.1:{port};
+        location ~ ^/classes/([a-z]+)/(.*)$ {{
+            package $2;
+            package_encryption $1;
+            package_key_server /keys/ valid=1s;
+        }}
+        location ~ ^/periods/([a-z]+)/(.*)$ {{
+            package $2;
+            package_encryption $1;
+            package_key_server /keys/;
+            package_key_period {PERIOD};
+        }}
+        location ~ ^/fill/([a-z]+)/(.*)$ {{
+            package $2;
+            package_fill /slices/;
+            package_encryption $1;
+            package_key_server /keys/;
+            package_key_period {PERIOD};
+        }}
+        location /media/ {{ alias {root}/; }}
+        location /slices/ {{
+            internal;
+            proxy_pass http://127.0.0.1:{port}/media/;
+            proxy_set_header Range $package_slice_range;
+        }}
+        location /keys/ {{
+            internal;
+            proxy_pass {key_server.url}/speke/v2.0/copyProtection?;
+            proxy_buffering off;
+        }}
+    }}"""
+
+
+@pytest.fixture
+def served(node, tmp_path):
+    """A node that has its keys from a key server."""
+    port = free_port()
+    with StandIn(KeyServer()) as key_server:
+        http = server_http(port, node.root, key_server)
+        with NginxInstance(tmp_path / "served", http, port,
+                           modules=("package",),
+                           http_defaults="") as instance:
+            instance.keys = key_server.answer
+            instance.get = lambda path: requests.get(instance.url + path,
+                                                     timeout=20)
+            yield instance
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_key_server_is_asked_once_for_all_keys(served, node, tmp_path,
+                                                 scheme):
+    """And what is encrypted with its keys is what a key file's would give."""
+    for track in CLASS_OF:
+        base = f"/periods/{scheme}/film/1/{track}"
+        for name in ("index.m3u8", "init.mp4", "0.m4s", "11.m4s"):
+            answer = served.get(f"{base}/{name}")
+            assert answer.status_code == 200
+            if name.endswith(".m4s"):
+                kid = kid_of(CLASS_OF[track], int(name[:-4]) // PERIOD)
+                assert bytes.fromhex(kid) in answer.content
+                ours, theirs = (
+                    n.get(f"{base}/{name}").content for n in (served, node))
+                assert ours[ours.index(b"mdat"):] == \
+                    theirs[theirs.index(b"mdat"):]
+    assert served.get(f"/periods/{scheme}/film/1/master.m3u8"
+                      ).status_code == 200
+    assert served.get(f"/periods/{scheme}/film/1/manifest.mpd"
+                      ).status_code == 200
+    (document,) = served.keys.asked
+    headers = served.keys.headers
+    assert headers["X-Speke-Version"] == "2.0"
+    assert headers["Content-Type"] == "application/xml"
+    assert document.tag == f"{CPIX}CPIX"
+    assert (document.get("contentId"), document.get("version")) == \
+        ("film/1", "2.3")
+    assert [child.tag for child in document] == [
+        f"{CPIX}{name}List" for name in ("ContentKey", "DRMSystem",
+                                         "ContentKeyPeriod",
+                                         "ContentKeyUsageRule")]
+    kids = [key.get("kid") for key in document.iter(f"{CPIX}ContentKey")]
+    assert len(kids) == len(set(kids)) == 4 * 16
+    assert served.get(f"/classes/{scheme}/film/1/v0/0.m4s"
+                      ).status_code == 200
+    assert len(served.keys.asked) == 1 # the same keys
+    # neither keys nor the server's address is told to anyone
+    secret = key_of(kid_of("hd", 0))
+    for file in served.folder.rglob("*"):
+        if file.is_file() and file.suffix in (".log", ""):
+            content = file.read_bytes()
+            assert bytes.fromhex(secret) not in content
+            assert base64.b64encode(bytes.fromhex(secret)) not in content
+
+
+def test_one_request_at_a_time_asks_for_keys(served):
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(
+            lambda n: served.get(f"/periods/cenc/film/2/v0/{n % 12}.m4s"),
+            range(48)))
+    assert {a.status_code for a in answers} == {200}
+    assert len(served.keys.asked) == 1
+
+
+@pytest.mark.parametrize("mode", ["fail", "hang up", "lie"])
+def test_without_keys_viewers_are_told_to_come_again(served, mode):
+    served.keys.mode = mode
+    for _ in range(3):
+        answer = served.get("/classes/cenc/film/2/v0/0.m4s")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+    assert served.get("/classes/off/film/2/v0/0.m4s").status_code == 200
+    assert len(served.keys.asked) <= 2 # a broken line is tried again
+    assert served.log().count('ask for the keys of "film/2" failed') == 1
+    if mode != "fail":
+        return
+    served.keys.mode = "fill"
+    wait_for(lambda: served.get("/classes/cenc/film/2/v0/0.m4s"
+                                ).status_code == 200, 10)
+
+
+def test_old_keys_serve_while_the_key_server_is_away(served):
+    path = "/classes/cenc/film/2/v0/0.m4s"
+    first = served.get(path).content
+    served.keys.mode = "fail"
+    time.sleep(2.1)  # valid=1s
+    for _ in range(3):
+        answer = served.get(path)
+        assert answer.status_code == 200 and answer.content == first
+    assert len(served.keys.asked) == 2
+
+
+def test_who_asks_and_goes_away_holds_up_nobody(served):
+    served.keys.mode = "slow"
+    path = "/classes/cenc/film/2/v0/0.m4s"
+    with socket.create_connection(("127.0.0.1", served.port)) as first, \
+            ThreadPoolExecutor(1) as pool:
+        first.sendall(f"GET {path} HTTP/1.1\r\nHost: n\r\n\r\n".encode())
+        wait_for(lambda: served.keys.asked)
+        second = pool.submit(served.get, path)
+        time.sleep(0.2)
+        first.close()
+        assert second.result().status_code == 200
+    assert len(served.keys.asked) == 2
+
+
+def test_keys_and_media_may_both_come_from_elsewhere(served):
+    for name in ("v0/4.m4s", "a0/11.m4s", "v1/init.mp4", "v1/index.m3u8",
+                 "manifest.mpd"):
+        path = f"cbcs/film/1/{name}"
+        head = requests.head(f"{served.url}/fill/{path}", timeout=20)
+        there = served.get(f"/fill/{path}")
+        assert there.status_code == head.status_code == 200
+        assert there.content == served.get(f"/periods/{path}").content
+        assert int(head.headers["Content-Length"]) == len(there.content)
+    assert len(served.keys.asked) == 1
+
+
+def test_a_location_has_one_source_of_keys(served):
+    http = (served.folder / "nginx.conf").read_text()
+    for wrong, reason in (
+            ("package_keys keys; package_key_server /keys/;", "second source"),
+            ("package_key_server /keys;", "end with a slash"),
+            ("package_key_server /keys/ valid=x;", "invalid time"),
+            ("package_key_server /keys/ often;", "unknown parameter")):
+        (served.folder / "keys").write_text("")
+        (served.folder / "nginx.conf").write_text(
+            http.replace("package_drm", wrong + " package_drm", 1))
+        status, said = served.check()
+        assert status != 0 and reason in said
