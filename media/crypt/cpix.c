@@ -44,6 +44,18 @@ static const struct {
     {"ALL", CLASS(SD) | CLASS(HD) | CLASS(UHD) | CLASS(AUDIO), NULL},
 };
 
+static const char *
+scheme_name(enum crypt_scheme scheme)
+{
+    switch (scheme) {
+    case CRYPT_CENC:
+        return "cenc";
+    case CRYPT_CBCS:
+        return "cbcs";
+    }
+    return "";
+}
+
 /* ---- the request ---- */
 
 /* A UUID of version 8 (RFC 9562). */
@@ -153,8 +165,7 @@ cpix_request_write(const struct cpix_request *request, struct buffer *out)
     buffer_append_text(out, "\" version=\"2.3\" xmlns:cpix=\"" CPIX
                             "\" xmlns:pskc=\"" PSKC "\">\n"
                             "<cpix:ContentKeyList>\n");
-    keys_write(request, content_key_write,
-               request->scheme == CRYPT_CBCS ? "cbcs" : "cenc", out);
+    keys_write(request, content_key_write, scheme_name(request->scheme), out);
     buffer_append_text(out, "</cpix:ContentKeyList>\n");
     systems_write(request, out);
     if (request->has_periods) {
@@ -278,8 +289,7 @@ key_begin(struct reader *reader, const char **attributes)
     const char *kid = attribute(attributes, "kid");
     const char *iv = attribute(attributes, "explicitIV");
     const char *scheme = attribute(attributes, "commonEncryptionScheme");
-    const char *wanted =
-        reader->request->scheme == CRYPT_CBCS ? "cbcs" : "cenc";
+    const char *wanted = scheme_name(reader->request->scheme);
     struct content_key found = {.has_iv = iv != NULL};
     if (reader->is_in_key || reader->is_in_rule || kid == NULL
         || !uuid_read(kid, found.key.kid)

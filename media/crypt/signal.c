@@ -333,22 +333,15 @@ crypt_multivariant_write(struct bytes playlist,
 /* ---- DASH ---- */
 
 static void
-pssh_element_write(box_write *write, const struct crypt_track *track,
-                   struct buffer *out)
-{
-    buffer_append_text(out, "<cenc:pssh xmlns:cenc=\"urn:mpeg:cenc:2013\">");
-    encoded_append(write, track, out);
-    buffer_append_text(out, "</cenc:pssh>");
-}
-
-static void
 protection_pssh_write(const char *system, box_write *write,
                       const struct crypt_track *track, struct buffer *out)
 {
-    buffer_printf(out, "<ContentProtection schemeIdUri=\"urn:uuid:%s\">",
+    buffer_printf(out,
+                  "<ContentProtection schemeIdUri=\"urn:uuid:%s\">"
+                  "<cenc:pssh xmlns:cenc=\"urn:mpeg:cenc:2013\">",
                   system);
-    pssh_element_write(write, track, out);
-    buffer_append_text(out, "</ContentProtection>\n");
+    encoded_append(write, track, out);
+    buffer_append_text(out, "</cenc:pssh></ContentProtection>\n");
 }
 
 static void
@@ -383,8 +376,6 @@ protections_write(const struct crypt_track *track,
         buffer_append_text(out,
                            "<ContentProtection schemeIdUri=\"urn:uuid:" CLEARKEY
                            "\" value=\"ClearKey1.0\">");
-        if (track->period_count > 1) /* else the default KID is enough */
-            pssh_element_write(clearkey_pssh_write, track, out);
         if (systems->clearkey_url.len > 0) {
             buffer_append_text(out, "<dashif:Laurl xmlns:dashif=\"https://"
                                     "dashif.org/CPS\" licenseType=\""
@@ -393,6 +384,9 @@ protections_write(const struct crypt_track *track,
             buffer_append_text(out, "</dashif:Laurl>");
         }
         buffer_append_text(out, "</ContentProtection>\n");
+        if (track->period_count > 1) /* else the default KID is enough */
+            protection_pssh_write(CRYPT_COMMON, clearkey_pssh_write, track,
+                                  out);
     }
 }
 

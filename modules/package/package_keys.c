@@ -111,12 +111,12 @@ keys_hold(ngx_http_request_t *r, struct package_keys_use *use,
                         (u_char *) (uintptr_t) what->folder.ptr};
     ngx_str_t name;
 
-    name.data = ngx_pnalloc(r->pool, prefix->len + folder.len + 2);
+    name.data = ngx_pnalloc(r->pool, prefix->len + folder.len + 1 + NGX_INT_T_LEN);
     if (name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    name.len = (size_t) (ngx_sprintf(name.data, "%V%V %c", prefix, &folder,
-                                     what->scheme == CRYPT_CBCS ? 'b' : 'c')
+    name.len = (size_t) (ngx_sprintf(name.data, "%V%V %d", prefix, &folder,
+                                     (int) what->scheme)
                          - name.data);
     uint32_t hash = ngx_murmur_hash2(name.data, name.len);
     ngx_str_node_t *node = ngx_str_rbtree_lookup(&all.tree, &name, hash);

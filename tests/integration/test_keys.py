@@ -172,7 +172,7 @@ def test_each_class_of_renditions_has_its_key(node, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("track", CLASS_OF)
+@pytest.mark.parametrize("track", ["v0", "a0"])
 def test_each_period_needs_its_own_key(node, tmp_path, scheme, track):
     base = f"/periods/{scheme}/film/1/{track}"
     init = node.get(f"{base}/init.mp4").content
@@ -245,17 +245,18 @@ def _browser(tmp_path_factory):
         yield driver
 
 
-@pytest.mark.parametrize("player,name", [("shaka", "manifest.mpd"),
-                                         ("hls", "master.m3u8")])
-@pytest.mark.parametrize("place", ["classes", "periods"])
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_players_get_the_keys_they_need(node, browser, place, scheme, player,
-                                        name):
-    """hls.js matches boxes of ClearKey to the first key of a film alone, and
-    asks for no other: it is given all."""
+@pytest.mark.parametrize("player,place,scheme", [
+    ("shaka", "classes", "cenc"), ("shaka", "periods", "cenc"),
+    ("shaka", "periods", "cbcs"), ("dash", "classes", "cbcs"),
+    ("dash", "periods", "cenc"), ("hls", "periods", "cenc"),
+    ("hls", "periods", "cbcs")])
+def test_players_get_the_keys_they_need(node, browser, player, place, scheme):
+    """hls.js asks for the first key of a film alone, dash.js for those of the
+    first period: they are given all."""
     node.license.asked.clear()
-    node.license.gives_all = player == "hls"
+    node.license.gives_all = player != "shaka"
     version = 1 if place == "periods" else 2
+    name = "master.m3u8" if player == "hls" else "manifest.mpd"
     browser.get(f"{node.url}/player.html?player={player}&license=/license"
                 f"&url=/{place}/{scheme}/film/{version}/{name}")
     seen = {}
