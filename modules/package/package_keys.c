@@ -111,7 +111,8 @@ keys_hold(ngx_http_request_t *r, struct package_keys_use *use,
                         (u_char *) (uintptr_t) what->folder.ptr};
     ngx_str_t name;
 
-    name.data = ngx_pnalloc(r->pool, prefix->len + folder.len + 1 + NGX_INT_T_LEN);
+    name.data =
+        ngx_pnalloc(r->pool, prefix->len + folder.len + 1 + NGX_INT_T_LEN);
     if (name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -446,7 +447,10 @@ package_keys_step(ngx_http_request_t *r, struct package_keys_use *use,
         return has_keys ? NGX_OK : keys_refuse(r);
     }
     use->request = *what;
-    use->request.period_count = ngx_max(what->period_count, k->period_count);
+    if (k->period_count > what->period_count) { /* as it was asked before */
+        use->request.period_count = k->period_count;
+        use->request.has_periods = true;
+    }
     use->is_loader = k->is_loading = true;
     rc = keys_ask(r, use, prefix);
     if (rc != NGX_DONE) {

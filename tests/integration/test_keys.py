@@ -343,6 +343,12 @@ def server_http(port, root, key_server):
             package_key_server /keys/;
             package_key_period {PERIOD};
         }}
+        location ~ ^/brief/([a-z]+)/(.*)$ {{
+            package $2;
+            package_encryption $1;
+            package_key_server /keys/ valid=1s;
+            package_key_period {PERIOD};
+        }}
         location ~ ^/fill/([a-z]+)/(.*)$ {{
             package $2;
             package_fill /slices/;
@@ -459,6 +465,16 @@ def test_old_keys_serve_while_the_key_server_is_away(served):
         answer = served.get(path)
         assert answer.status_code == 200 and answer.content == first
     assert len(served.keys.asked) == 2
+
+
+def test_old_keys_are_asked_for_with_all_their_periods(served):
+    path = "/brief/cenc/film/1/v0/11.m4s"
+    first = served.get(path).content
+    time.sleep(2.1)
+    assert served.get("/classes/cenc/film/1/v0/0.m4s").status_code == 200
+    before, after = served.keys.asked
+    assert ElementTree.tostring(after) == ElementTree.tostring(before)
+    assert served.get(path).content == first
 
 
 def test_who_asks_and_goes_away_holds_up_nobody(served):
