@@ -210,6 +210,16 @@ a_playlist_has_a_key_where_a_period_starts(void **state)
     crypt_playlist_write(bytes_of_text(clear), &track, &systems, &out);
     assert_int_equal(out.len, sizeof expected - 1);
     assert_memory_equal(out.ptr, expected, out.len);
+    /* a part of the film, in which only the third period is */
+    static const char part[] = "#EXT-X-MAP:URI=\"init.mp4\"\n"
+                               "#EXTINF:1,\n../4.m4s\n#EXTINF:1,\n../5.m4s\n";
+    static const char part_expected[] =
+        SKD("2") "#EXT-X-MAP:URI=\"init.mp4\"\n"
+                 "#EXTINF:1,\n../4.m4s\n#EXTINF:1,\n../5.m4s\n";
+    out.len = 0;
+    crypt_playlist_write(bytes_of_text(part), &track, &systems, &out);
+    assert_int_equal(out.len, sizeof part_expected - 1);
+    assert_memory_equal(out.ptr, part_expected, out.len);
     buffer_fini(&out);
 }
 

@@ -270,33 +270,47 @@ is_same_kid(const uint8_t *a, const uint8_t *b)
     return memcmp(a, b, CRYPT_KEY_SIZE) == 0;
 }
 
-/* Where the segment starts that comes `count` behind the next. */
-static size_t
-segment_find(struct bytes playlist, uint32_t count)
+/* The period of the next segment, by the number in its URI: a playlist may
+ * begin with any. */
+static uint32_t
+period_read(struct bytes playlist, const struct crypt_track *track)
 {
-    size_t at = 0;
-    for (; count > 0 && at < playlist.len; count--)
-        at += line_find(bytes_of(playlist.ptr + at, playlist.len - at),
-                        "#EXTINF", true);
-    return at
-           + line_find(bytes_of(playlist.ptr + at, playlist.len - at),
-                       "#EXTINF", false);
+    const uint8_t *end = memmem(playlist.ptr, playlist.len, ".m4s", 4);
+    const uint8_t *digits = end;
+    uint64_t number;
+    while (digits != NULL && digits > playlist.ptr && digits[-1] >= '0'
+           && digits[-1] <= '9')
+        digits--;
+    if (track->period_count < 2 || digits == NULL
+        || !bytes_number(bytes_of(digits, (size_t) (end - digits)), &number))
+        return 0;
+    number /= track->period_segments;
+    return number < track->period_count ? (uint32_t) number
+                                        : track->period_count - 1;
 }
 
 void
 crypt_playlist_write(struct bytes playlist, const struct crypt_track *track,
                      const struct crypt_systems *systems, struct buffer *out)
 {
+    const uint8_t *kid = NULL;
     size_t at = line_find(playlist, "#EXT-X-MAP", false);
-    for (uint32_t i = 0; i < track->period_count; i++) {
-        const struct crypt_track period = track_period(track, i);
+    for (;;) {
         buffer_append(out, playlist.ptr, at);
         playlist = bytes_of(playlist.ptr + at, playlist.len - at);
-        if (i == 0 || !is_same_kid(track->kids[i], track->kids[i - 1]))
+        if (playlist.len == 0)
+            break;
+        const uint32_t number = period_read(playlist, track);
+        if (kid == NULL || !is_same_kid(kid, track->kids[number])) {
+            const struct crypt_track period = track_period(track, number);
             keys_write("EXT-X-KEY", &period, systems, out);
-        at = segment_find(playlist, track->period_segments);
+            kid = track->kids[number];
+        }
+        const size_t line = line_find(playlist, "", true);
+        at = line
+             + line_find(bytes_of(playlist.ptr + line, playlist.len - line),
+                         "#EXTINF", false);
     }
-    buffer_append_bytes(out, playlist);
 }
 
 #define KEY_FRAMES "#EXT-X-I-FRAME-STREAM-INF"
