@@ -257,17 +257,20 @@ cipher_open(struct cenc_transform *t, const struct crypt *crypt)
 uint64_t
 crypt_fingerprint(const struct crypt *crypt)
 {
-    uint8_t text[3 * CRYPT_KEY_SIZE + 11] = {
+    uint8_t text[3 * CRYPT_KEY_SIZE + 11 + EVP_MAX_MD_SIZE] = {
         (uint8_t) crypt->scheme, crypt->is_clear, crypt->has_periods};
     uint8_t digest[EVP_MAX_MD_SIZE];
     store_be64(text + 3, crypt->iv_base);
     memcpy(text + 11, crypt->key.kid, CRYPT_KEY_SIZE);
     memcpy(text + 11 + CRYPT_KEY_SIZE, crypt->key.key, CRYPT_KEY_SIZE);
     memcpy(text + 11 + 2 * CRYPT_KEY_SIZE, crypt->key.iv, CRYPT_KEY_SIZE);
-    const int is_done =
-        EVP_Digest(text, sizeof text, digest, NULL, EVP_sha256(), NULL);
+    const bool is_done =
+        EVP_Digest(crypt->pssh.ptr, crypt->pssh.len,
+                   text + 11 + 3 * CRYPT_KEY_SIZE, NULL, EVP_sha256(), NULL)
+            == 1
+        && EVP_Digest(text, sizeof text, digest, NULL, EVP_sha256(), NULL) == 1;
     explicit_bzero(text, sizeof text);
-    return is_done == 1 ? load_be64(digest) : 0;
+    return is_done ? load_be64(digest) : 0;
 }
 
 int

@@ -31,6 +31,7 @@ struct crypt {
                        * + (s << 32) + n. Another for each track of each
                        * version, since one IV may never be used twice with
                        * a key */
+    struct bytes pssh; /* boxes that go into each fragment */
 };
 
 /* Changes with all that changes the bytes, and tells nothing of the key. */

@@ -278,11 +278,13 @@ cenc_header_write(struct bytes clear, const struct cenc_table *table,
     boxes_write(table, crypt, is_video, first_iv, shape.moof_end - shape.moof,
                 out);
     const size_t size = out->len - boxes;
+    buffer_append_bytes(out, crypt->pssh); /* in moof, behind traf */
+    const size_t moof_size = out->len - boxes;
     buffer_append(out, clear.ptr + shape.moof_end, clear.len - shape.moof_end);
     if (out->err != 0)
         return out->err;
-    number_grow(out, start + shape.moof, size);
+    number_grow(out, start + shape.moof, moof_size);
     number_grow(out, start + shape.traf, size);
-    number_grow(out, start + shape.trun + 16, size); /* data_offset */
+    number_grow(out, start + shape.trun + 16, moof_size); /* data_offset */
     return 0;
 }

@@ -9,14 +9,16 @@
 #define SD_LINES_MAX 576u
 #define HD_LINES_MAX 1088u
 
-#define CLASS_SD 1u
-#define CLASS_HD 2u
-#define CLASS_UHD 4u
-#define CLASS_AUDIO 8u
+#define CLASS_SD (1u << CRYPT_CLASS_SD)
+#define CLASS_HD (1u << CRYPT_CLASS_HD)
+#define CLASS_UHD (1u << CRYPT_CLASS_UHD)
+#define CLASS_AUDIO (1u << CRYPT_CLASS_AUDIO)
+#define PERIODS_ALL UINT32_MAX
 
 struct crypt_key_line {
-    struct bytes content; /* empty: all */
+    struct bytes content; /* or "<content>/<version>"; empty: all */
     unsigned classes;
+    uint32_t period; /* or PERIODS_ALL */
     struct crypt_key key;
 };
 
@@ -73,13 +75,47 @@ hex_parse(struct bytes text, uint8_t out[CRYPT_KEY_SIZE])
     return true;
 }
 
-static unsigned
-classes_parse(struct bytes text)
+/* What is in front of the sign, and what is behind. */
+static struct bytes
+part_split(struct bytes text, uint8_t sign, struct bytes *rest)
 {
+    const uint8_t *at = text.len > 0 ? memchr(text.ptr, sign, text.len) : NULL;
+    *rest = bytes_of(NULL, 0);
+    if (at == NULL)
+        return text;
+    const size_t len = (size_t) (at - text.ptr);
+    *rest = bytes_of(at + 1, text.len - len - 1);
+    return bytes_of(text.ptr, len);
+}
+
+static bool
+content_parse(struct bytes text, struct bytes *out)
+{
+    struct bytes version;
+    const struct bytes content = part_split(text, '/', &version);
+    *out = text;
+    if (bytes_equal(text, BYTES_LITERAL("*")))
+        out->len = 0;
+    else if (!content_id_is_valid(content)
+             || (content.len != text.len && !content_id_is_valid(version)))
+        return false;
+    return true;
+}
+
+static bool
+classes_parse(struct bytes text, struct crypt_key_line *out)
+{
+    struct bytes period;
+    uint64_t number = PERIODS_ALL;
+    const struct bytes name = part_split(text, ':', &period);
+    if (name.len != text.len
+        && (!bytes_number(period, &number) || number >= CRYPT_PERIODS_MAX))
+        return false;
+    out->period = (uint32_t) number;
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
-        if (bytes_equal(text, bytes_of_text(classes[i].name)))
-            return classes[i].classes;
-    return 0;
+        if (bytes_equal(name, bytes_of_text(classes[i].name)))
+            out->classes = classes[i].classes;
+    return out->classes != 0;
 }
 
 /* content.len == 0 and ERR_OK: a line without a key. */
@@ -87,16 +123,13 @@ static int
 line_parse(struct bytes text, struct crypt_key_line *out, bool *is_any)
 {
     struct crypt_key_line line = {0};
-    line.content = word_take(&text);
-    *is_any = line.content.len > 0;
+    const struct bytes content = word_take(&text);
+    *is_any = content.len > 0;
     if (!*is_any)
         return 0;
-    if (bytes_equal(line.content, BYTES_LITERAL("*")))
-        line.content.len = 0;
-    else if (!content_id_is_valid(line.content))
-        return ERR_INVALID;
-    line.classes = classes_parse(word_take(&text));
-    if (line.classes == 0 || !hex_parse(word_take(&text), line.key.kid)
+    if (!content_parse(content, &line.content)
+        || !classes_parse(word_take(&text), &line)
+        || !hex_parse(word_take(&text), line.key.kid)
         || !hex_parse(word_take(&text), line.key.key))
         return ERR_INVALID;
     const struct bytes iv = word_take(&text);
@@ -147,21 +180,29 @@ crypt_keys_fini(struct crypt_keys *keys)
     *keys = (struct crypt_keys){0};
 }
 
-const struct crypt_key *
-crypt_keys_find(const struct crypt_keys *keys, struct bytes content,
-                const struct track_info *track)
+enum crypt_class
+crypt_class_of(const struct track_info *track)
 {
-    /* a film on its side has as many lines as it has columns otherwise */
     const uint32_t lines =
         track->height < track->width ? track->height : track->width;
-    const unsigned class = track->kind == TRACK_AUDIO ? CLASS_AUDIO
-                           : lines <= SD_LINES_MAX    ? CLASS_SD
-                           : lines <= HD_LINES_MAX    ? CLASS_HD
-                                                      : CLASS_UHD;
+    return track->kind == TRACK_AUDIO ? CRYPT_CLASS_AUDIO
+           : lines <= SD_LINES_MAX    ? CRYPT_CLASS_SD
+           : lines <= HD_LINES_MAX    ? CRYPT_CLASS_HD
+                                      : CRYPT_CLASS_UHD;
+}
+
+const struct crypt_key *
+crypt_keys_find(const struct crypt_keys *keys,
+                const struct crypt_key_name *name)
+{
+    struct bytes version;
+    const struct bytes content = part_split(name->folder, '/', &version);
     for (size_t i = 0; i < keys->count; i++) {
         const struct crypt_key_line *line = &keys->lines[i];
-        if ((line->classes & class)
-            && (line->content.len == 0 || bytes_equal(line->content, content)))
+        if ((line->classes & 1u << name->class)
+            && (line->period == PERIODS_ALL || line->period == name->period)
+            && (line->content.len == 0 || bytes_equal(line->content, content)
+                || bytes_equal(line->content, name->folder)))
             return &line->key;
     }
     return NULL;

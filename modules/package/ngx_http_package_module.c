@@ -122,6 +122,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       0,
       NULL },
 
+    { ngx_string("package_key_server"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE12,
+      package_key_server_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("package_drm"),
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
           | NGX_CONF_1MORE,
@@ -136,6 +144,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_package_loc_conf_t, clear_lead),
+      NULL },
+
+    { ngx_string("package_key_period"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, key_period),
       NULL },
 
     { ngx_string("package_index_memory"),
@@ -211,16 +227,18 @@ package_resume(ngx_http_request_t *r)
     if (ctx->use.ready.posted) {
         ngx_delete_posted_event(&ctx->use.ready);
     }
+    if (ctx->keys.ready.posted) {
+        ngx_delete_posted_event(&ctx->keys.ready);
+    }
     rc = package_step(r, ctx);
     if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
     }
 }
 
-/* The index this request waited for is loaded, or is not going to be; or what a
- * thread was to make of a plain film is made. */
+/* What this request waited for is there, or is not going to be. */
 static void
-package_index_ready(ngx_event_t *ev)
+package_ready(ngx_event_t *ev)
 {
     ngx_http_request_t *r = ev->data;
     ngx_connection_t *c = r->connection;
@@ -237,6 +255,7 @@ package_cleanup(void *context)
 
     package_plain_forget(ctx);
     package_index_release(&ctx->use);
+    package_keys_release(&ctx->keys);
     package_transform_close(&ctx->transform);
     ngx_explicit_memzero(&ctx->crypt, sizeof ctx->crypt);
     if (ctx->fill.memory != ctx->head) { /* that is the pool's */
@@ -257,9 +276,10 @@ package_ctx_new(ngx_http_request_t *r)
     }
     ctx = cleanup->data;
     ngx_memzero(ctx, sizeof *ctx);
-    ctx->use.ready.handler = package_index_ready;
+    ctx->use.ready.handler = package_ready;
     ctx->use.ready.data = r;
     ctx->use.ready.log = r->connection->log;
+    ctx->keys.ready = ctx->use.ready;
     cleanup->handler = package_cleanup;
     ngx_http_set_ctx(r, ctx, ngx_http_package_module);
     return ctx;
@@ -281,9 +301,10 @@ ngx_http_package_handler(ngx_http_request_t *r)
     if (rc != NGX_OK) {
         return rc;
     }
-    if (conf->fill.len != 0 && r != r->main) {
+    if ((conf->fill.len != 0 || conf->key_server.len != 0) && r != r->main) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "package: package_fill cannot serve a subrequest");
+                      "package: package_fill and package_key_server cannot "
+                      "serve a subrequest");
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     ctx = package_ctx_new(r);
@@ -313,6 +334,18 @@ package_fill_of(ngx_http_request_t *r)
     }
     ctx = ngx_http_get_module_ctx(r->parent, ngx_http_package_module);
     return ctx != NULL && ctx->fill.subrequest == r ? &ctx->fill : NULL;
+}
+
+struct package_keys_use *
+package_keys_of(ngx_http_request_t *r)
+{
+    ngx_http_package_ctx_t *ctx;
+
+    if (r == r->main) {
+        return NULL;
+    }
+    ctx = ngx_http_get_module_ctx(r->parent, ngx_http_package_module);
+    return ctx != NULL && ctx->keys.subrequest == r ? &ctx->keys : NULL;
 }
 
 struct package_transform *
@@ -491,6 +524,7 @@ static ngx_int_t
 ngx_http_package_postconfiguration(ngx_conf_t *cf)
 {
     package_fill_filters();
+    package_keys_filters();
     return NGX_OK;
 }
 
@@ -522,6 +556,7 @@ ngx_http_package_create_loc_conf(ngx_conf_t *cf)
     if (conf != NULL) {
         conf->slice_size = NGX_CONF_UNSET_SIZE;
         conf->clear_lead = NGX_CONF_UNSET_UINT;
+        conf->key_period = NGX_CONF_UNSET_UINT;
     }
     return conf;
 }
@@ -546,13 +581,16 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->encryption == NULL) {
         conf->encryption = prev->encryption;
     }
-    if (conf->keys == NULL) {
+    if (conf->keys == NULL && conf->key_server.len == 0) {
         conf->keys = prev->keys;
+        conf->key_server = prev->key_server;
+        conf->key_valid = prev->key_valid;
     }
     if (conf->systems == NULL) {
         conf->systems = prev->systems;
     }
     ngx_conf_merge_uint_value(conf->clear_lead, prev->clear_lead, 0);
+    ngx_conf_merge_uint_value(conf->key_period, prev->key_period, 0);
     ngx_conf_merge_size_value(conf->slice_size, prev->slice_size, 1u << 20);
     if (conf->slice_size < PACKAGE_SLICE_SIZE_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -577,6 +615,7 @@ ngx_http_package_init_process(ngx_cycle_t *cycle)
 
     if (conf != NULL) {
         package_index_init(conf->index_memory);
+        package_keys_init();
     }
     return NGX_OK;
 }

@@ -19,6 +19,7 @@
 #include "media/crypt/signal.h"
 #include "modules/package/package_fill.h"
 #include "modules/package/package_index.h"
+#include "modules/package/package_keys.h"
 #include "modules/package/package_path.h"
 #include "modules/package/package_plain.h"
 
@@ -37,9 +38,12 @@ typedef struct {
     ngx_http_complex_value_t *pathways; /* NULL: none */
     ngx_http_complex_value_t *encryption; /* NULL: off */
     struct crypt_keys *keys;              /* NULL: none */
+    ngx_str_t key_server;                 /* or else this; slashes as fill */
+    time_t key_valid;                     /* s */
     struct crypt_systems *systems;        /* NULL: none */
     ngx_uint_t clear_lead;                /* segments */
     struct package_plain_conf *plain;     /* NULL: ingested films only */
+    ngx_uint_t key_period;                /* segments; 0: one key for all */
 } ngx_http_package_loc_conf_t;
 
 typedef struct {
@@ -48,6 +52,7 @@ typedef struct {
     struct package_plain plain;
     struct package_fill fill;
     struct crypt crypt; /* scheme 0: in the clear */
+    struct package_keys_use keys; /* of a key server */
     struct package_transform transform;
     u_char *head; /* an encrypted segment's map and header */
     bool is_answering; /* the index is there, the answer has begun */
@@ -93,7 +98,7 @@ ngx_int_t package_plain_segment(ngx_http_request_t *r,
                                 ngx_http_package_ctx_t *ctx);
 
 /* What the answer is encrypted with: the scheme, and for a track the key. NGX_OK,
- * also for an answer in the clear, or an HTTP status. */
+ * also for an answer in the clear; NGX_DONE; or an HTTP status. */
 ngx_int_t package_crypt_set(ngx_http_request_t *r,
                             ngx_http_package_ctx_t *ctx);
 
@@ -109,6 +114,8 @@ int package_crypt_open(ngx_http_package_ctx_t *ctx,
 
 /* package_encryption's companions in the configuration. */
 char *package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *package_key_server_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+                                   void *conf);
 char *package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* Sends the answer; again after a NGX_DONE, package_answer_resume. */

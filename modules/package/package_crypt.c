@@ -11,17 +11,6 @@
 #include "core/err.h"
 #include "media/segment_map.h"
 
-/* "film" of "film/1". */
-static struct bytes
-package_content(const ngx_http_package_ctx_t *ctx)
-{
-    const struct bytes folder = ctx->path.folder;
-    const uint8_t *slash = memchr(folder.ptr, '/', folder.len);
-
-    return bytes_of(folder.ptr,
-                    slash ? (size_t) (slash - folder.ptr) : folder.len);
-}
-
 static ngx_int_t
 package_scheme_read(ngx_http_request_t *r, enum crypt_scheme *out)
 {
@@ -51,22 +40,116 @@ package_scheme_read(ngx_http_request_t *r, enum crypt_scheme *out)
     return NGX_OK;
 }
 
-/* The key of one track, and what else goes into its segments. */
-static int
-package_track_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
-                    const struct track_info *track, struct crypt *out)
+static const struct crypt_systems *
+package_systems(ngx_http_request_t *r)
+{
+    static const struct crypt_systems none;
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+
+    return conf->systems == NULL ? &none : conf->systems;
+}
+
+static const struct crypt_key *
+package_key_find(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                 const struct track_info *track, uint32_t period)
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    const struct crypt_key *key =
-        conf->keys == NULL
-            ? NULL
-            : crypt_keys_find(conf->keys, package_content(ctx), track);
+    const struct crypt_key_name name = {
+        .folder = ctx->path.folder,
+        .class = crypt_class_of(track),
+        .period = period,
+    };
+    const struct crypt_key *key = conf->keys != NULL
+                                      ? crypt_keys_find(conf->keys, &name)
+                                      : package_keys_find(&ctx->keys, &name);
 
     if (key == NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "package: no key for track %s of \"%V\"", track->name,
-                      &ctx->use.index->node.str);
+                      "package: no key for track %s of \"%V\" in period %uD",
+                      track->name, &ctx->use.index->node.str, period);
+    }
+    return key;
+}
+
+static uint64_t
+package_period_count(const ngx_http_package_loc_conf_t *conf,
+                     const struct track_info *track)
+{
+    return conf->key_period == 0 || track->segment_count == 0
+               ? 1
+               : (track->segment_count - 1) / conf->key_period + 1;
+}
+
+/* Of the longest track: all of them have one asking. */
+static int
+package_asset_periods(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                      uint64_t *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const struct package_index *index = ctx->use.index;
+    struct asset *asset = ngx_palloc(r->pool, sizeof *asset);
+    int err =
+        asset == NULL
+            ? ERR_MEMORY
+            : asset_decode(bytes_of(index->file, index->file_size), asset);
+
+    for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
+        uint64_t count = package_period_count(conf, &asset->tracks[i]);
+
+        *out = ngx_max(*out, count);
+    }
+    if (asset != NULL) {
+        ngx_pfree(r->pool, asset);
+    }
+    return err;
+}
+
+/* Tracks of one film may differ by a segment: a few periods more are asked for,
+ * so that one asking does for all. */
+#define PERIODS_STEP 16
+
+static ngx_int_t
+package_keys_get(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const struct package_index *index = ctx->use.index;
+    struct cpix_request what = {
+        .folder = ctx->path.folder,
+        .scheme = ctx->crypt.scheme,
+        .period_count = 1,
+        .has_periods = conf->key_period != 0,
+        .systems = package_systems(r),
+    };
+    uint64_t count = 1;
+
+    if (what.has_periods && !index->is_asset) {
+        count = package_period_count(conf, &index->track.info);
+    } else if (what.has_periods && package_asset_periods(r, ctx, &count) != 0) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (what.has_periods) {
+        count = (count + PERIODS_STEP - 1) / PERIODS_STEP * PERIODS_STEP;
+        what.period_count = (uint32_t) ngx_min(count, CRYPT_PERIODS_MAX);
+    }
+    return package_keys_step(r, &ctx->keys, &conf->key_server, conf->key_valid,
+                             &what);
+}
+
+/* The key of one track in one period, and what else goes into its segments. */
+static int
+package_track_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                    const struct track_info *track, uint32_t period,
+                    struct crypt *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const struct crypt_key *key = package_key_find(r, ctx, track, period);
+
+    if (key == NULL) {
         return ERR_NOT_FOUND;
     }
     /* the same wherever the track is served, another for each version */
@@ -75,53 +158,164 @@ package_track_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
     *out = (struct crypt){
         .scheme = ctx->crypt.scheme,
         .key = *key,
-        .has_periods = conf->clear_lead != 0,
+        .has_periods = conf->clear_lead != 0 || conf->key_period != 0,
         .iv_base =
             XXH3_64bits_withSeed(track->name, ngx_strlen(track->name), seed),
     };
     return 0;
 }
 
+/* What players are told of it; the KIDs lie in the request's pool. */
+static int
+package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                   const struct track_info *track, struct crypt_track *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    uint64_t count = package_period_count(conf, track);
+
+    *out = (struct crypt_track){0};
+    if (track->kind == TRACK_TEXT) { /* subtitles are never encrypted */
+        return 0;
+    }
+    if (count > CRYPT_PERIODS_MAX) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: track %s of \"%V\" has %uL periods of keys, "
+                      "over %uD",
+                      track->name, &ctx->use.index->node.str, count,
+                      (uint32_t) CRYPT_PERIODS_MAX);
+        return ERR_LIMIT;
+    }
+    u_char *kids = ngx_pnalloc(r->pool, count * CRYPT_KEY_SIZE);
+    if (kids == NULL) {
+        return ERR_MEMORY;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct crypt_key *key = package_key_find(r, ctx, track, i);
+
+        if (key == NULL) {
+            return ERR_NOT_FOUND;
+        }
+        ngx_memcpy(kids + i * CRYPT_KEY_SIZE, key->kid, CRYPT_KEY_SIZE);
+    }
+    *out = (struct crypt_track){
+        .scheme = ctx->crypt.scheme,
+        .kids = (const uint8_t(*)[CRYPT_KEY_SIZE]) kids,
+        .period_count = (uint32_t) count,
+        .period_segments = (uint32_t) conf->key_period,
+    };
+    return 0;
+}
+
+/* With keys that change each fragment has the boxes of its own, so that a
+ * player may begin anywhere. */
+static int
+package_fragment_boxes(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    const struct crypt_track track = {
+        .scheme = ctx->crypt.scheme,
+        .kids = (const uint8_t(*)[CRYPT_KEY_SIZE]) ctx->crypt.key.kid,
+        .period_count = 1,
+    };
+    struct buffer boxes;
+    u_char *copy;
+    int err;
+
+    buffer_init(&boxes, 16u << 10);
+    crypt_pssh_write(&track, package_systems(r), &boxes);
+    err = boxes.err;
+    copy = ngx_pnalloc(r->pool, boxes.len + 1);
+    if (copy == NULL) {
+        err = ERR_MEMORY;
+    } else if (boxes.len != 0) {
+        ngx_memcpy(copy, boxes.ptr, boxes.len);
+        ctx->crypt.pssh = bytes_of(copy, boxes.len);
+    }
+    buffer_fini(&boxes);
+    return err;
+}
+
 ngx_int_t
 package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     const struct package_index *index = ctx->use.index;
     ngx_int_t rc = package_scheme_read(r, &ctx->crypt.scheme);
+    uint32_t period = 0;
+    int err;
 
-    if (rc != NGX_OK || ctx->crypt.scheme == 0 || index->is_asset) {
+    if (rc != NGX_OK || ctx->crypt.scheme == 0) {
         return rc;
     }
-    if (index->track.info.kind == TRACK_TEXT) {
+    if (!index->is_asset && index->track.info.kind == TRACK_TEXT) {
         ctx->crypt.scheme = 0; /* subtitles are never encrypted */
         return NGX_OK;
     }
-    return package_track_crypt(r, ctx, &index->track.info, &ctx->crypt) == 0
-               ? NGX_OK
-               : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (conf->key_server.len != 0) {
+        rc = package_keys_get(r, ctx);
+    }
+    if (rc != NGX_OK || index->is_asset) {
+        return rc;
+    }
+    const bool is_in_period =
+        conf->key_period != 0 && ctx->path.kind == PACKAGE_SEGMENT
+        && ctx->path.segment < index->track.info.segment_count;
+    if (is_in_period) {
+        period = (uint32_t) (ctx->path.segment / conf->key_period);
+    }
+    err = package_track_crypt(r, ctx, &index->track.info, period, &ctx->crypt);
+    if (err == 0 && is_in_period) {
+        err = package_fragment_boxes(r, ctx);
+    }
+    return err == 0 ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static int
 package_asset_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
-                    struct bytes clear, const struct crypt_systems *systems,
-                    struct asset *asset, struct buffer *out)
+                    struct bytes clear, struct asset *asset, struct buffer *out)
 {
-    struct crypt crypts[ASSET_TRACKS_MAX];
+    struct crypt_track tracks[ASSET_TRACKS_MAX];
     const struct package_index *index = ctx->use.index;
     int err = asset_decode(bytes_of(index->file, index->file_size), asset);
 
     for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
-        crypts[i].scheme = 0;
-        if (asset->tracks[i].kind != TRACK_TEXT) {
-            err = package_track_crypt(r, ctx, &asset->tracks[i], &crypts[i]);
-        }
+        err = package_track_tell(r, ctx, &asset->tracks[i], &tracks[i]);
     }
-    if (err == 0 && ctx->path.kind == PACKAGE_MPD) {
-        crypt_mpd_write(clear, asset, crypts, systems, out);
-    } else if (err == 0) {
-        crypt_multivariant_write(clear, crypts, asset->track_count, systems,
-                                 out);
+    if (err != 0) {
+        return err;
     }
-    ngx_explicit_memzero(crypts, sizeof crypts);
+    if (ctx->path.kind == PACKAGE_MPD) {
+        crypt_mpd_write(clear, asset, tracks, package_systems(r), out);
+    } else {
+        crypt_multivariant_write(clear, tracks, asset->track_count,
+                                 package_systems(r), out);
+    }
+    return out->err;
+}
+
+/* The init segment, or the media playlist. */
+static int
+package_track_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                   struct bytes clear, struct buffer *out)
+{
+    const struct track_info *info = &ctx->use.index->track.info;
+    struct crypt_track track;
+    struct buffer pssh;
+    int err = package_track_tell(r, ctx, info, &track);
+
+    if (err != 0) {
+        return err;
+    }
+    if (ctx->path.kind != PACKAGE_INIT) {
+        crypt_playlist_write(clear, &track, package_systems(r), out);
+        return out->err;
+    }
+    buffer_init(&pssh, 64u << 10);
+    crypt_pssh_write(&track, package_systems(r), &pssh);
+    cenc_init_write(info, &ctx->crypt, buffer_bytes(&pssh), out);
+    err = pssh.err;
+    buffer_fini(&pssh);
     return err != 0 ? err : out->err;
 }
 
@@ -129,42 +323,16 @@ int
 package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                    struct bytes clear, struct buffer *out)
 {
-    static const struct crypt_systems none;
-    const ngx_http_package_loc_conf_t *conf =
-        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    const struct crypt_systems *systems =
-        conf->systems == NULL ? &none : conf->systems;
-    struct buffer pssh;
-    struct asset *asset;
-    int err;
-
-    switch (ctx->path.kind) {
-    case PACKAGE_MULTIVARIANT:
-    case PACKAGE_MPD:
-        asset = ngx_palloc(r->pool, sizeof *asset);
-        if (asset == NULL) {
-            return ERR_MEMORY;
-        }
-        err = package_asset_crypt(r, ctx, clear, systems, asset, out);
-        ngx_pfree(r->pool, asset);
-        return err;
-    case PACKAGE_INIT:
-        buffer_init(&pssh, 16u << 10);
-        crypt_pssh_write(&ctx->crypt, systems, &pssh);
-        cenc_init_write(&ctx->use.index->track.info, &ctx->crypt,
-                        buffer_bytes(&pssh), out);
-        err = pssh.err;
-        buffer_fini(&pssh);
-        return err != 0 ? err : out->err;
-    case PACKAGE_PLAYLIST:
-    case PACKAGE_IFRAMES:
-    case PACKAGE_SEGMENT:
-    case PACKAGE_TEXT_SEGMENT:
-    case PACKAGE_TEXT:
-        break;
+    if (!ctx->use.index->is_asset) {
+        return package_track_text(r, ctx, clear, out);
     }
-    crypt_playlist_write(clear, &ctx->crypt, systems, out);
-    return out->err;
+    struct asset *asset = ngx_palloc(r->pool, sizeof *asset);
+    if (asset == NULL) {
+        return ERR_MEMORY;
+    }
+    int err = package_asset_crypt(r, ctx, clear, asset, out);
+    ngx_pfree(r->pool, asset);
+    return err;
 }
 
 int
@@ -248,8 +416,8 @@ package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_pool_cleanup_t *cleanup =
         ngx_pool_cleanup_add(cf->pool, sizeof *plcf->keys);
 
-    if (plcf->keys != NULL) {
-        return "is duplicate";
+    if (plcf->keys != NULL || plcf->key_server.len != 0) {
+        return "is a second source of keys";
     }
     if (cleanup == NULL || ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -264,6 +432,36 @@ package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char *rc = package_keys_read(cf, &name, fd, plcf->keys);
     (void) ngx_close_file(fd);
     return rc;
+}
+
+char *
+package_key_server_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_package_loc_conf_t *plcf = conf;
+    ngx_str_t *value = cf->args->elts;
+    ngx_str_t valid = ngx_string("valid=1h");
+
+    if (plcf->keys != NULL || plcf->key_server.len != 0) {
+        return "is a second source of keys";
+    }
+    if (value[1].len == 0 || value[1].data[0] != '/'
+        || value[1].data[value[1].len - 1] != '/') {
+        return "must start and end with a slash";
+    }
+    if (cf->args->nelts > 2) {
+        valid = value[2];
+    }
+    if (valid.len < 6 || ngx_strncmp(valid.data, "valid=", 6) != 0) {
+        return "has an unknown parameter";
+    }
+    valid.data += 6;
+    valid.len -= 6;
+    plcf->key_valid = ngx_parse_time(&valid, 1);
+    if (plcf->key_valid == (time_t) NGX_ERROR) {
+        return "has an invalid time";
+    }
+    plcf->key_server = value[1];
+    return NGX_CONF_OK;
 }
 
 char *

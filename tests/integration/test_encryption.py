@@ -30,6 +30,7 @@ film video {VIDEO_KID} {VIDEO_KEY}
 film audio {AUDIO_KID} {AUDIO_KEY}
 """
 CENC = "{urn:mpeg:cenc:2013}"
+DASH = "{urn:mpeg:dash:schema:mpd:2011}"
 SCHEMES, SOURCES, TRACKS = ("cenc", "cbcs"), ("local", "fill"), ("v0", "a0")
 
 
@@ -263,16 +264,15 @@ def test_playlists_name_the_keys(node, scheme, method):
 def test_the_mpd_names_the_keys(node, scheme):
     mpd = ElementTree.fromstring(
         node.get(f"/local/{scheme}/film/1/manifest.mpd").content)
-    space = "{urn:mpeg:dash:schema:mpd:2011}"
-    found = 0
-    for representation in mpd.iter(f"{space}Representation"):
-        kid = AUDIO_KID if representation.get("id") == "a0" else VIDEO_KID
-        first, *others = representation.findall(f"{space}ContentProtection")
+    found = {}
+    for key_set in mpd.iter(f"{DASH}AdaptationSet"):
+        first, *others = key_set.findall(f"{DASH}ContentProtection")
         assert first.get("value") == scheme
-        assert first.get(f"{CENC}default_KID").replace("-", "") == kid
         assert len(others) == 3
-        found += 1
-    assert found == 3
+        for representation in key_set.iter(f"{DASH}Representation"):
+            found[representation.get("id")] = \
+                first.get(f"{CENC}default_KID").replace("-", "")
+    assert found == {"v0": VIDEO_KID, "v1": VIDEO_KID, "a0": AUDIO_KID}
 
 
 def test_subtitles_are_clear_and_key_frames_have_no_list(tmp_path):
@@ -284,7 +284,6 @@ def test_subtitles_are_clear_and_key_frames_have_no_list(tmp_path):
     (folder / "s0.srt").write_text(
         "1\n00:00:01,000 --> 00:00:02,000\nWords\n")
     run(INGEST, folder, "1000", "v0", "s0.srt:en:English")
-    space = "{urn:mpeg:dash:schema:mpd:2011}"
     with Node(tmp_path / "node", tmp_path, free_port()) as node:
         for scheme in SCHEMES:
             base = f"/local/{scheme}/film/1"
@@ -300,8 +299,8 @@ def test_subtitles_are_clear_and_key_frames_have_no_list(tmp_path):
             assert node.get(f"{base}/v0/iframes.m3u8").status_code == 404
             mpd = ElementTree.fromstring(
                 node.get(f"{base}/manifest.mpd").content)
-            assert [len(r.findall(f"{space}ContentProtection")) > 0
-                    for r in mpd.iter(f"{space}Representation")
+            assert [len(s.findall(f"{DASH}ContentProtection")) > 0
+                    for s in mpd.iter(f"{DASH}AdaptationSet")
                     ] == [True, False]
         clear = node.get("/local/off/film/1/master.m3u8").text
         assert "I-FRAME" in clear

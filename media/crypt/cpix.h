@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEDIA_CRYPT_CPIX_H
+#define MEDIA_CRYPT_CPIX_H
+
+/*
+ * What a key server is asked for and answers: CPIX 2.3 of the DASH Industry
+ * Forum, in the profile of SPEKE v2. One key for each class in each period; the
+ * server may give another KID than the one that it is asked for.
+ */
+
+#include "media/crypt/keys.h"
+#include "media/crypt/signal.h"
+
+#define CPIX_SIZE_MAX (8u << 20) /* bytes, of an answer */
+
+struct cpix_request {
+    struct bytes folder; /* "<content>/<version>" */
+    enum crypt_scheme scheme;
+    uint32_t period_count; /* to CRYPT_PERIODS_MAX */
+    bool has_periods;      /* the document names them */
+    const struct crypt_systems *systems;
+};
+
+/* The same bytes for the same request: a KID is a hash of what it is for. */
+void cpix_request_write(const struct cpix_request *request, struct buffer *out);
+
+/* The number of keys, and where the key of a class in a period is. */
+static inline size_t
+cpix_key_count(const struct cpix_request *request)
+{
+    return (size_t) CRYPT_CLASS_COUNT * request->period_count;
+}
+
+static inline size_t
+cpix_key_index(enum crypt_class class, uint32_t period)
+{
+    return (size_t) CRYPT_CLASS_COUNT * period + class;
+}
+
+/* All keys of the answer into `out`, which has room for cpix_key_count. What
+ * was read is wiped but for `document` and `out`. ERR_INVALID; ERR_LIMIT;
+ * ERR_UNSUPPORTED: keys that are encrypted; ERR_NOT_FOUND: a key that was asked
+ * for is missing; ERR_MEMORY. */
+int cpix_read(struct bytes document, const struct cpix_request *request,
+              struct crypt_key *out);
+
+#endif
