@@ -7,12 +7,10 @@
 #include "core/content.h"
 #include "core/err.h"
 
-static bool
-is_id_char(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-           || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-}
+static const bool is_id_char[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true,
+    ['.'] = true,         ['_'] = true,         ['-'] = true,
+};
 
 /* Printable ASCII without the space: nothing that could end a header line
  * once a decoded path is copied into a Location. */
@@ -59,7 +57,7 @@ content_id_is_valid(struct bytes id)
     if (id.len == 0 || id.len > CONTENT_ID_LEN_MAX || id.ptr[0] == '.')
         return false;
     for (size_t i = 0; i < id.len; i++) {
-        if (!is_id_char(id.ptr[i]))
+        if (!is_id_char[id.ptr[i]])
             return false;
     }
     return true;

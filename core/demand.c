@@ -4,6 +4,7 @@
  *
  *   demand_merge.c      reports come in
  *   demand_contents.c   ids, sums, and a ring while requests lie in the window
+ *   demand_rings.c      the rings: what is asked of contents over time
  *   demand_nodes.c      nodes, their boots, and the maxima of each boot
  *   demand_windows.c    counts over time, and the clock of all
  *   demand_index.c      arrays and hash indexes under these
@@ -51,20 +52,22 @@ struct asked {
 };
 
 static struct asked
-asked_of(const struct demand *d, const struct ring_total *total,
-         double requests_per_play)
+asked_of(const struct demand *d, uint32_t ring, double requests_per_play)
 {
+    const struct rings *rings = &d->contents.rings;
     return (struct asked){
-        .served = (double) total->served,
-        .offloaded = total->offloaded[plays_role(d)] * requests_per_play,
+        .served = rings_total(rings, RING_SERVED, ring),
+        .offloaded = rings_total(rings, RING_OFFLOADED + plays_role(d), ring)
+                     * requests_per_play,
     };
 }
 
 /* n - 2 sigma over the shorter windows: what the demand is at least. */
 static double
-surge_of(const struct demand *d, const struct ring *ring,
-         const struct asked *asked, double requests_per_play)
+surge_of(const struct demand *d, uint32_t ring, const struct asked *asked,
+         double requests_per_play)
 {
+    const struct rings *rings = &d->contents.rings;
     static const unsigned windows[] = {SHORTEST_BUCKETS, WINDOW_BUCKETS / 5,
                                        WINDOW_BUCKETS / 2};
     double greatest = 0;
@@ -72,11 +75,12 @@ surge_of(const struct demand *d, const struct ring *ring,
     if (asked->served + asked->offloaded < 5)
         return 0;
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
-        double served = series_sum(&ring->served, d->clock.bucket, windows[i]);
+        double served =
+            rings_sum(rings, RING_SERVED, ring, d->clock.bucket, windows[i]);
         double plays = 0;
         if (asked->offloaded > 0)
-            plays = plays_sum(&ring->offloaded[plays_role(d)], d->clock.bucket,
-                              windows[i]);
+            plays = rings_sum(rings, RING_OFFLOADED + plays_role(d), ring,
+                              d->clock.bucket, windows[i]);
         double n = served + plays * requests_per_play;
         double variance =
             served + plays * requests_per_play * requests_per_play;
@@ -101,17 +105,17 @@ struct select { /* what is selected, into contents.rates */
     double surge_min;
     size_t count;
     /* in the long window: whole numbers, whose sums no order changes */
-    uint64_t served, offloaded, served_all, offloaded_all;
+    uint64_t served, offloaded;
 };
 
 /* Takes the ring when its surge is in the range. */
 static void
-select_ring(struct demand *d, struct select *select, uint32_t i,
+select_ring(struct demand *d, struct select *select, uint32_t ring,
             double surge_from, double surge_until)
 {
-    const struct ring *ring = &d->contents.rings[i];
-    const struct ring_total *total = &d->contents.totals[i];
-    const struct asked asked = asked_of(d, total, select->requests_per_play);
+    const struct rings *rings = &d->contents.rings;
+    const enum node_role role = plays_role(d);
+    const struct asked asked = asked_of(d, ring, select->requests_per_play);
     const double seconds = window_seconds(&d->clock, WINDOW_BUCKETS);
     const double rate = (asked.served + asked.offloaded) / seconds;
     double surge = surge_of(d, ring, &asked, select->requests_per_play);
@@ -119,36 +123,34 @@ select_ring(struct demand *d, struct select *select, uint32_t i,
         surge = rate;
     if (rate <= 0 || surge < surge_from || surge >= surge_until)
         return;
-    const struct content *c = &d->contents.list[ring->content];
+    const struct content *c = &d->contents.list[rings->contents[ring]];
     d->contents.rates[select->count++] = (struct demand_rate){
         .id = bytes_of(c->id, c->id_len),
         .hash = c->hash,
         .rate = rate,
         .rate_surge = surge,
-        .starts = ring->starts[plays_role(d)].total / seconds,
+        .starts = rings_total(rings, RING_STARTS + role, ring) / seconds,
     };
-    select->served += total->served;
-    select->offloaded += total->offloaded[plays_role(d)];
+    select->served += rings_total(rings, RING_SERVED, ring);
+    select->offloaded += rings_total(rings, RING_OFFLOADED + role, ring);
 }
 
 /* No surge is greater than if all of the long window lay in the shortest. */
 static void
 select_hot(struct demand *d, struct select *select)
 {
-    const struct contents *contents = &d->contents;
-    const enum node_role role = plays_role(d);
+    const struct rings *rings = &d->contents.rings;
+    const unsigned offloaded = RING_OFFLOADED + plays_role(d);
     const double least =
         ceil(select->surge_min * d->clock.bucket_ms * SHORTEST_BUCKETS / 1000);
     const uint64_t served_least = least < 1e18 ? (uint64_t) least : UINT64_MAX;
+    const bool has_offloaded = rings->counts[offloaded].sum > 0;
     select->count = 0;
     select->served = select->offloaded = 0;
-    select->served_all = select->offloaded_all = 0;
-    for (uint32_t i = 0; i < contents->ring_count; i++) {
-        const struct ring_total *total = &contents->totals[i];
-        select->served_all += total->served;
-        select->offloaded_all += total->offloaded[role];
-        if (total->served >= served_least || total->offloaded[role] > 0)
-            select_ring(d, select, i, select->surge_min, INFINITY);
+    for (uint32_t ring = 0; ring < rings->count; ring++) {
+        if (rings_total(rings, RING_SERVED, ring) >= served_least
+            || (has_offloaded && rings_total(rings, offloaded, ring) > 0))
+            select_ring(d, select, ring, select->surge_min, INFINITY);
     }
 }
 
@@ -172,8 +174,10 @@ select_rows(struct demand *d, struct select *select,
 static double
 rest_of(const struct demand *d, const struct select *select)
 {
-    const uint64_t served = select->served_all - select->served;
-    const uint64_t offloaded = select->offloaded_all - select->offloaded;
+    const struct ring_counts *counts = d->contents.rings.counts;
+    const uint64_t served = counts[RING_SERVED].sum - select->served;
+    const uint64_t offloaded =
+        counts[RING_OFFLOADED + plays_role(d)].sum - select->offloaded;
     return ((double) served + (double) offloaded * select->requests_per_play)
            / window_seconds(&d->clock, WINDOW_BUCKETS);
 }
@@ -231,7 +235,6 @@ demand_rates_select(struct demand *d, const struct demand_selection *selection,
         .requests_per_play = demand_requests_per_play(d),
         .surge_min = selection->surge_min,
     };
-    contents_total(&d->contents);
     select_hot(d, &select);
     while (select.surge_min > 0
            && (rest_of(d, &select) > selection->colder_max

@@ -8,6 +8,8 @@
 #include "core/demand_private.h"
 #include "core/err.h"
 
+#define TOGETHER 16 /* entries that are looked up at once */
+
 /* What one report is merged with: where to, and over which buckets. */
 struct merge {
     struct demand *demand;
@@ -15,8 +17,8 @@ struct merge {
     struct boot *boot;
     bool is_base; /* adds nothing to rates */
     enum node_role role;
-    uint64_t from_ms;  /* in the long window */
-    uint64_t since_ms; /* how long its new counts took to come together */
+    struct span span;  /* that its new counts lie in, in the long window */
+    uint64_t since_ms; /* how long they took to come together */
     uint64_t window_ms;
     bool has_changed;
 };
@@ -42,48 +44,103 @@ in_window(const struct merge *m, uint64_t n)
                        / (double) m->since_ms);
 }
 
+/* What of n new counts falls into which bucket. */
+static void
+count_spread(const struct merge *m, uint32_t content, uint64_t n,
+             struct spread *out)
+{
+    spread_over(&m->span, in_window(m, n),
+                m->demand->contents.list[content].hash, out);
+}
+
+static int
+window_add(const struct merge *m, uint32_t content, enum ring_kind kind,
+           const struct spread *spread)
+{
+    struct contents *contents = &m->demand->contents;
+    uint32_t ring;
+    int err = contents_ring(contents, content, &ring);
+    return err != 0 ? err : rings_add(&contents->rings, kind, ring, spread);
+}
+
+static int
+requests_add(const struct merge *m, uint32_t content, uint64_t n)
+{
+    struct spread spread;
+    if (n == 0)
+        return 0;
+    count_spread(m, content, n, &spread);
+    m->node->requests_ever += n;
+    series_add(&m->node->requests, &spread);
+    if (m->role != NODE_ROLE_ORIGIN)
+        return 0;
+    m->demand->requests_seen += (double) n;
+    return window_add(m, content, RING_SERVED, &spread);
+}
+
+static int
+plays_add(const struct merge *m, uint32_t content, enum ring_kind kind,
+          uint64_t n)
+{
+    struct spread spread;
+    if (n == 0)
+        return 0;
+    count_spread(m, content, n, &spread);
+    return window_add(m, content, kind + m->role, &spread);
+}
+
 static int
 rates_add(const struct merge *m, uint32_t content,
           const struct counters_values *more)
 {
     struct demand *d = m->demand;
-    const uint64_t salt = d->contents.list[content].hash;
-    bool is_served = m->role == NODE_ROLE_ORIGIN && more->requests > 0;
-
-    if (is_served || (more->starts | more->offloaded) != 0) {
-        struct ring *ring = contents_ring(&d->contents, content);
-        if (ring == NULL)
-            return ERR_MEMORY;
-        if (is_served)
-            series_add(&ring->served, &d->clock, m->from_ms,
-                       in_window(m, more->requests), salt);
-        if (more->starts > 0)
-            plays_add(&ring->starts[m->role], &d->clock, m->from_ms,
-                      in_window(m, more->starts), salt);
-        if (more->offloaded > 0)
-            plays_add(&ring->offloaded[m->role], &d->clock, m->from_ms,
-                      in_window(m, more->offloaded), salt);
-    }
+    int err = requests_add(m, content, more->requests);
+    if (err == 0)
+        err = plays_add(m, content, RING_STARTS, more->starts);
+    if (err == 0)
+        err = plays_add(m, content, RING_OFFLOADED, more->offloaded);
     d->plays_seen[m->role] += (double) more->starts - (double) more->offloaded;
-    if (is_served)
-        d->requests_seen += (double) more->requests;
-    return 0;
+    return err;
 }
 
+/* The largest values seen of a content; valid until the next call. NULL:
+ * memory. */
+static struct counters_values *
+maximum_of(const struct merge *m, uint32_t content)
+{
+    struct content *c = &m->demand->contents.list[content];
+    uint32_t place;
+    if (c->boot != m->boot->number) {
+        if (boot_place(m->boot, content, &place) != 0)
+            return NULL;
+        c->boot = m->boot->number;
+        c->place = place;
+    }
+    return &m->boot->list[c->place].values;
+}
+
+/* An entry on its way from the report to the sums. */
+struct found {
+    struct report_entry entry;
+    uint64_t hash;
+    uint32_t content; /* where it may lie */
+};
+
 static int
-entry_merge(struct merge *m, const struct report_entry *entry)
+entry_merge(struct merge *m, const struct found *found)
 {
     struct demand *d = m->demand;
-    const struct counters_values *new = &entry->values;
-    uint32_t content;
+    const struct counters_values *new = &found->entry.values;
+    uint32_t content = found->content;
 
     if ((new->requests | new->bytes | new->starts | new->offloaded) == 0)
         return 0;
-    int err = contents_intern(&d->contents, entry->id, &content);
+    int err =
+        contents_intern(&d->contents, found->entry.id, found->hash, &content);
     d->left_out += err == ERR_LIMIT;
     if (err != 0)
         return err == ERR_LIMIT ? 0 : err;
-    struct counters_values *maximum = boot_maximum(m->boot, content);
+    struct counters_values *maximum = maximum_of(m, content);
     if (maximum == NULL)
         return ERR_MEMORY;
     struct counters_values more = {
@@ -98,33 +155,39 @@ entry_merge(struct merge *m, const struct report_entry *entry)
     struct counters_values *sums = &d->contents.list[content].sums;
     sums->requests += more.requests;
     sums->bytes += more.bytes;
-    sums->starts += more.starts;
-    sums->offloaded += more.offloaded;
-    if (m->is_base)
-        return 0;
-    m->node->requests_ever += more.requests;
-    if (more.requests > 0)
-        series_add(&m->node->requests, &d->clock, m->from_ms,
-                   in_window(m, more.requests), d->contents.list[content].hash);
-    return rates_add(m, content, &more);
+    if ((more.starts | more.offloaded) != 0) { /* spares a cache line */
+        sums->starts += more.starts;
+        sums->offloaded += more.offloaded;
+    }
+    return m->is_base ? 0 : rates_add(m, content, &more);
 }
 
 /* As many entries as are looked up together; how many there were. */
 static size_t
-entries_take(const struct demand *d, const struct boot *boot,
-             struct report_reader *reader,
-             struct report_entry entries[CONTENTS_PREFETCH_MAX])
+entries_take(const struct merge *m, struct report_reader *reader,
+             struct found found[TOGETHER])
 {
-    uint64_t hashes[CONTENTS_PREFETCH_MAX];
-    uint32_t contents[CONTENTS_PREFETCH_MAX];
+    const struct contents *contents = &m->demand->contents;
+    uint64_t hashes[TOGETHER];
+    uint32_t positions[TOGETHER];
     size_t count = 0;
-    while (count < CONTENTS_PREFETCH_MAX
-           && report_next(reader, &entries[count])) {
-        hashes[count] = content_hash(entries[count].id);
+    while (count < TOGETHER && report_next(reader, &found[count].entry)) {
+        hashes[count] = content_hash(found[count].entry.id);
         count++;
     }
-    boot_prefetch(boot, contents,
-                  contents_prefetch(&d->contents, hashes, count, contents));
+    contents_prefetch(contents, hashes, count, m->demand->clock.bucket,
+                      positions);
+    for (size_t i = 0; i < count; i++) {
+        found[i].hash = hashes[i];
+        found[i].content = positions[i];
+        if (positions[i] == CONTENT_UNKNOWN)
+            continue;
+        const struct content *c = &contents->list[positions[i]];
+        if (c->boot == m->boot->number)
+            __builtin_prefetch(&m->boot->list[c->place].values, 1);
+        else
+            boot_prefetch(m->boot, positions[i]);
+    }
     return count;
 }
 
@@ -132,22 +195,24 @@ static int
 entries_merge(struct demand *d, struct node *node, struct boot *boot,
               struct report_reader *reader, bool *has_changed)
 {
+    const uint64_t window_ms = (uint64_t) d->clock.bucket_ms * WINDOW_BUCKETS;
+    const uint64_t since_ms = d->clock.now_ms - boot->heard_ms;
     struct merge m = {
         .demand = d,
         .node = node,
         .boot = boot,
         .is_base = boot->awaits_base,
         .role = reader->header.role,
-        .from_ms = boot->heard_ms,
-        .since_ms = d->clock.now_ms - boot->heard_ms,
-        .window_ms = (uint64_t) d->clock.bucket_ms * WINDOW_BUCKETS,
+        .span = span_since(&d->clock, since_ms > window_ms
+                                          ? d->clock.now_ms - window_ms
+                                          : boot->heard_ms),
+        .since_ms = since_ms,
+        .window_ms = window_ms,
     };
-    struct report_entry entries[CONTENTS_PREFETCH_MAX];
-    if (m.since_ms > m.window_ms)
-        m.from_ms = d->clock.now_ms - m.window_ms;
-    for (size_t count; (count = entries_take(d, boot, reader, entries)) > 0;) {
+    struct found found[TOGETHER];
+    for (size_t count; (count = entries_take(&m, reader, found)) > 0;) {
         for (size_t i = 0; i < count; i++) {
-            int err = entry_merge(&m, &entries[i]);
+            int err = entry_merge(&m, &found[i]);
             if (err != 0)
                 return err;
         }
@@ -177,11 +242,11 @@ header_is_newest(const struct demand *d, const struct node *node,
 /* The counts of a new boot were made since the node's last word, those of a
  * new node now. */
 static struct boot *
-boot_begin(const struct demand *d, struct node *node, bool is_new_node,
+boot_begin(struct demand *d, struct node *node, bool is_new_node,
            const struct report_header *header)
 {
     const struct window_clock *clock = &d->clock;
-    struct boot *boot = boot_add(node, header->boot);
+    struct boot *boot = boot_add(&d->nodes, node, header->boot);
     boot->awaits_base = is_new_node && header->sequence > 1;
     if (!is_new_node)
         boot->heard_ms = node->header_ms;

@@ -202,7 +202,7 @@ boot_is_forgotten(const struct node *node, uint64_t id)
 }
 
 struct boot *
-boot_add(struct node *node, uint64_t id)
+boot_add(struct nodes *nodes, struct node *node, uint64_t id)
 {
     if (node->boot_count == BOOTS_MAX) {
         unsigned at = node->forgotten_count++ % FORGOTTEN_MAX;
@@ -213,42 +213,33 @@ boot_add(struct node *node, uint64_t id)
                 node->boot_count * sizeof node->boots[0]);
     }
     struct boot *boot = &node->boots[node->boot_count++];
-    *boot = (struct boot){.id = id};
+    *boot = (struct boot){.id = id, .number = ++nodes->boot_number};
     return boot;
 }
 
 void
-boot_prefetch(const struct boot *boot, const uint32_t *contents, size_t count)
+boot_prefetch(const struct boot *boot, uint32_t content)
 {
     const struct index *index = &boot->index;
-    if (index->size == 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        __builtin_prefetch(&index->slots[mix(contents[i]) & (index->size - 1)]);
-    for (size_t i = 0; i < count; i++) {
-        struct index_walk walk = index_walk(mix(contents[i]));
-        uint32_t at;
-        if (index_next(index, &walk, &at))
-            __builtin_prefetch(&boot->list[at], 1);
-    }
+    if (index->size > 0)
+        __builtin_prefetch(&index->slots[mix(content) & (index->size - 1)]);
 }
 
-struct counters_values *
-boot_maximum(struct boot *boot, uint32_t content)
+int
+boot_place(struct boot *boot, uint32_t content, uint32_t *place)
 {
     const uint64_t hash = mix(content);
     struct index_walk walk = index_walk(hash);
-    uint32_t at;
-    while (index_next(&boot->index, &walk, &at)) {
-        if (boot->list[at].content == content)
-            return &boot->list[at].values;
+    while (index_next(&boot->index, &walk, place)) {
+        if (boot->list[*place].content == content)
+            return 0;
     }
-    if (array_grow(&boot->list, boot->count, &boot->capacity,
-                   sizeof *boot->list)
-            != 0
-        || boot_index_grow(boot) != 0)
-        return NULL;
-    boot->list[boot->count] = (struct maximum){.content = content};
-    index_put(&boot->index, hash, boot->count);
-    return &boot->list[boot->count++].values;
+    int err = array_grow(&boot->list, boot->count, &boot->capacity,
+                         sizeof *boot->list);
+    if (err != 0 || (err = boot_index_grow(boot)) != 0)
+        return err;
+    *place = boot->count++;
+    boot->list[*place] = (struct maximum){.content = content};
+    index_put(&boot->index, hash, *place);
+    return 0;
 }

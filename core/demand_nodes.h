@@ -27,6 +27,7 @@ struct maximum {
 
 struct boot {
     uint64_t id;
+    uint32_t number;    /* from 1, of all boots of all nodes */
     uint64_t sequence;  /* the greatest merged */
     uint64_t has_up_to; /* all that a Manager acknowledged of the reports up to
                          * this one; 0: nothing yet */
@@ -56,7 +57,8 @@ struct nodes {
     size_t count;
     struct demand_node views[NODES_MAX]; /* as of the last refresh */
     size_t view_count;
-    bool has_redirector; /* heard, as of the last refresh */
+    uint32_t boot_number; /* of the last boot that was added */
+    bool has_redirector;  /* heard, as of the last refresh */
 };
 
 /* All zeros is an empty one. */
@@ -81,12 +83,11 @@ void node_take_header(struct node *node, const struct report_header *header,
 struct boot *boot_find(struct node *node, uint64_t id);
 bool boot_is_forgotten(const struct node *node, uint64_t id);
 /* Adds the newest boot; forgets the oldest when there are too many. */
-struct boot *boot_add(struct node *node, uint64_t id);
-/* As contents_prefetch(), for boot_maximum() of these contents. */
-void boot_prefetch(const struct boot *boot, const uint32_t *contents,
-                   size_t count);
-/* The largest values seen of a content, made as zeros; valid until the next
- * call. NULL: memory. */
-struct counters_values *boot_maximum(struct boot *boot, uint32_t content);
+struct boot *boot_add(struct nodes *nodes, struct node *node, uint64_t id);
+/* Asks the processor for what boot_place() will touch first. */
+void boot_prefetch(const struct boot *boot, uint32_t content);
+/* Where in the list the largest values seen of a content are, made as zeros.
+ * ERR_MEMORY. */
+int boot_place(struct boot *boot, uint32_t content, uint32_t *place);
 
 #endif

@@ -132,6 +132,27 @@ a_node_that_will_report_in_a_moment_is_as_loaded_as_before(void **state)
     demand_free(d);
 }
 
+/* What was kept of a content goes to another that comes after it. */
+static void
+a_content_that_was_forgotten_is_counted_apart_from_then_on(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    o.values[0].requests += 100;
+    report(d, &o, true, START_MS);
+    demand_advance(d, START_MS + 20000);
+    o.values[1].requests += 40;
+    report(d, &o, false, START_MS + 20000);
+    o.values[0].requests += 80;
+    report(d, &o, false, START_MS + 20500);
+    demand_advance(d, START_MS + 20500);
+    assert_true(fabs(rate_find(d, "a").rate - 8) < 0.5);
+    assert_true(rate_find(d, "b").rate < 4.5);
+    demand_advance(d, START_MS + 40000);
+    assert_true(rate_find(d, "a").rate == 0);
+    demand_free(d);
+}
+
 static void
 a_surge_is_seen_within_a_second_or_two(void **state)
 {
@@ -382,6 +403,8 @@ main(void)
         cmocka_unit_test(a_steady_rate_takes_two_minutes),
         cmocka_unit_test(
             a_node_that_will_report_in_a_moment_is_as_loaded_as_before),
+        cmocka_unit_test(
+            a_content_that_was_forgotten_is_counted_apart_from_then_on),
         cmocka_unit_test(a_surge_is_seen_within_a_second_or_two),
         cmocka_unit_test(a_report_that_comes_late_is_no_surge),
         cmocka_unit_test(a_first_report_counts_from_zero),

@@ -3,12 +3,6 @@
 
 #include "core/demand_windows.h"
 
-/* What falls into each of the buckets from `first` to the running one. */
-struct spread {
-    uint64_t first;
-    uint32_t parts[BUCKETS];
-};
-
 /* From 0 to span_ms - 1, all as often. */
 static uint64_t
 round_up_ms(uint64_t salt, uint64_t from_ms, uint64_t span_ms)
@@ -18,75 +12,57 @@ round_up_ms(uint64_t salt, uint64_t from_ms, uint64_t span_ms)
     return (x >> 32) * span_ms >> 32;
 }
 
+struct span
+span_since(const struct window_clock *clock, uint64_t from_ms)
+{
+    const uint64_t first = from_ms / clock->bucket_ms;
+    return (struct span){
+        .from_ms = from_ms,
+        .length_ms = clock->now_ms - from_ms,
+        .first = first,
+        .count = (uint32_t) (clock->bucket - first) + 1,
+        .bucket_ms = clock->bucket_ms,
+    };
+}
+
 /*
  * Rounding is of the sum so far, so that nothing is lost. Most contents have a
  * single request to spread: some are rounded up and others down, or all of
  * these would lie in the newest bucket and rates be too great by what belongs
  * before the window.
  */
-static struct spread
-spread_of(const struct window_clock *clock, uint64_t from_ms, uint64_t n,
-          uint64_t salt)
+void
+spread_over(const struct span *span, uint64_t n, uint64_t salt,
+            struct spread *out)
 {
-    struct spread spread = {.first = from_ms / clock->bucket_ms};
-    uint64_t span_ms = clock->now_ms - from_ms;
-    const uint64_t up_ms = round_up_ms(salt, from_ms, span_ms);
+    const uint64_t up_ms = round_up_ms(salt, span->from_ms, span->length_ms);
+    uint64_t until_ms = (span->first + 1) * span->bucket_ms - span->from_ms;
     uint64_t done = 0;
-    size_t i = 0;
+    uint32_t i = 0;
 
     if (n > UINT32_MAX)
         n = UINT32_MAX;
-    for (uint64_t bucket = spread.first; bucket < clock->bucket; bucket++) {
-        uint64_t until_ms = (bucket + 1) * clock->bucket_ms - from_ms;
-        uint64_t so_far = (n * until_ms + up_ms) / span_ms;
-        spread.parts[i++] = (uint32_t) (so_far - done);
+    for (; i + 1 < span->count; i++, until_ms += span->bucket_ms) {
+        uint64_t so_far = (n * until_ms + up_ms) / span->length_ms;
+        out->parts[i] = (uint32_t) (so_far - done);
         done = so_far;
     }
-    spread.parts[i] = (uint32_t) (n - done);
-    return spread;
-}
-
-static void
-plays_rotate(struct plays *plays, uint64_t from, uint64_t to)
-{
-    if (plays->total == 0)
-        return;
-    if (to - from > BUCKETS)
-        from = to - BUCKETS;
-    while (from != to) {
-        uint16_t *at = &plays->buckets[++from % BUCKETS];
-        plays->total -= *at;
-        *at = 0;
-    }
+    out->parts[i] = (uint32_t) (n - done);
+    out->at = (uint32_t) (span->first % BUCKETS);
+    out->count = span->count;
 }
 
 void
-series_add(struct series *series, const struct window_clock *clock,
-           uint64_t from_ms, uint64_t n, uint64_t salt)
+series_add(struct series *series, const struct spread *spread)
 {
-    struct spread spread = spread_of(clock, from_ms, n, salt);
-    for (uint64_t b = spread.first; b <= clock->bucket; b++) {
-        uint32_t *at = &series->buckets[b % BUCKETS];
-        uint32_t part = spread.parts[b - spread.first];
-        if (part > UINT32_MAX - *at)
-            part = UINT32_MAX - *at;
-        *at += part;
+    uint32_t at = spread->at;
+    for (uint32_t i = 0; i < spread->count; i++) {
+        uint32_t part = spread->parts[i];
+        if (part > UINT32_MAX - series->buckets[at])
+            part = UINT32_MAX - series->buckets[at];
+        series->buckets[at] += part;
         series->total += part;
-    }
-}
-
-void
-plays_add(struct plays *plays, const struct window_clock *clock,
-          uint64_t from_ms, uint64_t n, uint64_t salt)
-{
-    struct spread spread = spread_of(clock, from_ms, n, salt);
-    for (uint64_t b = spread.first; b <= clock->bucket; b++) {
-        uint16_t *at = &plays->buckets[b % BUCKETS];
-        uint32_t part = spread.parts[b - spread.first];
-        if (part > (uint32_t) (UINT16_MAX - *at))
-            part = (uint32_t) (UINT16_MAX - *at);
-        *at = (uint16_t) (*at + part);
-        plays->total += part;
+        at = at + 1 < BUCKETS ? at + 1 : 0;
     }
 }
 
@@ -102,43 +78,6 @@ series_rotate(struct series *series, uint64_t from, uint64_t to)
         series->total -= *at;
         *at = 0;
     }
-}
-
-bool
-ring_rotate(struct ring *ring, uint64_t from, uint64_t to)
-{
-    series_rotate(&ring->served, from, to);
-    uint64_t left = ring->served.total;
-    for (int role = 0; role < ROLE_COUNT; role++) {
-        plays_rotate(&ring->starts[role], from, to);
-        plays_rotate(&ring->offloaded[role], from, to);
-        left += ring->starts[role].total + ring->offloaded[role].total;
-    }
-    return left != 0;
-}
-
-double
-series_sum(const struct series *series, uint64_t bucket, unsigned whole)
-{
-    uint64_t sum = 0;
-    size_t at = bucket % BUCKETS;
-    for (unsigned i = 0; i <= whole && i <= bucket; i++) {
-        sum += series->buckets[at];
-        at = at > 0 ? at - 1 : BUCKETS - 1;
-    }
-    return (double) sum;
-}
-
-double
-plays_sum(const struct plays *plays, uint64_t bucket, unsigned whole)
-{
-    uint32_t sum = 0;
-    size_t at = bucket % BUCKETS;
-    for (unsigned i = 0; i <= whole && i <= bucket; i++) {
-        sum += plays->buckets[at];
-        at = at > 0 ? at - 1 : BUCKETS - 1;
-    }
-    return sum;
 }
 
 double

@@ -46,9 +46,10 @@ slots_grow(struct pairs *pairs)
     pairs->slots = calloc(pairs->slot_count, sizeof *pairs->slots);
     if (pairs->slots == NULL)
         memory_is_out();
-    for (uint32_t i = 0; i < pairs->count; i++) {
+    for (uint32_t i = 0; i < pairs->end; i++) {
         const struct pair *pair = &pairs->list[i];
-        *slot_find(pairs, pair->content, pair->node) = i + 1;
+        if (pair->node != PAIR_OF_NOBODY)
+            *slot_find(pairs, pair->content, pair->node) = i + 1;
     }
 }
 
@@ -63,6 +64,23 @@ list_grow(void *list, uint32_t count, uint32_t *capacity, size_t size)
         memory_is_out();
     *capacity = more;
     return grown;
+}
+
+/* A place for one more of the node. */
+static uint32_t
+place_take(struct pairs *pairs, uint16_t node)
+{
+    uint32_t *next = &pairs->next[node];
+    if (*next % PAIRS_BLOCK == 0) {
+        *next = pairs->end;
+        pairs->end += PAIRS_BLOCK;
+        while (pairs->capacity < pairs->end)
+            pairs->list = list_grow(pairs->list, pairs->capacity,
+                                    &pairs->capacity, sizeof *pairs->list);
+        for (uint32_t i = *next; i < pairs->end; i++)
+            pairs->list[i].node = PAIR_OF_NOBODY;
+    }
+    return (*next)++;
 }
 
 void
@@ -80,9 +98,9 @@ pairs_at(struct pairs *pairs, uint32_t content, uint16_t node)
     uint32_t *slot = slot_find(pairs, content, node);
     if (*slot != 0)
         return *slot - 1;
-    pairs->list = list_grow(pairs->list, pairs->count, &pairs->capacity,
-                            sizeof *pairs->list);
-    pairs->list[pairs->count] = (struct pair){.content = content, .node = node};
-    *slot = ++pairs->count;
-    return pairs->count - 1;
+    const uint32_t place = place_take(pairs, node);
+    pairs->list[place] = (struct pair){.content = content, .node = node};
+    pairs->count++;
+    *slot = place + 1;
+    return place;
 }

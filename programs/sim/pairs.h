@@ -5,27 +5,35 @@
 /*
  * What a node has to do with a content: its plays now and the counts of its
  * counter file. A pair is made with the content's first play on the node, and
- * stays: it is also the copy that was filled then.
+ * stays: it is also the copy that was filled then. Those of a node lie together
+ * in blocks, as its reports walk over them.
  */
 
-#include "core/counters.h"
+#include "core/placement.h"
 
 struct pair {
     uint32_t content;
     uint16_t node;
-    bool is_listed;                       /* among the node's changed ones */
     uint32_t plays;                       /* now */
     uint32_t changed_step;                /* when the counts last changed */
     uint32_t requests, starts, offloaded; /* since the start */
-    uint32_t told, told_before; /* requests as of the last two reports */
+    /* requests as of the last report that told them, how many more they were
+     * than before, and when that was */
+    uint32_t told, told_more, told_step;
 };
 
 /* A pair lies anywhere: who walks over many has it brought so far ahead. */
 #define PAIRS_AHEAD 16
 
+#define PAIRS_BLOCK 64
+#define PAIR_OF_NOBODY UINT16_MAX /* the node of a place that is free */
+
 struct pairs {
     struct pair *list;
-    uint32_t count, capacity;
+    uint32_t end, capacity;             /* of the list */
+    uint32_t count;                     /* of pairs in it */
+    uint32_t next[PLACEMENT_NODES_MAX]; /* place of each node's next one, or 0
+                                         * modulo PAIRS_BLOCK: in a new block */
     uint32_t *slots; /* open addressing: position + 1, 0 free */
     uint32_t slot_count;
 };

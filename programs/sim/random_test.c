@@ -176,17 +176,22 @@ a_weight_is_a_number_over_0(void **state)
 static void
 a_pair_is_made_once(void **state)
 {
-    struct pairs pairs = {0};
+    static struct pairs pairs;
+    static uint32_t places[5000][3];
     for (unsigned round = 0; round < 2; round++) {
         for (uint32_t content = 0; content < 5000; content++)
             for (uint16_t node = 0; node < 3; node++) {
                 const uint32_t at = pairs_at(&pairs, content, node);
-                assert_int_equal(at, content * 3 + node);
+                if (round == 0)
+                    places[content][node] = at;
+                assert_int_equal(at, places[content][node]);
                 assert_int_equal(pairs.list[at].content, content);
                 assert_int_equal(pairs.list[at].node, node);
             }
         assert_int_equal(pairs.count, 15000);
     }
+    /* and beside those of its node, not those of its content */
+    assert_int_equal(places[1][2], places[0][2] + 1);
     pairs_fini(&pairs);
 }
 

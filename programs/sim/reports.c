@@ -20,9 +20,9 @@ struct message {
 
 struct agent {
     uint64_t sequence, base;
-    uint32_t acknowledged_step; /* what changed until then is known */
-    uint64_t due_ms;            /* the next report, unless a content jumps */
-    uint64_t span_ms;           /* that the last report told of */
+    uint32_t sent_step; /* the last report */
+    uint64_t due_ms;    /* the next one, unless a content jumps */
+    uint64_t span_ms;   /* that the last one told of */
     uint64_t jumping_until_ms;
 };
 
@@ -32,20 +32,21 @@ struct reports {
     struct demand *demand;
     struct rng rng;
     struct agent agents[PLACEMENT_NODES_MAX];
-    struct message *messages;
+    struct message *messages; /* under way */
     uint32_t message_count, message_capacity;
+    struct buffer spare; /* of the last report that came in */
     uint64_t bytes;
 };
 
 static void
-pair_add(const struct sim_config *config, struct buffer *report,
-         struct pair *pair)
+pair_add(const struct reports *r, struct buffer *report, struct pair *pair)
 {
-    pair->told_before = pair->told;
+    pair->told_more = pair->requests - pair->told;
     pair->told = pair->requests;
+    pair->told_step = r->traffic->step;
     uint8_t name[CONTENT_NAME_LEN];
     const struct report_entry entry = {
-        .id = content_name(config, pair->content, name),
+        .id = content_name(r->config, pair->content, name),
         .values = {.requests = pair->requests,
                    .starts = pair->starts,
                    .offloaded = pair->offloaded},
@@ -53,26 +54,33 @@ pair_add(const struct sim_config *config, struct buffer *report,
     report_add(report, &entry);
 }
 
-/* What the Manager is not known to have; the rest is no change any more. */
+/* What the Manager is not known to have. */
 static void
 changes_add(const struct reports *r, uint32_t i, struct buffer *report)
 {
-    struct traffic_node *node = &r->traffic->nodes[i];
+    const struct traffic_node *node = &r->traffic->nodes[i];
     struct pair *pairs = r->traffic->pairs.list;
-    uint32_t kept = 0;
     for (uint32_t j = 0; j < node->changed_count; j++) {
         if (j + PAIRS_AHEAD < node->changed_count)
             __builtin_prefetch(&pairs[node->changed[j + PAIRS_AHEAD]], 1);
-        const uint32_t at = node->changed[j];
-        struct pair *pair = &pairs[at];
-        if (pair->changed_step <= r->agents[i].acknowledged_step) {
-            pair->is_listed = false;
-            pair->told_before = pair->told;
-            continue;
-        }
-        node->changed[kept++] = at;
-        pair_add(r->config, report, pair);
+        pair_add(r, report, &pairs[node->changed[j]]);
     }
+}
+
+/* The Manager knows what was sent in that step: it is no change any more. */
+static void
+changes_forget(const struct reports *r, uint32_t i, uint32_t sent_step)
+{
+    struct traffic_node *node = &r->traffic->nodes[i];
+    const struct pair *pairs = r->traffic->pairs.list;
+    const bool is_all = sent_step == r->traffic->step; /* as usual */
+    uint32_t kept = 0;
+    if (sent_step <= node->acknowledged_step)
+        return;
+    node->acknowledged_step = sent_step;
+    for (uint32_t j = 0; !is_all && j < node->changed_count; j++)
+        if (pairs[node->changed[j]].changed_step > sent_step)
+            node->changed[kept++] = node->changed[j];
     node->changed_count = kept;
 }
 
@@ -87,12 +95,15 @@ report_write(struct reports *r, uint32_t i, struct buffer *report)
     header.sequence = ++agent->sequence;
     header.base = agent->base;
     header.held = traffic->nodes[i].table->table.version;
-    buffer_init(report, REPORT_SIZE_MAX);
+    *report = r->spare;
+    buffer_init(&r->spare, REPORT_SIZE_MAX);
+    report->len = 0;
     report_begin(report, &header);
-    if (agent->base == 0 && agent->acknowledged_step > 0) {
-        for (uint32_t j = 0; j < traffic->pairs.count; j++)
+    agent->sent_step = traffic->step;
+    if (agent->base == 0 && traffic->nodes[i].acknowledged_step > 0) {
+        for (uint32_t j = 0; j < traffic->pairs.end; j++)
             if (traffic->pairs.list[j].node == i)
-                pair_add(r->config, report, &traffic->pairs.list[j]);
+                pair_add(r, report, &traffic->pairs.list[j]);
     } else {
         changes_add(r, i, report);
     }
@@ -118,7 +129,8 @@ has_jumped(const struct reports *r, uint32_t i)
         fmax(1, (double) since_ms(r, i) / (double) r->agents[i].span_ms);
     for (uint32_t j = 0; j < node->changed_count; j++) {
         const struct pair *pair = &r->traffic->pairs.list[node->changed[j]];
-        const double usual = (pair->told - pair->told_before) * spans;
+        const bool is_usual = pair->told_step == r->agents[i].sent_step;
+        const double usual = is_usual ? pair->told_more * spans : 0;
         if (pair->requests - pair->told >= least + 2 * usual)
             return true;
     }
@@ -140,6 +152,33 @@ is_due(struct reports *r, uint32_t i)
     return true;
 }
 
+/* The next report is written where this one was. */
+static void
+report_spare(struct reports *r, struct buffer *report)
+{
+    buffer_fini(&r->spare);
+    r->spare = *report;
+}
+
+static int
+message_deliver(struct reports *r, struct message *message, uint64_t now_ms)
+{
+    struct demand_merge_result result;
+    struct agent *agent = &r->agents[message->node];
+    int err = demand_merge(r->demand, buffer_bytes(&message->report), now_ms,
+                           &result);
+    report_spare(r, &message->report);
+    if (err != 0 || rng_happens(&r->rng, r->config->loss))
+        return err;
+    if (result.wants_full) {
+        agent->base = 0;
+    } else if (message->sequence > agent->base) {
+        agent->base = message->sequence;
+        changes_forget(r, message->node, message->sent_step);
+    }
+    return 0;
+}
+
 static int
 report_send(struct reports *r, uint32_t i, uint64_t now_ms)
 {
@@ -150,34 +189,17 @@ report_send(struct reports *r, uint32_t i, uint64_t now_ms)
     message.sequence = r->agents[i].sequence;
     r->bytes += message.report.len;
     if (err != 0 || rng_happens(&r->rng, r->config->loss)) {
-        buffer_fini(&message.report);
+        report_spare(r, &message.report);
         return err;
     }
     const double delay_ms =
         (double) r->config->delay_ms * (0.5 + rng_unit(&r->rng));
     message.due_ms = now_ms + (uint64_t) delay_ms;
+    if (message.due_ms <= now_ms)
+        return message_deliver(r, &message, now_ms);
     r->messages = list_grow(r->messages, r->message_count, &r->message_capacity,
                             sizeof *r->messages);
     r->messages[r->message_count++] = message;
-    return 0;
-}
-
-static int
-message_deliver(struct reports *r, struct message *message, uint64_t now_ms)
-{
-    struct demand_merge_result result;
-    struct agent *agent = &r->agents[message->node];
-    int err = demand_merge(r->demand, buffer_bytes(&message->report), now_ms,
-                           &result);
-    buffer_fini(&message->report);
-    if (err != 0 || rng_happens(&r->rng, r->config->loss))
-        return err;
-    if (result.wants_full) {
-        agent->base = 0;
-    } else if (message->sequence > agent->base) {
-        agent->base = message->sequence;
-        agent->acknowledged_step = message->sent_step;
-    }
     return 0;
 }
 
@@ -207,6 +229,7 @@ reports_new(const struct sim_config *config, struct traffic *traffic,
     r->traffic = traffic;
     r->demand = demand;
     r->rng = rng_of(config->seed, 3);
+    buffer_init(&r->spare, REPORT_SIZE_MAX);
     for (uint32_t i = 0; i <= traffic_redirector(traffic); i++) {
         struct agent *agent = &r->agents[i];
         agent->span_ms = config->interval_ms;
@@ -223,6 +246,7 @@ reports_free(struct reports *r)
         return;
     for (uint32_t i = 0; i < r->message_count; i++)
         buffer_fini(&r->messages[i].report);
+    buffer_fini(&r->spare);
     free(r->messages);
     free(r);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define TABLE_LAG_MS 2000 /* between two nodes that act on a table */
+#define SORTED_PART 16    /* a phase has fewer unsorted plays than this part */
 
 /* ---- counts ---- */
 
@@ -41,13 +42,13 @@ pair_count(struct traffic *t, uint32_t at, uint32_t requests, bool is_start,
         return;
     struct pair *pair = &t->pairs.list[at];
     struct traffic_node *node = &t->nodes[pair->node];
+    const bool is_listed = pair->changed_step > node->acknowledged_step;
     pair->requests += requests;
     pair->starts += is_start;
     pair->offloaded += is_offloaded;
     pair->changed_step = t->step;
-    if (pair->is_listed || pair->node == traffic_cdn(t))
+    if (is_listed || pair->node == traffic_cdn(t))
         return;
-    pair->is_listed = true;
     node->changed = list_grow(node->changed, node->changed_count,
                               &node->changed_capacity, sizeof *node->changed);
     node->changed[node->changed_count++] = at;
@@ -76,6 +77,29 @@ play_count(struct traffic *t, const struct play *play, uint32_t requests,
     if (is_origin(t, play->node) && t->is_counting)
         pace_add(&node->pace, pace_ms(t), requests, 0);
     pair_count(t, play->pair, requests, is_start, false);
+}
+
+/* Plays side by side that have node and content in common, and are so many. */
+struct run {
+    struct play play;
+    uint32_t count;
+};
+
+static void
+run_end(struct traffic *t, struct run *run)
+{
+    if (run->count > 0)
+        play_count(t, &run->play, run->count * t->config->tracks, false);
+    run->count = 0;
+}
+
+static void
+run_add(struct traffic *t, struct run *run, const struct play *play)
+{
+    if (run->count > 0 && run->play.pair != play->pair)
+        run_end(t, run);
+    if (run->count++ == 0)
+        run->play = *play;
 }
 
 static void
@@ -171,6 +195,19 @@ play_start(struct traffic *t, uint32_t content, struct phase *phase)
 
 /* ---- plays under way ---- */
 
+static bool
+bit_get(const uint64_t *bits, uint32_t at)
+{
+    return bits[at / 64] >> at % 64 & 1;
+}
+
+static void
+bit_set(uint64_t *bits, uint32_t at, bool is_set)
+{
+    const uint64_t bit = (uint64_t) 1 << at % 64;
+    bits[at / 64] = is_set ? bits[at / 64] | bit : bits[at / 64] & ~bit;
+}
+
 /* Nodes look at every request; here only where that can make a difference. A
  * play that is held stays. Of the others, one at its home may have lost an
  * owner there, and one that is away may have another one at home: since its
@@ -179,8 +216,8 @@ static bool
 is_rechecked(const struct traffic *t, const struct play *play)
 {
     const uint32_t content = play->content;
-    if (t->rechecked_count == 0
-        || (t->rechecked[content / 64] >> content % 64 & 1) == 0)
+    if (!bit_get(t->maybe_rechecked, content % RECHECKED_BITS)
+        || !bit_get(t->rechecked, content))
         return false;
     const uint32_t last = play->node == play->home ? t->shrunk_step[content]
                                                    : t->changed_step[content];
@@ -265,12 +302,14 @@ play_recover(struct traffic *t, struct play *play)
 static bool
 is_lost(const struct traffic *t, const struct play *play)
 {
-    return play->node == NOWHERE || t->nodes[play->node].is_dead
-           || t->nodes[play->home].is_dead;
+    return play->node == NOWHERE
+           || (t->has_dead
+               && (t->nodes[play->node].is_dead
+                   || t->nodes[play->home].is_dead));
 }
 
 static void
-play_request(struct traffic *t, struct play *play)
+play_request(struct traffic *t, struct play *play, struct run *run)
 {
     if (is_lost(t, play))
         play_recover(t, play);
@@ -279,34 +318,91 @@ play_request(struct traffic *t, struct play *play)
     if (is_lost(t, play))
         return; /* tries again a segment later */
     play->left--;
-    play_count(t, play, t->config->tracks, false);
+    run_add(t, run, play);
+}
+
+/* Pairs lie by node, but nodes do not ask one after the other: those that come
+ * last in a step would find the others' requests counted and their own not. So
+ * blocks of pairs are in an order as good as random, another in each phase. */
+static uint32_t
+order_of(const struct play *play, uint32_t salt)
+{
+    const uint32_t block = play->pair / PAIRS_BLOCK;
+    return block * salt * PAIRS_BLOCK + play->pair % PAIRS_BLOCK;
+}
+
+/* Those of a pair stay in their order. */
+static void
+plays_sort(struct play *list, uint32_t count, uint32_t salt, struct play *room)
+{
+    for (unsigned shift = 0; shift < 32; shift += 8) {
+        uint32_t at[257] = {0};
+        for (uint32_t i = 0; i < count; i++)
+            at[(order_of(&list[i], salt) >> shift & 255) + 1]++;
+        for (unsigned i = 1; i < 257; i++)
+            at[i] += at[i - 1];
+        for (uint32_t i = 0; i < count; i++)
+            room[at[order_of(&list[i], salt) >> shift & 255]++] = list[i];
+        struct play *sorted = room;
+        room = list;
+        list = sorted;
+    }
+}
+
+/* Sorts in what came since, once it is a part of all. A play that moved lies
+ * where it lay. */
+static void
+phase_sort(struct traffic *t, struct phase *phase)
+{
+    struct play *list = phase->list;
+    uint32_t from = phase->sorted, to = phase->count, left = to - from;
+    const uint32_t salt =
+        0x9e3779b1u + 2 * (uint32_t) (phase - t->phases) * 0x85ebca6bu;
+    if (!t->is_counting || left <= to / SORTED_PART)
+        return;
+    while (t->sorting_capacity < left)
+        t->sorting = list_grow(t->sorting, t->sorting_capacity,
+                               &t->sorting_capacity, sizeof *t->sorting);
+    plays_sort(&list[from], left, salt, t->sorting);
+    memcpy(t->sorting, &list[from], left * sizeof *list);
+    while (left > 0) {
+        if (from > 0
+            && order_of(&list[from - 1], salt)
+                   > order_of(&t->sorting[left - 1], salt))
+            list[--to] = list[--from];
+        else
+            list[--to] = t->sorting[--left];
+    }
+    phase->sorted = phase->count;
 }
 
 static void
 phase_walk(struct traffic *t, struct phase *phase)
 {
-    for (uint32_t i = 0; i < phase->count;) {
+    struct run run = {.count = 0};
+    uint32_t kept = 0, sorted = 0;
+    for (uint32_t i = 0; i < phase->count; i++) {
         struct play *play = &phase->list[i];
         if (t->is_counting && i + PAIRS_AHEAD < phase->count)
             __builtin_prefetch(&t->pairs.list[play[PAIRS_AHEAD].pair], 1);
         if (play->left == 0) {
             play_leave(t, play);
-            *play = phase->list[--phase->count];
             continue;
         }
-        play_request(t, play);
-        i++;
+        play_request(t, play, &run);
+        sorted += i < phase->sorted;
+        phase->list[kept++] = *play;
     }
+    run_end(t, &run);
+    phase->count = kept;
+    phase->sorted = sorted;
 }
 
 static void
 rechecked_mark(struct traffic *t, uint32_t content, bool is_rechecked)
 {
-    const uint64_t bit = (uint64_t) 1 << content % 64;
-    if (is_rechecked)
-        t->rechecked[content / 64] |= bit;
-    else
-        t->rechecked[content / 64] &= ~bit;
+    bit_set(t->rechecked, content, is_rechecked);
+    bit_set(t->maybe_rechecked, content % RECHECKED_BITS, is_rechecked);
 }
 
 /* Those whose time is over; a content may be in the list again. */
@@ -366,6 +462,7 @@ traffic_fini(struct traffic *traffic)
         free(traffic->nodes[i].changed);
     pairs_fini(&traffic->pairs);
     free(traffic->phases);
+    free(traffic->sorting);
     free(traffic->content_plays);
     free(traffic->content_owners);
     free(traffic->content_starts);
@@ -381,7 +478,7 @@ traffic_clear(struct traffic *traffic)
 {
     const size_t contents = (size_t) traffic->config->contents + 1;
     for (uint32_t i = 0; i < traffic->phase_count; i++)
-        traffic->phases[i].count = 0;
+        traffic->phases[i].count = traffic->phases[i].sorted = 0;
     for (uint32_t i = 0; i < traffic->node_count; i++)
         traffic->nodes[i].plays = 0;
     pairs_fini(&traffic->pairs);
@@ -414,8 +511,9 @@ traffic_step(struct traffic *traffic, uint64_t now_ms)
     struct phase *phase =
         &traffic->phases[++traffic->step % traffic->phase_count];
     if (config->kill_ms != 0 && now_ms >= config->kill_ms)
-        traffic->nodes[config->kill_node].is_dead = true;
+        traffic->nodes[config->kill_node].is_dead = traffic->has_dead = true;
     rechecked_forget(traffic);
+    phase_sort(traffic, phase);
     phase_walk(traffic, phase);
     uint32_t content;
     while (audience_next(traffic->audience, now_ms, &content))

@@ -5,8 +5,9 @@
 /*
  * The plays and the nodes that serve them. A play asks for a segment, all in
  * its time, until it is over; between two requests nothing happens to it. So
- * all plays of one phase lie in one list, and a step walks one list. Where a
- * play goes is route_decide()'s word, by the table that each node holds.
+ * all plays of one phase lie in one list, and a step walks one list, in which
+ * those of a content at a node lie side by side and are counted at once. Where
+ * a play goes is route_decide()'s word, by the table that each node holds.
  */
 
 #include "core/pace.h"
@@ -17,11 +18,14 @@
 /* A play may be moved once in so long. */
 #define MOVE_GAP_S (5 * 60)
 
+#define RECHECKED_BITS 65536 /* so few that they stay near the processor */
+
 struct play;
 
 struct phase {
     struct play *list;
     uint32_t count, capacity;
+    uint32_t sorted; /* so that those of a pair lie together */
 };
 
 struct traffic_node {
@@ -29,8 +33,9 @@ struct traffic_node {
     uint32_t plays;
     bool is_dead;
     struct pace pace;
-    uint64_t served, started; /* requests, and plays that began here */
-    uint32_t *changed;        /* pairs whose counts changed */
+    uint64_t served, started;   /* requests, and plays that began here */
+    uint32_t acknowledged_step; /* what changed until then is known */
+    uint32_t *changed;          /* pairs whose counts changed since */
     uint32_t changed_count, changed_capacity;
 };
 
@@ -61,8 +66,11 @@ struct traffic {
     struct pairs pairs;
     struct phase *phases;
     uint32_t phase_count;
+    struct play *sorting; /* room for those of a phase that are sorted in */
+    uint32_t sorting_capacity;
     struct traffic_node nodes[PLACEMENT_NODES_MAX];
     uint32_t node_count; /* origins, a redirector, the CDN: in this order */
+    bool has_dead;       /* one of them */
 
     uint32_t *content_plays;                   /* on origins */
     uint16_t *content_owners, *content_starts; /* most owners; saturating */
@@ -70,7 +78,8 @@ struct traffic {
     uint32_t crowd_plays;                      /* the CDN's too */
 
     uint64_t *rechecked; /* bits: contents whose owners changed lately, */
-    struct rechecked *rechecked_list; /* oldest first */
+    uint64_t maybe_rechecked[RECHECKED_BITS / 64]; /* modulo their number, */
+    struct rechecked *rechecked_list;              /* oldest first */
     uint32_t rechecked_count, rechecked_capacity;
     uint32_t *changed_step, *shrunk_step; /* by content: when; 0: never */
     struct traffic_stats stats;
