@@ -49,7 +49,7 @@ typedef struct {
     struct package_fill fill;
     struct crypt crypt; /* scheme 0: in the clear */
     struct package_transform transform;
-    u_char *head; /* an encrypted segment's map and header */
+    u_char *head; /* an encrypted segment's map and header, ngx_alloc'ed */
     bool is_answering; /* the index is there, the answer has begun */
 } ngx_http_package_ctx_t;
 

@@ -169,6 +169,7 @@ fill_header(struct package_fill *fill, ngx_http_request_t *sr)
     }
     fill->has_header = true;
     sr->filter_need_in_memory = fill->transform != NULL;
+    sr->filter_need_temporary = fill->transform != NULL;
     if (!fill->is_whole && !r->header_sent) {
         rc = ngx_http_send_header(r);
         if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
@@ -472,6 +473,9 @@ package_fill_step(struct package_fill *fill)
     }
     if (fill->next >= fill->end || fill->start >= fill->end) {
         return NGX_OK;
+    }
+    if (fill->transform != NULL && r->out == NULL) {
+        package_transform_release(fill->transform, r);
     }
     return fill_slice_start(fill);
 }
