@@ -2,6 +2,7 @@
 #include "media/crypt/signal.h"
 
 #include "core/err.h"
+#include "media/markup.h"
 
 #include <openssl/evp.h>
 
@@ -293,18 +294,6 @@ protection_pssh_write(const char *system, box_write *write,
 }
 
 static void
-xml_append(struct bytes text, struct buffer *out)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        const uint8_t c = text.ptr[i];
-        if (c == '&' || c == '<' || c == '>' || c == '"')
-            buffer_printf(out, "&#%u;", c);
-        else
-            buffer_append_u8(out, c);
-    }
-}
-
-static void
 protections_write(const struct crypt *crypt,
                   const struct crypt_systems *systems, struct buffer *out)
 {
@@ -327,19 +316,24 @@ protections_write(const struct crypt *crypt,
             buffer_append_text(out, "<dashif:Laurl xmlns:dashif=\"https://"
                                     "dashif.org/CPS\" licenseType=\""
                                     "EME-1.0\">");
-            xml_append(systems->clearkey_url, out);
+            markup_append(out, systems->clearkey_url);
             buffer_append_text(out, "</dashif:Laurl>");
         }
         buffer_append_text(out, "</ContentProtection>\n");
     }
 }
 
+#define ADAPTATION_SET "<AdaptationSet "
+#define CHANNELS "<AudioChannelConfiguration "
 #define REPRESENTATION "<Representation id=\""
 
+/* Of the representation whose line `line` starts with. */
 static const struct crypt *
 track_crypt(const struct asset *asset, const struct crypt *crypts,
             struct bytes line)
 {
+    const size_t head = strlen(REPRESENTATION);
+    line = bytes_of(line.ptr + head, line.len - head);
     for (size_t i = 0; i < asset->track_count; i++) {
         const size_t len = strlen(asset->tracks[i].name);
         if (line.len > len && line.ptr[len] == '"'
@@ -368,28 +362,85 @@ representation_write(struct bytes line, const struct crypt *crypt,
         buffer_append_text(out, "</Representation>\n");
 }
 
-void
-crypt_mpd_write(struct bytes mpd, const struct asset *asset,
-                const struct crypt *crypts, const struct crypt_systems *systems,
-                struct buffer *out)
+/* The set's tracks, each with what it has itself. */
+static void
+set_of_many_write(struct bytes set, const struct asset *asset,
+                  const struct crypt *crypts,
+                  const struct crypt_systems *systems, struct buffer *out)
 {
-    const size_t head = strlen(REPRESENTATION);
-    while (mpd.len > 0) {
-        const size_t at = line_find(mpd, REPRESENTATION, false);
-        buffer_append(out, mpd.ptr, at);
-        mpd = bytes_of(mpd.ptr + at, mpd.len - at);
-        if (mpd.len == 0)
+    while (set.len > 0) {
+        const size_t at = line_find(set, REPRESENTATION, false);
+        buffer_append(out, set.ptr, at);
+        set = bytes_of(set.ptr + at, set.len - at);
+        if (set.len == 0)
             break;
         const struct bytes line =
-            bytes_of(mpd.ptr, line_find(mpd, REPRESENTATION, true));
-        const struct crypt *crypt = track_crypt(
-            asset, crypts, bytes_of(line.ptr + head, line.len - head));
+            bytes_of(set.ptr, line_find(set, REPRESENTATION, true));
+        const struct crypt *crypt = track_crypt(asset, crypts, line);
         if (crypt == NULL)
             out->err = ERR_INVALID;
         else if (crypt->scheme == 0)
             buffer_append_bytes(out, line);
         else
             representation_write(line, crypt, systems, out);
-        mpd = bytes_of(mpd.ptr + line.len, mpd.len - line.len);
+        set = bytes_of(set.ptr + line.len, set.len - line.len);
+    }
+}
+
+/* What all of the set's tracks are encrypted with, or NULL. */
+static const struct crypt *
+set_crypt(struct bytes set, const struct asset *asset,
+          const struct crypt *crypts)
+{
+    const struct crypt *first = NULL;
+    for (;;) {
+        const size_t at = line_find(set, REPRESENTATION, false);
+        set = bytes_of(set.ptr + at, set.len - at);
+        if (set.len == 0)
+            return first;
+        const struct crypt *crypt = track_crypt(asset, crypts, set);
+        if (crypt == NULL || crypt->scheme == 0
+            || (first != NULL
+                && memcmp(&crypt->key, &first->key, sizeof crypt->key) != 0))
+            return NULL;
+        first = crypt;
+        set = bytes_of(set.ptr + 1, set.len - 1);
+    }
+}
+
+/* One key is named once, in front of all but how many channels there are:
+ * there dash.js finds it, and the order is the schema's. */
+static void
+set_write(struct bytes set, const struct asset *asset,
+          const struct crypt *crypts, const struct crypt_systems *systems,
+          struct buffer *out)
+{
+    const struct crypt *crypt = set_crypt(set, asset, crypts);
+    size_t at = line_find(set, CHANNELS, true);
+    if (crypt == NULL) {
+        set_of_many_write(set, asset, crypts, systems, out);
+        return;
+    }
+    if (at == set.len)
+        at = line_find(set, ADAPTATION_SET, true);
+    buffer_append(out, set.ptr, at);
+    protections_write(crypt, systems, out);
+    buffer_append(out, set.ptr + at, set.len - at);
+}
+
+void
+crypt_mpd_write(struct bytes mpd, const struct asset *asset,
+                const struct crypt *crypts, const struct crypt_systems *systems,
+                struct buffer *out)
+{
+    while (mpd.len > 0) {
+        const size_t at = line_find(mpd, ADAPTATION_SET, false);
+        buffer_append(out, mpd.ptr, at);
+        mpd = bytes_of(mpd.ptr + at, mpd.len - at);
+        const struct bytes set =
+            bytes_of(mpd.ptr, line_find(mpd, "</AdaptationSet>", true));
+        if (set.len > 0)
+            set_write(set, asset, crypts, systems, out);
+        mpd = bytes_of(mpd.ptr + set.len, mpd.len - set.len);
     }
 }

@@ -265,14 +265,16 @@ def test_the_mpd_names_the_keys(node, scheme):
         node.get(f"/local/{scheme}/film/1/manifest.mpd").content)
     space = "{urn:mpeg:dash:schema:mpd:2011}"
     found = 0
-    for representation in mpd.iter(f"{space}Representation"):
-        kid = AUDIO_KID if representation.get("id") == "a0" else VIDEO_KID
-        first, *others = representation.findall(f"{space}ContentProtection")
+    for tracks in mpd.iter(f"{space}AdaptationSet"):
+        kid = VIDEO_KID if tracks.get("contentType") == "video" else AUDIO_KID
+        first, *others = tracks.findall(f"{space}ContentProtection")
         assert first.get("value") == scheme
         assert first.get(f"{CENC}default_KID").replace("-", "") == kid
         assert len(others) == 3
-        found += 1
+        assert tracks[kid == AUDIO_KID] is first
+        found += len(tracks.findall(f"{space}Representation"))
     assert found == 3
+    assert len(list(mpd.iter(f"{space}ContentProtection"))) == 8
 
 
 def test_subtitles_are_clear_and_key_frames_have_no_list(tmp_path):
@@ -301,7 +303,7 @@ def test_subtitles_are_clear_and_key_frames_have_no_list(tmp_path):
             mpd = ElementTree.fromstring(
                 node.get(f"{base}/manifest.mpd").content)
             assert [len(r.findall(f"{space}ContentProtection")) > 0
-                    for r in mpd.iter(f"{space}Representation")
+                    for r in mpd.iter(f"{space}AdaptationSet")
                     ] == [True, False]
         clear = node.get("/local/off/film/1/master.m3u8").text
         assert "I-FRAME" in clear
@@ -394,6 +396,7 @@ return { time: video.currentTime, errors: window.seen.errors,
 
 
 @pytest.mark.parametrize("player,name", [("shaka", "manifest.mpd"),
+                                         ("dash", "manifest.mpd"),
                                          ("hls", "master.m3u8")])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("place", ["player", "started"])
