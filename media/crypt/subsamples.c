@@ -13,6 +13,7 @@ static const struct {
 } codecs[] = {
     {"avc1", "avcC", h264_reader_new}, {"avc3", "avcC", h264_reader_new},
     {"hvc1", "hvcC", hevc_reader_new}, {"hev1", "hvcC", hevc_reader_new},
+    {"av01", "av1C", av1_reader_new},  {"vp09", "vpcC", vp9_reader_new},
 };
 
 static const char whole_codecs[][5] = {"mp4a", "ac-3", "ec-3",
