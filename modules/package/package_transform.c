@@ -249,26 +249,42 @@ place_take(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b,
     return b->pos != b->last ? place_run(t, r, b, last) : NGX_OK;
 }
 
-/* What comes before the samples. */
+/* What comes before the samples; in memory that can be freed alone. */
 static ngx_int_t
 place_begin(struct package_transform *t, ngx_http_request_t *r,
             ngx_chain_t ***last)
 {
     struct transform *transform = t->transform;
     size_t size = (size_t) (transform->size_out - transform->size_in);
-    ngx_buf_t *b = ngx_create_temp_buf(r->pool, size);
+    ngx_buf_t *b = ngx_calloc_buf(r->pool);
 
     if (b == NULL) {
         return NGX_ERROR;
     }
-    struct transform_io io = {.out = b->last, .out_len = size};
+    b->start = ngx_pmemalign(r->pool, size, NGX_ALIGNMENT);
+    if (b->start == NULL) {
+        return NGX_ERROR;
+    }
+    struct transform_io io = {.out = b->start, .out_len = size};
     if (transform->run(transform, &io) != 0 || io.out_len != 0) {
         return NGX_ERROR;
     }
-    b->last = b->end;
+    b->temporary = 1;
+    b->pos = b->start;
+    b->last = b->end = b->start + size;
     t->has_begun = true;
+    t->header = b;
     buffer_trim(t, b);
     return b->pos != b->last ? link_add(r, b, last) : NGX_OK;
+}
+
+static void
+place_header_free(struct package_transform *t, ngx_http_request_t *r)
+{
+    if (t->header != NULL && t->header->pos == t->header->last) {
+        (void) ngx_pfree(r->pool, t->header->start);
+        t->header = NULL;
+    }
 }
 
 static ngx_int_t
@@ -278,6 +294,7 @@ place_body(struct package_transform *t, ngx_http_request_t *r, ngx_chain_t *in,
     ngx_chain_t *out = NULL, **last = &out;
     ngx_int_t rc = NGX_OK;
 
+    place_header_free(t, r);
     if (in != NULL && !t->has_begun) {
         rc = place_begin(t, r, &last);
     }

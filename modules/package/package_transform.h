@@ -31,6 +31,7 @@ struct package_transform {
     ngx_chain_t *in, *free, *busy;
     bool has_buffer;
     bool has_begun;                       /* in place: the header is out */
+    ngx_buf_t *header;                    /* in place: until it is sent */
     ngx_chain_t *joints;                  /* in place: all there are */
     u_char rest[PACKAGE_TRANSFORM_BLOCK]; /* in place: what was left */
     size_t rest_len;
