@@ -458,6 +458,7 @@ package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .start = start,
         .end = end,
         .total = ctx->use.index->track.info.media_size,
+        .pool = ctx->fill.pool,
     };
     return ctx->fill.uri.data == NULL ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_OK;
 }

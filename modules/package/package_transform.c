@@ -17,13 +17,13 @@
 #define TRANSFORM_BUFFER_SIZE (32u << 10)
 #define TRANSFORM_BUFFERED 0x08u /* a bit of r->buffered nobody else has */
 
-extern ngx_module_t ngx_http_copy_filter_module;
-
 static int transform_tag; /* its address */
 
+/* In the request's pool: it outlives a slice. */
 static ngx_chain_t *
 buffer_take(struct package_transform *t, ngx_http_request_t *r)
 {
+    ngx_pool_t *pool = r->main->pool;
     ngx_chain_t *link = t->free;
 
     if (link != NULL) {
@@ -33,12 +33,12 @@ buffer_take(struct package_transform *t, ngx_http_request_t *r)
         link->buf->flush = 0;
         return link;
     }
-    link = ngx_alloc_chain_link(r->pool);
+    link = ngx_alloc_chain_link(pool);
     if (link == NULL) {
         return NULL;
     }
     link->next = NULL;
-    link->buf = ngx_create_temp_buf(r->pool, TRANSFORM_BUFFER_SIZE);
+    link->buf = ngx_create_temp_buf(pool, TRANSFORM_BUFFER_SIZE);
     if (link->buf == NULL) {
         return NULL;
     }
@@ -172,11 +172,11 @@ joint_take(struct package_transform *t, ngx_http_request_t *r)
         link->buf->pos = link->buf->last = link->buf->start;
         return link->buf;
     }
-    link = ngx_alloc_chain_link(r->pool);
+    link = ngx_alloc_chain_link(r->main->pool);
     if (link == NULL) {
         return NULL;
     }
-    link->buf = ngx_create_temp_buf(r->pool, 2 * PACKAGE_TRANSFORM_BLOCK);
+    link->buf = ngx_create_temp_buf(r->main->pool, 2 * PACKAGE_TRANSFORM_BLOCK);
     if (link->buf == NULL) {
         return NULL;
     }
@@ -256,12 +256,12 @@ place_begin(struct package_transform *t, ngx_http_request_t *r,
 {
     struct transform *transform = t->transform;
     size_t size = (size_t) (transform->size_out - transform->size_in);
-    ngx_buf_t *b = ngx_calloc_buf(r->pool);
+    ngx_buf_t *b = ngx_calloc_buf(r->main->pool);
 
     if (b == NULL) {
         return NGX_ERROR;
     }
-    b->start = ngx_pmemalign(r->pool, size, NGX_ALIGNMENT);
+    b->start = ngx_pmemalign(r->main->pool, size, NGX_ALIGNMENT);
     if (b->start == NULL) {
         return NGX_ERROR;
     }
@@ -282,7 +282,7 @@ static void
 place_header_free(struct package_transform *t, ngx_http_request_t *r)
 {
     if (t->header != NULL && t->header->pos == t->header->last) {
-        (void) ngx_pfree(r->pool, t->header->start);
+        (void) ngx_pfree(r->main->pool, t->header->start);
         t->header = NULL;
     }
 }
@@ -314,27 +314,6 @@ place_body(struct package_transform *t, ngx_http_request_t *r, ngx_chain_t *in,
     return rc;
 }
 
-/* ---- both ways ---- */
-
-static void
-copies_note(struct package_transform *t, const ngx_chain_t *in)
-{
-    for (; in != NULL; in = in->next) {
-        ngx_uint_t i = 0;
-
-        if (in->buf->tag != (ngx_buf_tag_t) &ngx_http_copy_filter_module) {
-            continue;
-        }
-        while (i < PACKAGE_TRANSFORM_COPIES && t->copies[i] != NULL
-               && t->copies[i] != in->buf->start) {
-            i++;
-        }
-        if (i < PACKAGE_TRANSFORM_COPIES) { /* the others stay for longer */
-            t->copies[i] = in->buf->start;
-        }
-    }
-}
-
 ngx_int_t
 package_transform_body(struct package_transform *t, ngx_http_request_t *r,
                        ngx_chain_t *in, ngx_http_output_body_filter_pt next)
@@ -342,7 +321,6 @@ package_transform_body(struct package_transform *t, ngx_http_request_t *r,
     bool is_going_on;
     ngx_int_t rc;
 
-    copies_note(t, in);
     if (t->transform->is_in_place) {
         return place_body(t, r, in, next);
     }
@@ -381,12 +359,15 @@ package_transform_close(struct package_transform *t)
 }
 
 void
-package_transform_release(struct package_transform *t, ngx_http_request_t *r)
+package_transform_sent(struct package_transform *t)
 {
-    for (ngx_uint_t i = 0; i < PACKAGE_TRANSFORM_COPIES; i++) {
-        if (t->copies[i] != NULL) {
-            (void) ngx_pfree(r->pool, t->copies[i]); /* a small one stays */
+    while (t->busy != NULL) {
+        ngx_chain_t *link = t->busy;
+
+        t->busy = link->next;
+        if (link->buf->tag == (ngx_buf_tag_t) &transform_tag) {
+            link->next = t->free;
+            t->free = link;
         }
-        t->copies[i] = NULL;
     }
 }

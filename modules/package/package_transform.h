@@ -18,7 +18,6 @@
 #include "media/transform.h"
 
 #define PACKAGE_TRANSFORM_BLOCK 16u
-#define PACKAGE_TRANSFORM_COPIES 4u
 
 /* Zeroed is empty. */
 struct package_transform {
@@ -35,7 +34,6 @@ struct package_transform {
     ngx_chain_t *joints;                  /* in place: all there are */
     u_char rest[PACKAGE_TRANSFORM_BLOCK]; /* in place: what was left */
     size_t rest_len;
-    u_char *copies[PACKAGE_TRANSFORM_COPIES]; /* memory of the copy filter's */
 };
 
 /* A body filter's work; `next` is the next body filter. */
@@ -44,10 +42,8 @@ ngx_int_t package_transform_body(struct package_transform *transform,
                                  ngx_http_output_body_filter_pt next);
 void package_transform_close(struct package_transform *transform);
 
-/* Frees the copy filter's buffers, which lie in the request's pool: of a fill
- * each slice has others. The slice has ended, and all of it is sent. */
-void package_transform_release(struct package_transform *transform,
-                               ngx_http_request_t *r);
+/* All that it gave out is sent. */
+void package_transform_sent(struct package_transform *transform);
 
 /* The transform of the answer to `r` that does not come through a fill, or
  * NULL. Defined by the module. */
