@@ -11,6 +11,7 @@
  * of them, and sound no longer meets its picture.
  */
 
+#include "media/box_write.h"
 #include "media/fragment.h"
 #include "media/segment_map.h"
 
@@ -23,31 +24,6 @@
 /* ---- init segment ---- */
 
 #define TRACK_ID 1
-
-static size_t
-box_begin(struct buffer *out, const char *type)
-{
-    const size_t start = out->len;
-    buffer_append_be32(out, 0);
-    buffer_append(out, type, 4);
-    return start;
-}
-
-static size_t
-full_box_begin(struct buffer *out, const char *type, uint8_t version,
-               uint32_t flags)
-{
-    const size_t start = box_begin(out, type);
-    buffer_append_be32(out, (uint32_t) version << 24 | flags);
-    return start;
-}
-
-static void
-box_end(struct buffer *out, size_t start)
-{
-    if (out->err == 0)
-        store_be32(out->ptr + start, (uint32_t) (out->len - start));
-}
 
 static void
 zeros(struct buffer *out, size_t len)

@@ -8,6 +8,7 @@
  * Out: the whole answer, headers included. Transforms nest.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,11 @@ struct transform_io {
 
 struct transform {
     uint64_t size_in, size_out; /* bytes, exact, known before the first run */
+    /* The samples may be changed where they lie: once the header is out, the
+     * first size_out - size_in bytes, run takes `in` and `out` of one place and
+     * size. It may then leave up to 15 bytes, a block that is not there whole:
+     * they come again, with what is behind them. */
+    bool is_in_place;
     /* Goes on until in or out is used up; 0, or ERR_INVALID when the samples
      * contradict the map. When size_in has gone in and size_out has come out
      * it is done. */

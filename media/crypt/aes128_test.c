@@ -55,8 +55,10 @@ doubler_new(uint64_t size_in, bool *is_closed)
 {
     struct doubler *d = calloc(1, sizeof *d);
     assert_non_null(d);
-    d->super =
-        (struct transform){size_in, 2 * size_in, doubler_run, doubler_close};
+    d->super = (struct transform){.size_in = size_in,
+                                  .size_out = 2 * size_in,
+                                  .run = doubler_run,
+                                  .close = doubler_close};
     d->is_closed = is_closed;
     *is_closed = false;
     return &d->super;

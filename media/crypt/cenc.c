@@ -6,7 +6,8 @@
  *
  * A block of CBC that comes or leaves in pieces is put together in `block`. Of
  * a pattern the blocks are brought together and encrypted in one call: a call
- * of EVP costs more than a block.
+ * of EVP costs more than a block. Where the samples are changed in place such a
+ * block is left until it is whole.
  */
 #include "media/crypt/cenc_private.h"
 
@@ -158,7 +159,7 @@ chain_run(struct cenc_transform *t, struct transform_io *io, uint32_t rest,
         return 0;
     }
     if (t->block_len > 0 || io->in_len < BLOCK || io->out_len < BLOCK)
-        return block_run(t, io);
+        return io->in == io->out ? 0 : block_run(t, io);
     return blocks_run(t, io, left);
 }
 
@@ -209,6 +210,8 @@ cenc_run(struct transform *self, struct transform_io *io)
     io_pass(io, 0, header);
     if (t->header_put < t->header.len)
         return 0;
+    buffer_fini(&t->header);
+    t->header_put = 0;
     int err = 0;
     while (t->sample != t->table.sample_count && err == 0) {
         const struct subsample *entry = &t->table.entries[t->entry];
@@ -282,6 +285,7 @@ cenc_transform_open(const struct cenc_segment *segment,
     struct cenc_transform *t = calloc(1, sizeof *t);
     if (t == NULL)
         return ERR_MEMORY;
+    t->super.is_in_place = true;
     t->super.run = cenc_run;
     t->super.close = cenc_close;
     t->sample = UINT32_MAX; /* before the first */

@@ -8,35 +8,12 @@
 #include "media/crypt/cenc_private.h"
 
 #include "core/err.h"
+#include "media/box_write.h"
 #include "media/cursor.h"
 
 #include <stdlib.h>
 
 #define PATTERN_VIDEO 0x19u /* one block of ten */
-
-static size_t
-box_begin(struct buffer *out, const char *type)
-{
-    const size_t start = out->len;
-    buffer_append_be32(out, 0);
-    buffer_append(out, type, 4);
-    return start;
-}
-
-static size_t
-full_box_begin(struct buffer *out, const char *type, uint32_t version_flags)
-{
-    const size_t start = box_begin(out, type);
-    buffer_append_be32(out, version_flags);
-    return start;
-}
-
-static void
-box_end(struct buffer *out, size_t start)
-{
-    if (out->err == 0)
-        store_be32(out->ptr + start, (uint32_t) (out->len - start));
-}
 
 /* ---- init segment ---- */
 
@@ -67,12 +44,12 @@ sinf_write(const uint8_t *format, const struct crypt *crypt, bool is_video,
     const size_t frma = box_begin(out, "frma");
     buffer_append(out, format, 4);
     box_end(out, frma);
-    const size_t schm = full_box_begin(out, "schm", 0);
+    const size_t schm = full_box_begin(out, "schm", 0, 0);
     buffer_append_text(out, is_cbcs ? "cbcs" : "cenc");
     buffer_append_be32(out, 0x10000);
     box_end(out, schm);
     const size_t schi = box_begin(out, "schi");
-    const size_t tenc = full_box_begin(out, "tenc", is_cbcs ? 1u << 24 : 0);
+    const size_t tenc = full_box_begin(out, "tenc", is_cbcs, 0);
     protection_write(crypt, is_video, false, out);
     box_end(out, tenc);
     box_end(out, schi);
@@ -134,7 +111,7 @@ saiz_write(const struct cenc_table *table, size_t iv_size, struct buffer *out)
     bool is_same = true;
     for (uint32_t i = 1; i < count; i++)
         is_same = is_same && info_size(table, i, iv_size) == first;
-    const size_t saiz = full_box_begin(out, "saiz", 0);
+    const size_t saiz = full_box_begin(out, "saiz", 0, 0);
     buffer_append_u8(out, is_same ? (uint8_t) first : 0);
     buffer_append_be32(out, count);
     for (uint32_t i = 0; i < count && !is_same; i++)
@@ -147,7 +124,7 @@ senc_write(const struct cenc_table *table, size_t iv_size, uint64_t iv,
            struct buffer *out)
 {
     const struct subsample *entry = table->entries;
-    const size_t senc = full_box_begin(out, "senc", table->is_whole ? 0 : 2);
+    const size_t senc = full_box_begin(out, "senc", 0, table->is_whole ? 0 : 2);
     buffer_append_be32(out, table->sample_count);
     for (uint32_t i = 0; i < table->sample_count; i++) {
         if (iv_size != 0)
@@ -168,13 +145,13 @@ seig_write(const struct cenc_table *table, const struct crypt *crypt,
            bool is_video, struct buffer *out)
 {
     const bool has_iv = crypt->scheme == CRYPT_CBCS && !crypt->is_clear;
-    const size_t sbgp = full_box_begin(out, "sbgp", 0);
+    const size_t sbgp = full_box_begin(out, "sbgp", 0, 0);
     buffer_append_text(out, "seig");
     buffer_append_be32(out, 1);
     buffer_append_be32(out, table->sample_count);
     buffer_append_be32(out, 0x10001); /* the fragment's own first */
     box_end(out, sbgp);
-    const size_t sgpd = full_box_begin(out, "sgpd", 1u << 24);
+    const size_t sgpd = full_box_begin(out, "sgpd", 1, 0);
     buffer_append_text(out, "seig");
     buffer_append_be32(out, has_iv ? 37 : 20);
     buffer_append_be32(out, 1);
@@ -195,7 +172,7 @@ boxes_write(const struct cenc_table *table, const struct crypt *crypt,
     if (crypt->is_clear || (iv_size == 0 && table->is_whole))
         return; /* tenc says it all */
     saiz_write(table, iv_size, out);
-    const size_t saio = full_box_begin(out, "saio", 0);
+    const size_t saio = full_box_begin(out, "saio", 0, 0);
     buffer_append_be32(out, 1);
     /* behind this number, and the head of senc */
     buffer_append_be32(out,

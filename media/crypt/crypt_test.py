@@ -17,6 +17,8 @@ CRYPT_DUMP = os.environ["CRYPT_DUMP"]  # meson sets it
 H264 = ["-c:v", "libx264", "-preset", "veryfast", "-x264-params"]
 HEVC = ["-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1",
         "-x265-params"]
+AV1 = ["-c:v", "libaom-av1", "-cpu-used", "8", "-g", "20", "-b:v", "400k"]
+VP9 = ["-c:v", "libvpx-vp9", "-cpu-used", "8", "-g", "20", "-b:v", "400k"]
 FILMS = {
     "h264_slices": H264 + ["slices=5:weightp=2:bframes=3:keyint=30"],
     "h264_pyramid": H264 + ["bframes=5:b-pyramid=normal:weightb=1:ref=4:"
@@ -31,11 +33,27 @@ FILMS = {
                                "bframes=0:keyint=10:temporal-layers=1"],
     "hevc_open_gop": HEVC + ["log-level=none:open-gop=1:keyint=12:bframes=3:"
                              "repeat-headers=1"],
+    "av1_tiles": AV1 + ["-tiles", "2x2", "-lag-in-frames", "19"],
+    "av1_segments": AV1 + ["-usage", "realtime", "-aq-mode", "3"],
+    "av1_screen": AV1 + ["-aom-params", "tune-content=screen:lossless=1"],
+    "av1_few_tools": AV1 + ["-usage", "realtime", "-enable-cdef", "0",
+                            "-aom-params", "sb-size=128:enable-order-hint=0:"
+                            "enable-global-motion=0"],
+    "av1_svt": ["-c:v", "libsvtav1", "-preset", "12", "-g", "20", "-svtav1-"
+                "params", "film-grain=10"],
+    "vp9_superframes": VP9 + ["-deadline", "good", "-auto-alt-ref", "1",
+                              "-lag-in-frames", "16", "-aq-mode", "1"],
+    "vp9_tiles": VP9 + ["-deadline", "realtime", "-tile-columns", "1",
+                        "-tile-rows", "1", "-error-resilient", "1"],
+    "vp9_444": VP9 + ["-deadline", "realtime", "-profile:v", "1",
+                      "-lossless", "1"],
 }
+TILES = {"av1_tiles": 4}
 
 
 def run(*args):
-    done = subprocess.run(args, capture_output=True, timeout=120)
+    done = subprocess.run(args, capture_output=True, timeout=120,
+                          env=os.environ | {"SVT_LOG": "0"})
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     return done
 
@@ -65,7 +83,8 @@ def film(request, tmp_path_factory):
     path = tmp_path_factory.mktemp(request.param) / "film.mp4"
     fade = "testsrc2=s=416x240:r=25:d=2,fade=out:20:25"  # weights
     ffmpeg("-f", "lavfi", "-i", fade, *FILMS[request.param], "-pix_fmt",
-           "yuv420p", "-threads", "1", str(path))
+           "yuv444p" if request.param == "vp9_444" else "yuv420p",
+           "-threads", "1", str(path))
     return path
 
 
@@ -81,22 +100,45 @@ def subsamples(path):
     return found
 
 
-def traced_headers(path):
-    """Bits of each slice header, without emulation prevention bytes."""
-    text = run("ffmpeg", "-v", "trace", "-nostdin", "-i", str(path), "-c",
-               "copy", "-bsf:v", "trace_headers", "-f", "null",
-               "-").stderr.decode()
-    ends, is_slice = [], False
+def traced(path):
+    """What FFmpeg reads of headers: titles, and (name, value, end in bits)."""
+    text = run("ffmpeg", "-v", "trace", "-nostdin", "-nostats", "-i",
+               str(path), "-c", "copy", "-bsf:v", "trace_headers", "-f",
+               "null", "-").stderr.decode()
     for line in re.findall(r"trace_headers @ \w+\] (.*)", text):
-        field = re.match(r"(\d+) +\S+ +([01]+) = ", line)
-        if line.startswith("Slice "):
-            is_slice = True
-            ends.append(0)
-        elif field and is_slice:
-            ends[-1] = int(field.group(1)) + len(field.group(2))
-        elif not field:
-            is_slice = False
+        field = re.match(r"(\d+) +(\S+) +([01]*) = (-?\d+)", line)
+        if field:
+            yield (field[2], int(field[4]), int(field[1]) + len(field[3]))
+        else:
+            yield line
+
+
+def traced_slices(path):
+    """Bits of each slice header, without emulation prevention bytes."""
+    ends, is_slice = [], False
+    for line in traced(path):
+        if isinstance(line, tuple):
+            if is_slice:
+                ends[-1] = line[2]
+        else:
+            is_slice = line.startswith("Slice ")
+            if is_slice:
+                ends.append(0)
     return ends
+
+
+def traced_units(path, *titles):
+    """Of each unit that begins with a title the fields, and `end`: the bytes
+    that they take."""
+    units = []
+    for line in traced(path):
+        if isinstance(line, tuple):
+            if units:
+                units[-1][line[0]] = line[1]
+                units[-1]["end"] = (line[2] + 7) // 8
+        elif line in titles:
+            units.append({"end": 0})
+    return units
 
 
 def escaped_size(nal, size):
@@ -119,23 +161,92 @@ def nal_units(sample):
         at += 4 + size
 
 
+def slices_expected(sample, headers, is_hevc):
+    clear = 0
+    for nal in nal_units(sample):
+        kind = nal[0] >> 1 & 63 if is_hevc else nal[0] & 31
+        if kind < 32 if is_hevc else kind in (1, 5):
+            header = escaped_size(nal, (next(headers) + 7) // 8)
+            yield clear + 4 + header, len(nal) - header
+            clear = 0
+        else:
+            clear += 4 + len(nal)
+    if clear:
+        yield clear, 0
+
+
+def tiles_expected(sample, headers, tiles):
+    at = clear = 0
+    while at < len(sample):
+        kind, body = sample[at] >> 3 & 15, at + 1 + (sample[at] >> 2 & 1)
+        size = shift = 0
+        while True:
+            size |= (sample[body] & 127) << shift
+            shift, body = shift + 7, body + 1
+            if not sample[body - 1] & 128:
+                break
+        end = body + size
+        if kind in (4, 6):
+            header = next(headers)
+            start, width = (at + header["end"],
+                            header.get("tile_size_bytes_minus1", 0) + 1)
+            for left in range(tiles - 1, -1, -1):
+                size = end - start
+                if left:
+                    size = 1 + int.from_bytes(sample[start:start + width],
+                                              "little")
+                    start += width
+                yield clear + start - at, size
+                at, clear, start = start + size, 0, start + size
+        else:
+            clear += end - at
+        at = end
+    if clear:
+        yield clear, 0
+
+
+def frames_expected(sample, headers):
+    marker, sizes, clear = sample[-1], [len(sample)], 0
+    if marker >> 5 == 6:
+        count, width = (marker & 7) + 1, (marker >> 3 & 3) + 1
+        index = sample[-1 - count * width:-1]
+        sizes = [int.from_bytes(index[i:i + width], "little")
+                 for i in range(0, len(index), width)]
+    for size in sizes:
+        header = next(headers)
+        clear += header["end"]
+        if not header["show_existing_frame"]:
+            yield clear, size - header["end"]
+            clear = 0
+    clear += len(sample) - sum(sizes)
+    if clear:
+        yield clear, 0
+
+
 def test_slice_data_is_the_rest_and_nothing_else(film):
-    is_hevc = film.parent.name.startswith("hevc")
-    headers = iter(traced_headers(film))
-    slices = 0
+    name = film.parent.name.rstrip("0123456789")
+    if name.startswith("av1"):
+        headers = iter([unit for unit in traced_units(film, "OBU header")
+                        if unit["obu_type"] in (4, 6)])
+    elif name.startswith("vp9"):
+        headers = iter([unit for unit in traced_units(film, "Frame",
+                                                      "Superframe Index")
+                        if "frame_marker" in unit])
+    else:
+        headers = iter(traced_slices(film))
+    encrypted_parts = 0
     for sample, found in subsamples(film):
-        expected, clear = [], 0
-        for nal in nal_units(sample):
-            kind = nal[0] >> 1 & 63 if is_hevc else nal[0] & 31
-            if kind < 32 if is_hevc else kind in (1, 5):
-                header = escaped_size(nal, (next(headers) + 7) // 8)
-                expected.append((clear + 4 + header, len(nal) - header))
-                clear, slices = 0, slices + 1
-            else:
-                clear += 4 + len(nal)
-        assert found == expected + ([(clear, 0)] if clear else [])
+        if name.startswith("av1"):
+            expected = tiles_expected(sample, headers, TILES.get(name, 1))
+        elif name.startswith("vp9"):
+            expected = frames_expected(sample, headers)
+        else:
+            expected = slices_expected(sample, headers,
+                                       name.startswith("hevc"))
+        assert found == list(expected)
+        encrypted_parts += sum(rest > 0 for _, rest in found)
     assert next(headers, None) is None
-    assert slices >= 50
+    assert encrypted_parts >= 50
 
 
 def encrypted(path, scheme, lead="-"):

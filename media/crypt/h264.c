@@ -4,10 +4,9 @@
  * a slice header to its end. Slices of NAL types 1 and 5 are encrypted;
  * partitioned, auxiliary and multiview ones stay in the clear.
  */
-#include "media/crypt/subsample_codec.h"
+#include "media/crypt/nal.h"
 
 #include "core/err.h"
-#include "media/cursor.h"
 
 #define SPS_MAX 32u
 #define PPS_MAX 256u
@@ -32,8 +31,7 @@ struct pps {
 };
 
 struct h264_reader {
-    struct subsample_reader super;
-    unsigned length_size;
+    struct nal_reader super;
     struct sps sps[SPS_MAX];
     struct pps pps[PPS_MAX];
 };
@@ -325,11 +323,10 @@ slice_header_skip(const struct h264_reader *reader, struct bits *b,
 
 /* ---- samples ---- */
 
-/* *clear: how many bytes of it are not slice data. */
 static int
-nal_read(struct h264_reader *reader, struct bytes nal, size_t *clear)
+nal_read(struct nal_reader *self, struct bytes nal, size_t *clear)
 {
-    *clear = nal.len;
+    struct h264_reader *reader = (struct h264_reader *) self;
     if (nal.len == 0)
         return 0;
     struct bits b = bits_of(nal, true);
@@ -351,42 +348,17 @@ nal_read(struct h264_reader *reader, struct bytes nal, size_t *clear)
     }
 }
 
-static int
-h264_next(struct subsample_reader *self, struct bytes sample,
-          struct subsample_list *out)
-{
-    struct h264_reader *reader = (struct h264_reader *) self;
-    while (sample.len > 0) {
-        struct bytes nal;
-        size_t clear;
-        int err = nal_take(&sample, reader->length_size, &nal);
-        if (err == 0)
-            err = nal_read(reader, nal, &clear);
-        if (err != 0)
-            return err;
-        subsample_list_add(out, reader->length_size + clear, nal.len - clear);
-    }
-    return 0;
-}
-
 /* avcC, ISO/IEC 14496-15 §5.3.3.1 */
 static int
-config_read(struct h264_reader *reader, struct bytes config)
+config_read(struct nal_reader *reader, struct bytes config)
 {
     struct cursor c = cursor_of(config);
     (void) cursor_bytes(&c, 4);
     reader->length_size = (cursor_u8(&c) & 3u) + 1;
-    for (int kind = 0; kind < 2; kind++) {
-        for (unsigned n = cursor_u8(&c) & (kind == 0 ? 31u : 255u); n > 0;
-             n--) {
-            size_t clear;
-            const struct bytes nal = cursor_bytes(&c, cursor_be16(&c));
-            const int err = nal_read(reader, nal, &clear);
-            if (c.is_short || err != 0)
-                return c.is_short ? ERR_TRUNCATED : err;
-        }
-    }
-    return c.is_short ? ERR_TRUNCATED : 0;
+    int err = nal_sets_read(reader, &c, cursor_u8(&c) & 31u);
+    if (err == 0)
+        err = nal_sets_read(reader, &c, cursor_u8(&c));
+    return err == 0 && c.is_short ? ERR_TRUNCATED : err;
 }
 
 int
@@ -395,12 +367,13 @@ h264_reader_new(struct bytes config, struct subsample_reader **out)
     struct h264_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL)
         return ERR_MEMORY;
-    reader->super.next = h264_next;
-    const int err = config_read(reader, config);
+    reader->super.super.next = nal_next;
+    reader->super.read = nal_read;
+    const int err = config_read(&reader->super, config);
     if (err != 0) {
         free(reader);
         return err;
     }
-    *out = &reader->super;
+    *out = &reader->super.super;
     return 0;
 }

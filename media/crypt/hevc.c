@@ -5,10 +5,9 @@
  * encrypted. The screen content and multilayer extensions are refused: they
  * put more into the header.
  */
-#include "media/crypt/subsample_codec.h"
+#include "media/crypt/nal.h"
 
 #include "core/err.h"
-#include "media/cursor.h"
 
 #define SPS_MAX 16u
 #define PPS_MAX 64u
@@ -45,8 +44,7 @@ struct pps {
 };
 
 struct hevc_reader {
-    struct subsample_reader super;
-    unsigned length_size;
+    struct nal_reader super;
     struct pps pps[PPS_MAX];
     struct sps sps[SPS_MAX];
 };
@@ -577,11 +575,10 @@ slice_header_skip(struct hevc_reader *reader, struct bits *b, unsigned type)
 
 /* ---- samples ---- */
 
-/* *clear: how many bytes of it are not slice data. */
 static int
-nal_read(struct hevc_reader *reader, struct bytes nal, size_t *clear)
+nal_read(struct nal_reader *self, struct bytes nal, size_t *clear)
 {
-    *clear = nal.len;
+    struct hevc_reader *reader = (struct hevc_reader *) self;
     if (nal.len < 2)
         return 0;
     struct bits b = bits_of(nal, true);
@@ -600,40 +597,18 @@ nal_read(struct hevc_reader *reader, struct bytes nal, size_t *clear)
     return type == 34 ? pps_parse(reader, &b) : 0;
 }
 
-static int
-hevc_next(struct subsample_reader *self, struct bytes sample,
-          struct subsample_list *out)
-{
-    struct hevc_reader *reader = (struct hevc_reader *) self;
-    while (sample.len > 0) {
-        struct bytes nal;
-        size_t clear;
-        int err = nal_take(&sample, reader->length_size, &nal);
-        if (err == 0)
-            err = nal_read(reader, nal, &clear);
-        if (err != 0)
-            return err;
-        subsample_list_add(out, reader->length_size + clear, nal.len - clear);
-    }
-    return 0;
-}
-
 /* hvcC, ISO/IEC 14496-15 §8.3.3.1 */
 static int
-config_read(struct hevc_reader *reader, struct bytes config)
+config_read(struct nal_reader *reader, struct bytes config)
 {
     struct cursor c = cursor_of(config);
     (void) cursor_bytes(&c, 21);
     reader->length_size = (cursor_u8(&c) & 3u) + 1;
     for (unsigned arrays = cursor_u8(&c); arrays > 0; arrays--) {
         (void) cursor_u8(&c);
-        for (unsigned n = cursor_be16(&c); n > 0; n--) {
-            size_t clear;
-            const struct bytes nal = cursor_bytes(&c, cursor_be16(&c));
-            const int err = nal_read(reader, nal, &clear);
-            if (c.is_short || err != 0)
-                return c.is_short ? ERR_TRUNCATED : err;
-        }
+        const int err = nal_sets_read(reader, &c, cursor_be16(&c));
+        if (err != 0)
+            return err;
     }
     return c.is_short ? ERR_TRUNCATED : 0;
 }
@@ -644,12 +619,13 @@ hevc_reader_new(struct bytes config, struct subsample_reader **out)
     struct hevc_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL)
         return ERR_MEMORY;
-    reader->super.next = hevc_next;
-    const int err = config_read(reader, config);
+    reader->super.super.next = nal_next;
+    reader->super.read = nal_read;
+    const int err = config_read(&reader->super, config);
     if (err != 0) {
         free(reader);
         return err;
     }
-    *out = &reader->super;
+    *out = &reader->super.super;
     return 0;
 }

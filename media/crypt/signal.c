@@ -2,6 +2,7 @@
 #include "media/crypt/signal.h"
 
 #include "core/err.h"
+#include "media/markup.h"
 
 #include <openssl/evp.h>
 
@@ -359,18 +360,6 @@ protection_pssh_write(const char *system, box_write *write,
 }
 
 static void
-xml_append(struct bytes text, struct buffer *out)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        const uint8_t c = text.ptr[i];
-        if (c == '&' || c == '<' || c == '>' || c == '"')
-            buffer_printf(out, "&#%u;", c);
-        else
-            buffer_append_u8(out, c);
-    }
-}
-
-static void
 protections_write(const struct crypt_track *track,
                   const struct crypt_systems *systems, struct buffer *out)
 {
@@ -394,7 +383,7 @@ protections_write(const struct crypt_track *track,
             buffer_append_text(out, "<dashif:Laurl xmlns:dashif=\"https://"
                                     "dashif.org/CPS\" licenseType=\""
                                     "EME-1.0\">");
-            xml_append(systems->clearkey_url, out);
+            markup_append(out, systems->clearkey_url);
             buffer_append_text(out, "</dashif:Laurl>");
         }
         buffer_append_text(out, "</ContentProtection>\n");

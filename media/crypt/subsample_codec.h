@@ -31,8 +31,4 @@ int hevc_reader_new(struct bytes config, struct subsample_reader **out);
 int av1_reader_new(struct bytes config, struct subsample_reader **out);
 int vp9_reader_new(struct bytes config, struct subsample_reader **out);
 
-/* Takes the next NAL unit off the front of *sample, behind a length of
- * `length_size` bytes. */
-int nal_take(struct bytes *sample, unsigned length_size, struct bytes *nal);
-
 #endif

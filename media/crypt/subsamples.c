@@ -11,10 +11,9 @@ static const struct {
     char entry[5], config[5];
     int (*make)(struct bytes config, struct subsample_reader **out);
 } codecs[] = {
-    {"avc1", "avcC", h264_reader_new},
-    {"avc3", "avcC", h264_reader_new},
-    {"hvc1", "hvcC", hevc_reader_new},
-    {"hev1", "hvcC", hevc_reader_new},
+    {"avc1", "avcC", h264_reader_new}, {"avc3", "avcC", h264_reader_new},
+    {"hvc1", "hvcC", hevc_reader_new}, {"hev1", "hvcC", hevc_reader_new},
+    {"av01", "av1C", av1_reader_new},  {"vp09", "vpcC", vp9_reader_new},
 };
 
 static const char whole_codecs[][5] = {"mp4a", "ac-3", "ec-3",
@@ -55,21 +54,6 @@ subsample_list_add(struct subsample_list *list, size_t clear, size_t rest)
     list->entries[list->count++] =
         (struct subsample){list->clear, (uint32_t) rest};
     list->clear = 0;
-}
-
-int
-nal_take(struct bytes *sample, unsigned length_size, struct bytes *nal)
-{
-    if (sample->len < length_size)
-        return ERR_TRUNCATED;
-    size_t len = 0;
-    for (unsigned i = 0; i < length_size; i++)
-        len = len << 8 | sample->ptr[i];
-    if (len > sample->len - length_size)
-        return ERR_TRUNCATED;
-    *nal = bytes_of(sample->ptr + length_size, len);
-    *sample = bytes_of(nal->ptr + len, sample->len - length_size - len);
-    return 0;
 }
 
 int

@@ -9,35 +9,12 @@
  */
 
 #include "media/index.h"
+#include "media/markup.h"
 #include "media/timeline.h"
 
 #include <stdio.h>
 
 /* ---- texts ---- */
-
-/* As the content of an element or of a quoted attribute. */
-static void
-text_write(struct bytes text, struct buffer *out)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        switch (text.ptr[i]) {
-        case '&':
-            buffer_append_text(out, "&amp;");
-            break;
-        case '<':
-            buffer_append_text(out, "&lt;");
-            break;
-        case '>':
-            buffer_append_text(out, "&gt;");
-            break;
-        case '"':
-            buffer_append_text(out, "&quot;");
-            break;
-        default:
-            buffer_append_u8(out, text.ptr[i]);
-        }
-    }
-}
 
 /* Rounded up: what ends at the end of the presentation is inside it. A player
  * drops a picture that is not. */
@@ -80,7 +57,7 @@ query_write(struct bytes query, struct buffer *out)
     for (size_t i = 0; i < query.len; i++) {
         if (query.ptr[i] == '$')
             buffer_append_text(out, "$");
-        text_write(bytes_of(query.ptr + i, 1), out);
+        markup_append(out, bytes_of(query.ptr + i, 1));
     }
 }
 
@@ -215,7 +192,7 @@ label_write(const struct track_info *track, struct buffer *out)
     if (track->label[0] == 0)
         return;
     buffer_append_text(out, "<Label>");
-    text_write(bytes_of_text(track->label), out);
+    markup_append(out, bytes_of_text(track->label));
     buffer_append_text(out, "</Label>\n");
 }
 
@@ -294,7 +271,7 @@ subtitles_write(const struct asset *asset, struct bytes query,
                       "<Representation id=\"%s\" bandwidth=\"%u\">\n"
                       "<BaseURL>%s/all.vtt",
                       t->name, t->bandwidth_peak, t->name);
-        text_write(query, out);
+        markup_append(out, query);
         buffer_append_text(out, "</BaseURL>\n</Representation>\n"
                                 "</AdaptationSet>\n");
     }
@@ -316,10 +293,10 @@ static void
 place_write(const struct pathway *pathway, struct buffer *out)
 {
     buffer_append_text(out, "<BaseURL serviceLocation=\"");
-    text_write(pathway->name, out);
+    markup_append(out, pathway->name);
     buffer_append_text(out, "\">");
-    text_write(pathway->base.len > 0 ? pathway->base : BYTES_LITERAL("./"),
-               out);
+    markup_append(out,
+                  pathway->base.len > 0 ? pathway->base : BYTES_LITERAL("./"));
     buffer_append_text(out, "</BaseURL>\n");
 }
 
@@ -336,9 +313,9 @@ steering_write(const struct pathways *steering, struct buffer *out)
             place_write(&steering->list[i], out);
     }
     buffer_append_text(out, "<ContentSteering defaultServiceLocation=\"");
-    text_write(steering->list[0].name, out);
+    markup_append(out, steering->list[0].name);
     buffer_append_text(out, "\" queryBeforeStart=\"false\">");
-    text_write(steering->server_uri, out);
+    markup_append(out, steering->server_uri);
     buffer_append_text(out, "</ContentSteering>\n");
 }
 

@@ -9,6 +9,7 @@
 #include "media/text/cues.h"
 
 #include "core/err.h"
+#include "media/markup.h"
 #include "media/text/encoding.h"
 
 #include <stdlib.h>
@@ -366,24 +367,6 @@ foreign_length(struct bytes text)
 }
 
 static void
-character_append(uint8_t c, struct buffer *out)
-{
-    switch (c) {
-    case '&':
-        buffer_append_text(out, "&amp;");
-        break;
-    case '<':
-        buffer_append_text(out, "&lt;");
-        break;
-    case '>':
-        buffer_append_text(out, "&gt;");
-        break;
-    default:
-        buffer_append_u8(out, c);
-    }
-}
-
-static void
 subrip_line_append(struct bytes line, struct buffer *out)
 {
     line = trimmed(line);
@@ -395,7 +378,7 @@ subrip_line_append(struct bytes line, struct buffer *out)
             && (len = tag_length(line, &is_end, &letter)) > 0)
             buffer_printf(out, "<%s%c>", is_end ? "/" : "", letter);
         else if ((len = foreign_length(line)) == 0) {
-            character_append(line.ptr[0], out);
+            markup_append_char(out, line.ptr[0]);
             len = 1;
         }
         line = bytes_of(line.ptr + len, line.len - len);

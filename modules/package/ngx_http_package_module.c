@@ -258,10 +258,11 @@ package_cleanup(void *context)
     package_keys_release(&ctx->keys);
     package_transform_close(&ctx->transform);
     ngx_explicit_memzero(&ctx->crypt, sizeof ctx->crypt);
-    if (ctx->fill.memory != ctx->head) { /* that is the pool's */
+    if (ctx->fill.memory != ctx->head) {
         ngx_free(ctx->fill.memory);
     }
-    ctx->fill.memory = NULL;
+    ngx_free(ctx->head);
+    ctx->fill.memory = ctx->head = NULL;
 }
 
 static ngx_http_package_ctx_t *

@@ -54,7 +54,7 @@ typedef struct {
     struct crypt crypt; /* scheme 0: in the clear */
     struct package_keys_use keys; /* of a key server */
     struct package_transform transform;
-    u_char *head; /* an encrypted segment's map and header */
+    u_char *head; /* an encrypted segment's map and header, ngx_alloc'ed */
     bool is_answering; /* the index is there, the answer has begun */
 } ngx_http_package_ctx_t;
 

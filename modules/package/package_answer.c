@@ -396,6 +396,7 @@ package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
         return ngx_http_output_filter(r, &out);
     }
     r->filter_need_in_memory = 1;
+    r->filter_need_temporary = 1; /* what may be changed in place */
     rc = ngx_http_output_filter(r, &out);
     return rc == NGX_ERROR || r != r->main
                ? rc
@@ -457,6 +458,7 @@ package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .start = start,
         .end = end,
         .total = ctx->use.index->track.info.media_size,
+        .pool = ctx->fill.pool,
     };
     return ctx->fill.uri.data == NULL ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_OK;
 }
@@ -503,6 +505,8 @@ package_encrypted_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     int err = package_crypt_open(
         ctx, segment, bytes_of(ctx->head, package_head_size(segment)));
 
+    ngx_free(ctx->head); /* a slow viewer would hold it for long */
+    ctx->head = ctx->fill.memory = NULL;
     if (err != 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: encrypt segment %uD of \"%V\" failed (%s)",
@@ -587,7 +591,7 @@ package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (size > PACKAGE_HEAD_SIZE_MAX) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    ctx->head = ngx_pnalloc(r->pool, size);
+    ctx->head = ngx_alloc(size, r->connection->log);
     if (ctx->head == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -608,7 +612,7 @@ package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 ngx_int_t
 package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    if (ctx->head != NULL) {
+    if (ctx->head != NULL || ctx->fill.transform != NULL) {
         return package_encrypted_resume(r, ctx);
     }
     ngx_int_t rc = package_fill_step(&ctx->fill);

@@ -22,6 +22,7 @@
 #include "modules/package/package_path.h"
 
 #define FILL_AGAIN_S 5
+#define FILL_POOL_SIZE 4096u
 
 static ngx_http_output_header_filter_pt ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt ngx_http_next_body_filter;
@@ -169,6 +170,7 @@ fill_header(struct package_fill *fill, ngx_http_request_t *sr)
     }
     fill->has_header = true;
     sr->filter_need_in_memory = fill->transform != NULL;
+    sr->filter_need_temporary = fill->transform != NULL;
     if (!fill->is_whole && !r->header_sent) {
         rc = ngx_http_send_header(r);
         if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
@@ -341,9 +343,96 @@ fill_headers_clear(ngx_http_request_t *sr)
                          sizeof(ngx_table_elt_t));
 }
 
+static void
+fill_pool_destroy(void *context)
+{
+    ngx_pool_t **pool = context;
+
+    if (*pool != NULL) {
+        ngx_destroy_pool(*pool);
+        *pool = NULL;
+    }
+}
+
+/* A viewer's request would else hold the memory of each of its slices until
+ * its end. Where something still uses it, it stays for the next one. */
+static void
+fill_pool_release(struct package_fill *fill)
+{
+    const ngx_http_request_t *r = fill->request;
+
+    if (fill->pool != NULL && r->out == NULL && r->posted_requests == NULL
+        && r->count == 1) { /* no update of the cache goes on behind it */
+        if (fill->transform != NULL) {
+            package_transform_sent(fill->transform);
+        }
+        fill_pool_destroy(fill->pool);
+    }
+}
+
+static ngx_pool_t *
+fill_pool_make(struct package_fill *fill)
+{
+    ngx_http_request_t *r = fill->request;
+
+    if (fill->pool == NULL) {
+        ngx_pool_cleanup_t *cleanup =
+            ngx_pool_cleanup_add(r->pool, sizeof *fill->pool);
+
+        if (cleanup == NULL) {
+            return NULL;
+        }
+        fill->pool = cleanup->data;
+        *fill->pool = NULL;
+        cleanup->handler = fill_pool_destroy;
+    }
+    if (*fill->pool == NULL) {
+        *fill->pool = ngx_create_pool(FILL_POOL_SIZE, r->connection->log);
+    }
+    return *fill->pool;
+}
+
+/* What it sets of the request's variables is in its own memory, and so must
+ * they be. */
+static ngx_int_t
+fill_variables_copy(ngx_http_request_t *sr)
+{
+    const ngx_http_core_main_conf_t *conf =
+        ngx_http_get_module_main_conf(sr, ngx_http_core_module);
+    size_t size = conf->variables.nelts * sizeof *sr->variables;
+    ngx_http_variable_value_t *variables = ngx_palloc(sr->pool, size);
+
+    if (variables == NULL) {
+        return NGX_ERROR;
+    }
+    ngx_memcpy(variables, sr->variables, size);
+    sr->variables = variables;
+    return NGX_OK;
+}
+
+/* All of it in that pool. */
+static ngx_int_t
+fill_subrequest(struct package_fill *fill, ngx_pool_t *pool, ngx_str_t *uri,
+                ngx_str_t *args)
+{
+    ngx_http_request_t *r = fill->request, *sr;
+    ngx_pool_t *own = r->pool;
+    ngx_int_t rc;
+
+    r->pool = pool;
+    rc = ngx_http_subrequest(r, uri, args, &sr, &fill->post, 0);
+    r->pool = own;
+    if (rc != NGX_OK || fill_headers_clear(sr) != NGX_OK
+        || fill_variables_copy(sr) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    fill->subrequest = sr;
+    return NGX_OK;
+}
+
 /* Without `data`: no memory. */
 static ngx_str_t
-fill_uri(struct package_fill *fill)
+fill_uri(struct package_fill *fill, ngx_pool_t *pool)
 {
     ngx_str_t name = fill->uri, uri;
 
@@ -354,7 +443,7 @@ fill_uri(struct package_fill *fill)
     name.data += fill->prefix_len;
     name.len -= fill->prefix_len;
     uri.len = fill->again.len + name.len;
-    uri.data = ngx_pnalloc(fill->request->pool, uri.len);
+    uri.data = ngx_pnalloc(pool, uri.len);
     if (uri.data != NULL) {
         (void) ngx_sprintf(uri.data, "%V%V", &fill->again, &name);
     }
@@ -364,10 +453,14 @@ fill_uri(struct package_fill *fill)
 static ngx_int_t
 fill_slice_start(struct package_fill *fill)
 {
-    ngx_http_request_t *r = fill->request, *sr;
-    ngx_str_t uri = fill_uri(fill), args;
+    ngx_pool_t *pool = fill_pool_make(fill);
+    ngx_str_t uri, args;
 
-    args.data = ngx_pnalloc(r->pool, sizeof("slice=") + NGX_INT64_LEN);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+    uri = fill_uri(fill, pool);
+    args.data = ngx_pnalloc(pool, sizeof("slice=") + NGX_INT64_LEN);
     if (args.data == NULL || uri.data == NULL) {
         return NGX_ERROR;
     }
@@ -381,12 +474,8 @@ fill_slice_start(struct package_fill *fill)
     fill->post.handler = fill_slice_done;
     fill->post.data = fill;
 
-    if (ngx_http_subrequest(r, &uri, &args, &sr, &fill->post, 0) != NGX_OK
-        || fill_headers_clear(sr) != NGX_OK) {
-        return NGX_ERROR;
-    }
-    fill->subrequest = sr;
-    return NGX_DONE;
+    return fill_subrequest(fill, pool, &uri, &args) == NGX_OK ? NGX_DONE
+                                                              : NGX_ERROR;
 }
 
 /* Waits until the viewer took what it got, so that a slow one is not read
@@ -473,6 +562,7 @@ package_fill_step(struct package_fill *fill)
     if (fill->next >= fill->end || fill->start >= fill->end) {
         return NGX_OK;
     }
+    fill_pool_release(fill);
     return fill_slice_start(fill);
 }
 

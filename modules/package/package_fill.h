@@ -47,6 +47,7 @@ struct package_fill {
     bool has_header; /* the current slice's was accepted */
     bool is_again;   /* the current slice is asked for a second time */
     ngx_http_request_t *subrequest;
+    ngx_pool_t **pool; /* of the subrequest; destroyed when it is sent */
     ngx_http_post_subrequest_t post;
     ngx_int_t status; /* it failed with this HTTP status */
 };

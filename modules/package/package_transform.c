@@ -5,6 +5,12 @@
  * What cannot be sent stays in the buffer, what cannot be changed for want of
  * it in the queue, and the copy filter reads no further: its buffers are all
  * in the queue. `buffered` keeps the request until both are empty.
+ *
+ * In place the copy filter's buffers go on to the next filter, and nothing is
+ * kept but a block of which only the start has come:
+ *
+ *   ... samples | blo      held back, and put in front of
+ *                    ck | samples ...      as a buffer of their own, a joint
  */
 #include "modules/package/package_transform.h"
 
@@ -13,9 +19,11 @@
 
 static int transform_tag; /* its address */
 
+/* In the request's pool: it outlives a slice. */
 static ngx_chain_t *
 buffer_take(struct package_transform *t, ngx_http_request_t *r)
 {
+    ngx_pool_t *pool = r->main->pool;
     ngx_chain_t *link = t->free;
 
     if (link != NULL) {
@@ -25,12 +33,12 @@ buffer_take(struct package_transform *t, ngx_http_request_t *r)
         link->buf->flush = 0;
         return link;
     }
-    link = ngx_alloc_chain_link(r->pool);
+    link = ngx_alloc_chain_link(pool);
     if (link == NULL) {
         return NULL;
     }
     link->next = NULL;
-    link->buf = ngx_create_temp_buf(r->pool, TRANSFORM_BUFFER_SIZE);
+    link->buf = ngx_create_temp_buf(pool, TRANSFORM_BUFFER_SIZE);
     if (link->buf == NULL) {
         return NULL;
     }
@@ -149,6 +157,163 @@ output_make(struct package_transform *t, ngx_http_request_t *r,
     return NGX_OK;
 }
 
+/* ---- in place ---- */
+
+/* A buffer for a block that lies in two: one that was sent, or another. */
+static ngx_buf_t *
+joint_take(struct package_transform *t, ngx_http_request_t *r)
+{
+    ngx_chain_t *link = t->joints;
+
+    while (link != NULL && link->buf->pos != link->buf->last) {
+        link = link->next;
+    }
+    if (link != NULL) {
+        link->buf->pos = link->buf->last = link->buf->start;
+        return link->buf;
+    }
+    link = ngx_alloc_chain_link(r->main->pool);
+    if (link == NULL) {
+        return NULL;
+    }
+    link->buf = ngx_create_temp_buf(r->main->pool, 2 * PACKAGE_TRANSFORM_BLOCK);
+    if (link->buf == NULL) {
+        return NULL;
+    }
+    link->next = t->joints;
+    t->joints = link;
+    return link->buf;
+}
+
+static ngx_int_t
+link_add(ngx_http_request_t *r, ngx_buf_t *b, ngx_chain_t ***last)
+{
+    ngx_chain_t *link = ngx_alloc_chain_link(r->pool);
+
+    if (link == NULL) {
+        return NGX_ERROR;
+    }
+    link->buf = b;
+    link->next = NULL;
+    **last = link;
+    *last = &link->next;
+    return NGX_OK;
+}
+
+/* Changes all of it but what is left for later, and passes on what of it is
+ * wanted. */
+static ngx_int_t
+place_run(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b,
+          ngx_chain_t ***last)
+{
+    size_t size = (size_t) (b->last - b->pos);
+    struct transform_io io = {b->pos, size, b->pos, size};
+
+    if (t->transform->run(t->transform, &io) != 0
+        || io.in_len >= PACKAGE_TRANSFORM_BLOCK) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: change of a segment failed");
+        return NGX_ERROR;
+    }
+    b->last -= io.in_len;
+    t->rest_len = io.in_len;
+    ngx_memcpy(t->rest, b->last, t->rest_len);
+    b->in_file = 0; /* no more as it is there */
+    buffer_trim(t, b);
+    return b->pos != b->last ? link_add(r, b, last) : NGX_OK;
+}
+
+static ngx_int_t
+place_take(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b,
+           ngx_chain_t ***last)
+{
+    if (t->rest_len > 0) {
+        ngx_buf_t *joint = joint_take(t, r);
+        size_t size =
+            ngx_min((size_t) (b->last - b->pos), PACKAGE_TRANSFORM_BLOCK);
+
+        if (joint == NULL) {
+            return NGX_ERROR;
+        }
+        joint->last = ngx_cpymem(joint->last, t->rest, t->rest_len);
+        joint->last = ngx_cpymem(joint->last, b->pos, size);
+        b->pos += size;
+        if (place_run(t, r, joint, last) != NGX_OK) {
+            return NGX_ERROR;
+        }
+        if (b->pos != b->last) { /* what is left lies in it, too */
+            b->pos -= t->rest_len;
+            t->rest_len = 0;
+        }
+    }
+    return b->pos != b->last ? place_run(t, r, b, last) : NGX_OK;
+}
+
+/* What comes before the samples; in memory that can be freed alone. */
+static ngx_int_t
+place_begin(struct package_transform *t, ngx_http_request_t *r,
+            ngx_chain_t ***last)
+{
+    struct transform *transform = t->transform;
+    size_t size = (size_t) (transform->size_out - transform->size_in);
+    ngx_buf_t *b = ngx_calloc_buf(r->main->pool);
+
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+    b->start = ngx_pmemalign(r->main->pool, size, NGX_ALIGNMENT);
+    if (b->start == NULL) {
+        return NGX_ERROR;
+    }
+    struct transform_io io = {.out = b->start, .out_len = size};
+    if (transform->run(transform, &io) != 0 || io.out_len != 0) {
+        return NGX_ERROR;
+    }
+    b->temporary = 1;
+    b->pos = b->start;
+    b->last = b->end = b->start + size;
+    t->has_begun = true;
+    t->header = b;
+    buffer_trim(t, b);
+    return b->pos != b->last ? link_add(r, b, last) : NGX_OK;
+}
+
+static void
+place_header_free(struct package_transform *t, ngx_http_request_t *r)
+{
+    if (t->header != NULL && t->header->pos == t->header->last) {
+        (void) ngx_pfree(r->main->pool, t->header->start);
+        t->header = NULL;
+    }
+}
+
+static ngx_int_t
+place_body(struct package_transform *t, ngx_http_request_t *r, ngx_chain_t *in,
+           ngx_http_output_body_filter_pt next)
+{
+    ngx_chain_t *out = NULL, **last = &out;
+    ngx_int_t rc = NGX_OK;
+
+    place_header_free(t, r);
+    if (in != NULL && !t->has_begun) {
+        rc = place_begin(t, r, &last);
+    }
+    for (; in != NULL && rc == NGX_OK; in = in->next) {
+        rc = ngx_buf_special(in->buf) ? link_add(r, in->buf, &last)
+                                      : place_take(t, r, in->buf, &last);
+    }
+    if (rc == NGX_OK) {
+        rc = next(r, out);
+    }
+    while (out != NULL) {
+        ngx_chain_t *link = out;
+
+        out = out->next;
+        ngx_free_chain(r->pool, link);
+    }
+    return rc;
+}
+
 ngx_int_t
 package_transform_body(struct package_transform *t, ngx_http_request_t *r,
                        ngx_chain_t *in, ngx_http_output_body_filter_pt next)
@@ -156,6 +321,9 @@ package_transform_body(struct package_transform *t, ngx_http_request_t *r,
     bool is_going_on;
     ngx_int_t rc;
 
+    if (t->transform->is_in_place) {
+        return place_body(t, r, in, next);
+    }
     if (in != NULL && ngx_chain_add_copy(r->pool, &t->in, in) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -187,5 +355,19 @@ package_transform_close(struct package_transform *t)
     if (t->transform != NULL) {
         t->transform->close(t->transform);
         t->transform = NULL;
+    }
+}
+
+void
+package_transform_sent(struct package_transform *t)
+{
+    while (t->busy != NULL) {
+        ngx_chain_t *link = t->busy;
+
+        t->busy = link->next;
+        if (link->buf->tag == (ngx_buf_tag_t) &transform_tag) {
+            link->next = t->free;
+            t->free = link;
+        }
     }
 }

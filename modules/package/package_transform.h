@@ -4,8 +4,9 @@
 
 /*
  * A segment changed on its way to the viewer: what nginx's copy filter has
- * read, in one buffer of its own, used again and again. A viewer who takes
- * nothing holds that buffer and the copy filter's.
+ * read, in place where the transform can, else in one buffer of its own, used
+ * again and again. A viewer who takes nothing holds that buffer and the copy
+ * filter's.
  */
 
 #include <ngx_config.h>
@@ -15,6 +16,8 @@
 #include <stdbool.h>
 
 #include "media/transform.h"
+
+#define PACKAGE_TRANSFORM_BLOCK 16u
 
 /* Zeroed is empty. */
 struct package_transform {
@@ -26,6 +29,11 @@ struct package_transform {
     uint64_t taken;    /* of its input */
     ngx_chain_t *in, *free, *busy;
     bool has_buffer;
+    bool has_begun;                       /* in place: the header is out */
+    ngx_buf_t *header;                    /* in place: until it is sent */
+    ngx_chain_t *joints;                  /* in place: all there are */
+    u_char rest[PACKAGE_TRANSFORM_BLOCK]; /* in place: what was left */
+    size_t rest_len;
 };
 
 /* A body filter's work; `next` is the next body filter. */
@@ -33,6 +41,9 @@ ngx_int_t package_transform_body(struct package_transform *transform,
                                  ngx_http_request_t *r, ngx_chain_t *in,
                                  ngx_http_output_body_filter_pt next);
 void package_transform_close(struct package_transform *transform);
+
+/* All that it gave out is sent. */
+void package_transform_sent(struct package_transform *transform);
 
 /* The transform of the answer to `r` that does not come through a fill, or
  * NULL. Defined by the module. */
