@@ -196,7 +196,11 @@ package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return rc;
     }
     ctx->is_answering = true;
-    return package_answer(r, ctx);
+    rc = package_answer(r, ctx);
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) { /* whose page goes as it is */
+        package_transform_close(&ctx->transform);
+    }
+    return rc;
 }
 
 static void

@@ -395,7 +395,6 @@ package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
         b->last_buf = r == r->main;
         return ngx_http_output_filter(r, &out);
     }
-    r->filter_need_in_memory = 1;
     rc = ngx_http_output_filter(r, &out);
     return rc == NGX_ERROR || r != r->main
                ? rc

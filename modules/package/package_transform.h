@@ -3,9 +3,9 @@
 #define MODULES_PACKAGE_PACKAGE_TRANSFORM_H
 
 /*
- * A segment changed on its way to the viewer: what nginx's copy filter has
- * read, in one buffer of its own, used again and again. A viewer who takes
- * nothing holds that buffer and the copy filter's.
+ * A segment changed on its way to the viewer, in one buffer, used again and
+ * again. A viewer who takes nothing holds that and, where nginx's copy filter
+ * has to read (no sendfile), its buffers.
  */
 
 #include <ngx_config.h>
@@ -23,8 +23,8 @@ struct package_transform {
 
     /* private */
     uint64_t position; /* in its output */
-    uint64_t taken;    /* of its input */
     ngx_chain_t *in, *free, *busy;
+    ngx_chain_t *filling; /* not full, and not the end yet */
     bool has_buffer;
 };
 
