@@ -22,6 +22,9 @@
 #include "modules/package/package_path.h"
 #include "modules/package/package_plain.h"
 
+/* of map and header: a segment of 60,000 samples is somebody's joke */
+#define PACKAGE_HEAD_SIZE_MAX (2u << 20)
+
 extern ngx_module_t ngx_http_package_module;
 
 typedef struct {
@@ -38,6 +41,7 @@ typedef struct {
     ngx_http_complex_value_t *encryption; /* NULL: off */
     struct crypt_keys *keys;              /* NULL: none */
     struct crypt_systems *systems;        /* NULL: none */
+    ngx_http_complex_value_t *key_uri;    /* NULL: none */
     ngx_uint_t clear_lead;                /* segments */
     struct package_plain_conf *plain;     /* NULL: ingested films only */
 } ngx_http_package_loc_conf_t;
@@ -45,13 +49,20 @@ typedef struct {
 typedef struct {
     struct package_path path;
     struct package_use use; /* of the index that the answer is made from */
+    struct package_use muxed; /* of the other track's, where there are two */
+    unsigned turn; /* 1: the two have changed places, in `path`, too */
     struct package_plain plain;
     struct package_fill fill;
     struct crypt crypt; /* scheme 0: in the clear */
     struct package_transform transform;
     u_char *head; /* an encrypted segment's map and header */
+    struct package_ts *ts; /* a transport stream on its way, or NULL */
     bool is_answering; /* the index is there, the answer has begun */
 } ngx_http_package_ctx_t;
+
+/* Puts the path's track of this number, 0 or 1, and its index where all that
+ * follows here looks for them. */
+void package_track_turn(ngx_http_package_ctx_t *ctx, unsigned number);
 
 /* The name of "<track><suffix>" in the source that is configured: a path, or
  * the URI of the fill. Terminated; data is NULL without memory. */
@@ -110,6 +121,39 @@ int package_crypt_open(ngx_http_package_ctx_t *ctx,
 /* package_encryption's companions in the configuration. */
 char *package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* ---- what answers are made of ---- */
+
+/* The tag is of what is sent: the same on every node that would send it. */
+ngx_int_t package_headers_set(ngx_http_request_t *r,
+                              ngx_http_package_ctx_t *ctx, off_t length,
+                              uint64_t tag);
+
+/* One range of what is made on the way, which nginx's filter cannot cut: it
+ * comes before the making. A conditional request gets all or nothing. The
+ * headers are set; NGX_OK, or NGX_HTTP_RANGE_NOT_SATISFIABLE. */
+ngx_int_t package_range_take(ngx_http_request_t *r, struct byte_range *out);
+
+/* The track file, opened as nginx's static handler does. */
+ngx_int_t package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                             const struct segment *segment,
+                             ngx_file_t *file);
+
+/* A fill of a window of the track file, to be gone on with. */
+ngx_int_t package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                           uint64_t start, uint64_t end);
+
+/* Before a fill that passes: sends the header where it may be all of the
+ * answer. NGX_DECLINED: go on, an error can still have its status. */
+ngx_int_t package_header_begin(ngx_http_request_t *r);
+
+/* False, and it is logged why, for what cannot be a transport stream, and for
+ * an encryption that is of transport streams alone, or of all but those. */
+bool package_ts_fits(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+
+/* A segment as a transport stream; again after a NGX_DONE, package_ts_resume. */
+ngx_int_t package_ts_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+ngx_int_t package_ts_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
 
 /* Sends the answer; again after a NGX_DONE, package_answer_resume. */
 ngx_int_t package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);

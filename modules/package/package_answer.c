@@ -6,9 +6,7 @@
 #include "modules/package/package.h"
 
 #include "core/err.h"
-
-/* of map and header: a segment of 60,000 samples is somebody's joke */
-#define PACKAGE_HEAD_SIZE_MAX (2u << 20)
+#include "media/hls/ts_playlist.h"
 
 static void
 package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
@@ -19,6 +17,8 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_MULTIVARIANT:
     case PACKAGE_PLAYLIST:
     case PACKAGE_IFRAMES:
+    case PACKAGE_TS_MULTIVARIANT:
+    case PACKAGE_TS_PLAYLIST:
         ngx_str_set(type, "application/vnd.apple.mpegurl");
         break;
     case PACKAGE_MPD:
@@ -36,13 +36,15 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_TEXT:
         ngx_str_set(type, "text/vtt");
         break;
+    case PACKAGE_TS_SEGMENT:
+        ngx_str_set(type, "video/mp2t");
+        break;
     }
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
 }
 
-/* The tag is of what is sent: the same on every node that would send it. */
-static ngx_int_t
+ngx_int_t
 package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                     off_t length, uint64_t tag)
 {
@@ -242,8 +244,7 @@ package_media_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return package_plain_name(r, ctx, segment->number);
 }
 
-/* Opened as nginx's static handler does. */
-static ngx_int_t
+ngx_int_t
 package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                    const struct segment *segment, ngx_file_t *file)
 {
@@ -327,10 +328,7 @@ package_is_range_current(ngx_http_request_t *r)
                   == r->headers_out.last_modified_time;
 }
 
-/* One range of what is made on the way, which nginx's filter cannot cut: it
- * comes before the making. A conditional request gets all or nothing. The
- * headers are set; NGX_OK, or NGX_HTTP_RANGE_NOT_SATISFIABLE. */
-static ngx_int_t
+ngx_int_t
 package_range_take(ngx_http_request_t *r, struct byte_range *out)
 {
     const ngx_table_elt_t *header = r->headers_in.range;
@@ -421,25 +419,33 @@ package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                                    + segment_length(segment));
 }
 
+ngx_int_t
+package_header_begin(ngx_http_request_t *r)
+{
+    if (r->method == NGX_HTTP_HEAD || package_is_conditional(r)) {
+        ngx_int_t rc = ngx_http_send_header(r);
+
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            return rc;
+        }
+    }
+    return NGX_DECLINED;
+}
+
 /* Sends what the current fill brings in. */
 static ngx_int_t
 package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    ngx_int_t rc;
+    ngx_int_t rc = package_header_begin(r);
 
-    /* else the first slice's header sends it: an error can have its status */
-    if (r->method == NGX_HTTP_HEAD || package_is_conditional(r)) {
-        rc = ngx_http_send_header(r);
-        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-            return rc;
-        }
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
     rc = package_fill_step(&ctx->fill);
     return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
 }
 
-/* A fill of a window of the track file, to be gone on with. */
-static ngx_int_t
+ngx_int_t
 package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                  uint64_t start, uint64_t end)
 {
@@ -607,6 +613,9 @@ package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 ngx_int_t
 package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
+    if (ctx->ts != NULL) {
+        return package_ts_resume(r, ctx);
+    }
     if (ctx->head != NULL) {
         return package_encrypted_resume(r, ctx);
     }
@@ -632,6 +641,9 @@ package_kind_fits(const ngx_http_package_ctx_t *ctx)
     case PACKAGE_MPD:
     case PACKAGE_PLAYLIST:
     case PACKAGE_IFRAMES:
+    case PACKAGE_TS_MULTIVARIANT:
+    case PACKAGE_TS_PLAYLIST:
+    case PACKAGE_TS_SEGMENT:
         break;
     }
     return true;
@@ -685,6 +697,9 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (!ctx->use.index->is_asset && !package_kind_fits(ctx)) {
         return NGX_HTTP_NOT_FOUND;
     }
+    if (!package_ts_fits(r, ctx)) {
+        return NGX_HTTP_NOT_FOUND;
+    }
     switch (ctx->path.kind) {
     case PACKAGE_MULTIVARIANT:
         return package_asset_answer(r, ctx, package_index_playlist,
@@ -706,6 +721,13 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_INIT:
         return package_text_answer(r, ctx,
                                    package_index_init_segment(ctx->use.index));
+    case PACKAGE_TS_MULTIVARIANT:
+        return package_asset_answer(r, ctx, package_index_ts,
+                                    ts_multivariant_write);
+    case PACKAGE_TS_PLAYLIST:
+        return package_text_answer(r, ctx, package_index_ts(ctx->use.index));
+    case PACKAGE_TS_SEGMENT:
+        return package_ts_answer(r, ctx);
     case PACKAGE_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
