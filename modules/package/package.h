@@ -143,6 +143,13 @@ ngx_int_t package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 ngx_int_t package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                            uint64_t start, uint64_t end);
 
+/* The window of an open file, through the transform where there is one. */
+ngx_int_t package_window_send(ngx_http_request_t *r, ngx_file_t *file,
+                              uint64_t start, uint64_t end);
+
+/* Sends what the current fill brings in. */
+ngx_int_t package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+
 /* Before a fill that passes: sends the header where it may be all of the
  * answer. NGX_DECLINED: go on, an error can still have its status. */
 ngx_int_t package_header_begin(ngx_http_request_t *r);
@@ -154,6 +161,10 @@ bool package_ts_fits(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
 /* A segment as a transport stream; again after a NGX_DONE, package_ts_resume. */
 ngx_int_t package_ts_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
 ngx_int_t package_ts_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+
+/* A segment of WebVTT beside transport streams. */
+ngx_int_t package_ts_text_answer(ngx_http_request_t *r,
+                                 ngx_http_package_ctx_t *ctx);
 
 /* Sends the answer; again after a NGX_DONE, package_answer_resume. */
 ngx_int_t package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);

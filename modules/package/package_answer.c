@@ -34,6 +34,7 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         break;
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_TS_TEXT_SEGMENT:
         ngx_str_set(type, "text/vtt");
         break;
     case PACKAGE_TS_SEGMENT:
@@ -368,8 +369,7 @@ package_range_take(ngx_http_request_t *r, struct byte_range *out)
     return NGX_OK;
 }
 
-/* The window of an open file, through the transform where there is one. */
-static ngx_int_t
+ngx_int_t
 package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
                     uint64_t end)
 {
@@ -432,8 +432,7 @@ package_header_begin(ngx_http_request_t *r)
     return NGX_DECLINED;
 }
 
-/* Sends what the current fill brings in. */
-static ngx_int_t
+ngx_int_t
 package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     ngx_int_t rc = package_header_begin(r);
@@ -636,6 +635,7 @@ package_kind_fits(const ngx_http_package_ctx_t *ctx)
         return !is_text;
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_TS_TEXT_SEGMENT:
         return is_text;
     case PACKAGE_MULTIVARIANT:
     case PACKAGE_MPD:
@@ -728,6 +728,8 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return package_text_answer(r, ctx, package_index_ts(ctx->use.index));
     case PACKAGE_TS_SEGMENT:
         return package_ts_answer(r, ctx);
+    case PACKAGE_TS_TEXT_SEGMENT:
+        return package_ts_text_answer(r, ctx);
     case PACKAGE_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:

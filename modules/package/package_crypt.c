@@ -199,6 +199,7 @@ package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
     case PACKAGE_TS_SEGMENT:
+    case PACKAGE_TS_TEXT_SEGMENT:
         break;
     }
     crypt_playlist_write(clear, &ctx->crypt, systems, out);

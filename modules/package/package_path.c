@@ -25,6 +25,7 @@ package_kind_name(enum package_kind kind)
     case PACKAGE_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TS_SEGMENT:
+    case PACKAGE_TS_TEXT_SEGMENT:
         return "segment";
     case PACKAGE_TEXT:
         return "text";
@@ -153,11 +154,15 @@ ts_parse(struct bytes rest, struct package_path *out)
         out->kind = PACKAGE_TS_PLAYLIST;
         return 0;
     }
+    if (!segment_take(&rest, &out->segment)) {
+        return ERR_NOT_FOUND;
+    }
+    if (bytes_equal(rest, BYTES_LITERAL(".vtt")) && out->muxed.len == 0) {
+        out->kind = PACKAGE_TS_TEXT_SEGMENT;
+        return 0;
+    }
     out->kind = PACKAGE_TS_SEGMENT;
-    return segment_take(&rest, &out->segment)
-                   && bytes_equal(rest, BYTES_LITERAL(".ts"))
-               ? 0
-               : ERR_NOT_FOUND;
+    return bytes_equal(rest, BYTES_LITERAL(".ts")) ? 0 : ERR_NOT_FOUND;
 }
 
 int

@@ -22,6 +22,7 @@ enum package_kind {
     PACKAGE_TS_MULTIVARIANT, /* <content>/<version>/ts/master.m3u8 */
     PACKAGE_TS_PLAYLIST,     /* <content>/<version>/ts/<tracks>/index.m3u8 */
     PACKAGE_TS_SEGMENT,      /* <content>/<version>/ts/<tracks>/<n>.ts */
+    PACKAGE_TS_TEXT_SEGMENT, /* <content>/<version>/ts/<track>/<n>.vtt */
 };
 
 const char *package_kind_name(enum package_kind kind);

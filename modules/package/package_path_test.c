@@ -37,6 +37,7 @@ every_kind_of_path_is_told_apart(void **state)
         {"a/1/ts/a0/index.m3u8", PACKAGE_TS_PLAYLIST, "a/1", "a0", 0},
         {"a/1/ts/v0~a0/index.m3u8", PACKAGE_TS_PLAYLIST, "a/1", "v0~a0", 0},
         {"ts/ts/ts/v0/0.ts", PACKAGE_TS_SEGMENT, "ts/ts", "v0", 0},
+        {"a/1/ts/s0/7.vtt", PACKAGE_TS_TEXT_SEGMENT, "a/1", "s0", 7},
         {"a/1/ts/v12~a1/34.ts", PACKAGE_TS_SEGMENT, "a/1", "v12~a1", 34},
     };
 
@@ -103,6 +104,8 @@ a_path_with_another_spelling_is_not_found(void **state)
         "a/1/ts/v0/0.m4s",
         "a/1/ts/v0/00.ts",
         "a/1/ts/v0/.ts",
+        "a/1/ts/v0~s0/0.vtt",
+        "a/1/ts/s0/all.vtt",
         "a/1/ts/v0/0.tsx",
         "a/1/ts/v0/master.m3u8",
         "a/1/ts/~a0/0.ts",

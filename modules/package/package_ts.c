@@ -16,6 +16,7 @@
 #include "core/err.h"
 #include "media/crypt/aes128.h"
 #include "media/segment_map.h"
+#include "media/text/text_ts.h"
 #include "media/ts/ts.h"
 
 #define HELD_SIZE_MAX (32u << 10) /* bytes */
@@ -60,7 +61,8 @@ is_ts(const ngx_http_package_ctx_t *ctx)
 {
     return ctx->path.kind == PACKAGE_TS_MULTIVARIANT
            || ctx->path.kind == PACKAGE_TS_PLAYLIST
-           || ctx->path.kind == PACKAGE_TS_SEGMENT;
+           || ctx->path.kind == PACKAGE_TS_SEGMENT
+           || ctx->path.kind == PACKAGE_TS_TEXT_SEGMENT;
 }
 
 static int
@@ -72,6 +74,9 @@ ts_tracks_check(ngx_http_package_ctx_t *ctx)
     if (ctx->use.index->is_asset) {
         err = package_index_ts(ctx->use.index)->bytes.err;
         return err == ERR_NOT_FOUND ? ERR_UNSUPPORTED : 0;
+    }
+    if (info->kind == TRACK_TEXT && ctx->path.kind != PACKAGE_TS_SEGMENT) {
+        return ctx->muxed.index == NULL ? 0 : ERR_UNSUPPORTED;
     }
     err = info->kind == TRACK_TEXT ? ERR_UNSUPPORTED : ts_track_check(info);
     if (err == 0 && ctx->muxed.index != NULL) {
@@ -283,9 +288,9 @@ ts_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     return err;
 }
 
-/* All maps are there. */
+/* There is a transform: what it will send. */
 static ngx_int_t
-ts_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+ts_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     struct {
         uint64_t muxed, crypt;
@@ -298,11 +303,6 @@ ts_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         .format = "ts",
     };
     struct byte_range range;
-    int err = ts_open(r, ctx);
-
-    if (err != 0) {
-        return ts_fail(r, ctx, err);
-    }
     const off_t size = (off_t) ctx->transform.transform->size_out;
     if (package_headers_set(
             r, ctx, size,
@@ -314,6 +314,15 @@ ts_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     ctx->transform.start = range.start;
     ctx->transform.end = range.end;
     return rc;
+}
+
+/* All maps are there. */
+static ngx_int_t
+ts_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    int err = ts_open(r, ctx);
+
+    return err == 0 ? ts_headers_set(r, ctx) : ts_fail(r, ctx, err);
 }
 
 static uint64_t
@@ -543,6 +552,39 @@ ts_step_end(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return ngx_http_send_special(r, NGX_HTTP_LAST);
     }
     return ts->held_size != 0 ? ts_sound_fill(r, ctx) : ts_window_fill(r, ctx);
+}
+
+ngx_int_t
+package_ts_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    struct segment segment;
+    ngx_file_t *file;
+    ngx_int_t rc;
+
+    if (track_index_segment(&ctx->use.index->track, ctx->path.segment, &segment)
+        != 0) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+    const uint64_t start = segment_start(&segment);
+    const uint64_t end = start + segment_length(&segment);
+    int err = text_ts_transform_open(end - start, &ctx->transform.transform);
+    rc = err == 0 ? ts_headers_set(r, ctx) : ts_fail(r, ctx, err);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    if (conf->fill.len != 0) {
+        rc = package_fill_set(r, ctx, start, end);
+        ctx->fill.transform = &ctx->transform;
+        return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
+    }
+    file = ngx_pcalloc(r->pool, sizeof *file);
+    if (file == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = package_media_open(r, ctx, &segment, file);
+    return rc == NGX_OK ? package_window_send(r, file, start, end) : rc;
 }
 
 ngx_int_t

@@ -173,10 +173,31 @@ def test_playlists_are_the_transport_stream_s(film, node):
             assert sealed.index(key) < sealed.index("#EXTINF")
         master = node.get(f"/{source}/off/film/1/ts/master.m3u8").text
         assert re.findall(r"^[^#].*$", master, re.M) == ["v0~a0/index.m3u8"]
+        assert 'SUBTITLES="subs"' in master and 'URI="s0/index.m3u8"' in master
         assert 'LANGUAGE="deu",' in master and 'URI="a1/index.m3u8"' in master
         assert "a2" not in master
         assert node.get(f"/{source}/aes-128/film/1/ts/master.m3u8"
                         ).text == master
+
+
+@pytest.mark.parametrize("place", [*PLACES, "local/cbcs"])
+def test_subtitles_have_the_stream_s_time(node, place):
+    top = f"/{place}/film/1"
+    playlist = node.get(f"{top}/ts/s0/index.m3u8").text
+    assert re.findall(r"^[^#].*$", playlist, re.M) \
+        == [f"{n}.vtt" for n in range(SEGMENTS)]
+    assert "EXT-X-KEY" not in playlist
+    for number in range(SEGMENTS):
+        stored = node.get(f"{top}/s0/{number}.vtt")
+        path = f"{top}/ts/s0/{number}.vtt"
+        sent = node.get(path)
+        assert sent.headers["Content-Type"] == "text/vtt"
+        assert ("Words" in sent.text) == (number == 0)
+        assert sent.text == stored.text.replace("MPEGTS:0\n",
+                                                f"MPEGTS:{START}\n")
+        assert sent.headers["ETag"] != stored.headers["ETag"]
+        part = node.get(path, headers={"Range": "bytes=9-60"})
+        assert (part.status_code, part.content) == (206, sent.content[9:61])
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -231,11 +252,12 @@ def test_what_cannot_be_a_transport_stream_is_not_found(node):
         return node.log()[before:]
 
     ts = "/local/off/film/1/ts"
-    for name in ("a2/0.ts", "v0~a2/0.ts", "a2/index.m3u8", "s0/index.m3u8",
-                 "v0~s0/0.ts", "a0~v0/0.ts", "v0~v0/0.ts", "a0~a1/index.m3u8"):
+    for name in ("a2/0.ts", "v0~a2/0.ts", "a2/index.m3u8", "s0/0.ts",
+                 "v0~s0/0.ts", "s0~v0/index.m3u8", "a0~v0/0.ts", "v0~v0/0.ts", "a0~a1/index.m3u8"):
         assert "as a transport stream refused" in said(f"{ts}/{name}"), name
     for name in (f"v0~a0/{SEGMENTS}.ts", "v1/0.ts", "v0~a9/0.ts",
-                 "v9~a0/index.m3u8", "index.m3u8", "v0/0.m4s"):
+                 "v9~a0/index.m3u8", "index.m3u8", "v0/0.m4s", "v0/0.vtt",
+                 f"s0/{SEGMENTS}.vtt"):
         said(f"{ts}/{name}")
     for scheme in ("cenc", "cbcs"):
         for name in ("master.m3u8", "v0~a0/index.m3u8", "v0~a0/0.ts"):
@@ -254,16 +276,17 @@ def test_what_cannot_be_a_transport_stream_is_not_found(node):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_ffmpeg_gets_every_picture_and_all_sound(film, node, place):
+    """Warnings apart: it says that it leaves subtitles out."""
     source = film.with_name("source")
     url = f"{node.url}/{place}/film/1/ts/master.m3u8"
-    told = run("ffmpeg", "-v", "warning", "-nostdin", "-xerror", "-i", url,
+    told = run("ffmpeg", "-v", "error", "-nostdin", "-xerror", "-i", url,
                "-map", "0:v", "-fps_mode", "passthrough", "-f", "framemd5",
                "-").decode()
     assert [line.split(",")[5].strip() for line in told.splitlines()
             if line and line[0] != "#"] == pictures(source / "v0.mp4")
     for name, language in (("a0", "eng"), ("a1", "deu")):
         wanted = sound(source / f"{name}.mp4")
-        heard = run("ffmpeg", "-v", "warning", "-nostdin", "-xerror", "-i",
+        heard = run("ffmpeg", "-v", "error", "-nostdin", "-xerror", "-i",
                     url, "-map", f"0:m:language:{language}", "-f", "s16le",
                     "-")
         assert heard[PRIMING:PRIMING + len(wanted)] == wanted
@@ -309,7 +332,8 @@ def test_hls_js_plays_and_seeks(node, browser, place, language):
                 "return {...window.seen, time: video.currentTime, ended: "
                 "video.ended, frames: video.getVideoPlaybackQuality()"
                 ".totalVideoFrames, types: [...new Set(window.seen.segments"
-                ".map((s) => s.type))]}"))
+                ".map((s) => s.type))], cues: [...video.textTracks].flatMap("
+                "(t) => [...(t.cues || [])]).map((c) => c.startTime)}"))
             return is_true(seen)
         try:
             wait_for(look, 30)
@@ -319,6 +343,10 @@ def test_hls_js_plays_and_seeks(node, browser, place, language):
     until(lambda s: s["time"] > 2.5 and s["frames"] > 48, "picture")
     if language == "deu":
         browser.execute_script("window.soundChoose('deu')")
+    else:
+        browser.execute_script("window.subtitlesShow('en')")
+        until(lambda s: len(s["cues"]) == 1, "subtitle")
+        assert seen["cues"][0] == pytest.approx(1, abs=0.1)
     browser.execute_script("video.currentTime = 9")
     until(lambda s: s["ended"], "end")
     assert ("audio" in seen["types"]) == (language == "deu")
