@@ -13,7 +13,11 @@
 
 #define CRYPT_KEY_SIZE 16 /* bytes; of KIDs and IVs, too */
 
-enum crypt_scheme { CRYPT_CENC = 1, CRYPT_CBCS };
+enum crypt_scheme {
+    CRYPT_CENC = 1,
+    CRYPT_CBCS,
+    CRYPT_AES128, /* of HLS, for whole segments: media/crypt/aes128.h */
+};
 
 struct crypt_key {
     uint8_t kid[CRYPT_KEY_SIZE];

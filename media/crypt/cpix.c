@@ -52,8 +52,10 @@ scheme_name(enum crypt_scheme scheme)
         return "cenc";
     case CRYPT_CBCS:
         return "cbcs";
+    case CRYPT_AES128: /* is none of Common Encryption's */
+        break;
     }
-    return "";
+    return NULL;
 }
 
 /* ---- the request ---- */
@@ -106,7 +108,9 @@ content_key_write(const struct cpix_request *request, unsigned class,
 {
     buffer_append_text(out, "<cpix:ContentKey");
     kid_write(request, class, period, out);
-    buffer_printf(out, " commonEncryptionScheme=\"%s\"/>\n", scheme);
+    if (scheme != NULL)
+        buffer_printf(out, " commonEncryptionScheme=\"%s\"", scheme);
+    buffer_append_text(out, "/>\n");
 }
 
 static void
@@ -294,7 +298,7 @@ key_begin(struct reader *reader, const char **attributes)
     if (reader->is_in_key || reader->is_in_rule || kid == NULL
         || !uuid_read(kid, found.key.kid)
         || (iv != NULL && !base64_read(bytes_of_text(iv), found.key.iv))
-        || (scheme != NULL && strcmp(scheme, wanted) != 0)) {
+        || (scheme != NULL && wanted != NULL && strcmp(scheme, wanted) != 0)) {
         reader_fail(reader, ERR_INVALID);
     } else if (reader->key_count == reader->count_max) {
         reader_fail(reader, ERR_LIMIT);

@@ -85,6 +85,7 @@ void
 ts_media_playlist_write(const struct track_info *info,
                         const struct hls_key *key, struct buffer *out)
 {
+    const char *suffix = info->kind == TRACK_TEXT ? "vtt" : "ts";
     struct walk walk = walk_of(info);
     uint64_t duration;
     buffer_printf(out,
@@ -100,9 +101,9 @@ ts_media_playlist_write(const struct track_info *info,
     for (uint32_t i = 0; walk_next(&walk, &duration); i++) {
         char line[96];
         const int len =
-            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.ts\n",
+            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.%s\n",
                      (unsigned long long) (duration / 1000000),
-                     (unsigned long long) (duration % 1000000), i);
+                     (unsigned long long) (duration % 1000000), i, suffix);
         buffer_append(out, line, (size_t) len);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
@@ -111,12 +112,14 @@ ts_media_playlist_write(const struct track_info *info,
 /* ---- multivariant playlist ---- */
 
 /* What can be carried: the video tracks, and the audio tracks of one codec
- * behind one another. */
+ * behind one another; and text. */
 struct groups {
     const struct track_info *video[ASSET_TRACKS_MAX];
     size_t video_count;
     const struct track_info *audio[ASSET_TRACKS_MAX];
     size_t audio_count;
+    const struct track_info *text[ASSET_TRACKS_MAX];
+    size_t text_count;
 };
 
 static bool
@@ -142,7 +145,9 @@ groups_find(const struct asset *asset, struct groups *g)
     *g = (struct groups){0};
     for (size_t i = 0; i < asset->track_count; i++) {
         const struct track_info *t = &asset->tracks[i];
-        if (ts_track_check(t) != 0)
+        if (t->kind == TRACK_TEXT)
+            g->text[g->text_count++] = t;
+        if (t->kind == TRACK_TEXT || ts_track_check(t) != 0)
             continue;
         if (t->kind == TRACK_VIDEO)
             g->video[g->video_count++] = t;
@@ -227,12 +232,50 @@ label_of(const struct track_info *t)
 
 /* NAME is unique in its group (§4.4.6.1.1): the track's own name makes it. */
 static bool
-label_is_taken(const struct groups *g, size_t first, size_t number)
+label_is_taken(const struct track_info *const *group, size_t number)
 {
-    for (size_t i = first; i < number; i++)
-        if (strcmp(label_of(g->audio[i]), label_of(g->audio[number])) == 0)
+    for (size_t i = 0; i < number; i++)
+        if (strcmp(label_of(group[i]), label_of(group[number])) == 0)
             return true;
     return false;
+}
+
+static void
+label_write(const struct track_info *const *group, size_t number,
+            struct buffer *out)
+{
+    const struct track_info *t = group[number];
+    buffer_printf(out, ",NAME=\"%s", label_of(t));
+    if (label_is_taken(group, number))
+        buffer_printf(out, " (%s)", t->name);
+    buffer_append_text(out, "\"");
+    if (strcmp(t->language, "und") != 0)
+        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
+}
+
+static void
+subtitles_id_write(const struct pathway *pathway, struct buffer *out)
+{
+    buffer_append_text(out, "\"subs");
+    if (pathway != NULL) {
+        buffer_append_text(out, "/");
+        buffer_append_bytes(out, pathway->name);
+    }
+    buffer_append_text(out, "\"");
+}
+
+static void
+subtitles_write(const struct groups *g, const struct pathway *pathway,
+                struct buffer *out)
+{
+    for (size_t i = 0; i < g->text_count; i++) {
+        buffer_append_text(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=");
+        subtitles_id_write(pathway, out);
+        label_write(g->text, i, out);
+        buffer_append_text(out, ",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"");
+        tracks_write(g->text[i], NULL, pathway, out);
+        buffer_append_text(out, "\"\n");
+    }
 }
 
 /* The first of a group has no URI: it is in the variants. */
@@ -244,12 +287,7 @@ media_write(const struct groups *g, size_t first, size_t number,
     const struct track_info *t = g->audio[number];
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
     group_id_write(group_number, pathway, out);
-    buffer_printf(out, ",NAME=\"%s", label_of(t));
-    if (label_is_taken(g, first, number))
-        buffer_printf(out, " (%s)", t->name);
-    buffer_append_text(out, "\"");
-    if (strcmp(t->language, "und") != 0)
-        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
+    label_write(g->audio + first, number - first, out);
     buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
                   number == first ? "YES" : "NO");
     if (t->channels != 0)
@@ -282,8 +320,9 @@ struct sound {
 };
 
 static void
-variant_write(const struct track_info *t, const struct sound *sound,
-              const struct pathway *pathway, struct buffer *out)
+variant_write(const struct groups *g, const struct track_info *t,
+              const struct sound *sound, const struct pathway *pathway,
+              struct buffer *out)
 {
     const bool is_video = t->kind == TRACK_VIDEO;
     buffer_printf(
@@ -304,6 +343,10 @@ variant_write(const struct track_info *t, const struct sound *sound,
     if (sound->is_group) {
         buffer_append_text(out, ",AUDIO=");
         group_id_write(sound->group_number, pathway, out);
+    }
+    if (g->text_count > 0) {
+        buffer_append_text(out, ",SUBTITLES=");
+        subtitles_id_write(pathway, out);
     }
     if (pathway != NULL) {
         buffer_append_text(out, ",PATHWAY-ID=\"");
@@ -344,7 +387,7 @@ sound_variant_write(const struct groups *g, size_t first, size_t number,
         .is_group = group_size(g, first) > 1,
         .group_number = number,
     };
-    variant_write(g->audio[first], &sound, pathway, out);
+    variant_write(g, g->audio[first], &sound, pathway, out);
 }
 
 /* The groups and variants of one pathway, or of the only place there is. */
@@ -354,13 +397,14 @@ place_write(const struct groups *g, const struct pathway *pathway,
 {
     static const struct sound silence;
     size_t first, number = 0;
+    subtitles_write(g, pathway, out);
     for (first = 0; first < g->audio_count;
          first += group_size(g, first), number++)
         for (size_t i = 0; group_size(g, first) > 1 && i < group_size(g, first);
              i++)
             media_write(g, first, first + i, number, pathway, out);
     for (size_t v = 0; v < g->video_count && g->audio_count == 0; v++)
-        variant_write(g->video[v], &silence, pathway, out);
+        variant_write(g, g->video[v], &silence, pathway, out);
     number = 0;
     for (first = 0; first < g->audio_count;
          first += group_size(g, first), number++) {
@@ -368,7 +412,7 @@ place_write(const struct groups *g, const struct pathway *pathway,
         if (g->video_count == 0)
             sound_variant_write(g, first, number, pathway, out);
         for (size_t v = 0; v < g->video_count; v++)
-            variant_write(g->video[v], &sound, pathway, out);
+            variant_write(g, g->video[v], &sound, pathway, out);
     }
 }
 

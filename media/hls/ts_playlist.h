@@ -20,8 +20,9 @@ struct hls_key {
     uint8_t iv[16];
 };
 
-/* Media playlist of a track: "<n>.ts" relative to it; VOD, exact EXTINF. Muxed
- * tracks have the one of the video. `key` NULL: in the clear. */
+/* Media playlist of a track: "<n>.ts", of text "<n>.vtt" relative to it; VOD,
+ * exact EXTINF. Muxed tracks have the one of the video. `key` NULL: in the
+ * clear. */
 void ts_media_playlist_write(const struct track_info *info,
                              const struct hls_key *key, struct buffer *out);
 
@@ -29,7 +30,8 @@ void ts_media_playlist_write(const struct track_info *info,
  * Multivariant: "<video>~<audio>/index.m3u8" relative to it, or to each
  * pathway's base; steering NULL: no pathways. A variant holds the first audio
  * track of a codec; where there are several, the others are renditions of
- * their own. Tracks that cannot be carried are left out (ts_track_check).
+ * their own. Subtitles are renditions. Tracks that cannot be carried are left
+ * out (ts_track_check).
  * The buffer has ERR_NOT_FOUND when none is left.
  */
 void ts_multivariant_write(const struct asset *asset,

@@ -100,6 +100,25 @@ a_key_stands_before_the_first_segment(void **state)
     buffer_fini(&timeline);
 }
 
+static void
+segments_of_text_are_webvtt(void **state)
+{
+    static const struct timeline_run run = {96096, 1};
+    struct track_info t = track(TRACK_VIDEO, "s0", "", "en");
+    struct buffer timeline, out;
+    buffer_init(&timeline, 100);
+    buffer_init(&out, 4096);
+    timeline_append(&timeline, &run);
+    t.kind = TRACK_TEXT;
+    t.timeline = buffer_bytes(&timeline);
+    ts_media_playlist_write(&t, NULL, &out);
+    buffer_append_u8(&out, 0);
+    assert_non_null(
+        strstr((const char *) out.ptr, "#EXTINF:4.004000,\n0.vtt\n"));
+    buffer_fini(&out);
+    buffer_fini(&timeline);
+}
+
 /* ---- multivariant playlist ---- */
 
 static void
@@ -145,6 +164,32 @@ further_sounds_of_a_codec_are_renditions(void **state)
             "CODECS=\"avc1.640028,ac-3\",RESOLUTION=1280x720,"
             "FRAME-RATE=23.976,AUDIO=\"audio\"\n"
             "v0~a0/index.m3u8\n");
+}
+
+static void
+subtitles_are_renditions(void **state)
+{
+    struct asset asset = {.track_count = 3};
+    struct buffer out;
+    buffer_init(&out, 4096);
+    asset.tracks[0] = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    for (size_t i = 1; i < 3; i++) {
+        asset.tracks[i] = track(TRACK_TEXT, i == 1 ? "s0" : "s1", "", "en");
+        asset.tracks[i].sample_entry.len = 0;
+    }
+    ts_multivariant_write(&asset, NULL, &out);
+    text_is(&out,
+            "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"subs\",NAME=\"en\","
+            "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,"
+            "URI=\"s0/index.m3u8\"\n"
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"subs\",NAME=\"en (s1)\","
+            "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,"
+            "URI=\"s1/index.m3u8\"\n"
+            "#EXT-X-STREAM-INF:BANDWIDTH=2100960,AVERAGE-BANDWIDTH=1075960,"
+            "CODECS=\"avc1.640028\",RESOLUTION=1280x720,"
+            "FRAME-RATE=23.976,SUBTITLES=\"subs\"\n"
+            "v0/index.m3u8\n");
 }
 
 static void
@@ -247,6 +292,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_are_exact_and_never_add_up),
         cmocka_unit_test(a_key_stands_before_the_first_segment),
+        cmocka_unit_test(segments_of_text_are_webvtt),
+        cmocka_unit_test(subtitles_are_renditions),
         cmocka_unit_test(one_sound_is_muxed_into_each_variant),
         cmocka_unit_test(further_sounds_of_a_codec_are_renditions),
         cmocka_unit_test(each_codec_of_sound_has_variants_of_its_own),

@@ -15,10 +15,6 @@
 
 typedef unsigned __int128 wide;
 
-/* Cue times are those of the presentation, which starts at 0. */
-static const char segment_start_text[] =
-    "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n";
-
 struct writer {
     const struct text_build *build;
     struct buffer *file;
@@ -107,7 +103,7 @@ segment_write(struct writer *w, uint64_t start, uint64_t end)
         return ERR_INVALID;
     if (end - start > UINT32_MAX || info->segment_count == INDEX_SEGMENTS_MAX)
         return ERR_LIMIT;
-    buffer_append_text(w->file, segment_start_text);
+    buffer_append_text(w->file, TEXT_SEGMENT_START("0"));
     buffer_append_bytes(w->file, buffer_bytes(&w->build->cues->head));
     s.header_size = (uint32_t) (written(w) - s.offset);
     s.sample_count = cues_write(w, start, end);

@@ -10,6 +10,11 @@
 
 #define TEXT_TRACK_SIZE_MAX (64u << 20) /* bytes */
 
+/* How each segment starts: where presentation time 0 is in the stream's time,
+ * in 90 kHz. It is stored with "0", as is right beside CMAF. */
+#define TEXT_SEGMENT_START(time) \
+    "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:" time "\n\n"
+
 struct text_build {
     const struct cues *cues;
     const uint64_t *cuts; /* ticks; the film's, ascending from 0 */

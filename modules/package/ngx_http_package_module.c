@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The content handler for HLS and DASH: playlists and MPDs, init segments and
- * segments of CMAF or WebVTT from the stored form that ingest writes (asset.idx,
- * <track>.idx, <track>.mp4 or <track>.text).
+ * segments of CMAF, WebVTT or transport streams from the stored form that
+ * ingest writes (asset.idx, <track>.idx, <track>.mp4 or <track>.text).
  *
  *   package $path;             "<content>/<version>/<...>"; content handler
  *   package_root folder;       source: files folder/<content>/<version>/<file>
@@ -18,24 +18,30 @@
  *                              that size
  *   package_slice size;        of a slice; 1m
  *   package_index_memory size; index files held in a worker; 64m
- *   package_pathways $text;    of a multivariant playlist or an MPD, for content
- *                              steering: "<server-uri> <name>
- *                              <base>[?<query>] ...", see media/pathways.h;
- *                              empty: none
+ *   package_pathways $text;    of a multivariant playlist or an MPD, for
+ * content steering: "<server-uri> <name> <base>[?<query>] ...", see
+ * media/pathways.h; empty: none
  *
- *   package_encryption $text;  off, cenc or cbcs; off
+ *   package_encryption $text;  off, cenc, cbcs or, of transport streams,
+ *                              aes-128; off
  *   package_keys file;         see media/crypt/keys.h; read with the
  *                              configuration
  *   package_drm name ...;      which players are told of the keys: widevine,
  *                              playready, fairplay, clearkey[=licence URL]
- *   package_clear_lead n;      segments at the start that are not encrypted; 0
+ *   package_clear_lead n;      segments at the start that are not encrypted,
+ *                              by cenc and cbcs; 0
+ *   package_key_uri $text;     where players of aes-128 get the key: a URI,
+ *                              absolute or relative to the playlist
  *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
+ *   $package_kid               of the track that is encrypted: its key's name,
+ *                              32 digits of hex
  *   $package_kind              multivariant, mpd, playlist, iframes, init,
  *                              segment or text
  *
- * A segment is one range of the track file. From a folder it leaves by sendfile, as nginx's static files do; through the
- * fill location it leaves as the cache holds it, slice by slice.
+ * A segment is one range of the track file. From a folder it leaves by
+ * sendfile, as nginx's static files do; through the fill location it leaves as
+ * the cache holds it, slice by slice.
  */
 #include <ngx_config.h>
 #include <ngx_core.h>
@@ -154,6 +160,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       offsetof(ngx_http_package_loc_conf_t, key_period),
       NULL },
 
+    { ngx_string("package_key_uri"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, key_uri),
+      NULL },
+
     { ngx_string("package_index_memory"),
       NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -191,6 +205,37 @@ ngx_module_t ngx_http_package_module = {
 
 /* ---- the request ---- */
 
+void
+package_track_turn(ngx_http_package_ctx_t *ctx, unsigned number)
+{
+    const struct bytes track = ctx->path.track;
+    const struct package_use use = ctx->use;
+
+    if (ctx->turn != number) {
+        ctx->path.track = ctx->path.muxed;
+        ctx->path.muxed = track;
+        ctx->use = ctx->muxed;
+        ctx->muxed = use;
+        ctx->turn = number;
+    }
+}
+
+/* Those of two tracks one after the other. */
+static ngx_int_t
+package_indexes_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_int_t rc = package_index_step(r, ctx);
+
+    if (rc == NGX_OK && ctx->path.muxed.len != 0 && ctx->turn == 0) {
+        package_track_turn(ctx, 1);
+        rc = package_index_step(r, ctx);
+    }
+    if (rc == NGX_OK) {
+        package_track_turn(ctx, 0);
+    }
+    return rc;
+}
+
 static ngx_int_t
 package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
@@ -199,7 +244,7 @@ package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (ctx->is_answering) {
         return package_answer_resume(r, ctx);
     }
-    rc = package_index_step(r, ctx);
+    rc = package_indexes_step(r, ctx);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -212,7 +257,11 @@ package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return rc;
     }
     ctx->is_answering = true;
-    return package_answer(r, ctx);
+    rc = package_answer(r, ctx);
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) { /* whose page goes as it is */
+        package_transform_close(&ctx->transform);
+    }
+    return rc;
 }
 
 static void
@@ -256,6 +305,7 @@ package_cleanup(void *context)
     package_plain_forget(ctx);
     package_index_release(&ctx->use);
     package_keys_release(&ctx->keys);
+    package_index_release(&ctx->muxed);
     package_transform_close(&ctx->transform);
     ngx_explicit_memzero(&ctx->crypt, sizeof ctx->crypt);
     if (ctx->fill.memory != ctx->head) {
@@ -281,6 +331,7 @@ package_ctx_new(ngx_http_request_t *r)
     ctx->use.ready.data = r;
     ctx->use.ready.log = r->connection->log;
     ctx->keys.ready = ctx->use.ready;
+    ctx->muxed = ctx->use;
     cleanup->handler = package_cleanup;
     ngx_http_set_ctx(r, ctx, ngx_http_package_module);
     return ctx;
@@ -419,6 +470,26 @@ package_kind_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 static ngx_int_t
+package_kid_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+                     uintptr_t unused)
+{
+    const ngx_http_package_ctx_t *ctx =
+        ngx_http_get_module_ctx(r->main, ngx_http_package_module);
+    ngx_str_t text = ngx_null_string;
+
+    if (ctx != NULL && ctx->crypt.scheme != 0 && ctx->path.track.len != 0) {
+        text.len = 2 * sizeof ctx->crypt.key.kid;
+        text.data = ngx_pnalloc(r->pool, text.len);
+        if (text.data == NULL) {
+            return NGX_ERROR;
+        }
+        ngx_hex_dump(text.data, (u_char *) (uintptr_t) ctx->crypt.key.kid,
+                     sizeof ctx->crypt.key.kid);
+    }
+    return package_variable_set(v, text);
+}
+
+static ngx_int_t
 ngx_http_package_variables(ngx_conf_t *cf)
 {
     static const struct {
@@ -427,6 +498,7 @@ ngx_http_package_variables(ngx_conf_t *cf)
     } variables[] = {
         {ngx_string("package_slice_range"), package_slice_range_variable},
         {ngx_string("package_kind"), package_kind_variable},
+        {ngx_string("package_kid"), package_kid_variable},
     };
 
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
@@ -589,6 +661,9 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
     if (conf->systems == NULL) {
         conf->systems = prev->systems;
+    }
+    if (conf->key_uri == NULL) {
+        conf->key_uri = prev->key_uri;
     }
     ngx_conf_merge_uint_value(conf->clear_lead, prev->clear_lead, 0);
     ngx_conf_merge_uint_value(conf->key_period, prev->key_period, 0);

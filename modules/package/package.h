@@ -23,6 +23,9 @@
 #include "modules/package/package_path.h"
 #include "modules/package/package_plain.h"
 
+/* of map and header: a segment of 60,000 samples is somebody's joke */
+#define PACKAGE_HEAD_SIZE_MAX (2u << 20)
+
 extern ngx_module_t ngx_http_package_module;
 
 typedef struct {
@@ -35,12 +38,13 @@ typedef struct {
     ngx_str_t fill;                 /* slashes at both ends */
     ngx_str_t again;                /* the same, or empty */
     size_t slice_size;
-    ngx_http_complex_value_t *pathways; /* NULL: none */
+    ngx_http_complex_value_t *pathways;   /* NULL: none */
     ngx_http_complex_value_t *encryption; /* NULL: off */
     struct crypt_keys *keys;              /* NULL: none */
     ngx_str_t key_server;                 /* or else this; slashes as fill */
     time_t key_valid;                     /* s */
     struct crypt_systems *systems;        /* NULL: none */
+    ngx_http_complex_value_t *key_uri;    /* NULL: none */
     ngx_uint_t clear_lead;                /* segments */
     struct package_plain_conf *plain;     /* NULL: ingested films only */
     ngx_uint_t key_period;                /* segments; 0: one key for all */
@@ -48,15 +52,22 @@ typedef struct {
 
 typedef struct {
     struct package_path path;
-    struct package_use use; /* of the index that the answer is made from */
+    struct package_use use;   /* of the index that the answer is made from */
+    struct package_use muxed; /* of the other track's, where there are two */
+    unsigned turn; /* 1: the two have changed places, in `path`, too */
     struct package_plain plain;
     struct package_fill fill;
-    struct crypt crypt; /* scheme 0: in the clear */
+    struct crypt crypt;           /* scheme 0: in the clear */
     struct package_keys_use keys; /* of a key server */
     struct package_transform transform;
-    u_char *head; /* an encrypted segment's map and header, ngx_alloc'ed */
-    bool is_answering; /* the index is there, the answer has begun */
+    u_char *head;          /* read before the samples; ngx_alloc'ed */
+    struct package_ts *ts; /* a transport stream on its way, or NULL */
+    bool is_answering;     /* the index is there, the answer has begun */
 } ngx_http_package_ctx_t;
+
+/* Puts the path's track of this number, 0 or 1, and its index where all that
+ * follows here looks for them. */
+void package_track_turn(ngx_http_package_ctx_t *ctx, unsigned number);
 
 /* The name of "<track><suffix>" in the source that is configured: a path, or
  * the URI of the fill. Terminated; data is NULL without memory. */
@@ -90,21 +101,20 @@ ngx_int_t package_plain_index(ngx_http_request_t *r,
 void package_plain_forget(ngx_http_package_ctx_t *ctx);
 
 /* The file of a segment; data is NULL without memory. */
-ngx_str_t package_plain_name(ngx_http_request_t *r,
-                             ngx_http_package_ctx_t *ctx, uint32_t number);
+ngx_str_t package_plain_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                             uint32_t number);
 
 /* Has the segment's file made unless it is there, which is NGX_OK. */
 ngx_int_t package_plain_segment(ngx_http_request_t *r,
                                 ngx_http_package_ctx_t *ctx);
 
-/* What the answer is encrypted with: the scheme, and for a track the key. NGX_OK,
- * also for an answer in the clear; NGX_DONE; or an HTTP status. */
-ngx_int_t package_crypt_set(ngx_http_request_t *r,
-                            ngx_http_package_ctx_t *ctx);
+/* What the answer is encrypted with: the scheme, and for a track the key.
+ * NGX_OK, also for an answer in the clear; NGX_DONE; or an HTTP status. */
+ngx_int_t package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
 
-/* The clear text with keys in it: a playlist, or with all tracks' a multivariant
- * playlist or MPD; or the init segment of an encrypted track. `out` is empty.
- * 0 or ERR_*. */
+/* The clear text with keys in it: a playlist, or with all tracks' a
+ * multivariant playlist or MPD; or the init segment of an encrypted track.
+ * `out` is empty. 0 or ERR_*. */
 int package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                        struct bytes clear, struct buffer *out);
 
@@ -117,6 +127,50 @@ char *package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *package_key_server_directive(ngx_conf_t *cf, ngx_command_t *cmd,
                                    void *conf);
 char *package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* ---- what answers are made of ---- */
+
+/* The tag is of what is sent: the same on every node that would send it. */
+ngx_int_t package_headers_set(ngx_http_request_t *r,
+                              ngx_http_package_ctx_t *ctx, off_t length,
+                              uint64_t tag);
+
+/* One range of what is made on the way, which nginx's filter cannot cut: it
+ * comes before the making. A conditional request gets all or nothing. The
+ * headers are set; NGX_OK, or NGX_HTTP_RANGE_NOT_SATISFIABLE. */
+ngx_int_t package_range_take(ngx_http_request_t *r, struct byte_range *out);
+
+/* The track file, opened as nginx's static handler does. */
+ngx_int_t package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                             const struct segment *segment, ngx_file_t *file);
+
+/* A fill of a window of the track file, to be gone on with. */
+ngx_int_t package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                           uint64_t start, uint64_t end);
+
+/* The window of an open file, through the transform where there is one. */
+ngx_int_t package_window_send(ngx_http_request_t *r, ngx_file_t *file,
+                              uint64_t start, uint64_t end);
+
+/* Sends what the current fill brings in. */
+ngx_int_t package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+
+/* Before a fill that passes: sends the header where it may be all of the
+ * answer. NGX_DECLINED: go on, an error can still have its status. */
+ngx_int_t package_header_begin(ngx_http_request_t *r);
+
+/* False, and it is logged why, for what cannot be a transport stream, and for
+ * an encryption that is of transport streams alone, or of all but those. */
+bool package_ts_fits(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+
+/* A segment as a transport stream; again after a NGX_DONE, package_ts_resume.
+ */
+ngx_int_t package_ts_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+ngx_int_t package_ts_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+
+/* A segment of WebVTT beside transport streams. */
+ngx_int_t package_ts_text_answer(ngx_http_request_t *r,
+                                 ngx_http_package_ctx_t *ctx);
 
 /* Sends the answer; again after a NGX_DONE, package_answer_resume. */
 ngx_int_t package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);

@@ -6,9 +6,7 @@
 #include "modules/package/package.h"
 
 #include "core/err.h"
-
-/* of map and header: a segment of 60,000 samples is somebody's joke */
-#define PACKAGE_HEAD_SIZE_MAX (2u << 20)
+#include "media/hls/ts_playlist.h"
 
 static void
 package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
@@ -19,6 +17,8 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_MULTIVARIANT:
     case PACKAGE_PLAYLIST:
     case PACKAGE_IFRAMES:
+    case PACKAGE_TS_MULTIVARIANT:
+    case PACKAGE_TS_PLAYLIST:
         ngx_str_set(type, "application/vnd.apple.mpegurl");
         break;
     case PACKAGE_MPD:
@@ -34,15 +34,18 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         break;
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_TS_TEXT_SEGMENT:
         ngx_str_set(type, "text/vtt");
+        break;
+    case PACKAGE_TS_SEGMENT:
+        ngx_str_set(type, "video/mp2t");
         break;
     }
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
 }
 
-/* The tag is of what is sent: the same on every node that would send it. */
-static ngx_int_t
+ngx_int_t
 package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                     off_t length, uint64_t tag)
 {
@@ -170,7 +173,7 @@ package_pathways(ngx_http_request_t *r, struct pathways *out, bool *is_any)
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: read package_pathways failed (%s)",
                       err_text(err)); /* a token stands in them */
-        *is_any = false; /* the film plays without */
+        *is_any = false;              /* the film plays without */
     }
     return NGX_OK;
 }
@@ -242,8 +245,7 @@ package_media_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return package_plain_name(r, ctx, segment->number);
 }
 
-/* Opened as nginx's static handler does. */
-static ngx_int_t
+ngx_int_t
 package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                    const struct segment *segment, ngx_file_t *file)
 {
@@ -327,10 +329,7 @@ package_is_range_current(ngx_http_request_t *r)
                   == r->headers_out.last_modified_time;
 }
 
-/* One range of what is made on the way, which nginx's filter cannot cut: it
- * comes before the making. A conditional request gets all or nothing. The
- * headers are set; NGX_OK, or NGX_HTTP_RANGE_NOT_SATISFIABLE. */
-static ngx_int_t
+ngx_int_t
 package_range_take(ngx_http_request_t *r, struct byte_range *out)
 {
     const ngx_table_elt_t *header = r->headers_in.range;
@@ -370,8 +369,7 @@ package_range_take(ngx_http_request_t *r, struct byte_range *out)
     return NGX_OK;
 }
 
-/* The window of an open file, through the transform where there is one. */
-static ngx_int_t
+ngx_int_t
 package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
                     uint64_t end)
 {
@@ -391,12 +389,14 @@ package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
     b->file_pos = (off_t) start;
     b->file_last = (off_t) end;
     b->last_in_chain = 1;
-    if (package_transform_of(r) == NULL) {
+    const struct package_transform *transform = package_transform_of(r);
+    if (transform == NULL) {
         b->last_buf = r == r->main;
         return ngx_http_output_filter(r, &out);
     }
-    r->filter_need_in_memory = 1;
-    r->filter_need_temporary = 1; /* what may be changed in place */
+    /* what is changed in place has to be there, and no page of the file */
+    r->filter_need_in_memory = transform->transform->is_in_place;
+    r->filter_need_temporary = r->filter_need_in_memory;
     rc = ngx_http_output_filter(r, &out);
     return rc == NGX_ERROR || r != r->main
                ? rc
@@ -423,25 +423,32 @@ package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                                    + segment_length(segment));
 }
 
-/* Sends what the current fill brings in. */
-static ngx_int_t
-package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+ngx_int_t
+package_header_begin(ngx_http_request_t *r)
 {
-    ngx_int_t rc;
-
-    /* else the first slice's header sends it: an error can have its status */
     if (r->method == NGX_HTTP_HEAD || package_is_conditional(r)) {
-        rc = ngx_http_send_header(r);
+        ngx_int_t rc = ngx_http_send_header(r);
+
         if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
             return rc;
         }
+    }
+    return NGX_DECLINED;
+}
+
+ngx_int_t
+package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_int_t rc = package_header_begin(r);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
     rc = package_fill_step(&ctx->fill);
     return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
 }
 
-/* A fill of a window of the track file, to be gone on with. */
-static ngx_int_t
+ngx_int_t
 package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                  uint64_t start, uint64_t end)
 {
@@ -612,6 +619,9 @@ package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 ngx_int_t
 package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
+    if (ctx->ts != NULL) {
+        return package_ts_resume(r, ctx);
+    }
     if (ctx->head != NULL || ctx->fill.transform != NULL) {
         return package_encrypted_resume(r, ctx);
     }
@@ -632,11 +642,15 @@ package_kind_fits(const ngx_http_package_ctx_t *ctx)
         return !is_text;
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_TS_TEXT_SEGMENT:
         return is_text;
     case PACKAGE_MULTIVARIANT:
     case PACKAGE_MPD:
     case PACKAGE_PLAYLIST:
     case PACKAGE_IFRAMES:
+    case PACKAGE_TS_MULTIVARIANT:
+    case PACKAGE_TS_PLAYLIST:
+    case PACKAGE_TS_SEGMENT:
         break;
     }
     return true;
@@ -690,6 +704,9 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (!ctx->use.index->is_asset && !package_kind_fits(ctx)) {
         return NGX_HTTP_NOT_FOUND;
     }
+    if (!package_ts_fits(r, ctx)) {
+        return NGX_HTTP_NOT_FOUND;
+    }
     switch (ctx->path.kind) {
     case PACKAGE_MULTIVARIANT:
         return package_asset_answer(r, ctx, package_index_playlist,
@@ -711,6 +728,15 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_INIT:
         return package_text_answer(r, ctx,
                                    package_index_init_segment(ctx->use.index));
+    case PACKAGE_TS_MULTIVARIANT:
+        return package_asset_answer(r, ctx, package_index_ts,
+                                    ts_multivariant_write);
+    case PACKAGE_TS_PLAYLIST:
+        return package_text_answer(r, ctx, package_index_ts(ctx->use.index));
+    case PACKAGE_TS_SEGMENT:
+        return package_ts_answer(r, ctx);
+    case PACKAGE_TS_TEXT_SEGMENT:
+        return package_ts_text_answer(r, ctx);
     case PACKAGE_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:

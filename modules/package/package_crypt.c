@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "core/err.h"
+#include "media/hls/ts_playlist.h"
 #include "media/segment_map.h"
 
 static ngx_int_t
@@ -30,10 +31,12 @@ package_scheme_read(ngx_http_request_t *r, enum crypt_scheme *out)
         *out = CRYPT_CENC;
     } else if (bytes_equal(name, BYTES_LITERAL("cbcs"))) {
         *out = CRYPT_CBCS;
+    } else if (bytes_equal(name, BYTES_LITERAL("aes-128"))) {
+        *out = CRYPT_AES128;
     } else if (name.len != 0 && !bytes_equal(name, BYTES_LITERAL("off"))) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "package: encryption \"%V\" is none of off, cenc and "
-                      "cbcs",
+                      "package: encryption \"%V\" is none of off, cenc, "
+                      "cbcs and aes-128",
                       &text);
         return NGX_HTTP_INTERNAL_SERVER_ERROR; /* never in the clear */
     }
@@ -319,10 +322,46 @@ package_track_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return err != 0 ? err : out->err;
 }
 
+/* The playlist of a transport stream, and where its key is to be had. */
+static int
+package_key_playlist(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                     struct buffer *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    ngx_str_t text = ngx_null_string;
+
+    if (conf->key_uri != NULL
+        && ngx_http_complex_value(r, conf->key_uri, &text) != NGX_OK) {
+        return ERR_MEMORY;
+    }
+    bool is_uri = text.len != 0;
+    for (size_t i = 0; i < text.len; i++) {
+        const u_char c = text.data[i];
+
+        is_uri = is_uri && c > ' ' && c < 0x7f && c != '"';
+    }
+    if (!is_uri) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "package: package_key_uri is no URI");
+        return ERR_INVALID;
+    }
+    const struct hls_key key = {.uri = bytes_of(text.data, text.len)};
+    ts_media_playlist_write(&ctx->use.index->track.info, &key, out);
+    return out->err;
+}
+
 int
 package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                    struct bytes clear, struct buffer *out)
 {
+    if (ctx->path.kind == PACKAGE_TS_MULTIVARIANT) {
+        buffer_append_bytes(out, clear); /* no player asks for keys so early */
+        return out->err;
+    }
+    if (ctx->path.kind == PACKAGE_TS_PLAYLIST) {
+        return package_key_playlist(r, ctx, out);
+    }
     if (!ctx->use.index->is_asset) {
         return package_track_text(r, ctx, clear, out);
     }

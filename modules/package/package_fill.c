@@ -169,8 +169,9 @@ fill_header(struct package_fill *fill, ngx_http_request_t *sr)
         return NGX_ERROR;
     }
     fill->has_header = true;
-    sr->filter_need_in_memory = fill->transform != NULL;
-    sr->filter_need_temporary = fill->transform != NULL;
+    sr->filter_need_in_memory =
+        fill->transform != NULL && fill->transform->transform->is_in_place;
+    sr->filter_need_temporary = sr->filter_need_in_memory;
     if (!fill->is_whole && !r->header_sent) {
         rc = ngx_http_send_header(r);
         if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {

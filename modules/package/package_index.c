@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "core/err.h"
+#include "media/hls/ts_playlist.h"
 
 /* far beyond any file, and offsets can be added to without a thought */
 #define PACKAGE_MEDIA_SIZE_MAX (1ull << 50)
@@ -23,6 +24,7 @@ index_free(struct package_index *index)
     buffer_fini(&index->iframes.bytes);
     buffer_fini(&index->init.bytes);
     buffer_fini(&index->mpd.bytes);
+    buffer_fini(&index->ts.bytes);
     ngx_free(index->file);
     ngx_free(index);
 }
@@ -95,6 +97,7 @@ index_new(ngx_str_t *key, uint32_t hash, bool is_asset)
     buffer_init(&index->iframes.bytes, PACKAGE_TEXT_SIZE_MAX);
     buffer_init(&index->init.bytes, PACKAGE_TEXT_SIZE_MAX);
     buffer_init(&index->mpd.bytes, PACKAGE_TEXT_SIZE_MAX);
+    buffer_init(&index->ts.bytes, PACKAGE_TEXT_SIZE_MAX);
     ngx_rbtree_insert(&indexes.tree, &index->node.node);
     index_grow(index, size);
     return index;
@@ -273,6 +276,24 @@ package_index_init_segment(struct package_index *index)
 
     if (!text_is_written(text)) {
         cmaf_init_write(&index->track.info, &text->bytes);
+        text_finish(text);
+        index_grow(index, text->bytes.capacity);
+    }
+    return text;
+}
+
+const struct package_text *
+package_index_ts(struct package_index *index)
+{
+    struct package_text *text = &index->ts;
+
+    if (!text_is_written(text)) {
+        if (index->is_asset) {
+            text->bytes.err = package_index_manifest(
+                index, ts_multivariant_write, NULL, &text->bytes);
+        } else {
+            ts_media_playlist_write(&index->track.info, NULL, &text->bytes);
+        }
         text_finish(text);
         index_grow(index, text->bytes.capacity);
     }

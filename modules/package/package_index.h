@@ -60,6 +60,7 @@ struct package_index {
     struct package_text iframes;  /* tracks only */
     struct package_text init;     /* tracks only */
     struct package_text mpd;      /* assets only */
+    struct package_text ts;       /* the playlist of its transport streams */
 };
 
 /* A request's hold on an index. Zeroed is empty. */
@@ -94,6 +95,10 @@ const struct package_text *package_index_mpd(struct package_index *index);
 const struct package_text *package_index_iframes(struct package_index *index);
 const struct package_text *package_index_init_segment(
     struct package_index *index);
+
+/* The same of transport streams: bytes.err is ERR_NOT_FOUND when none of an
+ * asset's tracks can be one. */
+const struct package_text *package_index_ts(struct package_index *index);
 
 /* Writes an asset's multivariant playlist or MPD, by the function of
  * media/index.h that does, with the pathways of one play or NULL. ERR_MEMORY,

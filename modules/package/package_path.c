@@ -3,6 +3,7 @@
 
 #include "core/content.h"
 #include "core/err.h"
+#include "media/hls/ts_playlist.h"
 #include "media/track.h"
 
 const char *
@@ -10,10 +11,12 @@ package_kind_name(enum package_kind kind)
 {
     switch (kind) {
     case PACKAGE_MULTIVARIANT:
+    case PACKAGE_TS_MULTIVARIANT:
         return "multivariant";
     case PACKAGE_MPD:
         return "mpd";
     case PACKAGE_PLAYLIST:
+    case PACKAGE_TS_PLAYLIST:
         return "playlist";
     case PACKAGE_IFRAMES:
         return "iframes";
@@ -21,6 +24,8 @@ package_kind_name(enum package_kind kind)
         return "init";
     case PACKAGE_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TS_SEGMENT:
+    case PACKAGE_TS_TEXT_SEGMENT:
         return "segment";
     case PACKAGE_TEXT:
         return "text";
@@ -77,24 +82,87 @@ part_take(struct bytes *path, struct bytes *part)
     return content_id_is_valid(*part);
 }
 
+/* Takes the number off the front of "<n>.<suffix>". */
+static bool
+segment_take(struct bytes *name, uint32_t *out)
+{
+    bool is_zero_first =
+        name->len > 1 && name->ptr[0] == '0' && name->ptr[1] != '.';
+    uint64_t number;
+
+    if (is_zero_first || number_take(name, &number) != 0
+        || number > UINT32_MAX) {
+        return false;
+    }
+    *out = (uint32_t) number;
+    return true;
+}
+
 static int
 segment_parse(struct bytes name, struct package_path *out)
 {
-    bool is_zero_first =
-        name.len > 1 && name.ptr[0] == '0' && name.ptr[1] != '.';
-    uint64_t number;
-
-    if (is_zero_first || number_take(&name, &number) != 0
-        || number > UINT32_MAX) {
+    if (!segment_take(&name, &out->segment)) {
         return ERR_NOT_FOUND;
     }
-    out->segment = (uint32_t) number;
     if (bytes_equal(name, BYTES_LITERAL(".m4s"))) {
         out->kind = PACKAGE_SEGMENT;
         return 0;
     }
     out->kind = PACKAGE_TEXT_SEGMENT;
     return bytes_equal(name, BYTES_LITERAL(".vtt")) ? 0 : ERR_NOT_FOUND;
+}
+
+static bool
+is_track(struct bytes name)
+{
+    return name.len <= TRACK_NAME_LEN_MAX && content_id_is_valid(name);
+}
+
+/* Takes "<track>/" or "<track>~<muxed>/" off the front of `path`. */
+static bool
+tracks_take(struct bytes *path, struct package_path *out)
+{
+    const uint8_t *slash = path->len ? memchr(path->ptr, '/', path->len) : NULL;
+
+    if (slash == NULL) {
+        return false;
+    }
+    const struct bytes all = bytes_of(path->ptr, (size_t) (slash - path->ptr));
+    const uint8_t *between = memchr(all.ptr, TS_TRACKS_SEPARATOR, all.len);
+    *path = bytes_of(slash + 1, path->len - all.len - 1);
+    out->track = all;
+    if (between == NULL) {
+        return is_track(all);
+    }
+    out->track.len = (size_t) (between - all.ptr);
+    out->muxed = bytes_of(between + 1, all.len - out->track.len - 1);
+    return is_track(out->track) && is_track(out->muxed);
+}
+
+/* What is below "ts/". */
+static int
+ts_parse(struct bytes rest, struct package_path *out)
+{
+    if (bytes_equal(rest, BYTES_LITERAL("master.m3u8"))) {
+        out->kind = PACKAGE_TS_MULTIVARIANT;
+        return 0;
+    }
+    if (!tracks_take(&rest, out)) {
+        return ERR_NOT_FOUND;
+    }
+    if (bytes_equal(rest, BYTES_LITERAL("index.m3u8"))) {
+        out->kind = PACKAGE_TS_PLAYLIST;
+        return 0;
+    }
+    if (!segment_take(&rest, &out->segment)) {
+        return ERR_NOT_FOUND;
+    }
+    if (bytes_equal(rest, BYTES_LITERAL(".vtt")) && out->muxed.len == 0) {
+        out->kind = PACKAGE_TS_TEXT_SEGMENT;
+        return 0;
+    }
+    out->kind = PACKAGE_TS_SEGMENT;
+    return bytes_equal(rest, BYTES_LITERAL(".ts")) ? 0 : ERR_NOT_FOUND;
 }
 
 int
@@ -120,7 +188,12 @@ package_path_parse(struct bytes path, struct package_path *out)
         || found.track.len > TRACK_NAME_LEN_MAX) {
         return ERR_NOT_FOUND;
     }
-    if (bytes_equal(rest, BYTES_LITERAL("index.m3u8"))) {
+    if (bytes_equal(found.track, BYTES_LITERAL("ts"))) {
+        found.track.len = 0;
+        if (ts_parse(rest, &found) != 0) {
+            return ERR_NOT_FOUND;
+        }
+    } else if (bytes_equal(rest, BYTES_LITERAL("index.m3u8"))) {
         found.kind = PACKAGE_PLAYLIST;
     } else if (bytes_equal(rest, BYTES_LITERAL("iframes.m3u8"))) {
         found.kind = PACKAGE_IFRAMES;

@@ -18,6 +18,11 @@ enum package_kind {
     PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
     PACKAGE_TEXT_SEGMENT, /* <content>/<version>/<track>/<n>.vtt */
     PACKAGE_TEXT,         /* <content>/<version>/<track>/all.vtt */
+    /* transport streams; <tracks> is <track> or <video>~<audio> */
+    PACKAGE_TS_MULTIVARIANT, /* <content>/<version>/ts/master.m3u8 */
+    PACKAGE_TS_PLAYLIST,     /* <content>/<version>/ts/<tracks>/index.m3u8 */
+    PACKAGE_TS_SEGMENT,      /* <content>/<version>/ts/<tracks>/<n>.ts */
+    PACKAGE_TS_TEXT_SEGMENT, /* <content>/<version>/ts/<track>/<n>.vtt */
 };
 
 const char *package_kind_name(enum package_kind kind);
@@ -26,7 +31,8 @@ struct package_path {
     enum package_kind kind;
     struct bytes folder; /* "<content>/<version>": points into the path */
     struct bytes track;  /* empty for what is of all tracks */
-    uint32_t segment;    /* for PACKAGE_SEGMENT and PACKAGE_TEXT_SEGMENT */
+    struct bytes muxed;  /* with it; empty: none */
+    uint32_t segment;    /* where there is an <n> */
 };
 
 /* One spelling for each thing: no empty, dotted or doubled parts, no leading

@@ -17,6 +17,8 @@ LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
         assert(path.folder.ptr == ptr && path.folder.len < len);
         assert(path.folder.ptr[0] != '.' && path.folder.ptr[0] != '/');
         assert(path.track.len <= TRACK_NAME_LEN_MAX);
+        assert(path.muxed.len <= TRACK_NAME_LEN_MAX);
+        assert(path.muxed.len == 0 || path.track.len != 0);
     }
     if (content_range_parse(bytes_of(ptr, len), &range) == 0) {
         assert(range.start < range.end && range.end <= range.total);

@@ -33,6 +33,12 @@ every_kind_of_path_is_told_apart(void **state)
         {"a/1/v0/4294967295.m4s", PACKAGE_SEGMENT, "a/1", "v0", UINT32_MAX},
         {"a/1/s0/7.vtt", PACKAGE_TEXT_SEGMENT, "a/1", "s0", 7},
         {"a/1/s0/all.vtt", PACKAGE_TEXT, "a/1", "s0", 0},
+        {"a/1/ts/master.m3u8", PACKAGE_TS_MULTIVARIANT, "a/1", "", 0},
+        {"a/1/ts/a0/index.m3u8", PACKAGE_TS_PLAYLIST, "a/1", "a0", 0},
+        {"a/1/ts/v0~a0/index.m3u8", PACKAGE_TS_PLAYLIST, "a/1", "v0~a0", 0},
+        {"ts/ts/ts/v0/0.ts", PACKAGE_TS_SEGMENT, "ts/ts", "v0", 0},
+        {"a/1/ts/s0/7.vtt", PACKAGE_TS_TEXT_SEGMENT, "a/1", "s0", 7},
+        {"a/1/ts/v12~a1/34.ts", PACKAGE_TS_SEGMENT, "a/1", "v12~a1", 34},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -42,7 +48,12 @@ every_kind_of_path_is_told_apart(void **state)
             package_path_parse(bytes_of_text(cases[i].path), &found), 0);
         assert_int_equal(found.kind, cases[i].kind);
         expect_text(found.folder, cases[i].folder);
-        expect_text(found.track, cases[i].track);
+        struct bytes tracks = found.track;
+        if (found.muxed.len > 0) { /* one behind the other */
+            assert_ptr_equal(found.muxed.ptr, tracks.ptr + tracks.len + 1);
+            tracks.len += 1 + found.muxed.len;
+        }
+        expect_text(tracks, cases[i].track);
         assert_int_equal(found.segment, cases[i].segment);
     }
 }
@@ -85,6 +96,28 @@ a_path_with_another_spelling_is_not_found(void **state)
         "a/1/sixteen_letters_/0.m4s",
         "a b/1/master.m3u8",
         "a%2f/1/master.m3u8",
+        "a/1/ts/index.m3u8",
+        "a/1/ts/manifest.mpd",
+        "a/1/ts/0.ts",
+        "a/1/v0/0.ts",
+        "a/1/v0~a0/index.m3u8",
+        "a/1/ts/v0/0.m4s",
+        "a/1/ts/v0/00.ts",
+        "a/1/ts/v0/.ts",
+        "a/1/ts/v0~s0/0.vtt",
+        "a/1/ts/s0/all.vtt",
+        "a/1/ts/v0/0.tsx",
+        "a/1/ts/v0/master.m3u8",
+        "a/1/ts/~a0/0.ts",
+        "a/1/ts/v0~/0.ts",
+        "a/1/ts/v0~a0~a1/0.ts",
+        "a/1/ts/v0~../0.ts",
+        "a/1/ts/v0+a0/0.ts",
+        "a/1/ts/v0%7ea0/0.ts",
+        "a/1/ts//0.ts",
+        "a/1/ts/ts/v0/0.ts",
+        "a/1/ts/v0~sixteen_letters_/0.ts",
+        "a/1/ts/sixteen_letters_/0.ts",
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

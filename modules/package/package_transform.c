@@ -4,7 +4,12 @@
  *
  * What cannot be sent stays in the buffer, what cannot be changed for want of
  * it in the queue, and the copy filter reads no further: its buffers are all
- * in the queue. `buffered` keeps the request until both are empty.
+ * in the queue. `buffered` keeps the request until both are empty. Where files
+ * are sent as such (sendfile) it has not read at all, and the buffer serves for
+ * both:
+ *
+ *   out ------->      <---- read of the file, which what comes out
+ *   |=========|       |xxxxxxxxxxxxxxxxxxxxxx|  never overtakes
  *
  * In place the copy filter's buffers go on to the next filter, and nothing is
  * kept but a block of which only the start has come:
@@ -14,18 +19,31 @@
  */
 #include "modules/package/package_transform.h"
 
-#define TRANSFORM_BUFFER_SIZE (32u << 10)
+#define TRANSFORM_BUFFER_SIZE (34u << 10)
+#define ROOM_MIN (TRANSFORM_BUFFER_SIZE / 8) /* bytes; less is none */
+#define PIECE_SIZE_MIN 64u                   /* bytes, read of a file */
 #define TRANSFORM_BUFFERED 0x08u /* a bit of r->buffered nobody else has */
 
 static int transform_tag; /* its address */
+
+static size_t
+buffer_room(const ngx_buf_t *b)
+{
+    return (size_t) (b->end - b->last);
+}
 
 /* In the request's pool: it outlives a slice. */
 static ngx_chain_t *
 buffer_take(struct package_transform *t, ngx_http_request_t *r)
 {
     ngx_pool_t *pool = r->main->pool;
-    ngx_chain_t *link = t->free;
+    ngx_chain_t *link = t->filling;
 
+    if (link != NULL) {
+        t->filling = NULL;
+        return link;
+    }
+    link = t->free;
     if (link != NULL) {
         t->free = link->next;
         link->next = NULL;
@@ -68,51 +86,113 @@ buffer_trim(struct package_transform *t, ngx_buf_t *b)
     }
 }
 
-/* From the queue into the buffer, until one is used up or a special buffer is
- * next. */
+/* All that comes out, or all that is wanted of it, has come. */
+static bool
+is_end(const struct package_transform *t, const ngx_buf_t *b)
+{
+    return t->position + (uint64_t) (b->last - b->pos)
+           >= ngx_min(t->transform->size_out, t->end);
+}
+
+static ngx_int_t
+transform_fail(ngx_http_request_t *r, const char *what)
+{
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "package: %s of a segment failed", what);
+    return NGX_ERROR;
+}
+
+/* Of a file: read to the end of the buffer, and what comes out goes before
+ * that. What finds no place there will be read again. */
+static ngx_int_t
+file_run(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *in,
+         ngx_buf_t *b)
+{
+    const struct transform *transform = t->transform;
+    const uint64_t room = buffer_room(b);
+    /* an eighth is between the two from the start, and at the end if all of it
+     * grows alike */
+    uint64_t size = room * transform->size_in
+                    / ngx_max(transform->size_out, transform->size_in);
+    struct transform_io io = {.out = b->last};
+
+    size = ngx_min(ngx_max(size - size / 8, PIECE_SIZE_MIN),
+                   (uint64_t) (in->file_last - in->file_pos));
+    io.in = b->end - size;
+    io.in_len = (size_t) size;
+    if (ngx_read_file(in->file, b->end - size, io.in_len, in->file_pos)
+        != (ssize_t) size) {
+        return transform_fail(r, "read");
+    }
+    const uint8_t *before;
+    const u_char *was;
+    do {
+        before = io.in;
+        was = io.out;
+        io.out_len = (size_t) (io.in - io.out);
+        if (t->transform->run(t->transform, &io) != 0) {
+            return transform_fail(r, "change");
+        }
+    } while (io.in_len > 0 && (io.in != before || io.out != was));
+    in->file_pos += (off_t) (size - io.in_len);
+    if (io.in_len == size && io.out == b->last) {
+        in->file_pos = in->file_last; /* more than the segment: never sent */
+    }
+    b->last = io.out;
+    return NGX_OK;
+}
+
+/* Of memory; `in` NULL: what comes out with nothing more going in. */
+static ngx_int_t
+memory_run(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *in,
+           ngx_buf_t *b)
+{
+    struct transform_io io = {.out = b->last, .out_len = buffer_room(b)};
+
+    if (in != NULL) {
+        io.in = in->pos;
+        io.in_len = (size_t) (in->last - in->pos);
+    }
+    if (t->transform->run(t->transform, &io) != 0) {
+        return transform_fail(r, "change");
+    }
+    if (in != NULL) {
+        bool is_still = io.in == in->pos && io.out == b->last;
+
+        /* more than the segment: never sent */
+        in->pos = is_still ? in->last : (u_char *) (uintptr_t) io.in;
+    }
+    b->last = io.out;
+    return NGX_OK;
+}
+
+/* From the queue into the buffer, until that is full, or a special buffer or
+ * nothing is next. */
 static ngx_int_t
 buffer_fill(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b)
 {
-    struct transform_io io = {.out = b->last,
-                              .out_len = (size_t) (b->end - b->last)};
-
-    for (;;) {
+    while (buffer_room(b) >= ROOM_MIN) {
         ngx_buf_t *in = t->in != NULL ? t->in->buf : NULL;
+        const u_char *was = b->last;
+        ngx_int_t rc;
 
-        if (in != NULL && !ngx_buf_special(in)) {
-            io.in = in->pos;
-            io.in_len = (size_t) (in->last - in->pos);
-        } else {
-            io.in = NULL;
-            io.in_len = 0;
+        if (in != NULL && ngx_buf_special(in)) {
+            in = NULL;
         }
-        const u_char *out = io.out;
-        if (t->transform->run(t->transform, &io) != 0) {
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "package: change of a segment failed");
-            return NGX_ERROR;
+        rc = in != NULL && !ngx_buf_in_memory(in) ? file_run(t, r, in, b)
+                                                  : memory_run(t, r, in, b);
+        if (rc != NGX_OK) {
+            return rc;
         }
-        bool is_special = in == NULL || ngx_buf_special(in);
-        bool is_still = io.out == out && (is_special || io.in == in->pos);
-        if (!is_special) {
-            t->taken += (uint64_t) (io.in - in->pos);
-            in->pos = (u_char *) (uintptr_t) io.in;
-            if (in->pos == in->last) {
-                ngx_chain_t *used = t->in;
+        if (in != NULL && ngx_buf_size(in) == 0) {
+            ngx_chain_t *used = t->in;
 
-                t->in = used->next;
-                ngx_free_chain(r->pool, used);
-                is_still = false;
-            } else if (is_still) {
-                in->pos = in->last; /* more than the segment: never sent */
-                is_still = false;
-            }
-        }
-        if (io.out_len == 0 || is_still) {
+            t->in = used->next;
+            ngx_free_chain(r->pool, used);
+        } else if (in == NULL && b->last == was) {
             break;
         }
     }
-    b->last = io.out;
     return NGX_OK;
 }
 
@@ -123,13 +203,17 @@ output_make(struct package_transform *t, ngx_http_request_t *r,
 {
     ngx_chain_t **last = out;
 
-    while (t->free != NULL || !t->has_buffer) {
+    while (t->filling != NULL || t->free != NULL || !t->has_buffer) {
         ngx_chain_t *link = buffer_take(t, r);
 
         if (link == NULL || buffer_fill(t, r, link->buf) != NGX_OK) {
             return NGX_ERROR;
         }
-        bool is_full = link->buf->last == link->buf->end;
+        bool is_full = buffer_room(link->buf) < ROOM_MIN;
+        if (!is_full && !is_end(t, link->buf)) {
+            t->filling = link; /* small writes cost as much as large ones */
+            break;
+        }
         buffer_trim(t, link->buf);
         if (link->buf->pos != link->buf->last) {
             *last = link;
@@ -211,9 +295,7 @@ place_run(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b,
 
     if (t->transform->run(t->transform, &io) != 0
         || io.in_len >= PACKAGE_TRANSFORM_BLOCK) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "package: change of a segment failed");
-        return NGX_ERROR;
+        return transform_fail(r, "change");
     }
     b->last -= io.in_len;
     t->rest_len = io.in_len;

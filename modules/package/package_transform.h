@@ -3,10 +3,10 @@
 #define MODULES_PACKAGE_PACKAGE_TRANSFORM_H
 
 /*
- * A segment changed on its way to the viewer: what nginx's copy filter has
- * read, in place where the transform can, else in one buffer of its own, used
- * again and again. A viewer who takes nothing holds that buffer and the copy
- * filter's.
+ * A segment changed on its way to the viewer: in place, in what nginx's copy
+ * filter has read, where the transform can; else in one buffer of its own, used
+ * again and again. A viewer who takes nothing holds that buffer and, where the
+ * copy filter has to read, its buffers.
  */
 
 #include <ngx_config.h>
@@ -26,8 +26,8 @@ struct package_transform {
 
     /* private */
     uint64_t position; /* in its output */
-    uint64_t taken;    /* of its input */
     ngx_chain_t *in, *free, *busy;
+    ngx_chain_t *filling; /* not full, and not the end yet */
     bool has_buffer;
     bool has_begun;                       /* in place: the header is out */
     ngx_buf_t *header;                    /* in place: until it is sent */
