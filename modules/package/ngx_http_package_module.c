@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The content handler for HLS and DASH: playlists and MPDs, init segments and
- * segments of CMAF or WebVTT from the stored form that ingest writes (asset.idx,
- * <track>.idx, <track>.mp4 or <track>.text).
+ * segments of CMAF or WebVTT, and sheets of thumbnails, from the stored form
+ * that ingest writes (asset.idx, <track>.idx and the track's file).
  *
  *   package $path;             "<content>/<version>/<...>"; content handler
  *   package_root folder;       source: files folder/<content>/<version>/<file>
@@ -32,7 +32,7 @@
  *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
  *   $package_kind              multivariant, mpd, playlist, iframes, init,
- *                              segment or text
+ *                              segment, text or image
  *
  * A segment is one range of the track file. From a folder it leaves by sendfile, as nginx's static files do; through the
  * fill location it leaves as the cache holds it, slice by slice.

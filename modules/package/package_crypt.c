@@ -91,8 +91,8 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK || ctx->crypt.scheme == 0 || index->is_asset) {
         return rc;
     }
-    if (index->track.info.kind == TRACK_TEXT) {
-        ctx->crypt.scheme = 0; /* subtitles are never encrypted */
+    if (!track_has_samples(&index->track.info)) {
+        ctx->crypt.scheme = 0; /* subtitles and thumbnails stay clear */
         return NGX_OK;
     }
     return package_track_crypt(r, ctx, &index->track.info, &ctx->crypt) == 0
@@ -111,7 +111,7 @@ package_asset_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
 
     for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
         crypts[i].scheme = 0;
-        if (asset->tracks[i].kind != TRACK_TEXT) {
+        if (track_has_samples(&asset->tracks[i])) {
             err = package_track_crypt(r, ctx, &asset->tracks[i], &crypts[i]);
         }
     }
@@ -161,6 +161,7 @@ package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     case PACKAGE_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_IMAGE:
         break;
     }
     crypt_playlist_write(clear, &ctx->crypt, systems, out);

@@ -18,6 +18,7 @@ enum package_kind {
     PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
     PACKAGE_TEXT_SEGMENT, /* <content>/<version>/<track>/<n>.vtt */
     PACKAGE_TEXT,         /* <content>/<version>/<track>/all.vtt */
+    PACKAGE_IMAGE,        /* <content>/<version>/<track>/<n>.jpg */
 };
 
 const char *package_kind_name(enum package_kind kind);
@@ -26,7 +27,7 @@ struct package_path {
     enum package_kind kind;
     struct bytes folder; /* "<content>/<version>": points into the path */
     struct bytes track;  /* empty for what is of all tracks */
-    uint32_t segment;    /* for PACKAGE_SEGMENT and PACKAGE_TEXT_SEGMENT */
+    uint32_t segment;    /* for what has a number */
 };
 
 /* One spelling for each thing: no empty, dotted or doubled parts, no leading

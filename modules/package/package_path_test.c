@@ -33,6 +33,7 @@ every_kind_of_path_is_told_apart(void **state)
         {"a/1/v0/4294967295.m4s", PACKAGE_SEGMENT, "a/1", "v0", UINT32_MAX},
         {"a/1/s0/7.vtt", PACKAGE_TEXT_SEGMENT, "a/1", "s0", 7},
         {"a/1/s0/all.vtt", PACKAGE_TEXT, "a/1", "s0", 0},
+        {"a/1/i0/12.jpg", PACKAGE_IMAGE, "a/1", "i0", 12},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -75,6 +76,8 @@ a_path_with_another_spelling_is_not_found(void **state)
         "a/1/v0/01.m4s",
         "a/1/s0/01.vtt",
         "a/1/s0/.vtt",
+        "a/1/i0/01.jpg",
+        "a/1/i0/1.jpeg",
         "a/1/all.vtt",
         "a/1/s0/all.m4s",
         "a/1/v0/-1.m4s",
