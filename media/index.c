@@ -25,14 +25,22 @@ index_file_append(const struct track_info *info, struct bytes records,
     return out->err;
 }
 
-/* Text has no maps, and may have nothing to show. */
+/* Text has no maps, and may have nothing to show; images are bare. */
 static bool
 parts_are_valid(const struct track_info *info, const struct segment *s)
 {
-    if (info->kind == TRACK_TEXT)
+    switch (info->kind) {
+    case TRACK_VIDEO:
+    case TRACK_AUDIO:
+        break;
+    case TRACK_TEXT:
         return s->map_size == 0 && s->header_size != 0
                && (s->number != 0
                    || (s->offset != 0 && s->offset <= UINT32_MAX));
+    case TRACK_IMAGE:
+        return s->map_size == 0 && s->header_size == 0 && s->size != 0
+               && s->sample_count != 0 && (s->number != 0 || s->offset == 0);
+    }
     return s->map_size != 0 && s->header_size != 0 && s->sample_count != 0;
 }
 

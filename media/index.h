@@ -15,6 +15,9 @@
  * Of text it is "<track>.text": all of it as one WebVTT file, then segments of
  * WebVTT, each with a header and the cues that are seen in it; no maps.
  *
+ * Of thumbnails it is "<track>.sheets": JPEG pictures, each with a grid of
+ * thumbnails, from left to right and then down; no maps, no headers.
+ *
  * "<track>.idx" beside it says where each segment lies, so that a playlist, an
  * init segment and any segment are served without reading the film. Versioned,
  * checksummed, position independent: mapped or read anywhere.
@@ -62,12 +65,21 @@ segment_key_length(const struct segment *segment)
 static inline const char *
 track_file_suffix(const struct track_info *info)
 {
-    return info->kind == TRACK_TEXT ? ".text" : ".mp4";
+    switch (info->kind) {
+    case TRACK_VIDEO:
+    case TRACK_AUDIO:
+        break;
+    case TRACK_TEXT:
+        return ".text";
+    case TRACK_IMAGE:
+        return ".sheets";
+    }
+    return ".mp4";
 }
 
 struct sample {
-    uint32_t size;     /* bytes */
-    uint32_t duration; /* ticks */
+    uint32_t size;              /* bytes */
+    uint32_t duration;          /* ticks */
     int32_t composition_offset; /* ticks, media_time already taken off for
                                  * video: the first frame is presented at 0 */
     bool is_sync;
@@ -114,8 +126,8 @@ uint32_t cmaf_segment_header_size(const struct track_info *info,
 
 /* ---- HLS (RFC 8216bis), written from the index ---- */
 
-/* Media playlist: "init.mp4", "<n>.m4s" relative to it, or "<n>.vtt" of text;
- * VOD, exact EXTINF. */
+/* Media playlist: "init.mp4", "<n>.m4s" relative to it, "<n>.vtt" of text or
+ * "<n>.jpg" of images; VOD, exact EXTINF. */
 void hls_media_playlist_write(const struct track_index *index,
                               struct buffer *out);
 
@@ -132,9 +144,10 @@ void hls_multivariant_write(const struct asset *asset,
 
 /* ---- DASH (ISO/IEC 23009-1), written from the tracks ---- */
 
-/* MPD: "<track>/init.mp4", "<track>/<n>.m4s", of text "<track>/all.vtt"
- * relative to it, or to each pathway's base. A URL of a segment is the same at
- * every pathway: it has the first query that one of them has. */
+/* MPD: "<track>/init.mp4", "<track>/<n>.m4s", of text "<track>/all.vtt", of
+ * images "<track>/<n>.jpg" relative to it, or to each pathway's base. A URL of
+ * a segment is the same at every pathway: it has the first query that one of
+ * them has. */
 void dash_mpd_write(const struct asset *asset, const struct pathways *steering,
                     struct buffer *out);
 

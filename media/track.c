@@ -7,7 +7,8 @@
  *   record:      u32 le size of what follows, the numbers in the order of
  *                track_info_encode, four texts (u8 length, bytes), then
  *                u32 le length and the sample entry, u32 le length and the
- *                timeline
+ *                timeline; of images, columns and rows stand where sound has
+ *                channels and sample rate
  */
 
 #include "media/track_record.h"
@@ -20,6 +21,7 @@
 #define ASSET_VERSION 3
 #define MATRIX_FIELDS 9
 #define BOX_HEADER_SIZE 8
+#define JPEG_SIDE_MAX 65535u /* pixels */
 
 static bool
 is_alphanumeric(char c)
@@ -98,12 +100,44 @@ timeline_is_valid(const struct track_info *info)
            && duration == info->duration;
 }
 
+/* As many sheets as the thumbnails fill, all but the last one of the same
+ * length. The timeline is known to be valid. */
+static bool
+images_are_valid(const struct track_info *info)
+{
+    struct bytes rest = info->timeline;
+    struct timeline_run first;
+    const uint64_t ticks = info->frame_rate_den;
+    if (info->kind != TRACK_IMAGE)
+        return true;
+    if (info->columns == 0 || info->rows == 0 || info->width == 0
+        || info->height == 0 || info->width > JPEG_SIDE_MAX / info->columns
+        || info->height > JPEG_SIDE_MAX / info->rows
+        || info->frame_rate_num != info->timescale || ticks == 0)
+        return false;
+    const uint64_t tiles = (uint64_t) info->columns * info->rows;
+    return tiles <= UINT32_MAX / ticks
+           && info->sample_count == (info->duration + ticks - 1) / ticks
+           && info->segment_count == (info->sample_count + tiles - 1) / tiles
+           && info->segment_duration_max <= tiles * ticks
+           && timeline_take(&rest, &first)
+           && (info->segment_count == 1
+               || (first.duration == tiles * ticks
+                   && first.count >= info->segment_count - 1));
+}
+
+static bool
+kind_is_known(uint32_t kind)
+{
+    return kind >= TRACK_VIDEO && kind <= TRACK_IMAGE;
+}
+
 int
 track_info_check(const struct track_info *info)
 {
     const bool is_video = info->kind == TRACK_VIDEO;
     const bool is_text = info->kind == TRACK_TEXT;
-    if (!is_video && !is_text && info->kind != TRACK_AUDIO)
+    if (!kind_is_known(info->kind))
         return ERR_INVALID;
     if (!text_is_of(info->name, sizeof info->name, "_-")
         || !text_is_of(info->codecs, sizeof info->codecs, "._-+")
@@ -115,10 +149,10 @@ track_info_check(const struct track_info *info)
         || (is_video && info->frame_rate_den == 0) || info->media_time < 0
         || (uint32_t) info->video_range > VIDEO_RANGE_HLG)
         return ERR_INVALID;
-    if (is_text ? info->sample_entry.len != 0
-                : !sample_entry_is_valid(info->sample_entry))
+    if (track_has_samples(info) ? !sample_entry_is_valid(info->sample_entry)
+                                : info->sample_entry.len != 0)
         return ERR_INVALID;
-    return timeline_is_valid(info) ? 0 : ERR_INVALID;
+    return timeline_is_valid(info) && images_are_valid(info) ? 0 : ERR_INVALID;
 }
 
 static void
@@ -154,6 +188,7 @@ track_texts_set(struct track_info *info, const char *name, const char *label,
 void
 track_info_encode(const struct track_info *info, struct buffer *out)
 {
+    const bool is_image = info->kind == TRACK_IMAGE;
     const size_t start = out->len;
     buffer_append_le32(out, 0);
     buffer_append_le32(out, (uint32_t) info->kind);
@@ -175,8 +210,8 @@ track_info_encode(const struct track_info *info, struct buffer *out)
     buffer_append_le32(out, info->frame_rate_num);
     buffer_append_le32(out, info->frame_rate_den);
     buffer_append_le32(out, (uint32_t) info->video_range);
-    buffer_append_le32(out, info->channels);
-    buffer_append_le32(out, info->sample_rate);
+    buffer_append_le32(out, is_image ? info->columns : info->channels);
+    buffer_append_le32(out, is_image ? info->rows : info->sample_rate);
     buffer_append_le32(out, info->channel_map);
     buffer_append_le32(out, info->joc_complexity);
     text_encode(out, info->name);
@@ -209,7 +244,7 @@ track_info_decode(struct cursor *in, struct track_info *out)
     struct cursor c = cursor_of(cursor_bytes(in, cursor_le32(in)));
     struct track_info info = {0};
     const uint32_t kind = cursor_le32(&c);
-    if (kind != TRACK_VIDEO && kind != TRACK_AUDIO && kind != TRACK_TEXT)
+    if (!kind_is_known(kind))
         return ERR_INVALID;
     info.kind = (enum track_kind) kind;
     info.timescale = cursor_le32(&c);
@@ -230,8 +265,9 @@ track_info_decode(struct cursor *in, struct track_info *out)
     info.frame_rate_num = cursor_le32(&c);
     info.frame_rate_den = cursor_le32(&c);
     info.video_range = (enum video_range) cursor_le32(&c);
-    info.channels = cursor_le32(&c);
-    info.sample_rate = cursor_le32(&c);
+    const bool is_image = kind == TRACK_IMAGE;
+    *(is_image ? &info.columns : &info.channels) = cursor_le32(&c);
+    *(is_image ? &info.rows : &info.sample_rate) = cursor_le32(&c);
     info.channel_map = cursor_le32(&c);
     info.joc_complexity = cursor_le32(&c);
     text_decode(&c, info.name, sizeof info.name);

@@ -14,7 +14,12 @@
 #define TRACK_LANGUAGE_LEN_MAX 15
 #define TRACK_LABEL_LEN_MAX 63
 
-enum track_kind { TRACK_VIDEO = 1, TRACK_AUDIO = 2, TRACK_TEXT = 3 };
+enum track_kind {
+    TRACK_VIDEO = 1,
+    TRACK_AUDIO = 2,
+    TRACK_TEXT = 3,
+    TRACK_IMAGE = 4 /* thumbnails */
+};
 
 /* HLS's VIDEO-RANGE. */
 enum video_range {
@@ -36,25 +41,35 @@ struct track_info {
     uint64_t media_size; /* bytes of the track file */
     uint32_t sample_count;
     uint32_t segment_count;
-    uint32_t segment_duration_max; /* ticks */
-    uint32_t bandwidth_peak;       /* bit/s of the largest segment */
-    uint32_t bandwidth_average;    /* bit/s */
+    uint32_t segment_duration_max;  /* ticks */
+    uint32_t bandwidth_peak;        /* bit/s of the largest segment */
+    uint32_t bandwidth_average;     /* bit/s */
     uint32_t key_bandwidth_peak;    /* the same of key frames alone; 0: */
     uint32_t key_bandwidth_average; /* there are none */
     int64_t media_time;     /* ticks of composition time at which presentation
                              * starts (edit list): B-frame delay or AAC priming */
-    uint32_t width, height; /* video; as shown */
+    uint32_t width, height; /* video; as shown. Image; of one thumbnail */
     uint32_t matrix[9];     /* video; of tkhd; all 0: shown as decoded */
-    uint32_t frame_rate_num, frame_rate_den; /* video; average */
+    uint32_t frame_rate_num, frame_rate_den; /* video; average. Image: the
+                                              * timescale, and the ticks of
+                                              * one thumbnail */
+    uint32_t columns, rows;                  /* image; of a sheet */
     enum video_range video_range;            /* video */
     uint32_t channels, sample_rate;          /* audio */
     uint32_t channel_map;      /* audio; Dolby's speakers as chanmap of ETSI
                                 * TS 102 366 has them, or 0 */
     uint32_t joc_complexity;   /* audio; of Dolby Atmos, or 0 */
-    struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1'; none
-                                * of text */
+    struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1'; only
+                                * where there are samples */
     struct bytes timeline;     /* of its segments: media/timeline.h */
 };
+
+/* Video and sound; what else there is is sent as it is, and never encrypted. */
+static inline bool
+track_has_samples(const struct track_info *info)
+{
+    return info->kind == TRACK_VIDEO || info->kind == TRACK_AUDIO;
+}
 
 /* A quarter turn either way: what is shown is as wide as the decoded picture is
  * high. */

@@ -277,6 +277,40 @@ subtitles_write(const struct asset *asset, struct bytes query,
     }
 }
 
+/* ---- thumbnails ---- */
+
+/* As the guidelines of the DASH Industry Forum have them. Every sheet is of the
+ * same length, the last one, too: players find a thumbnail by its share. */
+static void
+thumbnails_write(const struct asset *asset, struct bytes query,
+                 struct buffer *out)
+{
+    const struct track_info *const end = asset->tracks + asset->track_count;
+    for (const struct track_info *t = asset->tracks; t < end; t++) {
+        char layout[24];
+        if (t->kind != TRACK_IMAGE)
+            continue;
+        snprintf(layout, sizeof layout, "%ux%u", t->columns, t->rows);
+        buffer_printf(out,
+                      "<AdaptationSet contentType=\"image\""
+                      " mimeType=\"image/jpeg\">\n"
+                      "<SegmentTemplate timescale=\"%u\" duration=\"%u\""
+                      " startNumber=\"0\""
+                      " media=\"$RepresentationID$/$Number$.jpg",
+                      t->timescale, t->frame_rate_den * t->columns * t->rows);
+        query_write(query, out);
+        buffer_printf(out,
+                      "\"/>\n<Representation id=\"%s\" bandwidth=\"%u\""
+                      " width=\"%u\" height=\"%u\">\n",
+                      t->name, t->bandwidth_peak, t->width * t->columns,
+                      t->height * t->rows);
+        property_write("EssentialProperty",
+                       "http://dashif.org/guidelines/thumbnail_tile", layout,
+                       out);
+        buffer_append_text(out, "</Representation>\n</AdaptationSet>\n");
+    }
+}
+
 static bool
 is_first_of_set(const struct asset *asset, const struct track_info *track)
 {
@@ -337,12 +371,15 @@ dash_mpd_write(const struct asset *asset, const struct pathways *steering,
                struct buffer *out)
 {
     const struct track_info *const end = asset->tracks + asset->track_count;
-    uint64_t duration = 0, segment_max = 0;
+    uint64_t duration = 0, segment_max = 0, buffer = 0;
     for (const struct track_info *t = asset->tracks; t < end; t++) {
         const uint64_t d = microseconds(t->duration, t->timescale);
         const uint64_t s = microseconds(t->segment_duration_max, t->timescale);
-        duration = d > duration ? d : duration;
         segment_max = s > segment_max ? s : segment_max;
+        if (t->kind == TRACK_IMAGE)
+            continue;
+        duration = d > duration ? d : duration;
+        buffer = s > buffer ? s : buffer;
     }
     buffer_append_text(out,
                        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
@@ -351,15 +388,16 @@ dash_mpd_write(const struct asset *asset, const struct pathways *steering,
                        " type=\"static\"");
     duration_write("mediaPresentationDuration", duration, out);
     duration_write("maxSegmentDuration", segment_max, out);
-    duration_write("minBufferTime", segment_max, out);
+    duration_write("minBufferTime", buffer, out);
     buffer_append_text(out, ">\n");
     if (steering != NULL)
         steering_write(steering, out);
     buffer_append_text(out, "<Period id=\"0\" start=\"PT0S\">\n");
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (t->kind != TRACK_TEXT && is_first_of_set(asset, t))
+        if (track_has_samples(t) && is_first_of_set(asset, t))
             set_write(asset, t, query_of(steering), out);
     }
     subtitles_write(asset, query_of(steering), out);
+    thumbnails_write(asset, query_of(steering), out);
     buffer_append_text(out, "</Period>\n</MPD>\n");
 }

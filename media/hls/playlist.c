@@ -59,32 +59,66 @@ static void
 head_write(const struct track_index *index, const char *tags,
            struct buffer *out)
 {
-    const bool is_text = index->info.kind == TRACK_TEXT;
-    buffer_printf(out,
-                  "#EXTM3U\n"
-                  "#EXT-X-VERSION:%d\n"
-                  "#EXT-X-TARGETDURATION:%llu\n"
-                  "#EXT-X-MEDIA-SEQUENCE:0\n"
-                  "#EXT-X-PLAYLIST-TYPE:VOD\n"
-                  "%s%s",
-                  VERSION, (unsigned long long) target_duration(index), tags,
-                  is_text ? "" : "#EXT-X-MAP:URI=\"init.mp4\"\n");
+    buffer_printf(
+        out,
+        "#EXTM3U\n"
+        "#EXT-X-VERSION:%d\n"
+        "#EXT-X-TARGETDURATION:%llu\n"
+        "#EXT-X-MEDIA-SEQUENCE:0\n"
+        "#EXT-X-PLAYLIST-TYPE:VOD\n"
+        "%s%s",
+        VERSION, (unsigned long long) target_duration(index), tags,
+        track_has_samples(&index->info) ? "#EXT-X-MAP:URI=\"init.mp4\"\n" : "");
+}
+
+static const char *
+segment_suffix(enum track_kind kind)
+{
+    switch (kind) {
+    case TRACK_VIDEO:
+    case TRACK_AUDIO:
+        break;
+    case TRACK_TEXT:
+        return "vtt";
+    case TRACK_IMAGE:
+        return "jpg";
+    }
+    return "m4s";
+}
+
+/* The tag before each sheet, as Roku's extension of HLS has it. */
+static void
+tiles_print(const struct track_info *info, char *out, size_t size)
+{
+    const uint64_t each = microseconds(info->frame_rate_den, info->timescale);
+    snprintf(out, size,
+             "#EXT-X-TILES:RESOLUTION=%ux%u,LAYOUT=%ux%u,"
+             "DURATION=%llu.%06llu\n",
+             info->width, info->height, info->columns, info->rows,
+             (unsigned long long) (each / 1000000),
+             (unsigned long long) (each % 1000000));
 }
 
 void
 hls_media_playlist_write(const struct track_index *index, struct buffer *out)
 {
-    const bool is_text = index->info.kind == TRACK_TEXT;
-    head_write(index, "#EXT-X-INDEPENDENT-SEGMENTS\n", out);
+    const struct track_info *info = &index->info;
+    const char *suffix = segment_suffix(info->kind);
+    char tiles[160] = "";
+    if (info->kind == TRACK_IMAGE)
+        tiles_print(info, tiles, sizeof tiles);
+    head_write(index,
+               info->kind == TRACK_IMAGE ? "#EXT-X-IMAGES-ONLY\n"
+                                         : "#EXT-X-INDEPENDENT-SEGMENTS\n",
+               out);
     struct clock clock = {0};
-    for (uint32_t i = 0; i < index->info.segment_count; i++) {
-        char line[96];
+    for (uint32_t i = 0; i < info->segment_count; i++) {
+        char line[256];
         const uint64_t duration = clock_step(index, i, &clock);
-        const int len =
-            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.%s\n",
-                     (unsigned long long) (duration / 1000000),
-                     (unsigned long long) (duration % 1000000), i,
-                     is_text ? "vtt" : "m4s");
+        const int len = snprintf(
+            line, sizeof line, "#EXTINF:%llu.%06llu,\n%s%u.%s\n",
+            (unsigned long long) (duration / 1000000),
+            (unsigned long long) (duration % 1000000), tiles, i, suffix);
         buffer_append(out, line, (size_t) len);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
@@ -385,6 +419,24 @@ iframe_variant_write(const struct track_info *track,
     buffer_append_text(out, "\"\n");
 }
 
+/* An extension that Roku has made and others read; who does not passes over
+ * it. Not steered: one place is enough for them. */
+static void
+images_write(const struct asset *asset, struct buffer *out)
+{
+    for (size_t i = 0; i < asset->track_count; i++) {
+        const struct track_info *t = &asset->tracks[i];
+        if (t->kind != TRACK_IMAGE)
+            continue;
+        buffer_printf(out,
+                      "#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=%u,"
+                      "RESOLUTION=%ux%u,CODECS=\"%s\",URI=\"",
+                      t->bandwidth_peak, t->width, t->height, t->codecs);
+        uri_write(t, "/index.m3u8", NULL, out);
+        buffer_append_text(out, "\"\n");
+    }
+}
+
 /* The groups and variants of one pathway, or of the only place there is. */
 static void
 place_write(const struct asset *asset, const struct group *groups,
@@ -437,11 +489,11 @@ hls_multivariant_write(const struct asset *asset,
     buffer_printf(out,
                   "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-INDEPENDENT-SEGMENTS\n",
                   VERSION);
-    if (steering == NULL) {
+    if (steering == NULL)
         place_write(asset, groups, group_count, NULL, out);
-        return;
-    }
-    steering_write(steering, out);
-    for (size_t i = 0; i < steering->count; i++)
+    else
+        steering_write(steering, out);
+    for (size_t i = 0; steering != NULL && i < steering->count; i++)
         place_write(asset, groups, group_count, &steering->list[i], out);
+    images_write(asset, out);
 }

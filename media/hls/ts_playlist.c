@@ -147,7 +147,7 @@ groups_find(const struct asset *asset, struct groups *g)
         const struct track_info *t = &asset->tracks[i];
         if (t->kind == TRACK_TEXT)
             g->text[g->text_count++] = t;
-        if (t->kind == TRACK_TEXT || ts_track_check(t) != 0)
+        if (!track_has_samples(t) || ts_track_check(t) != 0)
             continue;
         if (t->kind == TRACK_VIDEO)
             g->video[g->video_count++] = t;

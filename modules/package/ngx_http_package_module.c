@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The content handler for HLS and DASH: playlists and MPDs, init segments and
- * segments of CMAF, WebVTT or transport streams from the stored form that
- * ingest writes (asset.idx, <track>.idx, <track>.mp4 or <track>.text).
+ * segments of CMAF, WebVTT or transport streams, and sheets of thumbnails, from
+ * the stored form that ingest writes (asset.idx, <track>.idx and the track's
+ * file).
  *
  *   package $path;             "<content>/<version>/<...>"; content handler
  *   package_root folder;       source: files folder/<content>/<version>/<file>
@@ -37,7 +38,7 @@
  *   $package_kid               of the track that is encrypted: its key's name,
  *                              32 digits of hex
  *   $package_kind              multivariant, mpd, playlist, iframes, init,
- *                              segment or text
+ *                              segment, text or image
  *
  * A segment is one range of the track file. From a folder it leaves by
  * sendfile, as nginx's static files do; through the fill location it leaves as

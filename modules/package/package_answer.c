@@ -40,6 +40,9 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_TS_SEGMENT:
         ngx_str_set(type, "video/mp2t");
         break;
+    case PACKAGE_IMAGE:
+        ngx_str_set(type, "image/jpeg");
+        break;
     }
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
@@ -634,16 +637,18 @@ package_answer_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 static bool
 package_kind_fits(const ngx_http_package_ctx_t *ctx)
 {
-    bool is_text = ctx->use.index->track.info.kind == TRACK_TEXT;
+    const struct track_info *info = &ctx->use.index->track.info;
 
     switch (ctx->path.kind) {
     case PACKAGE_INIT:
     case PACKAGE_SEGMENT:
-        return !is_text;
+        return track_has_samples(info);
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
     case PACKAGE_TS_TEXT_SEGMENT:
-        return is_text;
+        return info->kind == TRACK_TEXT;
+    case PACKAGE_IMAGE:
+        return info->kind == TRACK_IMAGE;
     case PACKAGE_MULTIVARIANT:
     case PACKAGE_MPD:
     case PACKAGE_PLAYLIST:
@@ -740,6 +745,7 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_IMAGE:
         break;
     }
     return package_segment_answer(r, ctx);

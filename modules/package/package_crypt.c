@@ -178,7 +178,7 @@ package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
     uint64_t count = package_period_count(conf, track);
 
     *out = (struct crypt_track){0};
-    if (track->kind == TRACK_TEXT) { /* subtitles are never encrypted */
+    if (!track_has_samples(track)) { /* subtitles and thumbnails stay clear */
         return 0;
     }
     if (count > CRYPT_PERIODS_MAX) {
@@ -251,8 +251,8 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK || ctx->crypt.scheme == 0) {
         return rc;
     }
-    if (!index->is_asset && index->track.info.kind == TRACK_TEXT) {
-        ctx->crypt.scheme = 0; /* subtitles are never encrypted */
+    if (!index->is_asset && !track_has_samples(&index->track.info)) {
+        ctx->crypt.scheme = 0; /* subtitles and thumbnails stay clear */
         return NGX_OK;
     }
     if (conf->key_server.len != 0) {

@@ -29,6 +29,8 @@ package_kind_name(enum package_kind kind)
         return "segment";
     case PACKAGE_TEXT:
         return "text";
+    case PACKAGE_IMAGE:
+        return "image";
     }
     return "unknown";
 }
@@ -106,10 +108,14 @@ segment_parse(struct bytes name, struct package_path *out)
     }
     if (bytes_equal(name, BYTES_LITERAL(".m4s"))) {
         out->kind = PACKAGE_SEGMENT;
-        return 0;
+    } else if (bytes_equal(name, BYTES_LITERAL(".vtt"))) {
+        out->kind = PACKAGE_TEXT_SEGMENT;
+    } else if (bytes_equal(name, BYTES_LITERAL(".jpg"))) {
+        out->kind = PACKAGE_IMAGE;
+    } else {
+        return ERR_NOT_FOUND;
     }
-    out->kind = PACKAGE_TEXT_SEGMENT;
-    return bytes_equal(name, BYTES_LITERAL(".vtt")) ? 0 : ERR_NOT_FOUND;
+    return 0;
 }
 
 static bool

@@ -18,6 +18,7 @@ enum package_kind {
     PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
     PACKAGE_TEXT_SEGMENT, /* <content>/<version>/<track>/<n>.vtt */
     PACKAGE_TEXT,         /* <content>/<version>/<track>/all.vtt */
+    PACKAGE_IMAGE,        /* <content>/<version>/<track>/<n>.jpg */
     /* transport streams; <tracks> is <track> or <video>~<audio> */
     PACKAGE_TS_MULTIVARIANT, /* <content>/<version>/ts/master.m3u8 */
     PACKAGE_TS_PLAYLIST,     /* <content>/<version>/ts/<tracks>/index.m3u8 */

@@ -39,6 +39,7 @@ every_kind_of_path_is_told_apart(void **state)
         {"ts/ts/ts/v0/0.ts", PACKAGE_TS_SEGMENT, "ts/ts", "v0", 0},
         {"a/1/ts/s0/7.vtt", PACKAGE_TS_TEXT_SEGMENT, "a/1", "s0", 7},
         {"a/1/ts/v12~a1/34.ts", PACKAGE_TS_SEGMENT, "a/1", "v12~a1", 34},
+        {"a/1/i0/12.jpg", PACKAGE_IMAGE, "a/1", "i0", 12},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -86,6 +87,8 @@ a_path_with_another_spelling_is_not_found(void **state)
         "a/1/v0/01.m4s",
         "a/1/s0/01.vtt",
         "a/1/s0/.vtt",
+        "a/1/i0/01.jpg",
+        "a/1/i0/1.jpeg",
         "a/1/all.vtt",
         "a/1/s0/all.m4s",
         "a/1/v0/-1.m4s",

@@ -78,7 +78,7 @@ ts_tracks_check(ngx_http_package_ctx_t *ctx)
     if (info->kind == TRACK_TEXT && ctx->path.kind != PACKAGE_TS_SEGMENT) {
         return ctx->muxed.index == NULL ? 0 : ERR_UNSUPPORTED;
     }
-    err = info->kind == TRACK_TEXT ? ERR_UNSUPPORTED : ts_track_check(info);
+    err = track_has_samples(info) ? ts_track_check(info) : ERR_UNSUPPORTED;
     if (err == 0 && ctx->muxed.index != NULL) {
         const struct track_info *other = &ctx->muxed.index->track.info;
 

@@ -27,8 +27,8 @@ struct config {
     const char *id, *title, *ladder, *preset, *temp;
     struct option_list subtitles;
     struct settings_given given;
-    int64_t segment_ms, crf, threads;
-    bool json;
+    int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size;
+    bool no_thumbnails, json;
 };
 
 static const struct option options[] = {
@@ -67,6 +67,14 @@ static const struct option options[] = {
     {"segment", OPTION_DURATION, offsetof(struct config, segment_ms), "4s",
      1000, 30000, false, NULL,
      "Length of a segment; there is a key frame at every half of it."},
+    {"thumbnails", OPTION_DURATION, offsetof(struct config, thumbnail_ms),
+     "10s", 1000, 600000, false, NULL,
+     "Time from one thumbnail to the next, for seeking by eye."},
+    {"thumbnail-size", OPTION_INTEGER, offsetof(struct config, thumbnail_size),
+     "320", 32, 1024, false, NULL,
+     "Pixels of the longer side of a thumbnail; no more than the film's."},
+    {"no-thumbnails", OPTION_FLAG, offsetof(struct config, no_thumbnails), NULL,
+     0, 0, false, NULL, "Makes no thumbnails."},
     {"preset", OPTION_TEXT, offsetof(struct config, preset), "veryfast", 0, 0,
      false, NULL,
      "How hard x264 tries, from ultrafast to veryslow: slower is smaller."},
@@ -92,7 +100,8 @@ static const struct program program = {
     .synopsis = "FILE",
     .details =
         "Encodes FILE with FFmpeg into renditions of H.264 and AAC with key "
-        "frames at the same moments, cuts them into segments, stores the files "
+        "frames at the same moments and into sheets of thumbnails, cuts them "
+        "into segments, stores the files "
         "under ID/VERSION/ and tells st-api. VERSION is a hash of the "
         "files.\n\n"
         "A failure at any step leaves nothing behind, and what was playable "
@@ -136,6 +145,9 @@ step_probe(struct ingest *in)
         return err;
     const struct source *source = &in->source;
     ladder_fit(in->heights, in->height_count, source, &in->plan);
+    if (!in->config->no_thumbnails)
+        thumbnails_fit((unsigned) in->config->thumbnail_size,
+                       (uint32_t) in->config->thumbnail_ms, source, &in->plan);
     in->plan.audio_count = source->audio_count;
     in->plan.segment_ms = (uint32_t) in->config->segment_ms;
     in->plan.crf = (unsigned) in->config->crf;

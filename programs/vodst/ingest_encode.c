@@ -102,6 +102,23 @@ ladder_fit(const unsigned *heights, unsigned count, const struct source *source,
         rung_add(plan, source, 1);
 }
 
+void
+thumbnails_fit(unsigned size, uint32_t interval_ms, const struct source *source,
+               struct encode_plan *plan)
+{
+    const unsigned side =
+        source->width > source->height ? source->width : source->height;
+    plan->thumbnails = (struct thumbnails){0};
+    if (!source->has_video)
+        return;
+    const double scale = side > size ? (double) size / side : 1;
+    plan->thumbnails = (struct thumbnails){
+        .width = even(source->width * scale),
+        .height = even(source->height * scale),
+        .interval_ms = interval_ms,
+    };
+}
+
 /* ---- the command line ---- */
 
 /* Arguments are written one after the other, each with its end, and turned
@@ -193,21 +210,49 @@ tone_filters(struct buffer *graph, enum video_range range)
                   transfer);
 }
 
+/*
+ * Rounded up, each picture goes to the interval that it is the last one before:
+ * it is what is seen at its start. JPEG's colours are those of BT.601.
+ *
+ * FFmpeg tells no progress before each output has begun, so an empty sheet
+ * comes first, and takes an output that is ahead for how far it is, so they are
+ * a ms apart.
+ */
+static void
+thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails)
+{
+    buffer_printf(graph,
+                  ";[si]fps=1000/%u:start_time=0:round=up,"
+                  "scale=%u:%u:flags=area:out_color_matrix=bt601,setsar=1,"
+                  "format=yuvj420p,tile=%dx%d[sheets]"
+                  ";color=s=%ux%u,trim=end_frame=1,setsar=1,format=yuvj420p"
+                  "[empty];[empty][sheets]concat,settb=1/1000,setpts=N[i0]",
+                  thumbnails->interval_ms, thumbnails->width,
+                  thumbnails->height, THUMBNAIL_COLUMNS, THUMBNAIL_ROWS,
+                  thumbnails->width * THUMBNAIL_COLUMNS,
+                  thumbnails->height * THUMBNAIL_ROWS);
+}
+
 static void
 video_filters(struct buffer *graph, const struct source *source,
               const struct encode_plan *plan)
 {
+    const bool has_thumbnails = plan->thumbnails.interval_ms != 0;
     buffer_printf(graph, "[0:%d]setpts=PTS-STARTPTS%s", source->video_stream,
                   source->is_interlaced ? ",yadif=deint=interlaced" : "");
     tone_filters(graph, source->video_range);
-    buffer_printf(graph, ",split=%u", plan->rung_count);
+    buffer_printf(graph, ",split=%u", plan->rung_count + has_thumbnails);
     for (unsigned i = 0; i < plan->rung_count; i++)
         buffer_printf(graph, "[s%u]", i);
+    if (has_thumbnails)
+        buffer_append_text(graph, "[si]");
     for (unsigned i = 0; i < plan->rung_count; i++)
         buffer_printf(graph,
                       ";[s%u]scale=%u:%u:flags=bicubic,setsar=1,"
                       "format=yuv420p[v%u]",
                       i, plan->rungs[i].width, plan->rungs[i].height, i);
+    if (has_thumbnails)
+        thumbnails_filters(graph, &plan->thumbnails);
 }
 
 /* 44.1 and 48 kHz stay; anything else becomes what every player takes. */
@@ -304,6 +349,34 @@ audio_output(struct arguments *a, const struct source *source, unsigned i)
     argument_printf(a, "a%u.mp4", i);
 }
 
+/* One thread, as slices would make other bytes of the same picture. */
+static void
+thumbnails_output(struct arguments *a)
+{
+    static const char *const fixed[] = {"-map",
+                                        "[i0]",
+                                        "-c:v",
+                                        "mjpeg",
+                                        "-q:v",
+                                        "4",
+                                        "-threads",
+                                        "1",
+                                        "-fps_mode",
+                                        "passthrough",
+                                        "-enc_time_base",
+                                        "1/1000",
+                                        "-map_metadata",
+                                        "-1",
+                                        "-bitexact",
+                                        "-f",
+                                        "image2",
+                                        "-start_number",
+                                        "0",
+                                        "i0.%d.jpg",
+                                        NULL};
+    arguments_of(a, fixed);
+}
+
 int
 encode_arguments(const struct source *source, const struct encode_plan *plan,
                  struct buffer *text, const char *argv[ENCODE_ARGUMENTS_MAX])
@@ -346,6 +419,8 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
         video_output(&a, source, plan, i);
     for (unsigned i = 0; i < plan->audio_count; i++)
         audio_output(&a, source, i);
+    if (plan->thumbnails.interval_ms != 0)
+        thumbnails_output(&a);
     if (err == 0)
         err = text->err;
     for (size_t i = 0; err == 0 && i < a.count; i++)

@@ -16,12 +16,22 @@ struct rung {
     unsigned bitrate_kbps_max;
 };
 
+/* A grid of thumbnails is one picture, a sheet. */
+#define THUMBNAIL_COLUMNS 5
+#define THUMBNAIL_ROWS 5
+
+struct thumbnails {
+    unsigned width, height; /* of one */
+    uint32_t interval_ms;   /* 0: there are none */
+};
+
 /* What to make of a source. */
 struct encode_plan {
     struct rung rungs[LADDER_RUNGS_MAX]; /* best first; v0, v1, ... */
     unsigned rung_count;
-    unsigned audio_count;     /* a0, a1, ... as source.audio */
-    unsigned subtitles_count; /* s0, s1, ...; not the encoder's business */
+    unsigned audio_count;         /* a0, a1, ... as source.audio */
+    unsigned subtitles_count;     /* s0, s1, ...; not the encoder's business */
+    struct thumbnails thumbnails; /* i0 */
     uint32_t segment_ms;
     unsigned threads; /* of the video encoder; 0: what there is */
     unsigned crf;
@@ -37,6 +47,11 @@ int ladder_parse(const char *text, unsigned heights[LADDER_RUNGS_MAX],
 void ladder_fit(const unsigned *heights, unsigned count,
                 const struct source *source, struct encode_plan *plan);
 
+/* Thumbnails whose longer side is `size` pixels, or the source's; none of a
+ * source without video. */
+void thumbnails_fit(unsigned size, uint32_t interval_ms,
+                    const struct source *source, struct encode_plan *plan);
+
 /* FFmpeg's arguments for the plan. Texts are in `text`, which must outlive
  * them. ERR_LIMIT, ERR_MEMORY. */
 #define ENCODE_ARGUMENTS_MAX 640
@@ -45,9 +60,10 @@ int encode_arguments(const struct source *source,
                      const char *argv[ENCODE_ARGUMENTS_MAX]);
 
 /*
- * Writes v0.mp4, ..., a0.mp4, ... into the folder. Tells what is wrong by
- * progress_error. *frame_count: frames of each video rendition, as FFmpeg
- * counted them; 0 without video.
+ * Writes v0.mp4, ..., a0.mp4, ... and i0.1.jpg, i0.2.jpg, ... into the folder:
+ * sheets of what is seen at each interval; i0.0.jpg is empty. Tells what is
+ * wrong by progress_error. *frame_count: frames of each video rendition, as
+ * FFmpeg counted them; 0 without video.
  */
 int encode_run(struct progress *progress, const struct source *source,
                const struct encode_plan *plan, const char *folder,

@@ -142,6 +142,60 @@ arguments_name_source_filters_and_files(void **state)
 }
 
 static void
+thumbnails_are_no_larger_than_the_film(void **state)
+{
+    static const struct {
+        unsigned width, height, size, widths, heights;
+    } cases[] = {
+        {1920, 1080, 320, 320, 180}, {1080, 1920, 320, 180, 320},
+        {200, 100, 320, 200, 100},   {1998, 1080, 320, 320, 172},
+        {4000, 2, 320, 320, 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct source source = film(cases[i].width, cases[i].height);
+        struct encode_plan plan = {0};
+        thumbnails_fit(cases[i].size, 10000, &source, &plan);
+        assert_int_equal(plan.thumbnails.width, cases[i].widths);
+        assert_int_equal(plan.thumbnails.height, cases[i].heights);
+        assert_int_equal(plan.thumbnails.interval_ms, 10000);
+    }
+    const struct source sound = {.audio_count = 1};
+    struct encode_plan plan = {.thumbnails = {1, 2, 3}};
+    thumbnails_fit(320, 10000, &sound, &plan);
+    assert_int_equal(plan.thumbnails.interval_ms, 0);
+}
+
+/* Behind all else: FFmpeg counts the frames of the first that is written. */
+static void
+thumbnails_are_made_of_the_same_pictures(void **state)
+{
+    const struct source source = film(640, 360);
+    static const unsigned heights[] = {360};
+    struct encode_plan plan = {.segment_ms = 4000, .preset = "veryfast"};
+    ladder_fit(heights, 1, &source, &plan);
+    thumbnails_fit(160, 2500, &source, &plan);
+    struct buffer text;
+    buffer_init(&text, 1 << 16);
+    const char *argv[ENCODE_ARGUMENTS_MAX];
+    assert_int_equal(encode_arguments(&source, &plan, &text, argv), 0);
+    assert_true(has(argv, "-filter_complex",
+                    "[0:0]setpts=PTS-STARTPTS,split=2[s0][si]"
+                    ";[s0]scale=640:360:flags=bicubic,setsar=1,"
+                    "format=yuv420p[v0]"
+                    ";[si]fps=1000/2500:start_time=0:round=up,"
+                    "scale=160:90:flags=area:out_color_matrix=bt601,setsar=1,"
+                    "format=yuvj420p,tile=5x5[sheets]"
+                    ";color=s=800x450,trim=end_frame=1,setsar=1,"
+                    "format=yuvj420p[empty];[empty][sheets]concat,"
+                    "settb=1/1000,setpts=N[i0]"));
+    size_t count = 0;
+    while (argv[count] != NULL)
+        count++;
+    assert_string_equal(argv[count - 1], "i0.%d.jpg");
+    buffer_fini(&text);
+}
+
+static void
 frame_times_are_exact_or_the_files_own(void **state)
 {
     static const struct {
@@ -185,6 +239,8 @@ main(void)
         cmocka_unit_test(no_rung_is_above_the_source),
         cmocka_unit_test(sound_alone_has_no_rungs),
         cmocka_unit_test(arguments_name_source_filters_and_files),
+        cmocka_unit_test(thumbnails_are_no_larger_than_the_film),
+        cmocka_unit_test(thumbnails_are_made_of_the_same_pictures),
         cmocka_unit_test(frame_times_are_exact_or_the_files_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

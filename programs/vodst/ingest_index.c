@@ -8,6 +8,7 @@
 #include "programs/vodst/ingest_index.h"
 
 #include "core/err.h"
+#include "media/image/image_track.h"
 #include "media/index.h"
 #include "media/mp4/mp4.h"
 #include "media/text/text_track.h"
@@ -303,6 +304,97 @@ subtitles_store(struct indexing *ix, unsigned number, uint64_t duration)
     return err;
 }
 
+/* ---- thumbnails ---- */
+
+static void
+sheet_path(const struct indexing *ix, uint64_t number, char out[PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s/i0.%llu.jpg", ix->folder,
+             (unsigned long long) number + 1); /* behind the empty one */
+}
+
+static int
+sheet_read(void *context, uint32_t number, struct buffer *out)
+{
+    struct indexing *ix = context;
+    char path[PATH_MAX];
+    sheet_path(ix, number, path);
+    const int err = stop_signal() != 0 ? ERR_TIMEOUT : file_read(path, out);
+    return err == ERR_IO || err == ERR_NOT_FOUND ? io_failed(ix) : err;
+}
+
+/* A picture that is shown for longer than a sheet at the film's end is not in
+ * all of them: then the thumbnails end earlier. */
+static void
+thumbnails_shorten(const struct indexing *ix, struct image_build *build)
+{
+    const uint64_t needed = image_sheet_count(build);
+    char path[PATH_MAX];
+    uint64_t count = 0;
+    for (; count < needed; count++) {
+        sheet_path(ix, count, path);
+        if (access(path, R_OK) != 0)
+            break;
+    }
+    if (count > 0 && count < needed)
+        build->duration_ms =
+            count * build->interval_ms * THUMBNAIL_COLUMNS * THUMBNAIL_ROWS;
+}
+
+static int
+thumbnails_build(struct indexing *ix, struct image_build *build,
+                 struct buffer *out)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/i0.sheets", ix->folder);
+    struct storing storing = {ix, fopen(path, "wb")};
+    if (storing.file == NULL)
+        return io_failed(ix);
+    build->sink = (struct track_sink){stored_append, &storing};
+    int err = image_track_build(build, out);
+    if (fclose(storing.file) != 0 && err == 0)
+        err = io_failed(ix);
+    struct track_index index;
+    if (err == 0)
+        err = track_index_open(buffer_bytes(out), &index);
+    if (err == 0)
+        ix->asset.tracks[ix->asset.track_count++] = index.info;
+    return err;
+}
+
+/* For as long as there are pictures. */
+static int
+thumbnails_store(struct indexing *ix)
+{
+    const struct thumbnails *thumbnails = &ix->plan->thumbnails;
+    const struct track_info *video = &ix->asset.tracks[0];
+    struct image_build build = {
+        .sheet_read = sheet_read,
+        .context = ix,
+        .width = thumbnails->width,
+        .height = thumbnails->height,
+        .columns = THUMBNAIL_COLUMNS,
+        .rows = THUMBNAIL_ROWS,
+        .interval_ms = thumbnails->interval_ms,
+        .duration_ms = (uint64_t) (((unsigned __int128) video->duration * 1000
+                                    + video->timescale - 1)
+                                   / video->timescale),
+        .name = "i0",
+    };
+    if (thumbnails->interval_ms == 0)
+        return 0;
+    struct buffer *index = &ix->indexes[ix->asset.track_count];
+    buffer_init(index, INDEX_SIZE_MAX);
+    thumbnails_shorten(ix, &build);
+    const int err = thumbnails_build(ix, &build, index);
+    if (err == 0)
+        return file_save(ix, "i0.idx", buffer_bytes(index));
+    if (err != ERR_TIMEOUT)
+        progress_error(ix->progress, "cannot store the thumbnails: %s",
+                       ix->reason[0] != '\0' ? ix->reason : err_text(err));
+    return err;
+}
+
 static int
 tracks_index(struct indexing *ix)
 {
@@ -332,7 +424,7 @@ tracks_index(struct indexing *ix)
         if (err != 0)
             return err;
     }
-    return 0;
+    return thumbnails_store(ix);
 }
 
 static int
@@ -364,7 +456,7 @@ indexed_sum(const struct asset *asset, struct indexed *out)
     for (size_t i = 0; i < asset->track_count; i++) {
         const struct track_info *track = &asset->tracks[i];
         double seconds = (double) track->duration / track->timescale;
-        if (track->kind == TRACK_TEXT)
+        if (!track_has_samples(track))
             continue;
         double *longest = track->kind == TRACK_VIDEO ? &out->video_duration_s
                                                      : &out->audio_duration_s;

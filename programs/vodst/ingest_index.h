@@ -23,7 +23,7 @@ struct indexed {
  * Reads <track>.mp4 of every rendition in the folder, cuts them all at the
  * same moments, puts the track file in its place, writes <track>.idx and
  * asset.idx, and opens what it wrote. Of plan->subtitles_count subtitles it
- * writes <track>.text and <track>.idx.
+ * writes <track>.text and <track>.idx, of thumbnails i0.sheets and i0.idx.
  * Tells what is wrong by progress_error: ERR_INVALID, ERR_UNSUPPORTED, ERR_IO,
  * ERR_MEMORY.
  */

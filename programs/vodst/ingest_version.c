@@ -109,6 +109,9 @@ version_make(struct progress *progress, const struct encode_plan *plan,
     if (err == 0)
         err = tracks_add(progress, out, folder, 's', ".text",
                          plan->subtitles_count);
+    if (err == 0)
+        err = tracks_add(progress, out, folder, 'i', ".sheets",
+                         plan->thumbnails.interval_ms != 0);
     if (err == 0) /* last: it makes the version readable */
         err = file_add(progress, out, folder, "asset", ".idx");
     return err != 0 ? err : version_name(progress, out);

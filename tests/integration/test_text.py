@@ -310,9 +310,9 @@ def test_ingest_refuses_bad_subtitles_before_it_encodes(
 # ---- players ----
 
 
-@pytest.fixture(name="browser")
-def _browser(tmp_path):
-    with chromium(tmp_path) as driver:
+@pytest.fixture(name="browser", scope="module")
+def _browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
         yield driver
 
 
