@@ -35,22 +35,31 @@ rows_differ(const struct table *last, const struct table *next)
     return false;
 }
 
-/* A content has more owners, goes to the CDN more often, or must not any more.
- * Fewer and less often may wait: it did for its hold time. */
+static const struct table_row *
+row_or_calm(const struct table *table, const struct table_row *row)
+{
+    static const struct table_row calm = {.owner_count = 1};
+    const struct table_row *found = table_find(table, row->hash, row->id);
+    return found == NULL ? &calm : found;
+}
+
+/* A content has more owners, goes to the CDN more often, or must not, or may
+ * again. Fewer and less often may wait: it did for its hold time. */
 static bool
 rows_rise(const struct table *last, const struct table *next)
 {
-    static const struct table_row calm = {.owner_count = 1};
     for (size_t i = 0; i < next->row_count; i++) {
         const struct table_row *b = &next->rows[i];
-        const struct table_row *a = table_find(last, b->hash, b->id);
-        if (a == NULL)
-            a = &calm;
+        const struct table_row *a = row_or_calm(last, b);
         if (b->level > a->level || b->owner_count > a->owner_count
             || b->cdn_share > a->cdn_share
             || b->is_cdn_forbidden != a->is_cdn_forbidden)
             return true;
     }
+    for (size_t i = 0; i < last->row_count; i++)
+        if (last->rows[i].is_cdn_forbidden
+            && !row_or_calm(next, &last->rows[i])->is_cdn_forbidden)
+            return true;
     return false;
 }
 

@@ -114,6 +114,17 @@ what_spreads_viewers_is_published_at_once(void **state)
 }
 
 static void
+what_may_go_to_the_cdn_again_is_published_at_once(void **state)
+{
+    struct table_row row = {
+        .id = BYTES_LITERAL("c"), .owner_count = 1, .is_cdn_forbidden = true};
+    const struct table last = {.rows = &row, .row_count = 1}, next = {0};
+    assert_true(publish_is_due(&last, &next, 0));
+    row.is_cdn_forbidden = false;
+    assert_false(publish_is_due(&last, &next, 0));
+}
+
+static void
 loads_rates_and_narrower_sets_wait_a_second(void **state)
 {
     for (int i = 0; i < 7; i++) {
@@ -173,6 +184,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_again_is_not_published),
         cmocka_unit_test(what_spreads_viewers_is_published_at_once),
+        cmocka_unit_test(what_may_go_to_the_cdn_again_is_published_at_once),
         cmocka_unit_test(loads_rates_and_narrower_sets_wait_a_second),
         cmocka_unit_test(only_origins_are_listed),
     };
