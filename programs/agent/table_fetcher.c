@@ -20,8 +20,8 @@
 #define ANSWER_TIME_MS 5000 /* over the time that the question may wait */
 #define RETRY_MS 100
 #define SPREAD_MS 150 /* so that not all ask at once */
-/* What comes by itself is here by then, even when all are busy with it: asking
- * as well would make them busier. */
+/* Where tables come by themselves they are here by then, even when all are busy
+ * with it: asking as well would make them busier. */
 #define GRACE_MS 1000
 
 struct table_fetcher {
@@ -30,7 +30,8 @@ struct table_fetcher {
     struct http_fetch *fetch;   /* NULL: none under way */
     char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     unsigned failure_count;
-    struct table_version hinted; /* the newest that was heard of */
+    struct table_version hinted; /* that was heard of, to be asked for */
+    bool is_brought;             /* the last one came by itself */
     bool cannot_write;           /* as was told; a full disk, most often */
 };
 
@@ -192,8 +193,10 @@ grace_over(evutil_socket_t fd, short what, void *arg)
     struct table_fetcher *f = arg;
     const struct table_version hinted = f->hinted;
     f->hinted = (struct table_version){0, 0}; /* it may not exist at all */
-    if (table_version_compare(hinted, f->shared->held) > 0)
-        table_fetcher_ask(f);
+    if (table_version_compare(hinted, f->shared->held) <= 0)
+        return;
+    f->is_brought = false;
+    table_fetcher_ask(f);
 }
 
 static void
@@ -268,7 +271,7 @@ table_fetcher_hint(struct table_fetcher *f, struct table_version version,
     if (is_coming && event_pending(&f->grace, EV_TIMEOUT, NULL))
         return;
     f->hinted = version;
-    const unsigned wait_ms = is_coming ? GRACE_MS : SPREAD_MS;
+    const unsigned wait_ms = is_coming && f->is_brought ? GRACE_MS : SPREAD_MS;
     const struct timeval wait = loop_back_off(1, wait_ms, wait_ms);
     event_add(&f->grace, &wait);
 }
@@ -277,6 +280,7 @@ void
 table_fetcher_offer(struct table_fetcher *f, struct bytes encoded)
 {
     struct table_version version;
+    f->is_brought = true;
     /* what is known and old is no reason to complain */
     if (table_peek_version(encoded, &version) == 0
         && table_version_compare(version, f->shared->held) <= 0)
