@@ -50,7 +50,8 @@ def is_whole(cluster):
     """Every node is up, and acts on the same table."""
     status = cluster.status()
     try:
-        states = [node["state"] for node in status["nodes"]] if status else []
+        # none, or a Manager's word that it stands by
+        states = [node["state"] for node in (status or {}).get("nodes", [])]
         known = [cluster.where(node, "demo") for node in NODES]
     except OSError:
         return False
