@@ -7,6 +7,12 @@
  *                           └──────────────── lost ◀─────────────────┘
  *
  * One call is under way at a time; the watch runs beside it all along.
+ *
+ * The session ends with the node's own health, as other nodes see it. After a
+ * cut Consul takes up to half a minute to call the node well again, and makes
+ * no such session until then: a frail one is made instead, which ends by
+ * itself when it is not renewed. As soon as Consul makes a session that ends
+ * with the node, the lock goes over to it with its next term.
  */
 
 #include "platform/consul_lock.h"
@@ -29,6 +35,9 @@
 #define WAIT_MS 30000 /* of the watch */
 #define RETRY_MS 100
 #define RETRY_MS_MAX 2000
+#define NODE_CHECK "serfHealth" /* Consul's own, of every node */
+#define FRAIL_TTL "10s" /* Consul allows no less, and may take twice that */
+#define RENEW_MS 3000
 #define TEXT_SIZE 256
 
 struct consul_lock {
@@ -37,9 +46,12 @@ struct consul_lock {
     char key[TEXT_SIZE], name[TEXT_SIZE], check[TEXT_SIZE];
     char url[COORDINATION_URL_SIZE];
     char session[CONSUL_ID_SIZE]; /* "": none */
+    bool is_frail;                /* the session is, or is to be */
+    char former[CONSUL_ID_SIZE];  /* frail, and may hold the key; "": none */
     struct consul_watch *watch;
     struct consul_call *call; /* NULL: none under way */
     struct event timer;       /* the next step, after a failure */
+    struct event renewal;     /* of a frail session */
     unsigned failure_count;
 
     bool is_known;            /* the key has been read since the last try */
@@ -54,6 +66,19 @@ struct consul_lock {
 
 static void step(struct consul_lock *lock);
 static void lose(struct consul_lock *lock);
+
+/* Does the session, if it is one, hold the key as it was last read? */
+static bool
+holds(const struct consul_lock *lock, const char *session)
+{
+    return session[0] != '\0' && strcmp(lock->seen.session, session) == 0;
+}
+
+static bool
+is_ours(const struct consul_lock *lock)
+{
+    return holds(lock, lock->session) || holds(lock, lock->former);
+}
 
 static void
 failed(struct consul_lock *lock)
@@ -94,11 +119,38 @@ base64(struct bytes value)
 /* ---- the session ---- */
 
 static void
+renew_soon(struct consul_lock *lock)
+{
+    const struct timeval wait = loop_ms(RENEW_MS);
+    event_add(&lock->renewal, &wait);
+}
+
+/* LockDelay is for holders that write without a fence. Ours is in every
+ * write, so the next one need not wait for the last one's writes to end. */
+static void
+session_create(struct consul_lock *lock, bool is_frail, consul_done *done)
+{
+    json_t *body =
+        json_pack("{s:s, s:s, s:s, s:[], s:[{s:s}]}", "Name", lock->name,
+                  "LockDelay", "0s", "Behavior", "release", "NodeChecks",
+                  "ServiceChecks", "ID", lock->check);
+    if (is_frail)
+        json_object_set_new(body, "TTL", json_string(FRAIL_TTL));
+    else
+        json_array_append_new(json_object_get(body, "NodeChecks"),
+                              json_string(NODE_CHECK));
+    call(lock, "PUT", "session/create", body, done);
+}
+
+static void
 session_created(const struct consul_answer *answer, void *context)
 {
     struct consul_lock *lock = context;
     lock->call = NULL;
     if (answer->err != 0 || consul_id_parse(answer->body, lock->session) != 0) {
+        lock->is_frail = memmem(answer->body.ptr, answer->body.len, NODE_CHECK,
+                                sizeof NODE_CHECK - 1)
+                         != NULL;
         /* the check may be on its way to the servers still */
         if (++lock->failure_count % 10 == 2)
             log_warn("lock: cannot make a session (%s%s%.*s), try on",
@@ -109,19 +161,24 @@ session_created(const struct consul_answer *answer, void *context)
         return;
     }
     lock->failure_count = 0;
+    if (lock->is_frail) {
+        log_info("lock: Consul does not call this node well yet");
+        renew_soon(lock);
+    }
     step(lock);
 }
 
-/* LockDelay is for holders that write without a fence. Ours is in every
- * write, so the next one need not wait for the last one's writes to end. */
+/* The lock goes with it, and no write must go out under no session: that
+ * would hold while nobody has the lock. */
 static void
-session_create(struct consul_lock *lock)
+session_ended(struct consul_lock *lock)
 {
-    call(lock, "PUT", "session/create",
-         json_pack("{s:s, s:s, s:s, s:[s], s:[{s:s}]}", "Name", lock->name,
-                   "LockDelay", "0s", "Behavior", "release", "NodeChecks",
-                   "serfHealth", "ServiceChecks", "ID", lock->check),
-         session_created);
+    event_del(&lock->renewal);
+    lock->session[0] = lock->former[0] = '\0';
+    lock->is_frail = false;
+    if (lock->is_held)
+        lose(lock);
+    step(lock);
 }
 
 static void
@@ -140,12 +197,7 @@ session_looked(const struct consul_answer *answer, void *context)
         failed(lock); /* whatever it was, not at once again */
         return;
     }
-    /* the lock went with it, and no write must go out under no session: that
-     * would hold while nobody has the lock */
-    lock->session[0] = '\0';
-    if (lock->is_held)
-        lose(lock);
-    step(lock);
+    session_ended(lock);
 }
 
 static void
@@ -154,6 +206,50 @@ session_look(struct consul_lock *lock)
     char path[TEXT_SIZE];
     snprintf(path, sizeof path, "session/info/%s", lock->session);
     call(lock, "GET", path, NULL, session_looked);
+}
+
+/* ---- a frail session ---- */
+
+static void
+firm_created(const struct consul_answer *answer, void *context)
+{
+    struct consul_lock *lock = context;
+    char id[CONSUL_ID_SIZE];
+    lock->call = NULL;
+    if (answer->err != 0 || consul_id_parse(answer->body, id) != 0) {
+        renew_soon(lock);
+    } else {
+        memcpy(lock->former, lock->session, sizeof lock->former);
+        memcpy(lock->session, id, sizeof lock->session);
+        lock->is_frail = false;
+        lock->is_outgrown = lock->is_held; /* to be taken again, by it */
+    }
+    step(lock);
+}
+
+static void
+renewed(const struct consul_answer *answer, void *context)
+{
+    struct consul_lock *lock = context;
+    lock->call = NULL;
+    if (answer->err == ERR_NOT_FOUND) {
+        session_ended(lock);
+        return;
+    }
+    if (answer->err == 0)
+        session_create(lock, false, firm_created);
+    if (lock->call == NULL)
+        renew_soon(lock);
+}
+
+static void
+renewal_due(evutil_socket_t fd, short what, void *arg)
+{
+    struct consul_lock *lock = arg;
+    char path[TEXT_SIZE];
+    snprintf(path, sizeof path, "session/renew/%s", lock->session);
+    if (lock->call != NULL || !call(lock, "PUT", path, NULL, renewed))
+        renew_soon(lock);
 }
 
 /* ---- taking the lock ---- */
@@ -176,11 +272,12 @@ taken(const struct consul_answer *answer, void *context)
         return;
     }
     lock->failure_count = 0;
+    lock->former[0] = '\0';
     lock->is_held = true;
     lock->term = lock->term_least = lock->asked_term;
     lock->is_outgrown = false;
     /* the watch may have seen it before us */
-    lock->is_known = strcmp(lock->seen.session, lock->session) == 0;
+    lock->is_known = holds(lock, lock->session);
     log_info("lock: %s is ours (term %llu)", lock->key,
              (unsigned long long) lock->asked_term);
     lock->config.held(lock->config.context, lock->asked_term);
@@ -197,6 +294,14 @@ next_term(const struct consul_lock *lock)
     return term_make(round, random_u64());
 }
 
+static json_t *
+verb(const struct consul_lock *lock, const char *name, const char *session,
+     json_t *value)
+{
+    return json_pack("{s:{s:s, s:s, s:s, s:O}}", "KV", "Verb", name, "Key",
+                     lock->key, "Session", session, "Value", value);
+}
+
 /* The cas makes sure that nobody has taken a term since the key was read, and
  * the lock that nobody else holds it. */
 static void
@@ -207,11 +312,14 @@ take(struct consul_lock *lock)
     buffer_init(&value, CONSUL_VALUE_SIZE);
     leader_value_write(&value, lock->asked_term, lock->url);
     json_t *text = value.err != 0 ? NULL : base64(buffer_bytes(&value));
-    json_t *body = json_pack(
-        "[{s:{s:s, s:s, s:I, s:O}}, {s:{s:s, s:s, s:s, s:O}}]", "KV", "Verb",
-        "cas", "Key", lock->key, "Index", (json_int_t) lock->seen.modify_index,
-        "Value", text, "KV", "Verb", "lock", "Key", lock->key, "Session",
-        lock->session, "Value", text);
+    json_t *body = json_array();
+    json_array_append_new(
+        body, json_pack("{s:{s:s, s:s, s:I, s:O}}", "KV", "Verb", "cas", "Key",
+                        lock->key, "Index",
+                        (json_int_t) lock->seen.modify_index, "Value", text));
+    if (holds(lock, lock->former))
+        json_array_append_new(body, verb(lock, "unlock", lock->former, text));
+    json_array_append_new(body, verb(lock, "lock", lock->session, text));
     json_decref(text);
     buffer_fini(&value);
     if (body == NULL)
@@ -226,8 +334,7 @@ static bool
 is_free(const struct consul_lock *lock)
 {
     /* ours, and we do not know: the answer to a try was lost */
-    return lock->seen.session[0] == '\0'
-           || strcmp(lock->seen.session, lock->session) == 0;
+    return lock->seen.session[0] == '\0' || is_ours(lock);
 }
 
 /* What is to be done now, if anything. */
@@ -237,7 +344,7 @@ step(struct consul_lock *lock)
     if (lock->call != NULL || event_pending(&lock->timer, EV_TIMEOUT, NULL))
         return;
     if (lock->session[0] == '\0')
-        session_create(lock);
+        session_create(lock, lock->is_frail, session_created);
     else if (lock->is_known
              && (lock->is_held ? lock->is_outgrown : is_free(lock)))
         take(lock);
@@ -292,16 +399,14 @@ key_answered(const struct consul_answer *answer, bool changed, void *context)
         return;
     if (!key_keep(lock, answer))
         return;
-    const bool is_ours = lock->session[0] != '\0'
-                         && strcmp(lock->seen.session, lock->session) == 0;
-    if (lock->is_held && !is_ours)
+    if (lock->is_held && !is_ours(lock))
         lose(lock);
     /* somebody wrote over it by hand: nodes would go astray */
     if (lock->is_held && lock->call == NULL
         && (lock->last.term != lock->term
             || strcmp(lock->last.url, lock->url) != 0))
         lock->is_outgrown = true;
-    if (!lock->is_held && !is_ours && lock->last.term > 0)
+    if (!lock->is_held && !is_ours(lock) && lock->last.term > 0)
         lock->config.other(lock->config.context, &lock->last);
     step(lock);
 }
@@ -321,6 +426,7 @@ consul_lock_new(struct consul *consul, struct event_base *base,
     snprintf(lock->check, sizeof lock->check, "%s", config->check);
     snprintf(lock->url, sizeof lock->url, "%s", config->url);
     evtimer_assign(&lock->timer, base, step_due, lock);
+    evtimer_assign(&lock->renewal, base, renewal_due, lock);
     snprintf(path, sizeof path, "kv/%s", lock->key);
     const struct consul_watch_config watch = {
         .path = path,
@@ -343,6 +449,7 @@ consul_lock_free(struct consul_lock *lock)
     if (lock == NULL)
         return;
     event_del(&lock->timer);
+    event_del(&lock->renewal);
     consul_watch_free(lock->watch);
     consul_call_cancel(lock->call);
     free(lock);

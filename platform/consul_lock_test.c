@@ -22,8 +22,11 @@ static struct {
     struct http_server *server;
     struct http_request *watching; /* NULL: nobody */
     unsigned sessions;             /* made so far; the last is "s<that>" */
-    bool is_alive;                 /* is the last one? */
-    bool is_locked;                /* by it */
+    bool is_ill;                   /* the node, as Consul sees it */
+    unsigned renewals;
+    bool is_alive; /* is the last one? */
+    bool is_locked;
+    unsigned holder; /* the number of the session that locked it last */
     uint64_t index;
     char value[512]; /* in base64; "": there is no key */
 } fake;
@@ -44,7 +47,7 @@ reply_key(struct http_request *request)
 {
     char text[1024], index[32], session[16] = "";
     if (fake.is_locked)
-        snprintf(session, sizeof session, "s%u", fake.sessions);
+        snprintf(session, sizeof session, "s%u", fake.holder);
     snprintf(index, sizeof index, "%llu", (unsigned long long) fake.index);
     http_reply_header(request, "X-Consul-Index", index);
     if (fake.value[0] == '\0') {
@@ -81,6 +84,15 @@ static void
 handle_session_create(struct http_request *request, void *context)
 {
     char text[64];
+    const struct bytes body = http_request_body(request);
+    const bool is_firm =
+        memmem(body.ptr, body.len, "[\"serfHealth\"]", 14) != NULL;
+    if (is_firm && fake.is_ill) {
+        reply_json(request, 500, "Check 'serfHealth' is in critical state");
+        return;
+    }
+    assert_true(is_firm
+                || memmem(body.ptr, body.len, "\"TTL\":\"10s\"", 11) != NULL);
     fake.sessions++;
     fake.is_alive = true;
     was_lost_before_session = is_lost;
@@ -95,12 +107,29 @@ handle_session_info(struct http_request *request, void *context)
 }
 
 static void
+handle_session_renew(struct http_request *request, void *context)
+{
+    fake.renewals++;
+    if (fake.is_alive)
+        reply_json(request, 200, "[{}]");
+    else
+        reply_json(request, 404, "");
+}
+
+static void
 handle_txn(struct http_request *request, void *context)
 {
     const struct bytes body = http_request_body(request);
     const char *value =
         memmem(body.ptr, body.len, "\"Value\":\"", sizeof "\"Value\":\"" - 1);
-    if (!fake.is_alive || value == NULL) {
+    /* the lock goes from session to session only if the former gives it up */
+    const bool gives_up = memmem(body.ptr, body.len, "\"unlock\"", 8) != NULL;
+    char former[16];
+    snprintf(former, sizeof former, "\"s%u\"", fake.holder);
+    if (!fake.is_alive || value == NULL
+        || (fake.is_locked && fake.holder != fake.sessions && !gives_up)
+        || (gives_up
+            && memmem(body.ptr, body.len, former, strlen(former)) == NULL)) {
         reply_json(request, 409, "{}");
         return;
     }
@@ -108,6 +137,7 @@ handle_txn(struct http_request *request, void *context)
     snprintf(fake.value, sizeof fake.value, "%.*s", (int) strcspn(value, "\""),
              value);
     fake.is_locked = true;
+    fake.holder = fake.sessions;
     fake.index++;
     if (fake.watching != NULL) {
         struct http_request *watching = fake.watching;
@@ -136,6 +166,14 @@ lock_other(void *context, const struct leader_value *leader)
     assert_string_equal(leader->url, URL); /* nobody else is there */
 }
 
+static const struct consul_lock_config config = {.key = "leader",
+                                                 .name = "test",
+                                                 .check = "test-alive",
+                                                 .url = URL,
+                                                 .held = lock_held,
+                                                 .lost = lock_lost,
+                                                 .other = lock_other};
+
 static int
 start(void **state)
 {
@@ -143,6 +181,7 @@ start(void **state)
         {"GET", "/v1/kv/{key}", handle_key},
         {"PUT", "/v1/session/create", handle_session_create},
         {"GET", "/v1/session/info/{id}", handle_session_info},
+        {"PUT", "/v1/session/renew/{id}", handle_session_renew},
         {"PUT", "/v1/txn", handle_txn},
     };
     const struct http_server_config serve = {.listen = "127.0.0.1:0",
@@ -150,13 +189,6 @@ start(void **state)
                                              .routes = routes,
                                              .route_count = sizeof routes
                                                             / sizeof *routes};
-    const struct consul_lock_config config = {.key = "leader",
-                                              .name = "test",
-                                              .check = "test-alive",
-                                              .url = URL,
-                                              .held = lock_held,
-                                              .lost = lock_lost,
-                                              .other = lock_other};
     char url[64];
     memset(&fake, 0, sizeof fake);
     fake.index = 5;
@@ -216,12 +248,52 @@ with_its_session_the_lock_is_lost_before_another_is_made(void **state)
     assert_true(term > first);
 }
 
+static void
+a_node_that_consul_calls_ill_holds_the_lock_until_it_is_well(void **state)
+{
+    consul_lock_free(lock);
+    fake.is_ill = true;
+    fake.sessions = 0;
+    fake.is_locked = is_held = false;
+    lock = consul_lock_new(consul, base, &config);
+    loop_until(&is_held, 5000);
+    const uint64_t first = term;
+    is_held = false;
+    loop_for(6500);
+    assert_int_equal(fake.renewals, 2);
+    assert_int_equal(fake.sessions, 1);
+    assert_false(is_held);
+    fake.is_ill = false;
+    loop_until(&is_held, 5000);
+    assert_true(term > first && !is_lost);
+    assert_int_equal(fake.holder, 2);
+    loop_for(3500); /* and nothing is renewed any more */
+    assert_int_equal(fake.renewals, 3);
+}
+
+static void
+a_lock_that_nobody_could_renew_is_lost(void **state)
+{
+    consul_lock_free(lock);
+    fake.is_ill = true;
+    fake.is_locked = is_held = false;
+    lock = consul_lock_new(consul, base, &config);
+    loop_until(&is_held, 5000);
+    is_held = false;
+    fake.is_alive = fake.is_locked = false;
+    fake.index++;
+    loop_until(&is_lost, 5000);
+    loop_until(&is_held, 5000); /* by another session */
+}
+
 int
 main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
     const struct CMUnitTest tests[] = {
         TEST(a_greater_term_is_taken_by_the_same_holder),
+        TEST(a_node_that_consul_calls_ill_holds_the_lock_until_it_is_well),
+        TEST(a_lock_that_nobody_could_renew_is_lost),
         TEST(with_its_session_the_lock_is_lost_before_another_is_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

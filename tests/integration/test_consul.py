@@ -577,6 +577,38 @@ def test_a_manager_cut_off_from_consul_is_followed(own_cluster, tell, tmp_path):
     story.jump("film", 5)
 
 
+def test_who_was_cut_off_leads_before_consul_calls_it_well(story):
+    """As after a cut of all Managers, which the other nodes' gossip tells of
+    for half a minute more."""
+    story.wait_tables()
+    node = story.consul.name
+
+    def call_it(status):
+        answer = story.consul.ask("PUT", "catalog/register", json={
+            "Node": node, "Address": "127.0.0.1", "SkipNodeUpdate": True,
+            "Check": {"CheckID": "serfHealth", "Name": "Serf Health Status",
+                      "Node": node, "Status": status}})
+        assert answer.status_code == 200, answer.text
+
+    def session():
+        key = story.consul.get(f"kv/{story.prefix}/leader")[0]
+        found = story.consul.get(f"session/info/{key.get('Session')}")
+        return found[0] if found else {"NodeChecks": None, "TTL": None}
+    held = max(story.versions())
+    call_it("critical")
+    start = time.monotonic()
+    story.wait_tables(5, above=held)
+    print(f"led again after {time.monotonic() - start:.2f} s")
+    leader = story.leader()
+    assert "does not call this node well" in leader.text()
+    assert session()["TTL"] == "10s"
+    call_it("passing")
+    wait_for(lambda: session()["NodeChecks"] == ["serfHealth"], 5,
+             "a session that ends with the node")
+    assert leader.leads() and leader.text().count("stand by") <= 2
+    story.jump("film", 5)
+
+
 def test_a_restarted_consul_agent_is_told_the_services_again(own_story):
     story = own_story
     story.wait_tables()
