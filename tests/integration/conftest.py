@@ -27,6 +27,11 @@ VODST = BUILD / "programs" / "vodst" / "vodst"
 FAULTS = []
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "alone: holds a figure for a machine without other work")
+
+
 def pytest_terminal_summary(terminalreporter):
     for line in FAULTS:
         terminalreporter.write_line(line)

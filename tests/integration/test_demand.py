@@ -131,6 +131,7 @@ def test_01_without_demand_every_content_has_one_owner(platform):
     assert platform.status()["contents"] == []
 
 
+@pytest.mark.alone
 def test_02_each_step_of_demand_is_seen_everywhere_within_2_s(platform):
     quiet = seen(platform, "quiet")
     demand = Demand(platform, "popular")
