@@ -392,14 +392,12 @@ package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
     b->file_pos = (off_t) start;
     b->file_last = (off_t) end;
     b->last_in_chain = 1;
-    const struct package_transform *transform = package_transform_of(r);
+    struct package_transform *transform = package_transform_of(r);
     if (transform == NULL) {
         b->last_buf = r == r->main;
         return ngx_http_output_filter(r, &out);
     }
-    /* what is changed in place has to be there, and no page of the file */
-    r->filter_need_in_memory = transform->transform->is_in_place;
-    r->filter_need_temporary = r->filter_need_in_memory;
+    package_transform_read(transform, r, false);
     rc = ngx_http_output_filter(r, &out);
     return rc == NGX_ERROR || r != r->main
                ? rc

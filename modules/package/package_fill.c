@@ -169,9 +169,10 @@ fill_header(struct package_fill *fill, ngx_http_request_t *sr)
         return NGX_ERROR;
     }
     fill->has_header = true;
-    sr->filter_need_in_memory =
-        fill->transform != NULL && fill->transform->transform->is_in_place;
-    sr->filter_need_temporary = sr->filter_need_in_memory;
+    if (fill->transform != NULL) {
+        /* a slice's buffers are there already */
+        package_transform_read(fill->transform, sr, true);
+    }
     if (!fill->is_whole && !r->header_sent) {
         rc = ngx_http_send_header(r);
         if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {

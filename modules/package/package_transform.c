@@ -5,11 +5,9 @@
  * What cannot be sent stays in the buffer, what cannot be changed for want of
  * it in the queue, and the copy filter reads no further: its buffers are all
  * in the queue. `buffered` keeps the request until both are empty. Where files
- * are sent as such (sendfile) it has not read at all, and the buffer serves for
- * both:
- *
- *   out ------->      <---- read of the file, which what comes out
- *   |=========|       |xxxxxxxxxxxxxxxxxxxxxx|  never overtakes
+ * are sent as such (sendfile) it has not read at all: the transform reads the
+ * pages themselves, through a window that is moved over the file. To copy them
+ * first costs as much as to send them.
  *
  * In place the copy filter's buffers go on to the next filter, and nothing is
  * kept but a block of which only the start has come:
@@ -21,7 +19,6 @@
 
 #define TRANSFORM_BUFFER_SIZE (34u << 10)
 #define ROOM_MIN (TRANSFORM_BUFFER_SIZE / 8) /* bytes; less is none */
-#define PIECE_SIZE_MIN 64u                   /* bytes, read of a file */
 #define TRANSFORM_BUFFERED 0x08u /* a bit of r->buffered nobody else has */
 
 static int transform_tag; /* its address */
@@ -102,43 +99,86 @@ transform_fail(ngx_http_request_t *r, const char *what)
     return NGX_ERROR;
 }
 
-/* Of a file: read to the end of the buffer, and what comes out goes before
- * that. What finds no place there will be read again. */
+/* ---- pages of a file ---- */
+
+struct window_run {
+    struct transform *transform;
+    struct transform_io io;
+    int err;
+};
+
+static void
+window_run(void *context)
+{
+    struct window_run *run = context;
+
+    run->err = run->transform->run(run->transform, &run->io);
+}
+
+static void
+windows_release(struct package_transform *t)
+{
+    for (unsigned i = 0; i < PACKAGE_TRANSFORM_FILES; i++) {
+        package_window_release(t->windows[i].window);
+        t->windows[i].window = NULL;
+    }
+}
+
+/* Each of the files has its own: pictures and sound come in turns. */
+static const struct package_window *
+window_at(struct package_transform *t, ngx_http_request_t *r,
+          const ngx_buf_t *in)
+{
+    unsigned i = 0;
+    const ngx_file_t *file = in->file;
+
+    while (t->windows[i].window != NULL && t->windows[i].fd != file->fd
+           && i < PACKAGE_TRANSFORM_FILES - 1) {
+        i++;
+    }
+    struct package_window *window = t->windows[i].window;
+    if (window == NULL || t->windows[i].fd != file->fd
+        || in->file_pos < window->at
+        || in->file_pos >= window->at + PACKAGE_WINDOW_SIZE) {
+        package_window_release(window);
+        window = package_window_take(file, in->file_pos, r->connection->log);
+        t->windows[i].window = window;
+        t->windows[i].fd = file->fd;
+    }
+    return window;
+}
+
 static ngx_int_t
 file_run(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *in,
          ngx_buf_t *b)
 {
-    const struct transform *transform = t->transform;
-    const uint64_t room = buffer_room(b);
-    /* an eighth is between the two from the start, and at the end if all of it
-     * grows alike */
-    uint64_t size = room * transform->size_in
-                    / ngx_max(transform->size_out, transform->size_in);
-    struct transform_io io = {.out = b->last};
+    const struct package_window *window = window_at(t, r, in);
 
-    size = ngx_min(ngx_max(size - size / 8, PIECE_SIZE_MIN),
-                   (uint64_t) (in->file_last - in->file_pos));
-    io.in = b->end - size;
-    io.in_len = (size_t) size;
-    if (ngx_read_file(in->file, b->end - size, io.in_len, in->file_pos)
-        != (ssize_t) size) {
+    if (window == NULL) {
+        return NGX_ERROR;
+    }
+    const off_t end = ngx_min(in->file_last, window->at + PACKAGE_WINDOW_SIZE);
+    const u_char *start = window->start + (in->file_pos - window->at);
+    struct window_run run = {
+        .transform = t->transform,
+        .io = {.in = start,
+               .in_len = (size_t) (end - in->file_pos),
+               .out = b->last,
+               .out_len = buffer_room(b)},
+    };
+
+    if (package_window_read(window, window_run, &run) != NGX_OK) {
         return transform_fail(r, "read");
     }
-    const uint8_t *before;
-    const u_char *was;
-    do {
-        before = io.in;
-        was = io.out;
-        io.out_len = (size_t) (io.in - io.out);
-        if (t->transform->run(t->transform, &io) != 0) {
-            return transform_fail(r, "change");
-        }
-    } while (io.in_len > 0 && (io.in != before || io.out != was));
-    in->file_pos += (off_t) (size - io.in_len);
-    if (io.in_len == size && io.out == b->last) {
-        in->file_pos = in->file_last; /* more than the segment: never sent */
+    if (run.err != 0) {
+        return transform_fail(r, "change");
     }
-    b->last = io.out;
+    if (run.io.in == start && run.io.out == b->last) {
+        in->file_pos = in->file_last; /* more than the segment: never sent */
+    } else {
+        in->file_pos += run.io.in - start;
+    }
+    b->last = run.io.out;
     return NGX_OK;
 }
 
@@ -403,7 +443,7 @@ package_transform_body(struct package_transform *t, ngx_http_request_t *r,
     bool is_going_on;
     ngx_int_t rc;
 
-    if (t->transform->is_in_place) {
+    if (t->is_in_place) {
         return place_body(t, r, in, next);
     }
     if (in != NULL && ngx_chain_add_copy(r->pool, &t->in, in) != NGX_OK) {
@@ -432,8 +472,25 @@ package_transform_body(struct package_transform *t, ngx_http_request_t *r,
 }
 
 void
+package_transform_read(struct package_transform *t, ngx_http_request_t *r,
+                       bool wants_place)
+{
+    const ngx_http_core_loc_conf_t *clcf =
+        ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    const bool is_by_copy = !r->connection->sendfile
+                            || clcf->aio != NGX_HTTP_AIO_OFF
+                            || (wants_place && t->transform->is_in_place);
+
+    windows_release(t); /* another file may have that number now */
+    t->is_in_place = is_by_copy && t->transform->is_in_place;
+    r->filter_need_in_memory = is_by_copy;
+    r->filter_need_temporary = t->is_in_place;
+}
+
+void
 package_transform_close(struct package_transform *t)
 {
+    windows_release(t);
     if (t->transform != NULL) {
         t->transform->close(t->transform);
         t->transform = NULL;

@@ -3,10 +3,10 @@
 #define MODULES_PACKAGE_PACKAGE_TRANSFORM_H
 
 /*
- * A segment changed on its way to the viewer: in place, in what nginx's copy
- * filter has read, where the transform can; else in one buffer of its own, used
- * again and again. A viewer who takes nothing holds that buffer and, where the
- * copy filter has to read, its buffers.
+ * A segment changed on its way to the viewer: from the pages of its file into
+ * one buffer, used again and again; or, of what nginx's copy filter has read,
+ * in place where the transform can. A viewer who takes nothing holds that
+ * buffer and, where the copy filter has to read, its buffers.
  */
 
 #include <ngx_config.h>
@@ -16,8 +16,10 @@
 #include <stdbool.h>
 
 #include "media/transform.h"
+#include "modules/package/package_window.h"
 
 #define PACKAGE_TRANSFORM_BLOCK 16u
+#define PACKAGE_TRANSFORM_FILES 2u /* that a segment is made of */
 
 /* Zeroed is empty. */
 struct package_transform {
@@ -27,6 +29,11 @@ struct package_transform {
     /* private */
     uint64_t position; /* in its output */
     ngx_chain_t *in, *free, *busy;
+    struct {
+        struct package_window *window; /* NULL: none */
+        ngx_fd_t fd;
+    } windows[PACKAGE_TRANSFORM_FILES];
+    bool is_in_place;
     ngx_chain_t *filling; /* not full, and not the end yet */
     bool has_buffer;
     bool has_begun;                       /* in place: the header is out */
@@ -35,6 +42,13 @@ struct package_transform {
     u_char rest[PACKAGE_TRANSFORM_BLOCK]; /* in place: what was left */
     size_t rest_len;
 };
+
+/* Says how what follows of the answer to `r` is read, as nginx reads static
+ * files: where it sends them as such, by windows over their pages; where
+ * threads read them, or without sendfile, by the copy filter. With wants_place
+ * so too where the transform can change that in place. */
+void package_transform_read(struct package_transform *transform,
+                            ngx_http_request_t *r, bool wants_place);
 
 /* A body filter's work; `next` is the next body filter. */
 ngx_int_t package_transform_body(struct package_transform *transform,
