@@ -20,8 +20,8 @@
 struct aes128_transform {
     struct transform super;
     struct transform *inner; /* NULL: none */
-    EVP_CIPHER_CTX *cipher;
-    uint64_t plain_left; /* bytes to come from inner */
+    EVP_CIPHER_CTX *cipher;  /* NULL: only padded */
+    uint64_t plain_left;     /* bytes to come from inner */
     bool is_padded;
     uint8_t tail[BLOCK]; /* plain, less than a block between the calls */
     uint32_t tail_len;
@@ -61,7 +61,7 @@ static int
 encrypt(struct aes128_transform *t, uint8_t *bytes, size_t len)
 {
     int done;
-    if (len > 0
+    if (len > 0 && t->cipher != NULL
         && EVP_EncryptUpdate(t->cipher, bytes, &done, bytes, (int) len) != 1)
         return ERR_MEMORY;
     return 0;
@@ -186,6 +186,9 @@ aes128_transform_open(struct transform *inner, uint64_t size,
     t->super.size_out = (t->plain_left / BLOCK + 1) * BLOCK;
     t->super.run = aes128_run;
     t->super.close = aes128_close;
+    *out = &t->super;
+    if (key == NULL)
+        return 0;
     t->cipher = EVP_CIPHER_CTX_new();
     if (t->cipher == NULL
         || EVP_EncryptInit_ex(t->cipher, EVP_aes_128_cbc(), NULL, key, iv)
@@ -194,6 +197,5 @@ aes128_transform_open(struct transform *inner, uint64_t size,
         return ERR_MEMORY;
     }
     EVP_CIPHER_CTX_set_padding(t->cipher, 0);
-    *out = &t->super;
     return 0;
 }

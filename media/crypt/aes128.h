@@ -18,7 +18,7 @@ void aes128_iv_of_segment(uint32_t number, uint8_t iv[AES128_BLOCK_SIZE]);
 /*
  * Around `inner`, which it closes, now on failure; inner NULL: what goes in is
  * encrypted as it is, all `size` bytes. The key is copied, and wiped with the
- * transform. ERR_MEMORY.
+ * transform; key NULL: only padded, for the caller to encrypt. ERR_MEMORY.
  */
 int aes128_transform_open(struct transform *inner, uint64_t size,
                           const uint8_t key[AES128_KEY_SIZE],

@@ -693,6 +693,7 @@ ngx_http_package_init_process(ngx_cycle_t *cycle)
     if (conf != NULL) {
         package_index_init(conf->index_memory);
         package_keys_init();
+        package_seal_init(cycle->log);
         return package_window_init(cycle);
     }
     return NGX_OK;

@@ -236,13 +236,13 @@ buffer_fill(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b)
     return NGX_OK;
 }
 
-/* What can be sent now into *out. */
+/* The next buffer that is to be sent, or sealed before; NULL: none yet, or
+ * what came is not wanted. */
 static ngx_int_t
-output_make(struct package_transform *t, ngx_http_request_t *r,
-            ngx_chain_t **out)
+buffer_make(struct package_transform *t, ngx_http_request_t *r,
+            ngx_chain_t **full)
 {
-    ngx_chain_t **last = out;
-
+    *full = NULL;
     while (t->filling != NULL || t->free != NULL || !t->has_buffer) {
         ngx_chain_t *link = buffer_take(t, r);
 
@@ -254,10 +254,8 @@ output_make(struct package_transform *t, ngx_http_request_t *r,
             t->filling = link; /* small writes cost as much as large ones */
             break;
         }
-        buffer_trim(t, link->buf);
         if (link->buf->pos != link->buf->last) {
-            *last = link;
-            last = &link->next;
+            *full = link;
             break;
         }
         link->next = t->free;
@@ -266,11 +264,64 @@ output_make(struct package_transform *t, ngx_http_request_t *r,
             break;
         }
     }
+    return NGX_OK;
+}
+
+/* To be sent only when it is. */
+static ngx_int_t
+buffer_seal(struct package_transform *t, ngx_http_request_t *r,
+            ngx_chain_t *link)
+{
+    ngx_buf_t *b = link->buf;
+    const size_t len = (size_t) (b->last - b->pos);
+
+    if (len % AES128_BLOCK_SIZE != 0) {
+        return transform_fail(r, "padding");
+    }
+    t->sealing = link;
+    package_seal_start(t->seal, r->connection, b->pos, len);
+    return NGX_OK;
+}
+
+/* What can be sent now into *out. */
+static ngx_int_t
+output_make(struct package_transform *t, ngx_http_request_t *r,
+            ngx_chain_t **out)
+{
+    ngx_chain_t **last = out;
+
+    while (t->sealing == NULL || !t->seal->is_waiting) {
+        ngx_chain_t *link = t->sealing;
+
+        t->sealing = NULL;
+        if (link == NULL) {
+            if (buffer_make(t, r, &link) != NGX_OK) {
+                return NGX_ERROR;
+            }
+            if (link == NULL) {
+                break;
+            }
+            if (t->seal != NULL) {
+                if (buffer_seal(t, r, link) != NGX_OK) {
+                    return NGX_ERROR;
+                }
+                continue;
+            }
+        }
+        buffer_trim(t, link->buf);
+        if (link->buf->pos != link->buf->last) {
+            *last = link;
+            last = &link->next;
+            break;
+        }
+        link->next = t->free;
+        t->free = link;
+    }
     /* behind the bytes before it */
     while (t->in != NULL && ngx_buf_special(t->in->buf)) {
         ngx_chain_t *special = t->in;
 
-        if (t->busy != NULL && *out == NULL) {
+        if ((t->busy != NULL || t->sealing != NULL) && *out == NULL) {
             break;
         }
         t->in = special->next;
@@ -463,7 +514,7 @@ package_transform_body(struct package_transform *t, ngx_http_request_t *r,
         ngx_chain_update_chains(r->pool, &t->free, &t->busy, &out,
                                 (ngx_buf_tag_t) &transform_tag);
     } while (is_going_on && t->busy == NULL);
-    if (t->busy != NULL || t->in != NULL) {
+    if (t->busy != NULL || t->in != NULL || t->sealing != NULL) {
         r->buffered |= TRANSFORM_BUFFERED;
         return NGX_AGAIN;
     }
@@ -495,6 +546,8 @@ package_transform_close(struct package_transform *t)
         t->transform->close(t->transform);
         t->transform = NULL;
     }
+    package_seal_close(t->seal);
+    t->seal = NULL;
 }
 
 void

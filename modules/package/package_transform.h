@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include "media/transform.h"
+#include "modules/package/package_seal.h"
 #include "modules/package/package_window.h"
 
 #define PACKAGE_TRANSFORM_BLOCK 16u
@@ -24,6 +25,7 @@
 /* Zeroed is empty. */
 struct package_transform {
     struct transform *transform; /* NULL: none; owned */
+    struct package_seal *seal;   /* NULL: its output goes as it is; owned */
     uint64_t start, end;         /* what is wanted of its output */
 
     /* private */
@@ -35,6 +37,7 @@ struct package_transform {
     } windows[PACKAGE_TRANSFORM_FILES];
     bool is_in_place;
     ngx_chain_t *filling; /* not full, and not the end yet */
+    ngx_chain_t *sealing; /* full, or the end; at most until the seal is done */
     bool has_buffer;
     bool has_begun;                       /* in place: the header is out */
     ngx_buf_t *header;                    /* in place: until it is sent */

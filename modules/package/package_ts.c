@@ -279,8 +279,11 @@ ts_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     }
     if (ctx->crypt.scheme != 0) {
         aes128_iv_of_segment(ctx->path.segment, iv);
-        err = aes128_transform_open(transform, 0, ctx->crypt.key.key, iv,
-                                    &transform);
+        const uint8_t *key = ctx->crypt.key.key;
+        ctx->transform.seal = package_seal_open(r->pool, key, iv);
+        err = aes128_transform_open(transform, 0,
+                                    ctx->transform.seal != NULL ? NULL : key,
+                                    iv, &transform);
     }
     if (err == 0) {
         ctx->transform.transform = transform;
