@@ -108,12 +108,12 @@ blocks_run(struct cenc_transform *t, struct transform_io *io, size_t len)
         return err;
     }
     count = least(count, BATCH_BLOCKS);
-    for (size_t i = 0; i < count; i++)
-        memcpy(batch + i * BLOCK, io->in + i * t->stride, BLOCK);
-    const int err = cipher_run(t, batch, batch, count * BLOCK);
     const size_t size = least(len, count * t->stride);
-    uint8_t *out = io->out;
+    uint8_t *out = io->out; /* where it is in the cache */
     t->position += (uint32_t) copy_run(io, size);
+    for (size_t i = 0; i < count; i++)
+        memcpy(batch + i * BLOCK, out + i * t->stride, BLOCK);
+    const int err = cipher_run(t, batch, batch, count * BLOCK);
     for (size_t i = 0; i < count; i++)
         memcpy(out + i * t->stride, batch + i * BLOCK, BLOCK);
     return err;

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#define WINDOWS_MAX 128u /* that nobody uses; 32 MB */
+#define WINDOWS_MAX 32u /* that nobody uses; 32 MB */
 #define IDLE_MAX_MS 10000
 
 static struct {

@@ -13,7 +13,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#define PACKAGE_WINDOW_SIZE ((off_t) 256 << 10)
+#define PACKAGE_WINDOW_SIZE ((off_t) 1 << 20)
 
 struct package_window {
     u_char *start;
