@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """vodst ingest --copy: films come out as they went in, picture by picture and
-tick by tick, and as they do when nobody ingested them; what
+tick by tick, hard ones too, and as they do when nobody ingested them; what
 cannot be copied is refused by file, box and time."""
 
 import functools
 import json
+import os
 import re
 import shutil
+import struct
 import subprocess
 
 import pytest
@@ -73,12 +75,80 @@ def film_of(codec):
     return make
 
 
-def film_with(seconds=8):
+def film_with(*options, late=None, seconds=8):
     """B-frames and priming, so with edit lists."""
     def make(out):
+        whole = out.with_suffix(".part.mp4")
         ffmpeg(*picture(seconds), *noise(seconds), *B_FRAMES, "-g", 50, *AAC,
-               "-movflags", "+faststart", out)
+               whole)
+        shift = {"picture": ["-itsoffset", 0.4, "-i", whole, "-i", whole],
+                 "sound": ["-i", whole, "-itsoffset", 0.3, "-i", whole],
+                 None: ["-i", whole, "-i", whole]}[late]
+        ffmpeg(*shift, "-map", "0:v", "-map", "1:a", "-c", "copy", *options,
+               out)
     return make
+
+
+def film_cut_at_a_key_frame(out):
+    whole = out.with_suffix(".whole.mp4")
+    film_with(seconds=12)(whole)
+    ffmpeg("-ss", 2, "-i", whole, "-c", "copy", out)
+
+
+def film_of_odd_gops(out):
+    """Of 4.33 s, where segments should be of 6."""
+    ffmpeg(*picture(27, 30), *noise(27), *B_FRAMES, "-g", 130, *AAC, out)
+
+
+def film_with_a_gap(out):
+    """4 s without a picture."""
+    ffmpeg(*picture(16), *noise(16), "-vf", "select='not(between(t,3,7))'",
+           "-fps_mode", "vfr", *B_FRAMES, "-g", 40, *AAC, out)
+
+
+def film_of_one_frame(out):
+    ffmpeg(*picture(1, 1), *X264, out)
+
+
+def film_of_ten_hours(out):
+    """And of 100,000 key frames."""
+    part = out.with_suffix(".part.mp4")
+    ffmpeg(*picture(36, "25/9", "16x16"), *X264, "-g", 1, part)
+    ffmpeg("-stream_loop", 999, "-i", part, "-c", "copy", out)
+
+
+def boxes(data):
+    at = 0
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        yield kind, data[at + 8:at + size]
+        at += size
+
+
+def box_moved(kind, body, by):
+    """With what it points to `by` bytes farther on, in 64 bits."""
+    if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        body = b"".join(box_moved(k, b, by) for k, b in boxes(body))
+    elif kind == b"stco":
+        offsets = struct.unpack(f">{len(body) // 4 - 2}I", body[8:])
+        kind = b"co64"
+        body = body[:8] + b"".join(struct.pack(">Q", o + by) for o in offsets)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def film_of_five_gigabytes(out):
+    """In one mdat, most of it a hole, and moov behind it."""
+    small, hole = out.with_suffix(".small.mp4"), 5 << 30
+    film_with()(small)
+    data = small.read_bytes()
+    by_kind = dict(boxes(data))
+    media = by_kind[b"mdat"]
+    with out.open("wb") as file:
+        file.write(data[:struct.unpack(">I", data[:4])[0]])
+        file.write(struct.pack(">I4sQ", 1, b"mdat", 16 + hole + len(media)))
+        file.seek(hole, os.SEEK_CUR)
+        by = file.tell() - data.index(media)
+        file.write(media + box_moved(b"moov", by_kind[b"moov"], by))
 
 
 # name: (maker, whether its pictures are decoded and compared)
@@ -87,8 +157,22 @@ FILMS = {
     "hevc": (film_of("hevc"), True),
     "av1": (film_of("av1"), True),
     "vp9": (film_of("vp9"), True),
-    "b-frames": (film_with(), True),
+    "b-frames": (film_with("-movflags", "+faststart"), True),
+    "late-picture": (film_with(late="picture"), True),
+    "late-sound": (film_with(late="sound"), True),
+    "cut": (film_cut_at_a_key_frame, True),
+    "offsets-below-0": (film_with("-movflags", "negative_cts_offsets"), True),
+    "fragmented": (film_with(
+        "-movflags", "frag_keyframe+empty_moov+default_base_moof+delay_moov"),
+        True),
+    "odd-gops": (film_of_odd_gops, True),
+    "gap": (film_with_a_gap, True),
+    "one-frame": (film_of_one_frame, True),
+    "five-gigabytes": (film_of_five_gigabytes, True),
+    "ten-hours": (film_of_ten_hours, False),
 }
+IN_SYNC = ("b-frames", "late-picture", "late-sound", "cut", "gap",
+           "offsets-below-0", "fragmented", "five-gigabytes")
 
 
 @pytest.fixture(name="house", scope="module")
@@ -233,6 +317,43 @@ def test_what_nobody_ingested_is_the_same(film):
         for name in ["index.m3u8", *names[:5], *names[-5:]]:
             assert get(f"{film.ingested}{track}/{name}").content \
                 == get(f"{film.plain}{track}/{name}").content
+
+
+# ---- picture and sound ----
+
+
+def decoded(source):
+    """Of each stream, hash by hash, the times of what is seen and heard."""
+    said = ffmpeg("-copyts", "-i", source, "-map", "0:v:0", "-map", "0:a:0",
+                  "-fps_mode", "passthrough", "-f", "framemd5", "-")
+    ticks = {stream: eval_ratio(ratio) for stream, ratio in
+             re.findall(r"^#tb (\d): (\S+)$", said, re.M)}
+    times = {"0": {}, "1": {}}
+    for line in said.splitlines():
+        if not line.startswith("#"):
+            stream, _, pts, _, _, digest = map(str.strip, line.split(","))
+            times[stream].setdefault(digest, int(pts) * ticks[stream])
+    return times
+
+
+def eval_ratio(text):
+    above, below = map(int, text.split("/"))
+    return above / below
+
+
+@pytest.mark.parametrize("top", ("master.m3u8", "manifest.mpd",
+                                 "ts/master.m3u8"))
+@pytest.mark.parametrize("name", IN_SYNC)
+def test_picture_and_sound_are_as_far_apart_as_in_the_film(house, name, top):
+    film = film_named(house, name)
+    wanted, found = decoded(film.source), decoded(film.ingested + top)
+    moved = []
+    for stream in ("0", "1"):
+        both = [digest for digest in wanted[stream] if digest in found[stream]]
+        assert len(both) > 0.9 * len(wanted[stream])
+        moved += [found[stream][d] - wanted[stream][d]
+                  for d in (both[0], both[len(both) // 2], both[-1])]
+    assert max(moved) - min(moved) < 0.001, moved
 
 
 # ---- several files ----
