@@ -356,6 +356,41 @@ def test_picture_and_sound_are_as_far_apart_as_in_the_film(house, name, top):
     assert max(moved) - min(moved) < 0.001, moved
 
 
+def starts_and_sound(source):
+    """How much later the sound starts than the picture, and its samples."""
+    starts = []
+    for stream in ("v:0", "a:0"):
+        said = run("ffprobe", "-v", "error", "-of", "csv=p=0", "-read_intervals",
+                   "%+#9", "-select_streams", stream, "-show_entries",
+                   "frame=pts_time", source)
+        starts.append(float(said.split()[0].strip(",")))
+    pcm = subprocess.run(
+        ["ffmpeg", "-v", "error", "-nostdin", "-i", str(source), "-map",
+         "0:a:0", "-ac", "1", "-f", "s16le", "-t", "2", "-"],
+        capture_output=True, check=True).stdout
+    return starts[1] - starts[0], memoryview(pcm).cast("h")
+
+
+@pytest.mark.parametrize("name", ("b-frames", "late-picture", "late-sound"))
+def test_an_encoded_film_is_in_sync(house, name):
+    """Where in our sound a piece of the film's is found, by correlation."""
+    source = film_named(house, name).source
+    result, _ = house.ingest(source, f"encoded-{name}", "--ladder", "64",
+                             "--no-thumbnails")
+    after, samples = starts_and_sound(source)
+    piece = samples[48000:49000]
+    for top in ("master.m3u8", "manifest.mpd", "ts/master.m3u8"):
+        ours_after, ours = starts_and_sound(
+            f"{house.node.url}/ingested/encoded-{name}/{result['version']}/"
+            f"{top}")
+        expected = 48000 + round((after - ours_after) * 48000)
+        likeness = {at: sum(a * b for a, b in zip(piece, ours[at:at + 1000]))
+                    for at in range(expected - 300, expected + 300)}
+        found = max(likeness, key=likeness.get)
+        assert likeness[found] > 0.5 * sum(a * a for a in piece)
+        assert abs(found - expected) < 48, top
+
+
 # ---- several files ----
 
 
