@@ -174,6 +174,13 @@ int segment_cuts_extend(const struct mp4_track *track, uint32_t target_ms,
                         uint32_t cut_timescale, uint64_t **cuts,
                         uint32_t *cut_count);
 
+struct track_build;
+
+/* The first of the cuts, from the second on, that the video of the build has no
+ * key frame for; cut_count where there is one for each. Only track and cuts are
+ * used. */
+uint32_t segment_cuts_missed(const struct track_build *build);
+
 /* What comes goes out in order; an error ends the building. */
 struct track_sink {
     int (*write)(void *context, struct bytes bytes);

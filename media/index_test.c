@@ -71,6 +71,38 @@ cuts_are_the_first_key_frames_after_each_multiple(void **state)
     free(samples);
 }
 
+/* Frames are 10 ms: a key frame within 5 of the cut is one for it. */
+static void
+a_cut_without_a_key_frame_is_found(void **state)
+{
+    static const struct {
+        uint32_t keys[4];
+        uint64_t cuts[4];
+        uint32_t cut_count, missed;
+    } cases[] = {
+        {{0, 4000, 8000}, {0, 4000, 8000}, 3, 3},
+        {{0, 2000, 4000, 8000}, {0, 4000, 8000}, 3, 3},
+        {{0, 4000, 8000}, {0, 3995, 8005}, 3, 3},
+        {{0, 4000, 8000}, {0, 3994, 8000}, 3, 1},
+        {{0, 4000, 8000}, {0, 4000, 8006}, 3, 2},
+        {{0, 4000}, {0, 4000, 8000}, 3, 2},
+        {{0, 8000}, {0, 4000, 8000}, 3, 1},
+        {{0}, {0, 4}, 2, 1}, /* the key frame before is not one once more */
+        {{0}, {0}, 1, 1},
+    };
+    struct mp4_sample *samples = malloc(1300 * sizeof *samples);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct mp4_track t =
+            track_with_keys_at(samples, cases[i].keys, 4, 1300);
+        const struct track_build build = {.track = &t,
+                                          .cuts = cases[i].cuts,
+                                          .cut_count = cases[i].cut_count,
+                                          .cut_timescale = 1000};
+        assert_int_equal(segment_cuts_missed(&build), cases[i].missed);
+    }
+    free(samples);
+}
+
 static void
 video_is_cut_only_where_a_key_frame_is(void **state)
 {
@@ -407,6 +439,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_are_the_first_key_frames_after_each_multiple),
+        cmocka_unit_test(a_cut_without_a_key_frame_is_found),
         cmocka_unit_test(video_is_cut_only_where_a_key_frame_is),
         cmocka_unit_test(segments_follow_each_other_in_bytes_and_time),
         cmocka_unit_test(sound_is_cut_at_the_frame_nearest_to_the_picture),

@@ -164,6 +164,21 @@ plan_cuts(struct plan *plan)
     return 0;
 }
 
+uint32_t
+segment_cuts_missed(const struct track_build *build)
+{
+    const struct plan plan = {.build = build};
+    uint32_t last = 0;
+    for (uint32_t i = 1; i < build->cut_count; i++) {
+        const uint32_t first = sample_at_cut(&plan, last, build->cuts[i]);
+        if (first == build->track->sample_count || first == last
+            || !is_near_cut(&plan, first, build->cuts[i]))
+            return i;
+        last = first;
+    }
+    return build->cut_count;
+}
+
 /* ---- how long each segment is ---- */
 
 static uint32_t

@@ -28,7 +28,7 @@ struct config {
     struct option_list subtitles;
     struct settings_given given;
     int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size;
-    bool no_thumbnails, json;
+    bool no_thumbnails, copy, json;
 };
 
 static const struct option options[] = {
@@ -60,13 +60,19 @@ static const struct option options[] = {
      NULL, "URL of st-api, which makes the content playable."},
     {"api-key-file", OPTION_TEXT, offsetof(struct config, given.api_key_file),
      NULL, 0, 0, false, NULL, "File with the admin key of st-api."},
+    {"copy", OPTION_FLAG, offsetof(struct config, copy), NULL, 0, 0, false,
+     NULL,
+     "Takes MP4 and QuickTime files in as they are, with nothing encoded. "
+     "Several are renditions of one film, with key frames at the same times; "
+     "files without a picture are its sounds."},
     {"ladder", OPTION_TEXT, offsetof(struct config, ladder), "720,480,360", 0,
      0, false, NULL,
      "Heights of the renditions (of the shorter side, for upright films). "
      "Those above the film's own are left out."},
     {"segment", OPTION_DURATION, offsetof(struct config, segment_ms), "4s",
      1000, 30000, false, NULL,
-     "Length of a segment; there is a key frame at every half of it."},
+     "Length of a segment; there is a key frame at every half of it. With "
+     "--copy, where the film has its next key frame after that."},
     {"thumbnails", OPTION_DURATION, offsetof(struct config, thumbnail_ms),
      "10s", 1000, 600000, false, NULL,
      "Time from one thumbnail to the next, for seeking by eye."},
@@ -96,31 +102,38 @@ static const struct option options[] = {
 
 static const struct program program = {
     .name = "vodst ingest",
-    .summary = "encode a film, store it and make it playable",
-    .synopsis = "FILE",
+    .summary = "encode or copy a film, store it and make it playable",
+    .synopsis = "FILE...",
     .details =
         "Encodes FILE with FFmpeg into renditions of H.264 and AAC with key "
         "frames at the same moments and into sheets of thumbnails, cuts them "
         "into segments, stores the files "
         "under ID/VERSION/ and tells st-api. VERSION is a hash of the "
         "files.\n\n"
+        "With --copy every picture and sound stays as it is, and neither "
+        "FFmpeg nor the options of the encoder are used: H.264, HEVC, AV1 and "
+        "VP9; AAC, AC-3, E-AC-3, Opus, FLAC and MP3. There are no thumbnails "
+        "then. The sounds of a further file with a picture are left out.\n\n"
         "A failure at any step leaves nothing behind, and what was playable "
         "before stays playable. Exit status: 0 playable, 1 failed, 2 wrong "
         "use, 128 + signal when interrupted.",
     .options = options,
     .option_count = OPTION_COUNT(options),
     .arguments_min = 1,
-    .arguments_max = 1,
+    .arguments_max = COPY_FILES_MAX,
 };
 
 struct ingest {
     const struct config *config;
-    const char *film;
+    const char *film; /* the first of these */
+    char *const *films;
+    unsigned film_count;
     unsigned heights[LADDER_RUNGS_MAX], height_count;
     struct progress progress;
     struct settings settings;
     struct source source;
     struct encode_plan plan;
+    struct copy copy;
     struct subtitles subtitles[SUBTITLES_MAX];
     char title[TITLE_LEN_MAX + 1];
     char folder[PATH_MAX]; /* temporary; empty: not made */
@@ -162,6 +175,17 @@ step_probe(struct ingest *in)
                   time_text(source->duration_s, duration), picture,
                   source->audio_count);
     return 0;
+}
+
+static int
+step_probe_copy(struct ingest *in)
+{
+    in->plan.segment_ms = (uint32_t) in->config->segment_ms;
+    const int err = copy_open(&in->progress, in->films, in->film_count,
+                              &in->source, &in->plan, &in->copy);
+    return err != 0 ? err
+                    : subtitles_read(&in->progress, &in->config->subtitles,
+                                     in->subtitles, &in->plan.subtitles_count);
 }
 
 static int
@@ -208,7 +232,7 @@ step_check(struct ingest *in)
 }
 
 static int
-step_encode(struct ingest *in)
+temp_make(struct ingest *in)
 {
     const char *base =
         in->config->temp != NULL ? in->config->temp : getenv("TMPDIR");
@@ -224,8 +248,26 @@ step_encode(struct ingest *in)
         return ERR_IO;
     }
     memcpy(in->folder, folder, sizeof folder);
-    return encode_run(&in->progress, &in->source, &in->plan, in->folder,
-                      &in->encoded_frame_count);
+    return 0;
+}
+
+static int
+step_encode(struct ingest *in)
+{
+    const int err = temp_make(in);
+    return err != 0 ? err
+                    : encode_run(&in->progress, &in->source, &in->plan,
+                                 in->folder, &in->encoded_frame_count);
+}
+
+static int
+step_copy(struct ingest *in)
+{
+    const int err = temp_make(in);
+    return err != 0
+               ? err
+               : index_write(&in->progress, &in->source, &in->plan, &in->copy,
+                             in->subtitles, in->folder, &in->indexed);
 }
 
 /* Was the whole film encoded? FFmpeg ends a film that breaks off as if it were
@@ -294,8 +336,8 @@ lengths_check(struct ingest *in)
 static int
 step_index(struct ingest *in)
 {
-    int err = index_write(&in->progress, &in->source, &in->plan, in->subtitles,
-                          in->folder, &in->indexed);
+    int err = index_write(&in->progress, &in->source, &in->plan, NULL,
+                          in->subtitles, in->folder, &in->indexed);
     return err != 0 ? err : lengths_check(in);
 }
 
@@ -340,12 +382,20 @@ step_publish(struct ingest *in)
     return api_answer_judge(in, err, &answer);
 }
 
-static const struct step {
+struct step {
     const char *name;
     int (*run)(struct ingest *in);
-} steps[] = {
+};
+
+static const struct step steps_of_encoding[] = {
     {"probe", step_probe}, {"check", step_check}, {"encode", step_encode},
     {"index", step_index}, {"store", step_store}, {"publish", step_publish},
+    {NULL, NULL},
+};
+
+static const struct step steps_of_copying[] = {
+    {"probe", step_probe_copy}, {"check", step_check},     {"copy", step_copy},
+    {"store", step_store},      {"publish", step_publish}, {NULL, NULL},
 };
 
 /* ---- around the steps ---- */
@@ -353,9 +403,11 @@ static const struct step {
 static int
 steps_run(struct ingest *in)
 {
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        progress_begin(&in->progress, steps[i].name);
-        int err = stop_signal() != 0 ? ERR_TIMEOUT : steps[i].run(in);
+    const struct step *step =
+        in->config->copy ? steps_of_copying : steps_of_encoding;
+    for (; step->name != NULL; step++) {
+        progress_begin(&in->progress, step->name);
+        int err = stop_signal() != 0 ? ERR_TIMEOUT : step->run(in);
         if (err != 0)
             return err;
         progress_end(&in->progress);
@@ -414,6 +466,7 @@ ingest_run(struct ingest *in)
                       in->settings.storage, in->config->id, in->version.text);
     else if (err != 0 && in->is_stored)
         in->storage->discard(in->storage, &in->version.stored);
+    copy_close(&in->copy);
     subtitles_free(in->subtitles, in->plan.subtitles_count);
     if (in->folder[0] != '\0')
         folder_remove(in->folder);
@@ -471,6 +524,13 @@ config_check(struct ingest *in)
 {
     const struct config *config = in->config;
     struct progress *progress = &in->progress;
+    if (in->film_count > 1 && !config->copy) {
+        progress_error(progress,
+                       "%u files given, expected one; several are renditions "
+                       "of one film with --copy",
+                       in->film_count);
+        return ERR_INVALID;
+    }
     if (!content_id_is_valid(bytes_of_text(config->id))) {
         progress_error(progress,
                        "--id '%s': expected 1 to %d of A-Z a-z 0-9 "
@@ -510,6 +570,8 @@ ingest_main(int argc, char **argv)
     int first = options_parse(&program, argc, argv, &config);
     in.config = &config;
     in.film = argv[first];
+    in.films = argv + first;
+    in.film_count = (unsigned) (argc - first);
     progress_init(&in.progress, config.json);
     int err = config_check(&in);
     if (err == 0)

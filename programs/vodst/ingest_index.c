@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The encoder's file of a track is replaced by the track file, piece by piece.
- * Cuts are found in v0 and hold for all: every other video must have key
- * frames at the same moments, audio is cut at the nearest frame.
+ * Cuts are found in v0, or come with a copy, and hold for all: every other
+ * video must have key frames at the same moments, audio is cut at the nearest
+ * frame.
  */
 
 #include "programs/vodst/ingest_index.h"
@@ -27,9 +28,11 @@ struct indexing {
     struct progress *progress;
     const struct source *source;
     const struct encode_plan *plan;
+    const struct copy *copy; /* NULL: the tracks were encoded */
     const struct subtitles *subtitles;
     const char *folder;
-    uint64_t *cuts; /* presentation times; NULL before the first track */
+    uint64_t written; /* bytes of track files */
+    uint64_t *cuts;   /* presentation times; NULL before the first track */
     uint32_t cut_count, cut_timescale;
     char reason[160]; /* of what failed last, when there is more to tell */
     struct asset asset;
@@ -37,8 +40,6 @@ struct indexing {
 };
 
 struct track_file {
-    char name[TRACK_NAME_LEN_MAX + 1]; /* "v0" */
-    char path[PATH_MAX];
     int fd;
     uint64_t size;
     struct mp4_source source;
@@ -50,11 +51,11 @@ static int
 track_file_open(struct progress *progress, const char *folder, const char *name,
                 struct track_file *out)
 {
+    char path[PATH_MAX];
     struct stat st;
     memset(out, 0, sizeof *out);
-    snprintf(out->name, sizeof out->name, "%s", name);
-    snprintf(out->path, sizeof out->path, "%s/%s.mp4", folder, name);
-    out->fd = open(out->path, O_RDONLY | O_CLOEXEC);
+    snprintf(path, sizeof path, "%s/%s.mp4", folder, name);
+    out->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (out->fd < 0 || fstat(out->fd, &st) != 0) {
         progress_error(progress, "cannot read %s.mp4: %s", name,
                        strerror(errno));
@@ -91,9 +92,8 @@ track_file_close(struct track_file *file)
 }
 
 static int
-cuts_compare(struct indexing *ix, const struct track_file *file)
+cuts_compare(struct indexing *ix, const struct mp4_track *track)
 {
-    const struct mp4_track *track = &file->movie.tracks[0];
     uint64_t *cuts;
     uint32_t count;
     int err = segment_cuts_of_video(track, ix->plan->segment_ms, &cuts, &count);
@@ -114,10 +114,9 @@ cuts_compare(struct indexing *ix, const struct track_file *file)
 }
 
 static int
-cuts_find(struct indexing *ix, const struct track_file *file)
+cuts_find(struct indexing *ix, const struct mp4_track *track)
 {
-    const struct mp4_track *track = &file->movie.tracks[0];
-    if (track->kind == TRACK_AUDIO && ix->cuts != NULL)
+    if (ix->copy != NULL || (track->kind == TRACK_AUDIO && ix->cuts != NULL))
         return 0;
     if (track->kind == TRACK_AUDIO) {
         ix->cut_timescale = 1000;
@@ -125,7 +124,7 @@ cuts_find(struct indexing *ix, const struct track_file *file)
                                      &ix->cut_count);
     }
     if (ix->cuts != NULL)
-        return cuts_compare(ix, file);
+        return cuts_compare(ix, track);
     ix->cut_timescale = track->timescale;
     return segment_cuts_of_video(track, ix->plan->segment_ms, &ix->cuts,
                                  &ix->cut_count);
@@ -160,20 +159,26 @@ static int
 stored_append(void *context, struct bytes bytes)
 {
     const struct storing *s = context;
+    struct indexing *ix = s->ix;
     if (stop_signal() != 0)
         return ERR_TIMEOUT;
-    return fwrite(bytes.ptr, 1, bytes.len, s->file) == bytes.len
-               ? 0
-               : io_failed(s->ix);
+    if (fwrite(bytes.ptr, 1, bytes.len, s->file) != bytes.len)
+        return io_failed(ix);
+    ix->written += bytes.len;
+    if (ix->copy != NULL)
+        progress_update(ix->progress,
+                        (double) ix->written / (double) ix->copy->size, "");
+    return 0;
 }
 
 /* The track file takes the place of the encoder's once it is whole. */
 static int
-stored_write(struct indexing *ix, const struct track_file *from,
-             struct track_build *build, struct buffer *index)
+stored_write(struct indexing *ix, struct track_build *build,
+             struct buffer *index)
 {
-    char path[PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s.part", from->path);
+    char path[PATH_MAX], whole[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s.mp4.part", ix->folder, build->name);
+    snprintf(whole, sizeof whole, "%s/%s.mp4", ix->folder, build->name);
     struct storing storing = {ix, fopen(path, "wb")};
     if (storing.file == NULL)
         return io_failed(ix);
@@ -181,64 +186,77 @@ stored_write(struct indexing *ix, const struct track_file *from,
     int err = track_file_build(build, index);
     if (fclose(storing.file) != 0 && err == 0)
         err = io_failed(ix);
-    if (err == 0 && rename(path, from->path) != 0)
+    if (err == 0 && rename(path, whole) != 0)
         err = io_failed(ix);
     return err;
 }
 
+/* `from` is the file's name for people. */
 static int
-track_store(struct indexing *ix, const struct track_file *file,
-            const char *label, const char *language)
+track_store(struct indexing *ix, struct track_build *build, const char *from)
 {
-    const struct mp4_track *track = &file->movie.tracks[0];
+    const struct mp4_track *track = build->track;
     struct buffer *out = &ix->indexes[ix->asset.track_count];
-    int err = cuts_find(ix, file);
+    int err = cuts_find(ix, track);
     if (err == 0 && track->kind == TRACK_AUDIO && ix->source->has_video)
         err = segment_cuts_extend(track, ix->plan->segment_ms,
                                   ix->cut_timescale, &ix->cuts, &ix->cut_count);
     if (err != 0)
         goto failed;
-    struct track_build build = {
-        .track = track,
-        .source = &file->source,
-        .cuts = ix->cuts,
-        .cut_count = ix->cut_count,
-        .cut_timescale = ix->cut_timescale,
-        .name = file->name,
-        .label = label,
-        .language = language,
-    };
+    build->cuts = ix->cuts;
+    build->cut_count = ix->cut_count;
+    build->cut_timescale = ix->cut_timescale;
     buffer_init(out, INDEX_SIZE_MAX);
     struct track_index index;
-    err = stored_write(ix, file, &build, out);
+    err = stored_write(ix, build, out);
     if (err == 0)
         err = track_index_open(buffer_bytes(out), &index);
     if (err != 0)
         goto failed;
     ix->asset.tracks[ix->asset.track_count++] = index.info;
     char name[TRACK_NAME_LEN_MAX + 8];
-    snprintf(name, sizeof name, "%s.idx", file->name);
+    snprintf(name, sizeof name, "%s.idx", build->name);
     return file_save(ix, name, buffer_bytes(out));
 
 failed:
     if (err != ERR_TIMEOUT)
-        progress_error(ix->progress, "cannot store %s.mp4: %s", file->name,
-                       ix->reason[0] != '\0' ? ix->reason : err_text(err));
+        progress_error(
+            ix->progress, "cannot store %s: %s%s", from,
+            ix->reason[0] != '\0' ? ix->reason : err_text(err),
+            ix->copy != NULL && ix->reason[0] == '\0' ? "; " COPY_REMEDY : "");
     return err;
 }
 
 static int
-track_index(struct indexing *ix, const char *name, const char *label,
-            const char *language)
+encoded_index(struct indexing *ix, struct track_build *build)
 {
     struct track_file file;
-    if (stop_signal() != 0)
-        return ERR_TIMEOUT;
-    int err = track_file_open(ix->progress, ix->folder, name, &file);
-    if (err == 0)
-        err = track_store(ix, &file, label, language);
+    char from[TRACK_NAME_LEN_MAX + sizeof ".mp4"];
+    snprintf(from, sizeof from, "%s.mp4", build->name);
+    int err = track_file_open(ix->progress, ix->folder, build->name, &file);
+    if (err == 0) {
+        build->track = &file.movie.tracks[0];
+        build->source = &file.source;
+        err = track_store(ix, build, from);
+    }
     track_file_close(&file);
     return err;
+}
+
+/* Of the copy, or NULL for what was encoded. */
+static int
+track_index(struct indexing *ix, const struct copy_track *copied,
+            const char *name, const char *label, const char *language)
+{
+    struct track_build build = {
+        .name = name, .label = label, .language = language};
+    if (stop_signal() != 0)
+        return ERR_TIMEOUT;
+    if (copied == NULL)
+        return encoded_index(ix, &build);
+    build.track = copied->track;
+    build.source = &copied->file->source;
+    return track_store(ix, &build, copied->file->path);
 }
 
 /* Of the longest track so far, in ticks of the cuts, rounded up. */
@@ -399,24 +417,29 @@ static int
 tracks_index(struct indexing *ix)
 {
     const struct encode_plan *plan = ix->plan;
+    const struct copy *copy = ix->copy;
     unsigned total = plan->rung_count + plan->audio_count;
     char name[TRACK_NAME_LEN_MAX + 1], label[TRACK_LABEL_LEN_MAX + 1];
     for (unsigned i = 0; i < plan->rung_count; i++) {
         snprintf(name, sizeof name, "v%u", i);
         snprintf(label, sizeof label, "%up", plan->rungs[i].height);
-        int err = track_index(ix, name, label, "und");
+        int err = track_index(ix, copy != NULL ? &copy->videos[i] : NULL, name,
+                              label, "und");
         if (err != 0)
             return err;
-        progress_update(ix->progress, (double) (i + 1) / total, "");
+        if (copy == NULL)
+            progress_update(ix->progress, (double) (i + 1) / total, "");
     }
     for (unsigned i = 0; i < plan->audio_count; i++) {
         const struct source_audio *audio = &ix->source->audio[i];
         snprintf(name, sizeof name, "a%u", i);
-        int err = track_index(ix, name, audio->label, audio->language);
+        int err = track_index(ix, copy != NULL ? &copy->audio[i] : NULL, name,
+                              audio->label, audio->language);
         if (err != 0)
             return err;
-        progress_update(ix->progress,
-                        (double) (plan->rung_count + i + 1) / total, "");
+        if (copy == NULL)
+            progress_update(ix->progress,
+                            (double) (plan->rung_count + i + 1) / total, "");
     }
     const uint64_t duration = duration_of_film(ix);
     for (unsigned i = 0; i < plan->subtitles_count; i++) {
@@ -464,15 +487,16 @@ indexed_sum(const struct asset *asset, struct indexed *out)
             *longest = seconds;
         if (seconds > out->duration_s)
             out->duration_s = seconds;
-        if (track->kind == TRACK_VIDEO)
+        if (track->kind == TRACK_VIDEO && out->frame_count == 0)
             out->frame_count = track->sample_count;
     }
 }
 
 int
 index_write(struct progress *progress, const struct source *source,
-            const struct encode_plan *plan, const struct subtitles *subtitles,
-            const char *folder, struct indexed *out)
+            const struct encode_plan *plan, struct copy *copy,
+            const struct subtitles *subtitles, const char *folder,
+            struct indexed *out)
 {
     struct indexing *ix = calloc(1, sizeof *ix);
     if (ix == NULL) {
@@ -484,6 +508,13 @@ index_write(struct progress *progress, const struct source *source,
     ix->plan = plan;
     ix->subtitles = subtitles;
     ix->folder = folder;
+    if (copy != NULL) {
+        ix->copy = copy;
+        ix->cuts = copy->cuts;
+        ix->cut_count = copy->cut_count;
+        ix->cut_timescale = copy->cut_timescale;
+        copy->cuts = NULL;
+    }
     int err = tracks_index(ix);
     if (err == 0)
         err = asset_save(ix);

@@ -3,11 +3,12 @@
 #define PROGRAMS_VODST_INGEST_INDEX_H
 
 /*
- * From encoded files to what a packager reads: a track file and an index of
- * each track, and the asset file that names the tracks.
+ * From encoded files, or from a film that is copied, to what a packager reads:
+ * a track file and an index of each track, and the asset file that names the
+ * tracks.
  */
 
-#include "programs/vodst/ingest_encode.h"
+#include "programs/vodst/ingest_copy.h"
 #include "programs/vodst/ingest_subtitles.h"
 
 /* What was made. Each file of the version is in the folder under its name. */
@@ -16,19 +17,20 @@ struct indexed {
     unsigned segment_count;                    /* of the first track */
     double duration_s;                         /* of the longest track */
     double video_duration_s, audio_duration_s; /* of the longest; or 0 */
-    uint64_t frame_count; /* of each video rendition; 0 without video */
+    uint64_t frame_count; /* of the best video rendition; 0 without video */
 };
 
 /*
  * Reads <track>.mp4 of every rendition in the folder, cuts them all at the
  * same moments, puts the track file in its place, writes <track>.idx and
- * asset.idx, and opens what it wrote. Of plan->subtitles_count subtitles it
- * writes <track>.text and <track>.idx, of thumbnails i0.sheets and i0.idx.
- * Tells what is wrong by progress_error: ERR_INVALID, ERR_UNSUPPORTED, ERR_IO,
- * ERR_MEMORY.
+ * asset.idx, and opens what it wrote. With `copy`, which else is NULL, the
+ * tracks are those of the copy, and its cuts are used up. Of
+ * plan->subtitles_count subtitles it writes <track>.text and <track>.idx, of
+ * thumbnails i0.sheets and i0.idx. Tells what is wrong by progress_error:
+ * ERR_INVALID, ERR_UNSUPPORTED, ERR_IO, ERR_MEMORY.
  */
 int index_write(struct progress *progress, const struct source *source,
-                const struct encode_plan *plan,
+                const struct encode_plan *plan, struct copy *copy,
                 const struct subtitles *subtitles, const char *folder,
                 struct indexed *out);
 

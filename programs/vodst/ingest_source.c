@@ -275,8 +275,9 @@ source_parse(struct bytes json, struct source *out, const char **reason)
 
 /* ---- the file ---- */
 
-static int
-file_check(struct progress *progress, const char *path, struct source *out)
+int
+source_file_check(struct progress *progress, const char *path,
+                  struct source *out)
 {
     struct stat st;
     if (stat(path, &st) != 0) {
@@ -335,8 +336,8 @@ json_line_append(const char *line, void *context)
 }
 
 /* FFmpeg takes anything that is called .mp4 for one. */
-static bool
-is_mp4_file(const char *path)
+bool
+source_is_mp4(const char *path)
 {
     static const char *const boxes[] = {"ftyp", "moov", "mdat",
                                         "free", "skip", "wide"};
@@ -355,7 +356,7 @@ static void
 probe_failed(struct progress *progress, const char *path, const char *errors)
 {
     bool is_without_moov = strstr(errors, "moov atom not found") != NULL;
-    if (is_without_moov && !is_mp4_file(path))
+    if (is_without_moov && !source_is_mp4(path))
         progress_error(progress, "%s is not a film: no film begins as it does",
                        path);
     else if (is_without_moov)
@@ -418,7 +419,7 @@ int
 source_probe(struct progress *progress, const char *path, struct source *out)
 {
     memset(out, 0, sizeof *out);
-    int err = file_check(progress, path, out);
+    int err = source_file_check(progress, path, out);
     if (err != 0)
         return err;
     struct buffer json;

@@ -57,6 +57,14 @@ struct source {
 int source_probe(struct progress *progress, const char *path,
                  struct source *out);
 
+/* The part that looks at the file from outside: sets path and size, or tells
+ * what is wrong with it. */
+int source_file_check(struct progress *progress, const char *path,
+                      struct source *out);
+
+/* Does it begin with a box, as MP4 and QuickTime files do? */
+bool source_is_mp4(const char *path);
+
 /* The part that reads ffprobe's JSON; *reason is static text on failure. Sets
  * all but path and size. */
 int source_parse(struct bytes json, struct source *out, const char **reason);
