@@ -41,7 +41,8 @@ static const struct option options[] = {
      false, NULL,
      "FILE[:LANGUAGE[:LABEL]], as film.srt:en:English: subtitles beside the "
      "film, WebVTT or SubRip in UTF-8, UTF-16 with its mark, or Windows-1252. "
-     "May be given often. A colon in FILE's name cannot be written."},
+     "May be given often. A colon in FILE's name cannot be written. Tracks of "
+     "text in an MP4 (wvtt, tx3g) are taken without this."},
     {"dir", OPTION_TEXT, offsetof(struct config, given.dir), NULL, 0, 0, false,
      NULL, "State folder of `vodst up`: storage and API are taken from there."},
     {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0, 0,
@@ -138,6 +139,9 @@ static int
 step_probe(struct ingest *in)
 {
     int err = source_probe(&in->progress, in->film, &in->source);
+    if (err == 0)
+        err = subtitles_of_film(&in->progress, &in->source, in->subtitles,
+                                &in->plan.subtitles_count);
     if (err == 0)
         err = subtitles_read(&in->progress, &in->config->subtitles,
                              in->subtitles, &in->plan.subtitles_count);
