@@ -46,6 +46,7 @@ track_cues_read(struct progress *progress, const struct source *source,
         cues_free(&out->cues);
     language_normalise(track->language, out->language);
     out->label[0] = '\0';
+    out->is_forced = track->is_forced;
     return 0;
 }
 
@@ -103,6 +104,12 @@ done:
 
 /* ---- beside it ---- */
 
+static const char *
+option_name(const struct subtitles *subtitles)
+{
+    return subtitles->is_forced ? "--forced-subtitles" : "--subtitles";
+}
+
 /* "FILE[:LANGUAGE[:LABEL]]"; the file's name goes to `path`. */
 static int
 given_parse(struct progress *progress, const char *given, char path[PATH_MAX],
@@ -126,9 +133,9 @@ given_parse(struct progress *progress, const char *given, char path[PATH_MAX],
         return 0;
     }
     progress_error(progress,
-                   "--subtitles %s: expected FILE[:LANGUAGE[:LABEL]], as "
+                   "%s %s: expected FILE[:LANGUAGE[:LABEL]], as "
                    "film.srt:en:English",
-                   given);
+                   option_name(out), given);
     return ERR_INVALID;
 }
 
@@ -182,13 +189,15 @@ done:
 
 int
 subtitles_read(struct progress *progress, const struct option_list *given,
-               struct subtitles list[SUBTITLES_MAX], unsigned *count)
+               bool is_forced, struct subtitles list[SUBTITLES_MAX],
+               unsigned *count)
 {
     char path[PATH_MAX];
     for (size_t i = 0; i < given->count; i++) {
         struct subtitles *one = &list[*count];
         if (*count == SUBTITLES_MAX)
             return subtitles_too_many(progress);
+        one->is_forced = is_forced;
         int err = given_parse(progress, given->items[i], path, one);
         if (err == 0)
             err = file_cues_read(progress, path, &one->cues);
@@ -197,9 +206,8 @@ subtitles_read(struct progress *progress, const struct option_list *given,
         ++*count;
         if ((err = storing_try(one)) != 0) {
             progress_error(progress,
-                           "--subtitles %s: the label cannot stand in a "
-                           "playlist",
-                           given->items[i]);
+                           "%s %s: the label cannot stand in a playlist",
+                           option_name(one), given->items[i]);
             return err;
         }
     }

@@ -15,6 +15,7 @@ struct subtitles {
     struct cues cues;
     char language[TRACK_LANGUAGE_LEN_MAX + 1];
     char label[TRACK_LABEL_LEN_MAX + 1]; /* or empty */
+    bool is_forced;
 };
 
 /*
@@ -31,7 +32,8 @@ int subtitles_of_film(struct progress *progress, const struct source *source,
  * ERR_IO, ERR_MEMORY. What was read before a failure is to be freed, too.
  */
 int subtitles_read(struct progress *progress, const struct option_list *given,
-                   struct subtitles list[SUBTITLES_MAX], unsigned *count);
+                   bool is_forced, struct subtitles list[SUBTITLES_MAX],
+                   unsigned *count);
 void subtitles_free(struct subtitles *list, unsigned count);
 
 #endif

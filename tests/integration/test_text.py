@@ -313,8 +313,9 @@ def film_with_texts(tmp_path, *options):
     run("ffmpeg", "-v", "error", "-i", plain, "-i", tmp_path / "a.srt", "-i",
         tmp_path / "b.srt", "-map", "0", "-map", 1, "-map", 2, "-c", "copy",
         "-c:s", "mov_text", "-metadata:s:s:0", "language=eng",
-        "-metadata:s:s:1", "language=ger", *options, film)
-    webvtt_add(film, TRACK, "fra")
+        "-metadata:s:s:1", "language=ger", "-disposition:s:1", "forced",
+        *options, film)
+    webvtt_add(film, TRACK, "fra", "forced-subtitle")
     return film
 
 
@@ -341,7 +342,8 @@ def test_ingest_takes_the_text_tracks_of_the_film(place, tmp_path, options):
     (tmp_path / "c.srt").write_text(SUBRIP)
     _, folder = place.ingest(
         film, "demo", "--ladder", "90", "--segment", f"{SEGMENT_S}s", *FAST,
-        "--subtitles", f"{tmp_path}/c.srt:it")
+        "--subtitles", f"{tmp_path}/c.srt:it",
+        "--forced-subtitles", f"{tmp_path}/c.srt:it:Cartelli")
     out = tmp_path / "out.vtt"
     with served_as(folder, tmp_path / "node") as node:
         def served(track):
@@ -349,9 +351,18 @@ def test_ingest_takes_the_text_tracks_of_the_film(place, tmp_path, options):
             out.write_bytes(text)
             return cues_by_ffmpeg(out)
 
-        languages = re.findall('SUBTITLES,.*LANGUAGE="(..)"',
-                               node.get("/film/1/master.m3u8").text)
-        assert languages == ["en", "de", "fr", "it"]
+        found = re.findall(
+            'SUBTITLES,.*LANGUAGE="(..)",DEFAULT=NO,AUTOSELECT=YES,FORCED=(.)',
+            node.get("/film/1/master.m3u8").text)
+        assert found == [("en", "N"), ("de", "Y"), ("fr", "Y"), ("it", "N"),
+                         ("it", "Y")]
+        mpd = ElementTree.fromstring(
+            node.get("/film/1/manifest.mpd").content)
+        assert [one.find(f"{MPD}Role").get("value")
+                for one in mpd.iter(f"{MPD}AdaptationSet")
+                if one.get("mimeType") == "text/vtt"] == [
+                    "subtitle", "forced-subtitle", "forced-subtitle",
+                    "subtitle", "forced-subtitle"]
         for track in (0, 1):
             want = cues_by_ffmpeg(film, track=track)
             assert len(want) == (6 if track == 0 else 2)
