@@ -436,6 +436,7 @@ package_plain_segment(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         kept_touch(ctx->plain.film.folder, ctx->plain.film.identity);
     }
     if (ctx->path.kind != PACKAGE_SEGMENT
+        || !track_has_samples(&index->track.info)
         || track_index_segment(&index->track, ctx->path.segment, &segment) != 0
         || package_plain_is_there(r, ctx, &segment)) {
         return NGX_OK;
