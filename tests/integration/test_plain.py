@@ -229,6 +229,29 @@ def test_a_picture_of_too_many_slices_plays_in_the_clear(node, films):
     assert "not supported" in node.log().splitlines()[-1]
 
 
+@pytest.mark.parametrize("place", ("off", "far"))
+def test_it_has_transport_streams(node, films, place):
+    film = film_of(films, f"ts-{place}")
+    shutil.copy(films / "last" / "1" / "film.mp4", film)
+    url = f"{node.url}/{place}/ts-{place}/1/ts/"
+    muxed, = set(re.findall(r"^(v0~a0/)index.m3u8$",
+                            requests.get(url + "master.m3u8", timeout=20).text,
+                            re.M))
+    # its segments first, of which none is made yet
+    for number in range(COUNT):
+        part = requests.get(f"{url}{muxed}{number}.ts", timeout=20)
+        assert part.status_code == 200 and part.content[::188][:1] == b"G"
+        assert len(part.content) % 188 == 0
+    assert requests.get(f"{url}{muxed}{COUNT}.ts",
+                        timeout=20).status_code == 404
+    assert digests(f"{url}{muxed}index.m3u8") == digests(film)
+    heard, source = pcm(f"{url}{muxed}index.m3u8"), pcm(film)
+    # behind the priming, which no edit list passes over there
+    assert source[4096:40960] in heard
+    assert digests(f"{url}v0/index.m3u8") == digests(film)
+    assert requests.get(f"{url}a1/0.ts", timeout=20).status_code == 200
+
+
 def test_viewers_that_come_at_once_wait_for_one_making(node, films):
     shutil.copy(films / "first" / "1" / "film.mp4", film_of(films, "new"))
     before = set(node.kept_films())
