@@ -342,7 +342,7 @@ def test_ingest_takes_the_text_tracks_of_the_film(place, tmp_path, options):
     (tmp_path / "c.srt").write_text(SUBRIP)
     _, folder = place.ingest(
         film, "demo", "--ladder", "90", "--segment", f"{SEGMENT_S}s", *FAST,
-        "--subtitles", f"{tmp_path}/c.srt:it",
+        "--no-thumbnails", "--subtitles", f"{tmp_path}/c.srt:it",
         "--forced-subtitles", f"{tmp_path}/c.srt:it:Cartelli")
     out = tmp_path / "out.vtt"
     with served_as(folder, tmp_path / "node") as node:
