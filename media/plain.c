@@ -3,6 +3,8 @@
 #include "media/plain.h"
 
 #include "core/err.h"
+#include "media/mp4/mp4_text.h"
+#include "media/text/text_track.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@ struct layout {
     const struct plain_sink *sink;
     struct mp4_error *error;
     uint32_t segment_ms;
+    bool has_texts;
     uint64_t *cuts;
     uint32_t cut_count, cut_timescale;
     struct mp4_movie movie;
@@ -125,6 +128,78 @@ tracks_write(struct layout *l, enum track_kind kind)
     return err;
 }
 
+/* Of the longest track, in ticks of the cuts, rounded up. */
+static uint64_t
+film_duration(const struct layout *l)
+{
+    uint64_t longest = 0;
+    for (size_t i = 0; i < l->asset.track_count; i++) {
+        const struct track_info *t = &l->asset.tracks[i];
+        const uint64_t ticks =
+            (uint64_t) (((unsigned __int128) t->duration * l->cut_timescale
+                         + t->timescale - 1)
+                        / t->timescale);
+        longest = ticks > longest ? ticks : longest;
+    }
+    return longest;
+}
+
+static int
+text_write(struct layout *l, const struct text_build *build)
+{
+    struct buffer *index = &l->indexes[l->asset.track_count], file;
+    struct track_index opened;
+    buffer_init(index, INDEX_SIZE_MAX);
+    buffer_init(&file, TEXT_TRACK_SIZE_MAX);
+    int err = text_track_build(build, &file, index);
+    if (err == 0)
+        err = track_index_open(buffer_bytes(index), &opened);
+    if (err != 0) {
+        err = layout_fail(l, err, err_text(err));
+    } else if ((err = file_write(l, build->name, ".text", &file)) == 0) {
+        err = file_write(l, build->name, ".idx", index);
+        l->asset.tracks[l->asset.track_count++] = opened.info;
+    }
+    buffer_fini(&file);
+    return err;
+}
+
+/* s0, s1, ...; none of a track without anything to see. */
+static int
+texts_write(struct layout *l)
+{
+    char name[TRACK_NAME_LEN_MAX + 1];
+    const uint64_t duration = film_duration(l);
+    int err = 0;
+    unsigned number = 0;
+    for (size_t i = 0; err == 0 && i < l->movie.text_count; i++) {
+        const struct mp4_track *track = &l->movie.texts[i];
+        struct cues cues;
+        if (l->asset.track_count == ASSET_TRACKS_MAX)
+            return layout_fail(l, ERR_LIMIT, "too many tracks");
+        err = mp4_text_read(l->source, track, 0, &cues, l->error);
+        if (err != 0)
+            break;
+        snprintf(name, sizeof name, "s%u", number);
+        const struct text_build build = {
+            .cues = &cues,
+            .cuts = l->cuts,
+            .cut_count = l->cut_count,
+            .timescale = l->cut_timescale,
+            .duration = duration,
+            .name = name,
+            .language = track->language,
+            .is_forced = track->is_forced,
+        };
+        if (cues.count > 0) {
+            err = text_write(l, &build);
+            number++;
+        }
+        cues_free(&cues);
+    }
+    return err;
+}
+
 static int
 asset_write(struct layout *l)
 {
@@ -149,14 +224,16 @@ movie_layout(struct layout *l)
     if (err != 0)
         return layout_fail(l, err, err_text(err));
     if ((err = tracks_write(l, TRACK_VIDEO)) != 0
-        || (err = tracks_write(l, TRACK_AUDIO)) != 0)
+        || (err = tracks_write(l, TRACK_AUDIO)) != 0
+        || (l->has_texts && (err = texts_write(l)) != 0))
         return err;
     return asset_write(l);
 }
 
 int
 plain_film_layout(const struct mp4_source *source, uint32_t segment_ms,
-                  const struct plain_sink *sink, struct mp4_error *error)
+                  bool has_texts, const struct plain_sink *sink,
+                  struct mp4_error *error)
 {
     struct layout *l = calloc(1, sizeof *l); /* too large for the stack */
     *error = (struct mp4_error){.reason = ""};
@@ -166,6 +243,7 @@ plain_film_layout(const struct mp4_source *source, uint32_t segment_ms,
     l->sink = sink;
     l->error = error;
     l->segment_ms = segment_ms;
+    l->has_texts = has_texts;
     int err = mp4_open(source, &l->movie, error);
     if (err == 0) {
         err = movie_layout(l);

@@ -61,7 +61,7 @@ layout(struct bytes *film, struct kept *out, struct mp4_error *error)
 {
     const struct mp4_source source = {test_movie_read, film, film->len};
     const struct plain_sink sink = {kept_write, out};
-    return plain_film_layout(&source, SEGMENT_MS, &sink, error);
+    return plain_film_layout(&source, SEGMENT_MS, true, &sink, error);
 }
 
 static struct bytes

@@ -8,7 +8,7 @@
  *                track_info_encode, four texts (u8 length, bytes), then
  *                u32 le length and the sample entry, u32 le length and the
  *                timeline; of images, columns and rows stand where sound has
- *                channels and sample rate
+ *                channels and sample rate, and of text 1 for forced
  */
 
 #include "media/track_record.h"
@@ -185,6 +185,15 @@ track_texts_set(struct track_info *info, const char *name, const char *label,
                : ERR_INVALID;
 }
 
+/* Of each kind something else: a field that sound was the first to have. */
+static uint32_t
+shared_field(const struct track_info *info)
+{
+    return info->kind == TRACK_IMAGE  ? info->columns
+           : info->kind == TRACK_TEXT ? info->is_forced
+                                      : info->channels;
+}
+
 void
 track_info_encode(const struct track_info *info, struct buffer *out)
 {
@@ -210,7 +219,7 @@ track_info_encode(const struct track_info *info, struct buffer *out)
     buffer_append_le32(out, info->frame_rate_num);
     buffer_append_le32(out, info->frame_rate_den);
     buffer_append_le32(out, (uint32_t) info->video_range);
-    buffer_append_le32(out, is_image ? info->columns : info->channels);
+    buffer_append_le32(out, shared_field(info));
     buffer_append_le32(out, is_image ? info->rows : info->sample_rate);
     buffer_append_le32(out, info->channel_map);
     buffer_append_le32(out, info->joc_complexity);
@@ -267,6 +276,12 @@ track_info_decode(struct cursor *in, struct track_info *out)
     info.video_range = (enum video_range) cursor_le32(&c);
     const bool is_image = kind == TRACK_IMAGE;
     *(is_image ? &info.columns : &info.channels) = cursor_le32(&c);
+    if (kind == TRACK_TEXT) {
+        if (info.channels > 1)
+            return ERR_INVALID;
+        info.is_forced = info.channels == 1;
+        info.channels = 0;
+    }
     *(is_image ? &info.rows : &info.sample_rate) = cursor_le32(&c);
     info.channel_map = cursor_le32(&c);
     info.joc_complexity = cursor_le32(&c);

@@ -59,6 +59,8 @@ struct track_info {
     uint32_t channel_map;      /* audio; Dolby's speakers as chanmap of ETSI
                                 * TS 102 366 has them, or 0 */
     uint32_t joc_complexity;   /* audio; of Dolby Atmos, or 0 */
+    bool is_forced;            /* text; for whoever wants no subtitles: what
+                                * is not in the film's language */
     struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1'; only
                                 * where there are samples */
     struct bytes timeline;     /* of its segments: media/timeline.h */

@@ -122,6 +122,29 @@ what_would_break_a_playlist_is_refused(void **state)
 }
 
 static void
+a_text_is_forced_or_not(void **state)
+{
+    static struct asset asset, back;
+    struct buffer b;
+    buffer_init(&b, ASSET_SIZE_MAX);
+    asset.track_count = 3;
+    for (size_t i = 0; i < 3; i++) {
+        asset.tracks[i] = good_track(i == 0 ? "a0" : i == 1 ? "s0" : "s1");
+        asset.tracks[i].kind = i == 0 ? TRACK_AUDIO : TRACK_TEXT;
+        asset.tracks[i].is_forced = i == 2;
+        if (i > 0)
+            asset.tracks[i].sample_entry.len = 0;
+    }
+    assert_int_equal(asset_encode(&asset, &b), 0);
+    assert_int_equal(asset_decode(buffer_bytes(&b), &back), 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(back.tracks[i].is_forced, i == 2);
+        assert_int_equal(back.tracks[i].channels, i == 0 ? 6 : 0);
+    }
+    buffer_fini(&b);
+}
+
+static void
 a_timeline_is_as_long_as_its_track(void **state)
 {
     struct track_info t = good_track("v0");
@@ -222,6 +245,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_asset_comes_back_as_it_was),
         cmocka_unit_test(what_would_break_a_playlist_is_refused),
+        cmocka_unit_test(a_text_is_forced_or_not),
         cmocka_unit_test(a_timeline_is_as_long_as_its_track),
         cmocka_unit_test(an_asset_needs_tracks_of_different_names),
         cmocka_unit_test(no_changed_byte_of_an_asset_is_taken),

@@ -267,10 +267,11 @@ subtitles_write(const struct asset *asset, struct bytes query,
         label_write(t, out);
         buffer_printf(out,
                       "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\""
-                      " value=\"subtitle\"/>\n"
+                      " value=\"%s\"/>\n"
                       "<Representation id=\"%s\" bandwidth=\"%u\">\n"
                       "<BaseURL>%s/all.vtt",
-                      t->name, t->bandwidth_peak, t->name);
+                      t->is_forced ? "forced-subtitle" : "subtitle", t->name,
+                      t->bandwidth_peak, t->name);
         markup_append(out, query);
         buffer_append_text(out, "</BaseURL>\n</Representation>\n"
                                 "</AdaptationSet>\n");

@@ -167,7 +167,7 @@ pathways_are_base_urls_and_the_relative_one_comes_last(void **state)
     "<BaseURL>s0/all.vtt" query "</BaseURL>\n</Representation>\n"      \
     "</AdaptationSet>\n"                                               \
     "<AdaptationSet contentType=\"text\" mimeType=\"text/vtt\">\n"     \
-    ROLE("subtitle")                                                   \
+    ROLE("forced-subtitle")                                            \
     "<Representation id=\"s1\" bandwidth=\"1000\">\n"                  \
     "<BaseURL>s1/all.vtt" query "</BaseURL>\n</Representation>\n"
 
@@ -178,6 +178,7 @@ subtitles_are_one_file_each(void **state)
     a.track_count = 2;
     a.tracks[0] = test_info(TRACK_TEXT, "s0", "wvtt", "de", "A & B");
     a.tracks[1] = test_info(TRACK_TEXT, "s1", "wvtt", "und", "");
+    a.tracks[1].is_forced = true;
     assert_mpd(&a, NULL, HEAD PERIOD TEXT_SETS("") TAIL);
     assert_mpd(&a, "http://r/s/ o1 . o2 http://o2/?h=2&$",
                HEAD

@@ -4,6 +4,7 @@
  * HLS playlists (RFC 8216bis) of one track and of all tracks.
  */
 
+#include "media/hls/subtitles.h"
 #include "media/index_format.h"
 
 #include <stdio.h>
@@ -293,7 +294,6 @@ subtitles_id_write(const struct pathway *pathway, struct buffer *out)
     buffer_append_text(out, "\"");
 }
 
-/* Off until the viewer, or what they set up for all films, says otherwise. */
 static void
 subtitles_write(const struct asset *asset, const struct pathway *pathway,
                 struct buffer *out)
@@ -304,7 +304,8 @@ subtitles_write(const struct asset *asset, const struct pathway *pathway,
         buffer_append_text(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=");
         subtitles_id_write(pathway, out);
         label_write(asset, i, out);
-        buffer_append_text(out, ",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"");
+        subtitles_choice_write(asset, &asset->tracks[i], out);
+        buffer_append_text(out, ",URI=\"");
         uri_write(&asset->tracks[i], "/index.m3u8", pathway, out);
         buffer_append_text(out, "\"\n");
     }

@@ -308,6 +308,28 @@ each_variant_has_the_subtitles_and_each_pathway_its_own(void **state)
         "http://cdn/p/v0/index.m3u8?h=2\n");
 }
 
+/* Apart from that it is forced, or from its language, no player can tell. */
+static void
+a_player_may_choose_one_of_each_sort_of_subtitles(void **state)
+{
+    static struct asset a;
+    a.track_count = 4;
+    a.tracks[0] = test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", "");
+    a.tracks[1] = test_info(TRACK_TEXT, "s0", "wvtt", "de", "Deutsch");
+    a.tracks[2] = test_info(TRACK_TEXT, "s1", "wvtt", "de", "Schilder");
+    a.tracks[2].is_forced = true;
+    a.tracks[3] = test_info(TRACK_TEXT, "s2", "wvtt", "de", "Kommentar");
+#define RENDITION(label, choice, name)                            \
+    "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"subs\",NAME=\"" label \
+    "\",LANGUAGE=\"de\",DEFAULT=NO," choice ",URI=\"" name "/index.m3u8\"\n"
+    assert_multivariant(
+        &a, NULL,
+        HEAD RENDITION("Deutsch", "AUTOSELECT=YES,FORCED=NO", "s0")
+            RENDITION("Schilder", "AUTOSELECT=YES,FORCED=YES", "s1")
+                RENDITION("Kommentar", "AUTOSELECT=NO,FORCED=NO", "s2") VARIANT
+        "\"subs\"\nv0/index.m3u8\n");
+}
+
 static void
 each_pathway_has_the_same_variants_in_its_own_groups(void **state)
 {
@@ -379,6 +401,7 @@ main(void)
             each_codec_of_sound_is_a_group_and_names_are_unique_in_it),
         cmocka_unit_test(
             each_variant_has_the_subtitles_and_each_pathway_its_own),
+        cmocka_unit_test(a_player_may_choose_one_of_each_sort_of_subtitles),
         cmocka_unit_test(each_pathway_has_the_same_variants_in_its_own_groups),
         cmocka_unit_test(pathways_that_would_break_a_playlist_are_refused),
     };

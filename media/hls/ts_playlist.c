@@ -8,6 +8,7 @@
 #include "media/hls/ts_playlist.h"
 
 #include "core/err.h"
+#include "media/hls/subtitles.h"
 #include "media/timeline.h"
 #include "media/ts/ts.h"
 
@@ -114,6 +115,7 @@ ts_media_playlist_write(const struct track_info *info,
 /* What can be carried: the video tracks, and the audio tracks of one codec
  * behind one another; and text. */
 struct groups {
+    const struct asset *asset;
     const struct track_info *video[ASSET_TRACKS_MAX];
     size_t video_count;
     const struct track_info *audio[ASSET_TRACKS_MAX];
@@ -142,7 +144,7 @@ groups_find(const struct asset *asset, struct groups *g)
 {
     const struct track_info *audio[ASSET_TRACKS_MAX];
     size_t audio_count = 0;
-    *g = (struct groups){0};
+    *g = (struct groups){.asset = asset};
     for (size_t i = 0; i < asset->track_count; i++) {
         const struct track_info *t = &asset->tracks[i];
         if (t->kind == TRACK_TEXT)
@@ -272,7 +274,8 @@ subtitles_write(const struct groups *g, const struct pathway *pathway,
         buffer_append_text(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=");
         subtitles_id_write(pathway, out);
         label_write(g->text, i, out);
-        buffer_append_text(out, ",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"");
+        subtitles_choice_write(g->asset, g->text[i], out);
+        buffer_append_text(out, ",URI=\"");
         tracks_write(g->text[i], NULL, pathway, out);
         buffer_append_text(out, "\"\n");
     }

@@ -176,6 +176,7 @@ subtitles_are_renditions(void **state)
     for (size_t i = 1; i < 3; i++) {
         asset.tracks[i] = track(TRACK_TEXT, i == 1 ? "s0" : "s1", "", "en");
         asset.tracks[i].sample_entry.len = 0;
+        asset.tracks[i].is_forced = i == 2;
     }
     ts_multivariant_write(&asset, NULL, &out);
     text_is(&out,
@@ -184,7 +185,7 @@ subtitles_are_renditions(void **state)
             "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,"
             "URI=\"s0/index.m3u8\"\n"
             "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"subs\",NAME=\"en (s1)\","
-            "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,"
+            "LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,FORCED=YES,"
             "URI=\"s1/index.m3u8\"\n"
             "#EXT-X-STREAM-INF:BANDWIDTH=2100960,AVERAGE-BANDWIDTH=1075960,"
             "CODECS=\"avc1.640028\",RESOLUTION=1280x720,"

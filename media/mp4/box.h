@@ -42,6 +42,7 @@ struct mp4_parse {
     uint64_t samples_left; /* of MP4_SAMPLES_MAX, over all tracks */
     uint64_t bytes_left;   /* of the file: no byte is of two samples */
     bool is_fragmented;
+    bool is_text_only; /* video and audio are passed over */
     struct extents extents;
     struct mp4_error *error;
 };
@@ -104,6 +105,10 @@ struct track_state {
     uint64_t decode_time;   /* at which the next fragment goes on */
 };
 
+#define TEXT_WVTT BOX_TYPE('w', 'v', 't', 't')
+#define TEXT_TX3G BOX_TYPE('t', 'x', '3', 'g')
+#define TEXT_ENTRY_SIZE 8 /* bytes of fields before the child boxes of wvtt */
+
 /* stsd: sample entry, codecs, width or channels of the track. */
 int sample_entry_parse(const struct mp4_parse *parse, const struct box *stsd,
                        struct mp4_track *track);
@@ -125,7 +130,9 @@ struct fragment_defaults {
 };
 #define FRAGMENT_DEFAULTS_MAX 256 /* tracks of any kind */
 struct moov {
-    struct track_state states[MP4_TRACKS_MAX];
+    struct track_state states[MP4_TRACKS_MAX], text_states[MP4_TEXTS_MAX];
+    uint32_t chapters[MP4_TEXTS_MAX]; /* ids of tracks that are no subtitles */
+    size_t chapter_count;
     struct fragment_defaults defaults[FRAGMENT_DEFAULTS_MAX]; /* trex */
     size_t defaults_count;
 };

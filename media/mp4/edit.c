@@ -308,6 +308,25 @@ track_present(const struct mp4_parse *parse, const struct track_state *state,
     return times_move(parse, state, track);
 }
 
+/* Of text, which needs no others to be read, what is cut off goes, and the
+ * delay becomes part of media_time. */
+static void
+text_present(const struct track_state *state, struct mp4_track *track)
+{
+    const uint64_t end = (uint64_t) track->media_time + state->edit_duration;
+    uint32_t kept = 0;
+    while (kept < track->sample_count
+           && (state->edit_duration == 0
+               || track->samples[kept].decode_time < end)) {
+        struct mp4_sample *s = &track->samples[kept++];
+        if (state->edit_duration != 0
+            && s->decode_time + s->duration > end + state->edit_rounding)
+            s->duration = (uint32_t) (end - s->decode_time);
+    }
+    track->sample_count = kept;
+    track->media_time -= (int64_t) state->delay;
+}
+
 /* ---- all of them ---- */
 
 static void
@@ -346,6 +365,11 @@ start_take(struct mp4_movie *movie)
             t->samples[k].decode_time -= ticks;
         t->duration -= ticks;
     }
+    for (size_t i = 0; i < movie->text_count; i++) {
+        struct mp4_track *t = &movie->texts[i];
+        t->media_time +=
+            (int64_t) ((unsigned __int128) start * t->timescale / timescale);
+    }
 }
 
 int
@@ -358,6 +382,10 @@ presentation_set(const struct mp4_parse *parse, struct moov *moov,
         if (err != 0)
             return err;
     }
+    for (size_t i = 0; i < movie->text_count; i++)
+        text_present(&moov->text_states[i], &movie->texts[i]);
+    if (parse->is_text_only)
+        return 0;
     /* what is alone in its file may belong to others, and keeps the delay that
      * it has to those */
     if (movie->track_count == 1)

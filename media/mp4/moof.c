@@ -3,7 +3,8 @@
 /*
  * A fragment (ISO/IEC 14496-12 §8.8): the samples that its moof adds to the
  * tracks. They follow each other in time: a gap before a fragment is the length
- * of the sample before it, and a fragment that starts sooner shortens that one.
+ * of the sample before it, but of text nothing is seen in it, and a fragment
+ * that starts sooner shortens that one.
  */
 
 #include "media/mp4/box.h"
@@ -175,6 +176,7 @@ tfdt_parse(const struct mp4_parse *parse, const struct box *tfdt,
     struct cursor c = full_box_cursor(tfdt, &version, &flags);
     const uint64_t time = version == 0 ? cursor_be32(&c) : cursor_be64(&c);
     const uint32_t count = f->track->sample_count;
+    const bool is_text = f->track->kind == TRACK_TEXT;
     if (c.is_short)
         return box_fail(parse, tfdt, ERR_TRUNCATED, "box is too small");
     if (time >= DECODE_TIME_MAX)
@@ -184,10 +186,12 @@ tfdt_parse(const struct mp4_parse *parse, const struct box *tfdt,
         if (time <= last->decode_time && time != f->state->decode_time)
             return box_fail(parse, tfdt, ERR_INVALID,
                             "fragment starts before the one in front of it");
-        if (time - last->decode_time > UINT32_MAX)
+        const bool is_gap = time > f->state->decode_time;
+        if (time - last->decode_time > UINT32_MAX && !is_text)
             return box_fail(parse, tfdt, ERR_LIMIT,
                             "gap before the fragment is too long");
-        last->duration = (uint32_t) (time - last->decode_time);
+        if (!is_gap || !is_text)
+            last->duration = (uint32_t) (time - last->decode_time);
     }
     f->state->decode_time = time;
     return 0;
@@ -201,6 +205,12 @@ track_find(uint32_t id, struct moov *moov, struct mp4_movie *movie,
         if (movie->tracks[i].id == id && f->track == NULL) {
             f->track = &movie->tracks[i];
             f->state = &moov->states[i];
+        }
+    }
+    for (size_t i = 0; i < movie->text_count; i++) {
+        if (movie->texts[i].id == id && f->track == NULL) {
+            f->track = &movie->texts[i];
+            f->state = &moov->text_states[i];
         }
     }
     for (size_t i = 0; i < moov->defaults_count; i++) {
@@ -234,7 +244,7 @@ tfhd_parse(const struct mp4_parse *parse, const struct box *tfhd,
         return box_fail(parse, tfhd, ERR_TRUNCATED,
                         "data lies beyond the end of the file "
                         "(truncated file)");
-    if (description != 1 && f->track != NULL)
+    if (description != 1 && f->track != NULL && f->track->kind != TRACK_TEXT)
         return box_fail(parse, tfhd, ERR_UNSUPPORTED,
                         "samples of a second sample entry");
     f->next = f->base;

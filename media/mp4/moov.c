@@ -2,21 +2,23 @@
 
 /*
  * moov: the tracks of a film, what they are and the samples of its tables.
- * Boxes: ISO/IEC 14496-12. Tracks of text, of time codes and the like (any
- * handler but vide and soun) are passed over.
+ * Boxes: ISO/IEC 14496-12. Of text only wvtt and tx3g are read, and no
+ * chapters; tracks of time codes and the like are passed over.
  */
 
 #include "media/mp4/box.h"
 
 #include "core/err.h"
 
+#include <stdlib.h>
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- a track ---- */
 
 struct track_boxes {
-    struct box trak, tkhd, edts, elst, mdia, mdhd, elng, hdlr, minf, dinf, dref;
-    struct box stsd;
+    struct box trak, tkhd, tref, edts, elst;
+    struct box mdia, mdhd, elng, hdlr, minf, dinf, dref, stsd;
     struct sample_boxes tables;
 };
 
@@ -49,6 +51,7 @@ track_boxes_collect(const struct mp4_parse *parse, struct track_boxes *t)
 {
     const struct box_want of_trak[] = {
         {BOX_TYPE('t', 'k', 'h', 'd'), &t->tkhd},
+        {BOX_TYPE('t', 'r', 'e', 'f'), &t->tref},
         {BOX_TYPE('e', 'd', 't', 's'), &t->edts},
         {BOX_TYPE('m', 'd', 'i', 'a'), &t->mdia},
     };
@@ -227,6 +230,103 @@ elng_parse(const struct box *elng, struct mp4_track *track)
         memcpy(track->language, tag, sizeof tag);
 }
 
+/* ---- text ---- */
+
+/* The type of its first sample entry, or 0 where it has none. A track that is
+ * of no known kind may lack any box. */
+static int
+entry_type_find(const struct mp4_parse *parse, const struct track_boxes *t,
+                uint32_t *out)
+{
+    static const uint32_t path[] = {BOX_TYPE('s', 't', 'b', 'l'),
+                                    BOX_TYPE('s', 't', 's', 'd')};
+    struct box box = t->minf;
+    *out = 0;
+    for (size_t i = 0; i < COUNT_OF(path) && box_is_there(&box); i++) {
+        const struct box parent = box;
+        const struct box_want want = {path[i], &box};
+        const int err = boxes_collect(parse, &parent, parent.body, &want, 1);
+        if (err != 0)
+            return err;
+    }
+    /* version and flags, count, size */
+    if (box.body.len >= 16)
+        *out = load_be32(box.body.ptr + 12);
+    return 0;
+}
+
+/* ISO/IEC 14496-12 §8.10.4, and what DASH calls such a track. */
+static bool
+kind_is_forced(const struct box *kind)
+{
+    static const char scheme[] = "urn:mpeg:dash:role:2011";
+    uint8_t version;
+    uint32_t flags;
+    struct cursor c = full_box_cursor(kind, &version, &flags);
+    const struct bytes uri = cursor_bytes(&c, sizeof scheme);
+    const struct bytes value = c.rest;
+    return !c.is_short && memcmp(uri.ptr, scheme, sizeof scheme) == 0
+           && (bytes_equal(value, BYTES_LITERAL("forced-subtitle\0"))
+               || bytes_equal(value, BYTES_LITERAL("forced_subtitle\0")));
+}
+
+static int
+kinds_parse(const struct mp4_parse *parse, const struct box *trak,
+            struct mp4_track *track)
+{
+    struct box udta, box;
+    const struct box_want want = {BOX_TYPE('u', 'd', 't', 'a'), &udta};
+    int err = boxes_collect(parse, trak, trak->body, &want, 1);
+    if (err != 0)
+        return err;
+    for (struct bytes rest = udta.body;;) {
+        err = box_next(parse, &udta, &rest, &box);
+        if (err != 0 || !box_is_there(&box))
+            return err;
+        if (box.type == BOX_TYPE('k', 'i', 'n', 'd') && kind_is_forced(&box))
+            track->is_forced = true;
+    }
+}
+
+/* Tracks that this one names as its chapters. */
+static int
+chapters_note(const struct mp4_parse *parse, const struct box *tref,
+              struct moov *moov)
+{
+    struct box chap;
+    const struct box_want want = {BOX_TYPE('c', 'h', 'a', 'p'), &chap};
+    const int err = boxes_collect(parse, tref, tref->body, &want, 1);
+    struct cursor c = cursor_of(chap.body);
+    while (err == 0 && c.rest.len >= 4 && moov->chapter_count < MP4_TEXTS_MAX)
+        moov->chapters[moov->chapter_count++] = cursor_be32(&c);
+    return err;
+}
+
+static bool
+is_chapters(const struct moov *moov, uint32_t id)
+{
+    for (size_t i = 0; i < moov->chapter_count; i++) {
+        if (moov->chapters[i] == id)
+            return true;
+    }
+    return false;
+}
+
+static void
+chapters_drop(struct moov *moov, struct mp4_movie *movie)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < movie->text_count; i++) {
+        if (is_chapters(moov, movie->texts[i].id)) {
+            free(movie->texts[i].samples);
+            continue;
+        }
+        movie->texts[kept] = movie->texts[i];
+        moov->text_states[kept++] = moov->text_states[i];
+    }
+    movie->text_count = kept;
+}
+
 /* The samples of a track may lie in another file only on paper. */
 static int
 dref_check(const struct mp4_parse *parse, const struct box *dref)
@@ -286,7 +386,50 @@ track_fill(struct mp4_parse *parse, struct track_boxes *boxes,
     return 0;
 }
 
-/* Adds the track unless it is neither video nor audio. */
+/* 0: it is passed over. */
+static int
+kind_find(const struct mp4_parse *parse, const struct track_boxes *boxes,
+          uint32_t handler, enum track_kind *out)
+{
+    uint32_t type;
+    *out = 0;
+    switch (handler) {
+    case BOX_TYPE('v', 'i', 'd', 'e'):
+        *out = parse->is_text_only ? 0 : TRACK_VIDEO;
+        return 0;
+    case BOX_TYPE('s', 'o', 'u', 'n'):
+        *out = parse->is_text_only ? 0 : TRACK_AUDIO;
+        return 0;
+    case BOX_TYPE('t', 'e', 'x', 't'):
+    case BOX_TYPE('s', 'b', 't', 'l'):
+    case BOX_TYPE('s', 'u', 'b', 't'):
+        break;
+    default:
+        return 0;
+    }
+    const int err = entry_type_find(parse, boxes, &type);
+    if (err == 0 && (type == TEXT_WVTT || type == TEXT_TX3G))
+        *out = TRACK_TEXT;
+    return err;
+}
+
+static int
+text_parse(struct mp4_parse *parse, struct track_boxes *boxes,
+           uint32_t movie_timescale, struct moov *moov, struct mp4_movie *movie)
+{
+    struct mp4_track track = {.kind = TRACK_TEXT};
+    if (movie->text_count == MP4_TEXTS_MAX)
+        return box_fail(parse, &boxes->trak, ERR_LIMIT, "too many tracks");
+    int err = track_fill(parse, boxes, movie_timescale, &track,
+                         &moov->text_states[movie->text_count]);
+    movie->texts[movie->text_count++] =
+        track; /* also what failed: its memory */
+    return err != 0 ? err
+                    : kinds_parse(parse, &boxes->trak,
+                                  &movie->texts[movie->text_count - 1]);
+}
+
+/* Adds the track unless it is of another kind. */
 static int
 trak_parse(struct mp4_parse *parse, const struct box *trak,
            uint32_t movie_timescale, struct moov *moov, struct mp4_movie *movie)
@@ -297,12 +440,12 @@ trak_parse(struct mp4_parse *parse, const struct box *trak,
     if (err != 0 || (err = hdlr_parse(parse, &boxes.hdlr, &handler)) != 0)
         return err;
     struct mp4_track track = {0};
-    if (handler == BOX_TYPE('v', 'i', 'd', 'e'))
-        track.kind = TRACK_VIDEO;
-    else if (handler == BOX_TYPE('s', 'o', 'u', 'n'))
-        track.kind = TRACK_AUDIO;
-    else
-        return 0;
+    if ((err = chapters_note(parse, &boxes.tref, moov)) != 0
+        || (err = kind_find(parse, &boxes, handler, &track.kind)) != 0
+        || track.kind == 0)
+        return err;
+    if (track.kind == TRACK_TEXT)
+        return text_parse(parse, &boxes, movie_timescale, moov, movie);
     if (movie->track_count == MP4_TRACKS_MAX)
         return box_fail(parse, trak, ERR_LIMIT, "too many tracks");
     struct track_state *state = &moov->states[movie->track_count];
@@ -408,7 +551,8 @@ moov_parse(struct mp4_parse *parse, size_t size, struct moov *moov,
     if ((err = mvex_parse(parse, &mvex, moov)) != 0
         || (err = traks_parse(parse, &box, movie_timescale, moov, movie)) != 0)
         return err;
-    if (movie->track_count == 0)
+    chapters_drop(moov, movie);
+    if (movie->track_count == 0 && !parse->is_text_only)
         return box_fail(parse, &box, ERR_INVALID,
                         "no video and no audio track");
     return 0;

@@ -162,11 +162,29 @@ movie_read(struct mp4_parse *parse, const struct mp4_source *source,
     parse->memory = memory;
     parse->offset = box.offset;
     if ((err = moov_parse(parse, (size_t) box.size, moov, movie)) != 0
-        || (parse->is_fragmented
+        || (parse->is_fragmented && movie->track_count + movie->text_count > 0
             && (err = moofs_read(parse, source, moov, movie)) != 0)
         || (err = extents_check(parse)) != 0)
         return err;
     return presentation_set(parse, moov, movie);
+}
+
+static int
+movie_open(struct mp4_parse *parse, const struct mp4_source *source,
+           struct mp4_movie *out)
+{
+    struct mp4_movie movie = {0};
+    struct moov *moov = calloc(1, sizeof *moov);
+    const int err = moov == NULL
+                        ? mp4_fail(parse, MOOV, 0, ERR_MEMORY, "out of memory")
+                        : movie_read(parse, source, moov, &movie);
+    free(moov);
+    free(parse->extents.list);
+    if (err != 0)
+        mp4_close(&movie);
+    else
+        *out = movie;
+    return err;
 }
 
 int
@@ -179,18 +197,21 @@ mp4_open(const struct mp4_source *source, struct mp4_movie *out,
         .bytes_left = source->size,
         .error = error,
     };
-    struct mp4_movie movie = {0};
-    struct moov *moov = calloc(1, sizeof *moov);
-    const int err = moov == NULL
-                        ? mp4_fail(&parse, MOOV, 0, ERR_MEMORY, "out of memory")
-                        : movie_read(&parse, source, moov, &movie);
-    free(moov);
-    free(parse.extents.list);
-    if (err != 0)
-        mp4_close(&movie);
-    else
-        *out = movie;
-    return err;
+    return movie_open(&parse, source, out);
+}
+
+int
+mp4_open_texts(const struct mp4_source *source, struct mp4_movie *out,
+               struct mp4_error *error)
+{
+    struct mp4_parse parse = {
+        .file_size = source->size,
+        .samples_left = MP4_SAMPLES_MAX,
+        .bytes_left = source->size,
+        .is_text_only = true,
+        .error = error,
+    };
+    return movie_open(&parse, source, out);
 }
 
 void
@@ -200,6 +221,8 @@ mp4_close(struct mp4_movie *movie)
         free(movie->tracks[i].samples);
         free(movie->tracks[i].entry_memory);
     }
+    for (size_t i = 0; i < movie->text_count; i++)
+        free(movie->texts[i].samples);
     free(movie->memory);
     *movie = (struct mp4_movie){0};
 }

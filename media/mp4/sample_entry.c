@@ -232,6 +232,36 @@ audio_entry_parse(const struct mp4_parse *parse, const struct box *entry,
     return audio_entry_write(parse, entry, entry->type, config.all, track);
 }
 
+/* ---- text ---- */
+
+#define TX3G_FIELDS_SIZE 38         /* bytes */
+#define TX3G_ALL_FORCED 0x80000000u /* as QuickTime has it */
+
+static int
+text_entry_parse(const struct mp4_parse *parse, const struct box *entry,
+                 struct mp4_track *track)
+{
+    struct bytes children;
+    struct box config;
+    const uint32_t type = BOX_TYPE('v', 't', 't', 'C');
+    const struct box_want want = {type, &config};
+    int err;
+    track->entry_offset = entry->offset;
+    if (entry->type == TEXT_TX3G) {
+        if ((err = children_of(parse, entry, TX3G_FIELDS_SIZE, &children)) != 0)
+            return err;
+        const uint32_t flags = load_be32(entry->body.ptr + TEXT_ENTRY_SIZE);
+        track->is_forced = flags & TX3G_ALL_FORCED;
+        memcpy(track->codecs, "tx3g", sizeof "tx3g");
+        return 0;
+    }
+    memcpy(track->codecs, "wvtt", sizeof "wvtt");
+    if ((err = children_of(parse, entry, TEXT_ENTRY_SIZE, &children)) != 0
+        || (err = boxes_collect(parse, entry, children, &want, 1)) != 0)
+        return err;
+    return box_require(parse, entry, &config, type);
+}
+
 /* ---- either ---- */
 
 static int
@@ -246,6 +276,8 @@ entry_parse(const struct mp4_parse *parse, const struct box *entry,
         return box_fail(parse, entry, ERR_UNSUPPORTED,
                         "sample entry with a long or open size");
     track->sample_entry = entry->all;
+    if (track->kind == TRACK_TEXT)
+        return text_entry_parse(parse, entry, track);
     return track->kind == TRACK_AUDIO
                ? audio_entry_parse(parse, entry, stsd_version, track)
                : visual_entry_parse(parse, entry, track);
@@ -261,7 +293,7 @@ sample_entry_parse(const struct mp4_parse *parse, const struct box *stsd,
     const uint32_t count = cursor_be32(&c);
     if (c.is_short)
         return box_fail(parse, stsd, ERR_TRUNCATED, "box has no entry count");
-    if (count != 1)
+    if (count != 1 && (track->kind != TRACK_TEXT || count == 0))
         return box_fail(parse, stsd, ERR_UNSUPPORTED,
                         "not exactly one sample entry");
     struct box entry;

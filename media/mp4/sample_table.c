@@ -150,7 +150,7 @@ chunk_place(struct mp4_parse *parse, const struct chunks *chunks,
 
 static int
 places_fill(struct mp4_parse *parse, const struct sample_boxes *boxes,
-            const struct sizes *sizes, struct mp4_sample *samples)
+            const struct sizes *sizes, bool is_text, struct mp4_sample *samples)
 {
     const struct box *stsc = &boxes->stsc;
     int err =
@@ -172,7 +172,7 @@ places_fill(struct mp4_parse *parse, const struct sample_boxes *boxes,
         const bool is_last = run + 1 == runs.count;
         /* an entry may lie behind the last chunk: the samples decide */
         const uint32_t chunk_end = is_last ? UINT32_MAX : cursor_be32(c);
-        if (description != 1)
+        if (description != 1 && !is_text) /* of text they differ in style */
             return box_fail(parse, stsc, ERR_UNSUPPORTED,
                             "samples of a second sample entry");
         if (per_chunk == 0 || chunk_end <= chunk)
@@ -284,7 +284,8 @@ sample_table_parse(struct mp4_parse *parse, const struct sample_boxes *boxes,
     int err = sizes_open(parse, boxes, &sizes);
     if (err != 0)
         return err;
-    if (sizes.count == 0 && parse->is_fragmented)
+    const bool is_text = track->kind == TRACK_TEXT;
+    if (sizes.count == 0 && (parse->is_fragmented || is_text))
         return 0;
     if (sizes.count == 0)
         return box_fail(parse, sizes.box, ERR_INVALID, "track has no samples");
@@ -293,7 +294,7 @@ sample_table_parse(struct mp4_parse *parse, const struct sample_boxes *boxes,
     struct mp4_sample *samples = calloc(sizes.count, sizeof *samples);
     if (samples == NULL)
         return box_fail(parse, sizes.box, ERR_MEMORY, "out of memory");
-    if ((err = places_fill(parse, boxes, &sizes, samples)) != 0
+    if ((err = places_fill(parse, boxes, &sizes, is_text, samples)) != 0
         || (err = decode_times_fill(parse, boxes, samples, sizes.count)) != 0
         || (err = composition_offsets_fill(parse, &boxes->ctts, samples,
                                            sizes.count))

@@ -13,19 +13,22 @@ static struct test_movie
 with_defaults(const struct test_movie *movie)
 {
     struct test_movie m = *movie;
-    if (m.kind != TRACK_AUDIO)
+    if (m.kind != TRACK_AUDIO && m.kind != TRACK_TEXT)
         m.kind = TRACK_VIDEO;
     const bool is_video = m.kind == TRACK_VIDEO;
+    const bool is_text = m.kind == TRACK_TEXT;
     if (m.codec == NULL)
-        m.codec = is_video ? "avc1" : "mp4a";
+        m.codec = is_video ? "avc1" : is_text ? "wvtt" : "mp4a";
     if (m.timescale == 0)
-        m.timescale = is_video ? 24000 : 44100;
+        m.timescale = is_video ? 24000 : is_text ? 1000 : 44100;
+    if (m.text_head == NULL)
+        m.text_head = "WEBVTT";
     if (m.movie_timescale == 0)
         m.movie_timescale = 1000;
     if (m.sample_count == 0)
         m.sample_count = 1;
     if (m.sample_duration == 0)
-        m.sample_duration = is_video ? 1001 : 1024;
+        m.sample_duration = is_video ? 1001 : is_text ? 1000 : 1024;
     if (m.last_duration == 0)
         m.last_duration = m.sample_duration;
     if (m.samples_per_chunk == 0)
@@ -46,6 +49,8 @@ is_sync(const struct test_movie *m, uint32_t i)
 static uint32_t
 size_of(const struct test_movie *m, uint32_t i)
 {
+    if (m->texts != NULL)
+        return (uint32_t) m->texts[i].len;
     if (m->sample_size != 0)
         return m->sample_size;
     if (m->compact_bits == 4)
@@ -76,6 +81,17 @@ offset_of(const struct test_movie *m, uint32_t i)
 {
     const uint32_t offset = m->has_b_frames ? composition_of(m, i) : 0;
     return offset + (uint32_t) m->composition_shift;
+}
+
+static void
+sample_write(const struct test_movie *m, uint32_t i, struct buffer *out)
+{
+    if (m->texts != NULL) {
+        buffer_append_bytes(out, m->texts[i]);
+        return;
+    }
+    for (uint32_t k = size_of(m, i); k > 0; k--)
+        buffer_append_u8(out, (uint8_t) i);
 }
 
 /* ---- boxes ---- */
@@ -287,6 +303,21 @@ esds(struct writer *w)
 }
 
 static void
+text_config(struct writer *w)
+{
+    if (strcmp(w->m.codec, "tx3g") == 0) {
+        buffer_append_be32(w->out, w->m.text_flags);
+        zeros(w, 20);
+        buffer_append_u8(w->out, w->m.text_faces);
+        zeros(w, 5);
+        return;
+    }
+    const size_t box = begin(w, "vttC");
+    buffer_append_text(w->out, w->m.text_head);
+    end(w, box);
+}
+
+static void
 stsd(struct writer *w)
 {
     const size_t stsd = begin_full(w, "stsd", 0, 0);
@@ -301,6 +332,8 @@ stsd(struct writer *w)
         zeros(w, 4);
         buffer_append_be32(w->out, 44100u << 16);
         esds(w);
+    } else if (w->m.kind == TRACK_TEXT) {
+        text_config(w);
     } else {
         zeros(w, 16);
         buffer_append_be16(w->out, 640);
@@ -422,15 +455,45 @@ stss(struct writer *w)
 }
 
 static void
+tref(struct writer *w)
+{
+    if (!w->m.is_chapters)
+        return;
+    const size_t tref = begin(w, "tref");
+    const size_t chap = begin(w, "chap");
+    buffer_append_be32(w->out, 1);
+    end(w, chap);
+    end(w, tref);
+}
+
+static void
+udta(struct writer *w)
+{
+    if (w->m.role == NULL)
+        return;
+    const size_t udta = begin(w, "udta");
+    const size_t kind = begin_full(w, "kind", 0, 0);
+    buffer_append_text(w->out, "urn:mpeg:dash:role:2011");
+    zeros(w, 1);
+    buffer_append_text(w->out, w->m.role);
+    zeros(w, 1);
+    end(w, kind);
+    end(w, udta);
+}
+
+static void
 trak(struct writer *w, uint64_t media_offset)
 {
     const size_t trak = begin(w, "trak");
     tkhd(w);
+    tref(w);
     edts(w);
     const size_t mdia = begin(w, "mdia");
     mdhd(w);
     elng(w);
-    hdlr(w, w->m.kind == TRACK_VIDEO ? "vide" : "soun");
+    hdlr(w, w->m.kind == TRACK_VIDEO  ? "vide"
+            : w->m.kind == TRACK_TEXT ? "text"
+                                      : "soun");
     const size_t minf = begin(w, "minf");
     dinf(w);
     const size_t stbl = begin(w, "stbl");
@@ -444,6 +507,7 @@ trak(struct writer *w, uint64_t media_offset)
     end(w, stbl);
     end(w, minf);
     end(w, mdia);
+    udta(w);
     end(w, trak);
 }
 
@@ -578,10 +642,8 @@ fragment(struct writer *w, uint32_t first)
     const size_t mdat = begin(w, "mdat");
     if (w->m.has_text_fragments)
         zeros(w, 15);
-    for (uint32_t i = first; i < first + count; i++) {
-        for (uint32_t k = size_of(&w->m, i); k > 0; k--)
-            buffer_append_u8(w->out, (uint8_t) i);
-    }
+    for (uint32_t i = first; i < first + count; i++)
+        sample_write(&w->m, i, w->out);
     end(w, mdat);
 }
 
@@ -617,8 +679,7 @@ mdat(struct writer *w)
     if (w->m.is_wide)
         zeros(w, 8);
     for (uint32_t i = 0; i < w->m.sample_count; i++) {
-        for (uint32_t k = size_of(&w->m, i); k > 0; k--)
-            buffer_append_u8(w->out, (uint8_t) i);
+        sample_write(&w->m, i, w->out);
         if (i % w->m.samples_per_chunk == w->m.samples_per_chunk - 1)
             zeros(w, w->m.chunk_gap);
     }

@@ -25,11 +25,11 @@ enum test_base { TEST_BASE_IS_MOOF, TEST_BASE_OFFSET, TEST_BASE_IMPLIED };
 /* What is not set is left out of the file or has the value in parentheses. */
 struct test_movie {
     enum track_kind kind;     /* (video) */
-    const char *codec;        /* ("avc1", "mp4a") */
-    uint32_t timescale;       /* (24000, 44100) */
+    const char *codec;        /* ("avc1", "mp4a", "wvtt") */
+    uint32_t timescale;       /* (24000, 44100, 1000) */
     uint32_t movie_timescale; /* (1000) */
     uint32_t sample_count;    /* (1) */
-    uint32_t sample_duration; /* (1001, 1024) */
+    uint32_t sample_duration; /* (1001, 1024, 1000) */
     uint32_t last_duration;   /* of the last sample (as the others) */
     uint32_t gap_sample;      /* this one, not 0, lasts for gap_duration */
     uint32_t gap_duration;
@@ -61,6 +61,13 @@ struct test_movie {
     bool is_open_size; /* mdat of size 0: to the end; implies moov first */
     bool has_text_track;
     const char *without; /* a box that is left out */
+    /* text: */
+    const struct bytes *texts; /* its samples, as many as sample_count */
+    const char *text_head;     /* of vttC ("WEBVTT") */
+    uint32_t text_flags;       /* displayFlags of tx3g */
+    uint8_t text_faces;        /* of its style */
+    const char *role;          /* kind, of DASH's roles */
+    bool is_chapters;          /* its own */
 };
 
 /* 25 frames a second in ticks of 1 ms, so that times are easy to see. */

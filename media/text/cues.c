@@ -16,14 +16,12 @@
 #include <strings.h>
 
 #define HOURS_DIGITS_MAX 4
-#define SETTINGS_SIZE_MAX 1024u /* bytes */
 
 struct reader {
     struct bytes rest; /* UTF-8, lines ended by LF */
     struct bytes line;
     uint32_t number; /* of the line; from 1 */
     struct cues *cues;
-    uint32_t capacity;       /* of cues->list */
     struct cue *cue;         /* is being read, or NULL */
     size_t last_line;        /* where in cues->bytes the text's last starts */
     bool is_number_possible; /* that line is digits alone, and right before */
@@ -140,29 +138,6 @@ times_take(struct bytes *line, struct cue *cue)
 
 /* ---- cues ---- */
 
-/* Of "line:0 size:50%" what a player knows, with one space between. */
-static void
-settings_append(struct bytes text, struct buffer *out)
-{
-    static const char *const names[] = {
-        "align:", "line:", "position:", "region:", "size:", "vertical:"};
-    const size_t start = out->len;
-    while ((text = trimmed(text)).len > 0) {
-        size_t len = 0;
-        while (len < text.len && !is_space(text.ptr[len]))
-            len++;
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            const size_t name_len = strlen(names[i]);
-            if (len <= name_len || memcmp(text.ptr, names[i], name_len) != 0)
-                continue;
-            if (out->len > start)
-                buffer_append_u8(out, ' ');
-            buffer_append(out, text.ptr, len);
-        }
-        text = bytes_of(text.ptr + len, text.len - len);
-    }
-}
-
 static int
 cue_begin(struct reader *r, bool is_webvtt)
 {
@@ -173,21 +148,15 @@ cue_begin(struct reader *r, bool is_webvtt)
         return fail(r, ERR_INVALID, "not the times of a cue");
     if (cue.end_ms < cue.start_ms)
         return fail(r, ERR_INVALID, "the cue ends before it starts");
-    if (cues->count == CUES_MAX)
-        return fail(r, ERR_LIMIT, "too many cues");
+    const int err = cues_reserve(cues);
+    if (err != 0)
+        return fail(r, err,
+                    err == ERR_LIMIT ? "too many cues" : "out of memory");
     if (is_webvtt)
-        settings_append(line, &cues->bytes);
+        cue_settings_append(line, &cues->bytes);
     cue.settings_size = (uint32_t) cues->bytes.len - cue.offset;
-    if (cue.settings_size > SETTINGS_SIZE_MAX)
+    if (cue.settings_size > CUE_SETTINGS_SIZE_MAX)
         return fail(r, ERR_LIMIT, "the settings of the cue are too long");
-    if (cues->count == r->capacity) {
-        const uint32_t capacity = r->capacity == 0 ? 64 : 2 * r->capacity;
-        struct cue *list = realloc(cues->list, capacity * sizeof *list);
-        if (list == NULL)
-            return fail(r, ERR_MEMORY, "out of memory");
-        cues->list = list;
-        r->capacity = capacity;
-    }
     r->cue = &cues->list[cues->count];
     *r->cue = cue;
     r->is_number_possible = false;
@@ -237,7 +206,7 @@ text_take(struct reader *r,
         r->cues->bytes.len = r->last_line;
     /* a line cannot make it much longer before this is seen */
     if (r->cues->bytes.len - r->cue->offset
-        > SETTINGS_SIZE_MAX + CUE_TEXT_SIZE_MAX)
+        > CUE_SETTINGS_SIZE_MAX + CUE_TEXT_SIZE_MAX)
         return fail(r, ERR_LIMIT, "the text of the cue is too long");
     return 0;
 }
@@ -463,6 +432,44 @@ cues_read(struct bytes file, struct cues *out, struct cues_error *error)
     else
         cues_free(&cues);
     return err;
+}
+
+void
+cue_settings_append(struct bytes text, struct buffer *out)
+{
+    static const char *const names[] = {
+        "align:", "line:", "position:", "region:", "size:", "vertical:"};
+    const size_t start = out->len;
+    while ((text = trimmed(text)).len > 0) {
+        size_t len = 0;
+        while (len < text.len && !is_space(text.ptr[len]))
+            len++;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            const size_t name_len = strlen(names[i]);
+            if (len <= name_len || memcmp(text.ptr, names[i], name_len) != 0)
+                continue;
+            if (out->len > start)
+                buffer_append_u8(out, ' ');
+            buffer_append(out, text.ptr, len);
+        }
+        text = bytes_of(text.ptr + len, text.len - len);
+    }
+}
+
+int
+cues_reserve(struct cues *cues)
+{
+    if (cues->count == CUES_MAX)
+        return ERR_LIMIT;
+    if (cues->count < cues->capacity)
+        return 0;
+    const uint32_t capacity = cues->capacity == 0 ? 64 : 2 * cues->capacity;
+    struct cue *list = realloc(cues->list, capacity * sizeof *list);
+    if (list == NULL)
+        return ERR_MEMORY;
+    cues->list = list;
+    cues->capacity = capacity;
+    return 0;
 }
 
 void

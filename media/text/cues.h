@@ -13,6 +13,7 @@
 #define CUES_FILE_SIZE_MAX (16u << 20) /* bytes */
 #define CUES_MAX 100000u
 #define CUE_TEXT_SIZE_MAX (16u << 10)  /* bytes */
+#define CUE_SETTINGS_SIZE_MAX 1024u    /* bytes */
 #define CUES_HEAD_SIZE_MAX (16u << 10) /* bytes */
 
 struct cue {
@@ -24,7 +25,7 @@ struct cue {
 
 struct cues {
     struct cue *list;
-    uint32_t count;
+    uint32_t count, capacity;
     struct buffer bytes;
     struct buffer head; /* STYLE and REGION blocks, each with a blank line
                          * behind it */
@@ -59,5 +60,13 @@ struct cues_error {
  */
 int cues_read(struct bytes file, struct cues *out, struct cues_error *error);
 void cues_free(struct cues *cues);
+
+/* ---- for readers of other files ---- */
+
+/* Room for one more at the end of the list: ERR_LIMIT, ERR_MEMORY. */
+int cues_reserve(struct cues *cues);
+
+/* Of "line:0 size:50%" what a player knows, with one space between. */
+void cue_settings_append(struct bytes text, struct buffer *out);
 
 #endif

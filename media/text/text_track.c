@@ -140,6 +140,7 @@ info_finish(struct writer *w, size_t whole_size)
 {
     struct track_info *info = &w->info;
     info->kind = TRACK_TEXT;
+    info->is_forced = w->build->is_forced;
     info->timescale = w->build->timescale;
     info->duration = w->build->duration;
     info->media_size = written(w);

@@ -22,6 +22,7 @@ struct text_build {
     uint32_t timescale;
     uint64_t duration; /* ticks; the film's: what comes later is left out */
     const char *name, *label, *language; /* label NULL: none */
+    bool is_forced;
 };
 
 /* Appends to both, or nothing on failure: ERR_INVALID for texts that cannot

@@ -233,14 +233,14 @@ package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                       : package_text_answer(r, ctx, text(ctx->use.index));
 }
 
-/* The track file, or of a plain film the segment's own. */
+/* The track file, or of a plain film the segment's own, but of text. */
 static ngx_str_t
 package_media_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                    const struct segment *segment, uint64_t *size)
 {
     const struct track_info *info = &ctx->use.index->track.info;
 
-    if (ctx->plain.conf == NULL) {
+    if (ctx->plain.conf == NULL || !track_has_samples(info)) {
         *size = info->media_size;
         return package_source_name(r, ctx, track_file_suffix(info));
     }
@@ -668,7 +668,8 @@ package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
                   ? track_index_whole(track, out)
                   : track_index_segment(track, ctx->path.segment, out);
 
-    if (err == 0 && ctx->plain.conf != NULL) {
+    if (err == 0 && ctx->plain.conf != NULL
+        && track_has_samples(&track->info)) {
         out->offset = 0; /* in a file of its own */
     }
     return err;

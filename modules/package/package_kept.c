@@ -17,7 +17,7 @@
 
 #include "core/err.h"
 
-#define KEPT_FORMAT 1   /* another identity with each change of what is kept */
+#define KEPT_FORMAT 2   /* another identity with each change of what is kept */
 #define PART_AGE_S 3600 /* whoever made that is gone */
 
 struct kept_path {
@@ -342,8 +342,8 @@ film_lay_out(const struct kept_film *film, const struct film_file *file,
     struct making making = {film, folder, error};
     const struct plain_sink sink = {making_write, &making};
     struct mp4_error bad;
-    const int err =
-        plain_film_layout(&file->source, film->segment_ms, &sink, &bad);
+    const int err = plain_film_layout(&file->source, film->segment_ms,
+                                      film->source == NULL, &sink, &bad);
 
     if (err == 0 || error->reason[0] != '\0') {
         return err;

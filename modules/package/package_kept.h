@@ -8,7 +8,8 @@
  * and each segment that was asked for since, whole, as "<track>.<n>":
  *
  *   <folder>/film.0a, segment.0a, ...    locks
- *   <folder>/<identity>/asset.idx, v0.idx, v0.places, v0.0, v0.17, ...
+ *   <folder>/<identity>/asset.idx, v0.idx, v0.places, v0.0, v0.17, ...,
+ *                       s0.idx, s0.text
  *   <folder>/<identity>.part/            while it is made
  *   <folder>/<identity>.bad              made for nothing: no good as a film
  *
@@ -26,7 +27,8 @@
 struct kept_film {
     const char *folder;
     const char *path;                /* of the film */
-    const struct mp4_source *source; /* its bytes; NULL: those of the path */
+    const struct mp4_source *source; /* its bytes, without the text tracks;
+                                      * NULL: those of the path */
     char identity[KEPT_IDENTITY_LEN + 1];
     time_t modified;
     uint32_t segment_ms;

@@ -409,14 +409,20 @@ package_plain_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return package_source_name(r, ctx, suffix);
 }
 
+/* Or is there no such segment, as of sound that is over before the picture? */
 static bool
-package_plain_is_there(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                       const struct segment *segment)
+package_plain_is_there(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    uint64_t size = segment->map_size + segment_length(segment);
-    ngx_str_t name = package_plain_name(r, ctx, segment->number);
+    const struct track_index *track = &ctx->use.index->track;
+    struct segment segment;
     ngx_file_info_t info;
 
+    if (!track_has_samples(&track->info)
+        || track_index_segment(track, ctx->path.segment, &segment) != 0) {
+        return true;
+    }
+    uint64_t size = segment.map_size + segment_length(&segment);
+    ngx_str_t name = package_plain_name(r, ctx, segment.number);
     return name.data != NULL
            && ngx_file_info(name.data, &info) != NGX_FILE_ERROR
            && (uint64_t) ngx_file_size(&info) == size;
@@ -426,7 +432,8 @@ ngx_int_t
 package_plain_segment(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     struct package_index *index = ctx->use.index;
-    struct segment segment;
+    const unsigned count = ctx->path.muxed.len != 0 ? 2 : 1;
+    ngx_int_t rc = NGX_OK;
 
     if (ctx->plain.conf == NULL) {
         return NGX_OK;
@@ -436,11 +443,23 @@ package_plain_segment(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         kept_touch(ctx->plain.film.folder, ctx->plain.film.identity);
     }
     if (ctx->path.kind != PACKAGE_SEGMENT
-        || track_index_segment(&index->track, ctx->path.segment, &segment) != 0
-        || package_plain_is_there(r, ctx, &segment)) {
+        && ctx->path.kind != PACKAGE_TS_SEGMENT) {
         return NGX_OK;
     }
-    return job_step(r, ctx, true);
+    if (ctx->plain.job != NULL) {
+        return NGX_DONE;
+    }
+    while (rc == NGX_OK && ctx->plain.made < count) {
+        package_track_turn(ctx, ctx->plain.made);
+        if (package_plain_is_there(r, ctx)) {
+            package_plain_forget(ctx);
+            ctx->plain.made++;
+        } else {
+            rc = job_step(r, ctx, true);
+        }
+    }
+    package_track_turn(ctx, 0);
+    return rc;
 }
 
 /* ---- configuration ---- */

@@ -34,6 +34,7 @@ struct package_plain {
     uint64_t size, tag;
     struct pieces pieces; /* what came of it, but while there is a job */
     struct package_plain_job *job; /* under way */
+    unsigned made;                 /* so many tracks have the segment */
     bool is_done;                  /* the last one is, with this status */
     ngx_int_t status;
 };

@@ -106,8 +106,7 @@ package_ts_fits(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (!is_ts(ctx)) {
         return true;
     }
-    /* of a plain film one track's segment is made at a time */
-    int err = ctx->plain.conf == NULL ? ts_tracks_check(ctx) : ERR_UNSUPPORTED;
+    int err = ts_tracks_check(ctx);
     if (err != 0) {
         ngx_log_error(NGX_LOG_ERR, log, 0,
                       "package: %s of \"%V\" as a transport stream refused "
@@ -189,6 +188,9 @@ ts_new(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         if (track_index_segment(track, ctx->path.segment, segment) != 0
             && ts->count == 0) {
             return NGX_HTTP_NOT_FOUND;
+        }
+        if (ctx->plain.conf != NULL) {
+            segment->offset = 0; /* in a file of its own */
         }
         ts->sources[ts->count++] = (struct ts_source){
             .info = &track->info, .decode_time = segment->decode_time};
@@ -274,7 +276,7 @@ ts_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return err;
     }
     ts_inputs_begin(&ts->inputs, ts->sources, ts->count);
-    if (conf->fill.len != 0 && ts->count > 1) {
+    if (package_is_filled(conf, ctx) && ts->count > 1) {
         transform = ts_feed_open(ts, transform);
     }
     if (ctx->crypt.scheme != 0) {
@@ -578,7 +580,7 @@ package_ts_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
-    if (conf->fill.len != 0) {
+    if (package_is_filled(conf, ctx)) {
         rc = package_fill_set(r, ctx, start, end);
         ctx->fill.transform = &ctx->transform;
         return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
@@ -615,7 +617,7 @@ package_ts_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
-    if (conf->fill.len == 0) {
+    if (!package_is_filled(conf, ctx)) {
         return ts_send(r, ctx);
     }
     rc = ts_map_fill(r, ctx, 0);

@@ -21,9 +21,10 @@ struct values {
     char run_dir[STATE_FILE_SIZE], cache_dir[STATE_FILE_SIZE],
         counters[STATE_FILE_SIZE + 16], table[STATE_FILE_SIZE + 16],
         access_log[STATE_FILE_SIZE], decisions_log[STATE_FILE_SIZE],
-        token_keys[STATE_FILE_SIZE],
-        storage_root[STATE_FILE_SIZE], htpasswd[STATE_FILE_SIZE];
+        token_keys[STATE_FILE_SIZE], storage_root[STATE_FILE_SIZE],
+        htpasswd[STATE_FILE_SIZE];
     char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
+    char plain_dir[STATE_FILE_SIZE], package_plain[STATE_FILE_SIZE + 64];
     char redirect_nodes[LINES_SIZE], cache_servers[LINES_SIZE],
         cache_servers_again[LINES_SIZE], manager_servers[LINES_SIZE],
         backends[LINES_SIZE], directors[LINES_SIZE];
@@ -93,6 +94,8 @@ paths_set(struct values *values, const struct configure *configure,
     state_path(state, name, values->run_dir);
     snprintf(name, sizeof name, "cache/%s", node->name);
     state_path(state, name, values->cache_dir);
+    snprintf(name, sizeof name, "plain/%s", node->name);
+    state_path(state, name, values->plain_dir);
     snprintf(name, sizeof name, "log/%s.access.log", node->name);
     state_path(state, name, values->access_log);
     snprintf(name, sizeof name, "log/%s.decisions.log", node->name);
@@ -120,6 +123,10 @@ values_set(struct values *values, const struct configure *configure,
              configure->cache_size);
     snprintf(values->capacity, sizeof values->capacity, "%lu",
              configure->capacity);
+    if (configure->plain_size != 0)
+        snprintf(values->package_plain, sizeof values->package_plain,
+                 "package_plain \"%s\" size=%lu;", values->plain_dir,
+                 configure->plain_size);
 
     value_add(values, "name", node->name);
     value_add(values, "listen", node->listen);
@@ -132,6 +139,7 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "cache_dir", values->cache_dir);
     value_add(values, "cache_size", values->cache_size);
     value_add(values, "capacity", values->capacity);
+    value_add(values, "package_plain", values->package_plain);
     value_add(values, "counters", values->counters);
     value_add(values, "table", values->table);
     value_add(values, "access_log", values->access_log);
@@ -166,11 +174,13 @@ values_set(struct values *values, const struct configure *configure,
 static int
 node_folders_make(const struct values *values)
 {
+    const bool has_plain = *values->package_plain != '\0';
     char tmp[STATE_FILE_SIZE + 16];
     int err;
     snprintf(tmp, sizeof tmp, "%s/tmp", values->run_dir);
     if ((err = folder_make(tmp, 0700)) != 0
-        || (err = folder_make(values->cache_dir, 0700)) != 0)
+        || (err = folder_make(values->cache_dir, 0700)) != 0
+        || (has_plain && (err = folder_make(values->plain_dir, 0700)) != 0))
         log_error("up: cannot make %s (%s)", tmp, strerror(errno));
     return err;
 }

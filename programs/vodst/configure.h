@@ -15,6 +15,8 @@ struct configure {
     unsigned workers;         /* of each nginx */
     unsigned long cache_size; /* bytes on disk, of each origin and cache */
     unsigned long capacity;   /* requests a second, of each origin */
+    unsigned long plain_size; /* bytes on disk, of each origin; 0: films that
+                               * nobody ingested are not served */
 };
 
 /* For each node that runs here: makes its folders and writes its configuration,

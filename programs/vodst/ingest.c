@@ -25,7 +25,7 @@
 
 struct config {
     const char *id, *title, *ladder, *preset, *temp;
-    struct option_list subtitles;
+    struct option_list subtitles, forced_subtitles;
     struct settings_given given;
     int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size;
     bool no_thumbnails, copy, json;
@@ -41,7 +41,13 @@ static const struct option options[] = {
      false, NULL,
      "FILE[:LANGUAGE[:LABEL]], as film.srt:en:English: subtitles beside the "
      "film, WebVTT or SubRip in UTF-8, UTF-16 with its mark, or Windows-1252. "
-     "May be given often. A colon in FILE's name cannot be written."},
+     "May be given often. A colon in FILE's name cannot be written. Tracks of "
+     "text in an MP4 (wvtt, tx3g) are taken without this."},
+    {"forced-subtitles", OPTION_LIST, offsetof(struct config, forced_subtitles),
+     NULL, 0, 0, false, NULL,
+     "FILE[:LANGUAGE[:LABEL]]: the same, of what a viewer who wants no "
+     "subtitles has to read all the same, as signs and what is spoken in "
+     "another language than the film's."},
     {"dir", OPTION_TEXT, offsetof(struct config, given.dir), NULL, 0, 0, false,
      NULL, "State folder of `vodst up`: storage and API are taken from there."},
     {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0, 0,
@@ -152,7 +158,13 @@ step_probe(struct ingest *in)
 {
     int err = source_probe(&in->progress, in->film, &in->source);
     if (err == 0)
-        err = subtitles_read(&in->progress, &in->config->subtitles,
+        err = subtitles_of_film(&in->progress, &in->source, in->subtitles,
+                                &in->plan.subtitles_count);
+    if (err == 0)
+        err = subtitles_read(&in->progress, &in->config->subtitles, false,
+                             in->subtitles, &in->plan.subtitles_count);
+    if (err == 0)
+        err = subtitles_read(&in->progress, &in->config->forced_subtitles, true,
                              in->subtitles, &in->plan.subtitles_count);
     if (err != 0)
         return err;

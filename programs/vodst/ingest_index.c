@@ -303,6 +303,7 @@ subtitles_store(struct indexing *ix, unsigned number, uint64_t duration)
         .name = name,
         .label = subtitles->label,
         .language = subtitles->language,
+        .is_forced = subtitles->is_forced,
     };
     struct buffer file;
     struct track_index index;

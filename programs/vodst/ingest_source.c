@@ -173,6 +173,7 @@ video_parse(const json_t *stream, double start_s, struct source *out,
     out->video_duration_s = number_of(stream, "duration");
     double late_s = number_of(stream, "start_time") - start_s;
     out->video_start_s = late_s > 0.0005 ? late_s : 0;
+    out->zero_s = start_s + out->video_start_s;
     if (text_is(stream, "color_transfer", "smpte2084"))
         out->video_range = VIDEO_RANGE_PQ;
     else if (text_is(stream, "color_transfer", "arib-std-b67"))
@@ -215,6 +216,19 @@ is_cover(const json_t *stream)
            || unsigned_of(disposition, "timed_thumbnails") != 0;
 }
 
+/* Text may be there for longer than there is something to see or to hear. */
+static void
+duration_without_text(struct source *out)
+{
+    double end_s = 0;
+    if (out->video_duration_s > 0)
+        end_s = out->video_start_s + out->video_duration_s;
+    for (unsigned i = 0; i < out->audio_count; i++)
+        end_s = fmax(end_s, out->audio[i].end_s);
+    if (out->has_text && end_s > 0)
+        out->duration_s = fmin(out->duration_s, end_s);
+}
+
 static int
 streams_parse(const json_t *root, struct source *out, const char **reason)
 {
@@ -233,6 +247,7 @@ streams_parse(const json_t *root, struct source *out, const char **reason)
     out->duration_s = number_of(format, "duration");
     if (out->duration_s < 0)
         out->duration_s = 0;
+    out->zero_s = start_s;
     json_array_foreach(json_object_get(root, "streams"), i, stream)
     {
         if (text_is(stream, "codec_type", "video") && !out->has_video
@@ -244,8 +259,12 @@ streams_parse(const json_t *root, struct source *out, const char **reason)
                    && unsigned_of(stream, "channels") > 0
                    && out->audio_count < SOURCE_AUDIO_MAX) {
             audio_parse(stream, start_s, out);
+        } else if (text_is(stream, "codec_tag_string", "tx3g")
+                   || text_is(stream, "codec_tag_string", "wvtt")) {
+            out->has_text = true;
         }
     }
+    duration_without_text(out);
     if (!out->has_video && out->audio_count == 0) {
         *reason = "it holds neither video nor audio";
         return ERR_INVALID;

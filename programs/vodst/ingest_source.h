@@ -33,6 +33,8 @@ struct source {
     uint64_t size;       /* bytes */
     double duration_s;   /* 0: not known */
     bool is_mp4;
+    bool has_text; /* of a kind that media/mp4/mp4_text.h reads */
+    double zero_s; /* the film's time 0 in the times that the file has */
     bool has_exact_duration; /* as told by the file, not estimated */
     bool has_video;
     int video_stream;

@@ -57,6 +57,25 @@ a_film_is_understood(void **state)
 }
 
 static void
+text_is_no_part_of_the_length(void **state)
+{
+    static struct source s;
+    assert_int_equal(parse("{\"streams\":[" VIDEO "," AUDIO ","
+                           "{\"index\":2,\"codec_type\":\"subtitle\","
+                           "\"codec_tag_string\":\"tx3g\"}]," FORMAT("0.0") "}",
+                           &s),
+                     0);
+    assert_true(s.has_text);
+    assert_true(s.duration_s > 10.039 && s.duration_s < 10.041);
+    assert_true(s.zero_s > 0.039 && s.zero_s < 0.041);
+    assert_int_equal(
+        parse("{\"streams\":[" AUDIO "," VIDEO "]," FORMAT("-0.5") "}", &s), 0);
+    assert_false(s.has_text);
+    assert_true(s.duration_s > 10.499);
+    assert_true(s.zero_s > 0.039 && s.zero_s < 0.041);
+}
+
+static void
 a_turned_film_is_upright(void **state)
 {
     static struct source s;
@@ -178,6 +197,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_film_is_understood),
+        cmocka_unit_test(text_is_no_part_of_the_length),
         cmocka_unit_test(a_turned_film_is_upright),
         cmocka_unit_test(a_variable_rate_is_seen),
         cmocka_unit_test(a_high_dynamic_range_is_seen),

@@ -3,12 +3,112 @@
 #include "programs/vodst/ingest_subtitles.h"
 
 #include "core/err.h"
+#include "media/mp4/mp4_text.h"
 #include "media/text/text_track.h"
 #include "platform/files.h"
-#include "programs/vodst/ingest_source.h"
+#include "programs/vodst/ingest_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- in the film ---- */
+
+static int
+subtitles_too_many(struct progress *progress)
+{
+    progress_error(progress, "more than %d tracks of subtitles", SUBTITLES_MAX);
+    return ERR_LIMIT;
+}
+
+/* Of a track without anything to see nothing is kept. */
+static int
+track_cues_read(struct progress *progress, const struct source *source,
+                const struct mp4_source *file, const struct mp4_track *track,
+                struct subtitles *out, bool *is_there)
+{
+    struct mp4_error error;
+    const int err = mp4_text_read(
+        file, track, llround(source->zero_s * 1000000), &out->cues, &error);
+    if (err != 0) {
+        progress_error(progress,
+                       "the subtitles in %s are no good: track %u, box '%s' at "
+                       "byte %llu: %s",
+                       source->path, track->id, error.box,
+                       (unsigned long long) error.offset, error.reason);
+        return err;
+    }
+    *is_there = out->cues.count > 0;
+    if (!*is_there)
+        cues_free(&out->cues);
+    language_normalise(track->language, out->language);
+    out->label[0] = '\0';
+    out->is_forced = track->is_forced;
+    return 0;
+}
+
+static int
+movie_cues_read(struct progress *progress, const struct source *source,
+                const struct mp4_source *file, const struct mp4_movie *movie,
+                struct subtitles list[SUBTITLES_MAX], unsigned *count)
+{
+    for (size_t i = 0; i < movie->text_count; i++) {
+        bool is_there;
+        if (*count == SUBTITLES_MAX)
+            return subtitles_too_many(progress);
+        const int err = track_cues_read(
+            progress, source, file, &movie->texts[i], &list[*count], &is_there);
+        if (err != 0)
+            return err;
+        *count += is_there;
+    }
+    return 0;
+}
+
+int
+subtitles_of_film(struct progress *progress, const struct source *source,
+                  struct subtitles list[SUBTITLES_MAX], unsigned *count)
+{
+    if (!source->is_mp4 || !source->has_text)
+        return 0;
+    int fd = open(source->path, O_RDONLY | O_CLOEXEC);
+    struct mp4_movie *movie = calloc(1, sizeof *movie); /* large */
+    struct mp4_error error;
+    int err = movie == NULL ? ERR_MEMORY : ERR_IO;
+    if (fd < 0 || movie == NULL) {
+        progress_error(progress, "cannot read %s: %s", source->path,
+                       strerror(errno));
+        goto done;
+    }
+    const struct mp4_source file = file_mp4_source(&fd, source->size);
+    err = mp4_open_texts(&file, movie, &error);
+    if (err != 0) {
+        progress_error(progress,
+                       "the subtitles in %s cannot be read: box '%s' at byte "
+                       "%llu: %s",
+                       source->path, error.box,
+                       (unsigned long long) error.offset, error.reason);
+        goto done;
+    }
+    err = movie_cues_read(progress, source, &file, movie, list, count);
+    mp4_close(movie);
+done:
+    free(movie);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+/* ---- beside it ---- */
+
+static const char *
+option_name(const struct subtitles *subtitles)
+{
+    return subtitles->is_forced ? "--forced-subtitles" : "--subtitles";
+}
 
 /* "FILE[:LANGUAGE[:LABEL]]"; the file's name goes to `path`. */
 static int
@@ -33,9 +133,9 @@ given_parse(struct progress *progress, const char *given, char path[PATH_MAX],
         return 0;
     }
     progress_error(progress,
-                   "--subtitles %s: expected FILE[:LANGUAGE[:LABEL]], as "
+                   "%s %s: expected FILE[:LANGUAGE[:LABEL]], as "
                    "film.srt:en:English",
-                   given);
+                   option_name(out), given);
     return ERR_INVALID;
 }
 
@@ -89,16 +189,15 @@ done:
 
 int
 subtitles_read(struct progress *progress, const struct option_list *given,
-               struct subtitles list[SUBTITLES_MAX], unsigned *count)
+               bool is_forced, struct subtitles list[SUBTITLES_MAX],
+               unsigned *count)
 {
     char path[PATH_MAX];
-    if (given->count > SUBTITLES_MAX) {
-        progress_error(progress, "--subtitles: %d files at most",
-                       SUBTITLES_MAX);
-        return ERR_INVALID;
-    }
     for (size_t i = 0; i < given->count; i++) {
-        struct subtitles *one = &list[i];
+        struct subtitles *one = &list[*count];
+        if (*count == SUBTITLES_MAX)
+            return subtitles_too_many(progress);
+        one->is_forced = is_forced;
         int err = given_parse(progress, given->items[i], path, one);
         if (err == 0)
             err = file_cues_read(progress, path, &one->cues);
@@ -107,9 +206,8 @@ subtitles_read(struct progress *progress, const struct option_list *given,
         ++*count;
         if ((err = storing_try(one)) != 0) {
             progress_error(progress,
-                           "--subtitles %s: the label cannot stand in a "
-                           "playlist",
-                           given->items[i]);
+                           "%s %s: the label cannot stand in a playlist",
+                           option_name(one), given->items[i]);
             return err;
         }
     }

@@ -66,6 +66,11 @@ static const struct option up_table[] = {
     {"cache-size", OPTION_SIZE, FIELD(cache_size), "1G", 1 << 20,
      (double) (1ull << 50), false, NULL,
      "Disk space for the slices of each origin and proxy cache."},
+    {"plain-size", OPTION_SIZE, FIELD(plain_size), "0", 0,
+     (double) (1ull << 50), false, NULL,
+     "Films that nobody ingested, ID/VERSION/film.mp4 in the storage, are "
+     "served, too, with so much disk space of each origin for what is made of "
+     "them. 0: they are not looked for."},
     {"capacity", OPTION_TEXT, FIELD(capacity), "100", 0, 0, false, "req/s",
      "What each origin can carry."},
     {"interval", OPTION_TEXT, FIELD(interval), NULL, 0, 0, false, NULL,
@@ -265,10 +270,13 @@ platform_run(struct up *up)
 {
     char error[512];
     const struct up_options *options = &up->options;
-    const struct configure configure = {&up->places, &up->state, &up->topology,
+    const struct configure configure = {&up->places,
+                                        &up->state,
+                                        &up->topology,
                                         (unsigned) options->workers,
                                         (unsigned long) options->cache_size,
-                                        capacity_whole(options->capacity)};
+                                        capacity_whole(options->capacity),
+                                        (unsigned long) options->plain_size};
     int err;
 
     if ((err = plan(up, error, sizeof error)) != 0) {

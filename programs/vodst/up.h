@@ -17,7 +17,7 @@ struct up_options {
     const char *coordination, *consul;
     const char *dir, *port, *address, *host, *share, *cluster;
     struct option_list nodes;
-    int64_t redirectors, origins, caches, workers, cache_size;
+    int64_t redirectors, origins, caches, workers, cache_size, plain_size;
     const char *interval;
     bool no_restart, detach;
     /* handed on as they are: the manager, the agents and st-api judge them */
@@ -33,7 +33,7 @@ struct up {
     struct state state;
     struct topology topology;
     struct supervisor *supervisor;
-    int ready_fd; /* the process that waits in the terminal; -1: none */
+    int ready_fd;       /* the process that waits in the terminal; -1: none */
     bool cannot_report; /* as was told */
 };
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from disks import Disk, private_mounts
+from mp4_text import webvtt_add
 from nginx_instance import NginxInstance, wait_for
 from ports import free_port
 
@@ -174,6 +175,36 @@ def test_answers_are_those_of_files(node):
     node.get("off/none/1/master.m3u8", 404)
 
 
+def test_it_has_the_text_tracks_of_its_file(node, films):
+    film = film_of(films, "texts")
+    shutil.copy(films / "last" / "1" / "film.mp4", film)
+    webvtt_add(film, [(1500, 4250, "line:0", "One"), (8000, 20000, "", "Two")],
+               "fra", "forced-subtitle")
+    master = node.get("off/texts/1/master.m3u8").text
+    assert ('LANGUAGE="fra",DEFAULT=NO,AUTOSELECT=YES,FORCED=YES,'
+            'URI="s0/index.m3u8"\n') in master
+    assert node.get("off/texts/1/s0/index.m3u8").text.count("#EXTINF") == COUNT
+    one = "00:00:01.500 --> 00:00:04.250 line:0\nOne\n\n"
+    two = "00:00:08.000 --> 00:00:20.000\nTwo\n\n"
+    head = "\n\nSTYLE\n::cue { color: lime }\n\n"
+    whole = node.get("off/texts/1/s0/all.vtt")
+    assert whole.text == "WEBVTT" + head + one + two
+    for number, cues in enumerate((one, one, one, "", two)):
+        text = node.get(f"off/texts/1/s0/{number}.vtt").text
+        assert text.startswith("WEBVTT\nX-TIMESTAMP-MAP=")
+        assert text.endswith(head + cues)
+    node.get("off/texts/1/s0/0.m4s", 404)
+    node.get("off/texts/1/s0/5.vtt", 404)
+    # all over a film that is far
+    assert "SUBTITLES" not in node.get("far/texts/1/master.m3u8").text
+    data = film.read_bytes()
+    at = data.index(b"vttc") - 4
+    film_of(films, "texts-spoiled").write_bytes(
+        data[:at] + b"\0\0\1\0" + data[at + 4:])
+    node.get("off/texts-spoiled/1/master.m3u8", 500)
+    assert f"box 'vttc' at byte {at}" in node.log().splitlines()[-1]
+
+
 @pytest.mark.parametrize("scheme", ("cenc", "cbcs"))
 def test_it_can_be_encrypted(node, films, tmp_path, scheme):
     """Which takes the subsamples, found when a segment is first asked for."""
@@ -196,6 +227,29 @@ def test_a_picture_of_too_many_slices_plays_in_the_clear(node, films):
     assert digests(f"{node.url}/off/slices/1/master.m3u8") == digests(film)
     node.get("cbcs/slices/1/v0/0.m4s", 500)
     assert "not supported" in node.log().splitlines()[-1]
+
+
+@pytest.mark.parametrize("place", ("off", "far"))
+def test_it_has_transport_streams(node, films, place):
+    film = film_of(films, f"ts-{place}")
+    shutil.copy(films / "last" / "1" / "film.mp4", film)
+    url = f"{node.url}/{place}/ts-{place}/1/ts/"
+    muxed, = set(re.findall(r"^(v0~a0/)index.m3u8$",
+                            requests.get(url + "master.m3u8", timeout=20).text,
+                            re.M))
+    # its segments first, of which none is made yet
+    for number in range(COUNT):
+        part = requests.get(f"{url}{muxed}{number}.ts", timeout=20)
+        assert part.status_code == 200 and part.content[::188][:1] == b"G"
+        assert len(part.content) % 188 == 0
+    assert requests.get(f"{url}{muxed}{COUNT}.ts",
+                        timeout=20).status_code == 404
+    assert digests(f"{url}{muxed}index.m3u8") == digests(film)
+    heard, source = pcm(f"{url}{muxed}index.m3u8"), pcm(film)
+    # behind the priming, which no edit list passes over there
+    assert source[4096:40960] in heard
+    assert digests(f"{url}v0/index.m3u8") == digests(film)
+    assert requests.get(f"{url}a1/0.ts", timeout=20).status_code == 200
 
 
 def test_viewers_that_come_at_once_wait_for_one_making(node, films):

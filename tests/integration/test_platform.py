@@ -13,6 +13,7 @@ import time
 import pytest
 import requests
 
+from conftest import film_make
 from gstreamer import GStreamer
 
 
@@ -20,7 +21,7 @@ from gstreamer import GStreamer
 def platform(start_platform, films):
     # so much that ffmpeg as fast as it can is no demand to speak of
     return start_platform("--no-restart", "--capacity", "1000000",
-                          state=films)
+                          "--plain-size", "100M", state=films)
 
 
 # ---- a film plays ----
@@ -35,6 +36,16 @@ def media_facts(source):
     facts = json.loads(done.stdout)
     return (float(facts["format"]["duration"]),
             int(facts["streams"][0]["nb_read_frames"]))
+
+
+def pictures(source):
+    done = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", source, "-map", "0:v", "-fps_mode",
+         "passthrough", "-f", "framemd5", "-"], capture_output=True, text=True,
+        timeout=120)
+    assert done.returncode == 0, done.stderr
+    return [line.split(",")[5] for line in done.stdout.splitlines()
+            if not line.startswith("#")]
 
 
 @pytest.mark.parametrize("form", ["hls", "dash"])
@@ -262,9 +273,28 @@ def test_10_no_log_holds_a_token_or_a_secret(platform):
             assert secret not in text, log.name
 
 
+def test_11_a_film_that_nobody_ingested_plays(platform, tmp_path):
+    film = film_make(tmp_path / "film.mp4", 4, "160x90")
+    storage, api = platform.state["storage"], platform.state["api"]
+    with open(storage["password_file"]) as password, \
+            open(api["key_file"]) as key, film.open("rb") as data:
+        assert requests.put(
+            storage["url"] + "plain/1/film.mp4", data, timeout=20,
+            auth=(storage["user"], password.read())).status_code == 201
+        assert requests.put(
+            api["url"] + "/v1/contents/plain", timeout=5,
+            headers={"Authorization": "Bearer " + key.read().strip()},
+            json={"title": "As it is", "version": "1", "duration_ms": 4000},
+        ).status_code == 201
+    for form in ("hls", "dash"):
+        assert pictures(platform.play_url("plain", form)) == pictures(film)
+    hls = platform.play_url("plain").replace("master.m3u8", "ts/master.m3u8")
+    assert pictures(hls) == pictures(film)
+
+
 # ---- the tiers hold what they should ----
 
-def test_11_a_played_film_outlives_storage_and_caches(start_platform, films):
+def test_12_a_played_film_outlives_storage_and_caches(start_platform, films):
     platform = start_platform("--no-restart", "--origins", "1", state=films)
     play = ["ffmpeg", "-v", "error", "-xerror", "-i",
             platform.play_url("demo"), "-f", "null", "-"]

@@ -12,6 +12,7 @@ import requests
 
 from browser import PLAYER_LOCATIONS, chromium
 from conftest import film_make, wait_until
+from mp4_text import webvtt_add
 from nginx_instance import BUILD, NginxInstance
 from ports import free_port
 from test_ingest import FAST, Place
@@ -83,10 +84,15 @@ def milliseconds(text):
                             for i, part in enumerate(reversed(parts))))
 
 
-def cues_by_ffmpeg(path, *options):
-    """[(start, end, text)] as ffmpeg's demuxer and decoder have them."""
-    told = run("ffmpeg", "-v", "error", *options, "-i", path, "-c:s", "webvtt",
-               "-f", "webvtt", "-")
+def cues_by_ffmpeg(path, *options, track=0):
+    """[(start, end, text)] as ffmpeg's demuxer and decoder have them; what
+    stands behind a STYLE they do not read."""
+    if path.suffix == ".vtt":
+        text = path.read_text()
+        path = path.with_suffix(".plain.vtt")
+        path.write_text(re.sub("STYLE\n(.+\n)*\n", "", text))
+    told = run("ffmpeg", "-v", "error", *options, "-i", path, "-map",
+               f"0:s:{track}", "-c:s", "webvtt", "-f", "webvtt", "-")
     cues = []
     for block in told.replace("\r", "").split("\n\n")[1:]:
         times, _, text = block.strip("\n").partition("\n")
@@ -158,6 +164,7 @@ def test_ffmpeg_reads_in_the_whole_what_it_read_in_the_source(
         out.write_bytes(node.get(f"/film/1/{name}/all.vtt").content)
         want = [cue for cue in cues_by_ffmpeg(film / source)
                 if cue[0] < 1000 * SECONDS]
+        assert len(want) == (5 if name == "s0" else 2)
         assert cues_by_ffmpeg(out) == sorted(want)
     assert cues_by_ffmpeg(tmp_path / "s0.vtt") == CUES
 
@@ -274,9 +281,7 @@ def test_ingest_stores_subtitles_beside_the_film(place, tmp_path):
         "s0.text", "s0.idx", "s1.text", "s1.idx"}
     assert sum(path.stat().st_size for path in folder.iterdir()) \
         == result["bytes"]
-    (folder.parent / "1").symlink_to(folder)
-    (folder.parents[1] / "film").symlink_to(folder.parent)
-    with Node(tmp_path / "node", folder.parents[1]) as node:
+    with served_as(folder, tmp_path / "node") as node:
         master = node.get("/film/1/master.m3u8").text
         assert 'NAME="English: for all",LANGUAGE="en",' in master
         assert 'NAME="s1",DEFAULT' in master
@@ -285,6 +290,101 @@ def test_ingest_stores_subtitles_beside_the_film(place, tmp_path):
         assert cues_by_ffmpeg(whole) == CUES
         assert node.get("/film/1/s0/index.m3u8").text.count("#EXTINF") \
             == node.get("/film/1/v0/index.m3u8").text.count("#EXTINF")
+
+
+OTHER = """1
+00:00:01,000 --> 00:00:04,000
+<b>Eins</b>
+
+2
+00:00:09,999 --> 00:00:10,001
+kurz
+"""
+TRACK = [(500, 1900, "", "Un"), (3000, 7250, "line:0", "Trois"),
+         (5001, 5999, "", "<i>Deux</i> & demi"), (9000, 9500, "", "Cinq")]
+
+
+def film_with_texts(tmp_path, *options):
+    """Two tracks of tx3g by FFmpeg, and one of wvtt."""
+    plain = film_make(tmp_path / "plain.mp4", SECONDS, "160x90", 25)
+    film = tmp_path / "film.mp4"
+    (tmp_path / "a.srt").write_text(SUBRIP)
+    (tmp_path / "b.srt").write_text(OTHER)
+    run("ffmpeg", "-v", "error", "-i", plain, "-i", tmp_path / "a.srt", "-i",
+        tmp_path / "b.srt", "-map", "0", "-map", 1, "-map", 2, "-c", "copy",
+        "-c:s", "mov_text", "-metadata:s:s:0", "language=eng",
+        "-metadata:s:s:1", "language=ger", "-disposition:s:1", "forced",
+        *options, film)
+    webvtt_add(film, TRACK, "fra", "forced-subtitle")
+    return film
+
+
+def ends_by_packets(film, track, cues):
+    """Of fragments ffmpeg reads no lengths: there a cue ends where the next
+    sample starts."""
+    starts = [round(1000 * float(time)) for time in run(
+        "ffprobe", "-v", "error", "-select_streams", f"s:{track}",
+        "-show_entries", "packet=pts_time", "-of", "csv=p=0", film).split()]
+    return [(start, end if end > start else starts[starts.index(start) + 1],
+             text) for start, end, text in cues]
+
+
+def served_as(folder, path):
+    (folder.parent / "1").symlink_to(folder)
+    (folder.parents[1] / "film").symlink_to(folder.parent)
+    return Node(path, folder.parents[1])
+
+
+@pytest.mark.parametrize("options", [
+    (), ("-movflags", "frag_keyframe+empty_moov+default_base_moof")])
+def test_ingest_takes_the_text_tracks_of_the_film(place, tmp_path, options):
+    film = film_with_texts(tmp_path, *options)
+    (tmp_path / "c.srt").write_text(SUBRIP)
+    _, folder = place.ingest(
+        film, "demo", "--ladder", "90", "--segment", f"{SEGMENT_S}s", *FAST,
+        "--no-thumbnails", "--subtitles", f"{tmp_path}/c.srt:it",
+        "--forced-subtitles", f"{tmp_path}/c.srt:it:Cartelli")
+    out = tmp_path / "out.vtt"
+    with served_as(folder, tmp_path / "node") as node:
+        def served(track):
+            text = node.get(f"/film/1/{track}/all.vtt").content
+            out.write_bytes(text)
+            return cues_by_ffmpeg(out)
+
+        found = re.findall(
+            'SUBTITLES,.*LANGUAGE="(..)",DEFAULT=NO,AUTOSELECT=YES,FORCED=(.)',
+            node.get("/film/1/master.m3u8").text)
+        assert found == [("en", "N"), ("de", "Y"), ("fr", "Y"), ("it", "N"),
+                         ("it", "Y")]
+        mpd = ElementTree.fromstring(
+            node.get("/film/1/manifest.mpd").content)
+        assert [one.find(f"{MPD}Role").get("value")
+                for one in mpd.iter(f"{MPD}AdaptationSet")
+                if one.get("mimeType") == "text/vtt"] == [
+                    "subtitle", "forced-subtitle", "forced-subtitle",
+                    "subtitle", "forced-subtitle"]
+        for track in (0, 1):
+            want = cues_by_ffmpeg(film, track=track)
+            assert len(want) == (6 if track == 0 else 2)
+            assert served(f"s{track}") == [
+                cue for cue in ends_by_packets(film, track, want)
+                if cue[0] < 1000 * SECONDS]
+        assert served("s2") == [(start, end, text)
+                                for start, end, _, text in TRACK]
+        assert "line:0\nTrois\n" in out.read_text()
+        assert "STYLE\n::cue { color: lime }\n" in out.read_text()
+        assert served("s3") == CUES
+
+
+def test_ingest_names_the_place_of_a_bad_text_track(place, tmp_path):
+    film = film_with_texts(tmp_path)
+    data = bytearray(film.read_bytes())
+    at = data.index(b"vttc") - 4
+    data[at + 2] = 1
+    film.write_bytes(data)
+    said = place.refused(film, "demo")
+    assert f"track 99, box 'vttc' at byte {at}: " in said
+    assert "encode" not in said
 
 
 @pytest.mark.parametrize("given, text, said", [
