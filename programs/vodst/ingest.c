@@ -153,19 +153,28 @@ struct ingest {
 
 /* ---- steps ---- */
 
+/* The film's own, and those beside it. */
+static int
+subtitles_take(struct ingest *in)
+{
+    unsigned *count = &in->plan.subtitles_count;
+    int err =
+        subtitles_of_film(&in->progress, &in->source, in->subtitles, count);
+    if (err == 0)
+        err = subtitles_read(&in->progress, &in->config->subtitles, false,
+                             in->subtitles, count);
+    if (err == 0)
+        err = subtitles_read(&in->progress, &in->config->forced_subtitles, true,
+                             in->subtitles, count);
+    return err;
+}
+
 static int
 step_probe(struct ingest *in)
 {
     int err = source_probe(&in->progress, in->film, &in->source);
     if (err == 0)
-        err = subtitles_of_film(&in->progress, &in->source, in->subtitles,
-                                &in->plan.subtitles_count);
-    if (err == 0)
-        err = subtitles_read(&in->progress, &in->config->subtitles, false,
-                             in->subtitles, &in->plan.subtitles_count);
-    if (err == 0)
-        err = subtitles_read(&in->progress, &in->config->forced_subtitles, true,
-                             in->subtitles, &in->plan.subtitles_count);
+        err = subtitles_take(in);
     if (err != 0)
         return err;
     const struct source *source = &in->source;
@@ -195,9 +204,7 @@ step_probe_copy(struct ingest *in)
     in->plan.segment_ms = (uint32_t) in->config->segment_ms;
     const int err = copy_open(&in->progress, in->films, in->film_count,
                               &in->source, &in->plan, &in->copy);
-    return err != 0 ? err
-                    : subtitles_read(&in->progress, &in->config->subtitles,
-                                     in->subtitles, &in->plan.subtitles_count);
+    return err != 0 ? err : subtitles_take(in);
 }
 
 static int

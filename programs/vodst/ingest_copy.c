@@ -298,7 +298,13 @@ copy_open(struct progress *progress, char *const *paths, unsigned count,
             return err;
     }
     qsort(out->videos, out->video_count, sizeof *out->videos, better_first);
-    const int err = cuts_make(progress, plan->segment_ms, out);
+    /* text comes from the first */
+    int err = source_file_check(progress, paths[0], source);
+    if (err != 0)
+        return err;
+    source->is_mp4 = true;
+    source->has_text = out->files[0].movie.text_count > 0;
+    err = cuts_make(progress, plan->segment_ms, out);
     if (err == 0)
         film_describe(progress, out, source, plan);
     else if (err == ERR_MEMORY || err == ERR_LIMIT)

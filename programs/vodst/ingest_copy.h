@@ -41,7 +41,8 @@ struct copy {
 /*
  * Opens the files: every picture is a rendition, and must have key frames where
  * the others are cut, or the message names the file and the time. Sounds are
- * those of the first file with a picture, and of the files without one. What is
+ * those of the first file with a picture, and of the files without one, text
+ * that of the first file (ingest_subtitles.h). What is
  * to be known of the film goes to `source` and `plan`, whose segment_ms says
  * how long segments should be. `out` is zero before, and for copy_close after,
  * whatever comes of it; the paths stay the caller's. Tells what is wrong by
