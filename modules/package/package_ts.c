@@ -19,7 +19,7 @@
 #include "media/text/text_ts.h"
 #include "media/ts/ts.h"
 
-#define HELD_SIZE_MAX (32u << 10) /* bytes */
+#define HELD_SIZE_MAX (8u << 10) /* bytes */
 
 enum ts_step {
     TS_MAP,    /* of the track whose turn it is, into memory */
