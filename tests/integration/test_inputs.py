@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Films of every kind that the packager takes, made by FFmpeg's encoders and
 muxer, come out of an origin as they went in: the same frames, at the same
-times, in HLS and in DASH; and what it does not take is refused by name."""
+times, in HLS and in DASH, in the clear and encrypted; and what it does not take
+is refused by name."""
 
+import functools
 import json
 import re
 import shutil
 import subprocess
+from fractions import Fraction
 
 import pytest
 import requests
@@ -77,6 +80,10 @@ SOUNDS = {
     "mp3-quicktime": (["-c:a", "libmp3lame"], ["-f", "mov"], "mp4a.40.34"),
 }
 LATE = ["-itsoffset", "0.3"]
+# what HLS knows to put into a transport stream
+CARRIED = ("h264", "hevc", "aac", "ac-3", "e-ac-3", "mp3")
+SCHEMES = ("cenc", "cbcs")
+KEY, KID = "0f1e2d3c4b5a69788796a5b4c3d2e100", "00112233445566778899aabbccddeeff"
 
 
 def run(*command):
@@ -136,19 +143,36 @@ class Film:
         self.folder = folder
         self.url = f"{url}/{folder.name}/1/"
 
+    def sealed(self, scheme):
+        """Where it is encrypted."""
+        return self.url.replace(f"/{self.folder.name}/",
+                                f"/{scheme}/{self.folder.name}/")
+
+    @functools.cached_property
+    def shown(self):
+        """All pictures of the source."""
+        return digests(self.sources["v0"], "0:v")
+
+    @functools.cached_property
+    def heard(self):
+        """All that there is to hear: a fragmented file has the priming, too,
+        which is before the sound."""
+        return pcm(self.url + "manifest.mpd")
+
     def text(self, name):
         answer = requests.get(self.url + name, timeout=20)
         assert answer.status_code == 200
         return answer.text
 
-    def whole(self, track):
+    def whole(self, track, scheme=None):
         """Init segment and segments one behind the other, and their count."""
         names = re.findall(r"^\d+\.m4s$", self.text(f"{track}/index.m3u8"),
                            re.M)
-        path = self.folder / f"{track}.whole"
+        path = self.folder / f"{track}.{scheme or 'whole'}"
+        url = self.sealed(scheme) if scheme else self.url
         with path.open("wb") as out:
             for name in ["init.mp4", *names]:
-                answer = requests.get(f"{self.url}{track}/{name}", timeout=20)
+                answer = requests.get(f"{url}{track}/{name}", timeout=20)
                 assert answer.status_code == 200
                 out.write(answer.content)
         return path, len(names)
@@ -159,14 +183,21 @@ def origin(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     port = free_port()
     http = f"""
+    package_root {folder}/films;
+    package_keys {folder}/keys;
+    package_key_uri /key;
     server {{
         listen 127.0.0.1:{port};
-        location ~ ^/(.*)$ {{
-            package $1;
-            package_root {folder}/films;
+        location = /key {{ alias {folder}/key; }}
+        location ~ ^/(cenc|cbcs|aes-128)/(.*)$ {{
+            package $2;
+            package_encryption $1;
         }}
+        location ~ ^/(.*)$ {{ package $1; }}
     }}"""
     (folder / "films").mkdir()
+    (folder / "keys").write_text(f"* * {KID} {KEY}\n")
+    (folder / "key").write_bytes(bytes.fromhex(KEY))
     with NginxInstance(folder / "node", http, port,
                        modules=("package",)) as instance:
         instance.films = folder / "films"
@@ -182,10 +213,10 @@ def film(request, origin):
     return Film(folder, origin.url, *request.param)
 
 
-def digests(source, stream):
+def digests(source, stream, *options):
     """Of each frame, as ffmpeg decodes and turns it."""
-    said = ffmpeg("-i", source, "-map", stream, "-fps_mode", "passthrough",
-                  "-f", "framemd5", "-")
+    said = ffmpeg(*options, "-i", source, "-map", stream, "-fps_mode",
+                  "passthrough", "-f", "framemd5", "-")
     return [line.split(",")[5].strip() for line in said.splitlines()
             if not line.startswith("#")]
 
@@ -212,22 +243,41 @@ def source_packets(film, track):
 
 def test_hls_and_dash_decode_to_the_frames_of_the_source(film):
     for top in ("master.m3u8", "manifest.mpd"):
-        assert digests(film.url + top, "0:v") \
-            == digests(film.sources["v0"], "0:v"), top
-    # what is before the sound, its priming, comes out of a fragmented file
-    ours = pcm(film.url + "master.m3u8")
+        assert digests(film.url + top, "0:v") == film.shown, top
     source = pcm(film.sources["a0"])
     assert len(source) > 0
-    assert source in ours
-    assert pcm(film.url + "manifest.mpd") == ours
+    assert source in film.heard
+    assert pcm(film.url + "master.m3u8") == film.heard
 
 
-def pcm(source):
-    done = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i",
+def pcm(source, *options):
+    done = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *options, "-i",
                            str(source), "-map", "0:a", "-f", "s16le", "-"],
                           capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_with_the_key_it_decodes_to_the_frames_of_the_source(film, scheme):
+    for name in ("v0/0.m4s", "a0/0.m4s"):
+        assert requests.get(film.sealed(scheme) + name, timeout=20).content \
+            != requests.get(film.url + name, timeout=20).content
+    mpd, key = film.sealed(scheme) + "manifest.mpd", ["-cenc_decryption_key",
+                                                      KEY]
+    assert digests(mpd, "0:v", *key) == film.shown
+    assert pcm(mpd, *key) == film.heard
+
+
+def test_aes_128_decodes_to_the_frames_of_the_source(film):
+    """A transport stream knows of no turn of the picture."""
+    plain = ["-noautorotate"]
+    url = film.sealed("aes-128") + "ts/master.m3u8"
+    if film.video.startswith(CARRIED):
+        assert digests(url, "0:v", *plain) \
+            == digests(film.sources["v0"], "0:v", *plain)
+    if film.audio.startswith(CARRIED):
+        assert pcm(film.sources["a0"]) in pcm(url)
 
 
 def test_every_packet_has_its_time_to_the_tick(film):
@@ -240,6 +290,35 @@ def test_every_packet_has_its_time_to_the_tick(film):
             assert a == pytest.approx(b, abs=2e-5)
         if track == "v0":
             assert count == SECONDS
+
+
+def ticks(source, *options):
+    """Exact times of each packet, in s, of pictures and of sound."""
+    found = probe(source, *options, "-show_packets", "-show_entries",
+                  "packet=stream_index,pts,dts:stream=codec_type,time_base")
+    times = {}
+    for packet in found["packets"]:
+        stream = found["streams"][packet["stream_index"]]
+        unit = Fraction(stream["time_base"])
+        times.setdefault(stream["codec_type"], []).append(
+            (packet["pts"] * unit, packet["dts"] * unit))
+    return times
+
+
+def test_times_go_on_over_the_borders_of_segments(film):
+    """As FFmpeg puts them together by the playlist or the MPD: to the tick
+    those of the fragments, which the test before compares to the source's."""
+    wanted = {}
+    for track in film.sources:
+        wanted |= ticks(film.whole(track)[0])
+    assert len(wanted["video"]) == SECONDS * RATE
+    assert ticks(film.url + "master.m3u8") == wanted
+    for url in film.url, *map(film.sealed, SCHEMES):
+        found = ticks(url + "manifest.mpd", "-cenc_decryption_key", KEY)
+        for kind, times in wanted.items():
+            # FFmpeg's DASH ends with the track that ends first
+            assert 0 <= len(times) - len(found[kind]) <= 20
+            assert found[kind] == times[:len(found[kind])]
 
 
 def test_playlists_last_as_long_as_the_source(film):
