@@ -8,16 +8,18 @@ import functools
 import json
 import re
 import shutil
+import struct
 import subprocess
 from fractions import Fraction
 
 import pytest
 import requests
 
-from nginx_instance import BUILD, NginxInstance
+from nginx_instance import BUILD, TREE, NginxInstance
 from ports import free_port
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
+BOXES = TREE / "tests" / "players" / "boxes.mjs"
 SECONDS, RATE, GOP = 3, 24, 24
 
 X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", 2, "-b_strategy", 0]
@@ -365,6 +367,106 @@ def test_a_turned_picture_is_still_turned(film):
     assert turns[0] == turns[1]
     assert bool(turns[0]) == (film.video == "h264-on-its-side")
     assert (found["width"], found["height"]) == (128, 72)
+
+
+# ---- another reader ----
+
+def boxes(box, *names):
+    """Those at this place below the box."""
+    found = [box]
+    for name in names:
+        found = [b for one in found for b in one["boxes"] + one["entries"]
+                 if b["type"] == name]
+    return found
+
+
+def sample_infos(data, moof, iv_size):
+    """IV and subsamples, (clear, encrypted), of each sample, by what saiz and
+    saio say of senc."""
+    (saiz,), (saio,), (senc,) = (boxes(moof, "traf", name)
+                                 for name in ("saiz", "saio", "senc"))
+    at = moof["start"] + saio["offset"][0]
+    assert at == senc["start"] + 16
+    sizes = saiz["sample_info_size"] \
+        or [saiz["default_sample_info_size"]] * saiz["sample_count"]
+    assert len(sizes) == int.from_bytes(data[at - 4:at], "big")
+    for size in sizes:
+        iv, rest = data[at:at + iv_size], data[at + iv_size:at + size]
+        assert (len(rest) > 0) == bool(senc["flags"] & 2)
+        if rest:
+            assert len(rest) == 2 + 6 * int.from_bytes(rest[:2], "big")
+        yield iv, [struct.unpack_from(">HI", rest, i)
+                   for i in range(2, len(rest), 6)]
+        at += size
+    assert at == senc["start"] + senc["size"]
+
+
+def samples_are_protected(film, track, scheme, file, data):
+    is_video = track == "v0"
+    (entry,) = boxes(file["boxes"][1], "trak", "mdia", "minf", "stbl", "stsd",
+                     "encv" if is_video else "enca")
+    (sinf,) = boxes(entry, "sinf")
+    (frma,), (schm,), (tenc,) = (boxes(sinf, *path) for path in (
+        ["frma"], ["schm"], ["schi", "tenc"]))
+    codec = PICTURES[film.video][2] if is_video else SOUNDS[film.audio][2]
+    assert frma["data_format"].lower() == codec.split(".")[0].lower()
+    assert schm["scheme_type"] == scheme
+    assert tenc["default_isProtected"] == 1 and tenc["default_KID"] == KID
+    iv_size = tenc["default_Per_Sample_IV_Size"]
+    if scheme == "cenc":
+        assert iv_size == 8
+    else:
+        assert iv_size == 0 and tenc["default_constant_IV_size"] == 16
+        assert (tenc["default_crypt_byte_block"],
+                tenc["default_skip_byte_block"]) == (
+                    (1, 9) if is_video else (0, 0))
+    if iv_size == 0 and not is_video:
+        return  # each sample whole, by the one IV
+    infos = [info for moof in file["boxes"] if moof["type"] == "moof"
+             for info in sample_infos(data, moof, iv_size)]
+    assert len(infos) == len(file["samples"])
+    assert iv_size == 0 or len({iv for iv, _ in infos}) == len(infos)
+    for (_, parts), sample in zip(infos, file["samples"]):
+        if is_video:
+            assert sum(map(sum, parts)) == sample["size"]
+            if scheme == "cenc":
+                assert all(sealed % 16 == 0 for _, sealed in parts)
+        else:
+            assert parts == []
+    assert not is_video or sum(sealed for _, parts in infos
+                               for _, sealed in parts) > 0
+
+
+def test_gpac_reads_every_segment(film):
+    """Its MP4Box.js has no complaint, finds the samples where FFmpeg does, and
+    what is encrypted as it has to be."""
+    paths = {(track, scheme): film.whole(track, scheme)[0]
+             for track in film.sources for scheme in (None, *SCHEMES)}
+    told = run("node", BOXES, *paths.values()).splitlines()
+    for ((track, scheme), path), line in zip(paths.items(), told, strict=True):
+        file, data = json.loads(line), path.read_bytes()
+        assert file["complaints"] == []
+        kinds = [box["type"] for box in file["boxes"]]
+        assert kinds == ["ftyp", "moov"] \
+            + ["styp", "moof", "mdat"] * (len(kinds) // 3)
+        samples = file["samples"]
+        for number, moof in enumerate(b for b in file["boxes"]
+                                      if b["type"] == "moof"):
+            (tfdt,) = boxes(moof, "traf", "tfdt")
+            first = next(s for s in samples if s["fragment"] == number + 1)
+            assert tfdt["baseMediaDecodeTime"] == first["dts"]
+        # where it can seek it reads ahead to the next fragment's subsamples
+        found = probe(path, "-seekable", "0", "-decryption_key", KEY,
+                      "-show_packets", "-show_entries",
+                      "packet=pts,dts,size,pos,flags")["packets"]
+        zero = found[0]["dts"] - samples[0]["dts"]
+        late = found[0]["pts"] - samples[0]["cts"]
+        assert [(p["dts"] - zero, p["pts"] - late, p["size"], p["pos"],
+                 p["flags"][0] == "K") for p in found] == [
+            (s["dts"], s["cts"], str(s["size"]), str(s["offset"]), s["isSync"])
+            for s in samples]
+        if scheme:
+            samples_are_protected(film, track, scheme, file, data)
 
 
 # ---- cut by copying ----
