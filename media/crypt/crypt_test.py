@@ -5,6 +5,7 @@ FFmpeg's trace_headers is the second opinion on where a header ends. The
 program under test is named by the variable CRYPT_DUMP.
 """
 
+import functools
 import os
 import re
 import struct
@@ -67,6 +68,11 @@ def ffmpeg(*args):
 KEY, KID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "00112233445566778899aabbccddeeff"
 SOUNDS = {
     "aac": ["-c:a", "aac", "-b:a", "96k"],
+    "ac_3": ["-c:a", "ac3"],
+    "e_ac_3": ["-c:a", "eac3"],
+    "flac": ["-c:a", "flac", "-strict", "-2"],
+    "mp3": ["-c:a", "libmp3lame"],
+    "opus": ["-c:a", "libopus"],
 }
 
 
@@ -262,6 +268,23 @@ def packets_md5(path, *args):
                "-i", str(path), "-c", "copy", "-f", "framemd5",
                "-").stdout.decode()
     return re.findall(r"^0,(?: *-?\d+,){3} *(\d+), ([0-9a-f]{32})", text, re.M)
+
+
+@functools.cache
+def frames_md5(path, *args):
+    """A digest of each frame that is decoded, with a key."""
+    text = run("ffmpeg", "-v", "error", "-nostdin", "-xerror", *args,
+               "-seekable", "0", "-i", str(path), "-fps_mode", "passthrough",
+               "-f", "framemd5", "-").stdout.decode()
+    return re.findall(r"^0,.*, ([0-9a-f]{32})", text, re.M)
+
+
+@pytest.mark.parametrize("scheme", ["cenc", "cbcs"])
+def test_with_the_key_it_decodes_to_the_frames_of_the_film(film, scheme):
+    shown = frames_md5(film)
+    assert len(shown) >= 50
+    assert frames_md5(encrypted(film, scheme), "-decryption_key",
+                      KEY) == shown
 
 
 @pytest.mark.parametrize("scheme", ["cenc", "cbcs"])

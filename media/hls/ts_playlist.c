@@ -82,10 +82,42 @@ key_write(const struct hls_key *key, struct buffer *out)
     buffer_append_text(out, "\n");
 }
 
+/* NULL: the segment is in the clear. */
+static const struct hls_key *
+key_of_segment(const struct hls_keys *keys, uint32_t number)
+{
+    if (number < keys->clear_segments)
+        return NULL;
+    const uint32_t period =
+        keys->count > 1 ? number / keys->period_segments : 0;
+    return &keys->list[period < keys->count ? period : keys->count - 1];
+}
+
+static bool
+is_same_key(const struct hls_key *a, const struct hls_key *b)
+{
+    return bytes_equal(a->uri, b->uri) && a->has_iv == b->has_iv
+           && memcmp(a->iv, b->iv, sizeof a->iv) == 0;
+}
+
+/* Before the segments that have another key than those before them. */
+static void
+segment_key_write(const struct hls_keys *keys, uint32_t number,
+                  const struct hls_key **last, struct buffer *out)
+{
+    const struct hls_key *key = key_of_segment(keys, number);
+    if (key == NULL && number == 0)
+        buffer_append_text(out, "#EXT-X-KEY:METHOD=NONE\n");
+    if (key != NULL && (*last == NULL || !is_same_key(*last, key)))
+        key_write(key, out);
+    *last = key;
+}
+
 void
 ts_media_playlist_write(const struct track_info *info,
-                        const struct hls_key *key, struct buffer *out)
+                        const struct hls_keys *keys, struct buffer *out)
 {
+    const struct hls_key *key = NULL;
     const char *suffix = info->kind == TRACK_TEXT ? "vtt" : "ts";
     struct walk walk = walk_of(info);
     uint64_t duration;
@@ -97,10 +129,10 @@ ts_media_playlist_write(const struct track_info *info,
                   "#EXT-X-PLAYLIST-TYPE:VOD\n"
                   "#EXT-X-INDEPENDENT-SEGMENTS\n",
                   VERSION, (unsigned long long) target_duration(info));
-    if (key != NULL)
-        key_write(key, out);
     for (uint32_t i = 0; walk_next(&walk, &duration); i++) {
         char line[96];
+        if (keys != NULL)
+            segment_key_write(keys, i, &key, out);
         const int len =
             snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.%s\n",
                      (unsigned long long) (duration / 1000000),

@@ -20,11 +20,19 @@ struct hls_key {
     uint8_t iv[16];
 };
 
+/* The key of each period in order, behind a clear lead. */
+struct hls_keys {
+    const struct hls_key *list;
+    uint32_t count;           /* 1 and more */
+    uint32_t period_segments; /* how long the periods are, of several */
+    uint32_t clear_segments;  /* at the start */
+};
+
 /* Media playlist of a track: "<n>.ts", of text "<n>.vtt" relative to it; VOD,
- * exact EXTINF. Muxed tracks have the one of the video. `key` NULL: in the
+ * exact EXTINF. Muxed tracks have the one of the video. `keys` NULL: in the
  * clear. */
 void ts_media_playlist_write(const struct track_info *info,
-                             const struct hls_key *key, struct buffer *out);
+                             const struct hls_keys *keys, struct buffer *out);
 
 /*
  * Multivariant: "<video>~<audio>/index.m3u8" relative to it, or to each

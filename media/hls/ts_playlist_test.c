@@ -83,6 +83,7 @@ a_key_stands_before_the_first_segment(void **state)
         "#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys/1\","
         "IV=0x000102030405060708090a0b0c0d0eff\n#EXTINF:"};
     struct hls_key key = {.uri = BYTES_LITERAL("https://keys/1")};
+    const struct hls_keys keys = {.list = &key, .count = 1};
     struct track_info t = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
     struct buffer timeline, out;
     buffer_init(&timeline, 100);
@@ -93,11 +94,64 @@ a_key_stands_before_the_first_segment(void **state)
     for (int has_iv = 0; has_iv < 2; has_iv++) {
         key.has_iv = has_iv;
         buffer_init(&out, 4096);
-        ts_media_playlist_write(&t, &key, &out);
+        ts_media_playlist_write(&t, &keys, &out);
         assert_non_null(strstr(test_text(&out), expected[has_iv]));
         buffer_fini(&out);
     }
     buffer_fini(&timeline);
+}
+
+/* Tags and segments of a playlist with these keys, in order. */
+static void
+keys_are(const struct hls_keys *keys, const char *expected)
+{
+    static const struct timeline_run run = {96096, 7};
+    struct track_info t = track(TRACK_VIDEO, "v0", "avc1.640028", "und");
+    struct buffer timeline, out, found;
+    char *line, *rest = NULL;
+    buffer_init(&timeline, 100);
+    buffer_init(&out, 4096);
+    buffer_init(&found, 4096);
+    timeline_append(&timeline, &run);
+    t.timeline = buffer_bytes(&timeline);
+    ts_media_playlist_write(&t, keys, &out);
+    buffer_append_u8(&out, 0);
+    for (line = strtok_r((char *) out.ptr, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest))
+        if (line[0] != '#')
+            buffer_printf(&found, "%c ", line[0]);
+        else if (strncmp(line, "#EXT-X-KEY:METHOD=", 18) == 0)
+            buffer_printf(&found, "%s ", line + 18);
+    text_is(&found, expected);
+    buffer_fini(&out);
+    buffer_fini(&timeline);
+}
+
+static void
+a_key_stands_before_each_period_with_another(void **state)
+{
+    const struct hls_key list[] = {{.uri = BYTES_LITERAL("a")},
+                                   {.uri = BYTES_LITERAL("a")},
+                                   {.uri = BYTES_LITERAL("b")}};
+    struct hls_keys keys = {.list = list, .count = 3, .period_segments = 2};
+    keys_are(&keys, "AES-128,URI=\"a\" 0 1 2 3 AES-128,URI=\"b\" 4 5 6 ");
+    keys.list = list + 1;
+    keys.count = 2; /* fewer than the film has periods: the last goes on */
+    keys_are(&keys, "AES-128,URI=\"a\" 0 1 AES-128,URI=\"b\" 2 3 4 5 6 ");
+}
+
+static void
+a_clear_lead_has_no_key(void **state)
+{
+    const struct hls_key list[] = {{.uri = BYTES_LITERAL("a")},
+                                   {.uri = BYTES_LITERAL("b")},
+                                   {.uri = BYTES_LITERAL("c")}};
+    struct hls_keys keys = {
+        .list = list, .count = 3, .period_segments = 3, .clear_segments = 4};
+    keys_are(&keys, "NONE 0 1 2 3 AES-128,URI=\"b\" 4 5 "
+                    "AES-128,URI=\"c\" 6 ");
+    keys.clear_segments = 9;
+    keys_are(&keys, "NONE 0 1 2 3 4 5 6 ");
 }
 
 static void
@@ -293,6 +347,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_are_exact_and_never_add_up),
         cmocka_unit_test(a_key_stands_before_the_first_segment),
+        cmocka_unit_test(a_key_stands_before_each_period_with_another),
+        cmocka_unit_test(a_clear_lead_has_no_key),
         cmocka_unit_test(segments_of_text_are_webvtt),
         cmocka_unit_test(subtitles_are_renditions),
         cmocka_unit_test(one_sound_is_muxed_into_each_variant),

@@ -29,10 +29,14 @@
  *                              configuration
  *   package_drm name ...;      which players are told of the keys: widevine,
  *                              playready, fairplay, clearkey[=licence URL]
- *   package_clear_lead n;      segments at the start that are not encrypted,
- *                              by cenc and cbcs; 0
+ *   package_clear_lead n;      segments at the start that are not encrypted; 0
+ *   package_key_period n;      segments until the key changes; 0: it never does
+ *   package_key_server /prefix/ [valid=1h];
+ *                              asked for keys instead of a file, through an
+ *                              internal location; see docs/runbook/keys.md
  *   package_key_uri $text;     where players of aes-128 get the key: a URI,
- *                              absolute or relative to the playlist
+ *                              absolute or relative to the playlist, another
+ *                              for each key
  *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
  *   $package_kid               of the track that is encrypted: its key's name,

@@ -688,7 +688,6 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return NGX_HTTP_NOT_FOUND;
     }
     if (ctx->crypt.scheme != 0) {
-        ctx->crypt.is_clear = segment.number < conf->clear_lead;
         return package_encrypted_answer(r, ctx, &segment);
     }
     what = bytes_of(&segment.number, sizeof segment.number);

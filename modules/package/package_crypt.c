@@ -261,14 +261,17 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK || index->is_asset) {
         return rc;
     }
-    const bool is_in_period =
-        conf->key_period != 0 && ctx->path.kind == PACKAGE_SEGMENT
+    const bool is_segment =
+        (ctx->path.kind == PACKAGE_SEGMENT
+         || ctx->path.kind == PACKAGE_TS_SEGMENT)
         && ctx->path.segment < index->track.info.segment_count;
+    const bool is_in_period = is_segment && conf->key_period != 0;
     if (is_in_period) {
         period = (uint32_t) (ctx->path.segment / conf->key_period);
     }
     err = package_track_crypt(r, ctx, &index->track.info, period, &ctx->crypt);
-    if (err == 0 && is_in_period) {
+    ctx->crypt.is_clear = is_segment && ctx->path.segment < conf->clear_lead;
+    if (err == 0 && is_in_period && ctx->path.kind == PACKAGE_SEGMENT) {
         err = package_fragment_boxes(r, ctx);
     }
     return err == 0 ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -322,10 +325,9 @@ package_track_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return err != 0 ? err : out->err;
 }
 
-/* The playlist of a transport stream, and where its key is to be had. */
+/* Where the key that $package_kid says is to be had. */
 static int
-package_key_playlist(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
-                     struct buffer *out)
+package_key_uri(ngx_http_request_t *r, struct bytes *out)
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
@@ -346,9 +348,62 @@ package_key_playlist(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
                       "package: package_key_uri is no URI");
         return ERR_INVALID;
     }
-    const struct hls_key key = {.uri = bytes_of(text.data, text.len)};
-    ts_media_playlist_write(&ctx->use.index->track.info, &key, out);
-    return out->err;
+    *out = bytes_of(text.data, text.len);
+    return 0;
+}
+
+/* Of each period. A player asks for a URI once, so two keys cannot share it. */
+static int
+package_key_uris(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                 const struct crypt_track *track, struct hls_key *out)
+{
+    for (uint32_t i = 0; i < track->period_count; i++) {
+        ngx_memcpy(ctx->crypt.key.kid, track->kids[i], CRYPT_KEY_SIZE);
+        int err = package_key_uri(r, &out[i].uri);
+        if (err != 0) {
+            return err;
+        }
+        if (i > 0 && bytes_equal(out[i].uri, out[i - 1].uri)
+            && ngx_memcmp(track->kids[i], track->kids[i - 1], CRYPT_KEY_SIZE)
+                   != 0) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "package: package_key_uri is the same for two keys");
+            return ERR_INVALID;
+        }
+    }
+    return 0;
+}
+
+/* The playlist of a transport stream, and where its keys are to be had. */
+static int
+package_key_playlist(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     struct buffer *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const struct track_info *info = &ctx->use.index->track.info;
+    struct crypt_track track;
+    int err = package_track_tell(r, ctx, info, &track);
+
+    if (err != 0) {
+        return err;
+    }
+    struct hls_key *list =
+        ngx_pcalloc(r->pool, track.period_count * sizeof *list);
+    if (list == NULL) {
+        return ERR_MEMORY;
+    }
+    const struct hls_keys keys = {
+        .list = list,
+        .count = track.period_count,
+        .period_segments = track.period_segments,
+        .clear_segments = (uint32_t) ngx_min(conf->clear_lead, UINT32_MAX),
+    };
+    err = package_key_uris(r, ctx, &track, list);
+    if (err == 0) {
+        ts_media_playlist_write(info, &keys, out);
+    }
+    return err != 0 ? err : out->err;
 }
 
 int

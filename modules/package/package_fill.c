@@ -356,18 +356,33 @@ fill_pool_destroy(void *context)
     }
 }
 
+/* nginx's HTTP/2 takes links of chains from the pool of the subrequest that
+ * sends, and gives them back to lists of the request when they are sent. */
+static void
+fill_links_forget(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_V2)
+    if (r->stream != NULL) {
+        r->pool->chain = NULL;
+        r->stream->free_bufs = NULL;
+    }
+#endif
+}
+
 /* A viewer's request would else hold the memory of each of its slices until
  * its end. Where something still uses it, it stays for the next one. */
 static void
 fill_pool_release(struct package_fill *fill)
 {
-    const ngx_http_request_t *r = fill->request;
+    ngx_http_request_t *r = fill->request;
 
-    if (fill->pool != NULL && r->out == NULL && r->posted_requests == NULL
+    if (fill->pool != NULL && *fill->pool != NULL && r->out == NULL
+        && r->posted_requests == NULL
         && r->count == 1) { /* no update of the cache goes on behind it */
         if (fill->transform != NULL) {
             package_transform_sent(fill->transform);
         }
+        fill_links_forget(r);
         fill_pool_destroy(fill->pool);
     }
 }

@@ -17,9 +17,9 @@
  */
 #include "modules/package/package_transform.h"
 
-#define TRANSFORM_BUFFER_SIZE (34u << 10)
-#define ROOM_MIN (TRANSFORM_BUFFER_SIZE / 8) /* bytes; less is none */
-#define TRANSFORM_BUFFERED 0x08u /* a bit of r->buffered nobody else has */
+#define BUFFER_SIZE (34u << 10)
+#define FILL_BUFFER_SIZE (12u << 10) /* a fill itself holds 30 kB */
+#define TRANSFORM_BUFFERED 0x08u     /* a bit of r->buffered nobody else has */
 
 static int transform_tag; /* its address */
 
@@ -27,6 +27,13 @@ static size_t
 buffer_room(const ngx_buf_t *b)
 {
     return (size_t) (b->end - b->last);
+}
+
+/* So little room left that it is none. */
+static bool
+buffer_is_full(const ngx_buf_t *b)
+{
+    return buffer_room(b) < (size_t) (b->end - b->start) / 8;
 }
 
 /* In the request's pool: it outlives a slice. */
@@ -53,7 +60,8 @@ buffer_take(struct package_transform *t, ngx_http_request_t *r)
         return NULL;
     }
     link->next = NULL;
-    link->buf = ngx_create_temp_buf(pool, TRANSFORM_BUFFER_SIZE);
+    link->buf = ngx_create_temp_buf(pool, r == r->main ? BUFFER_SIZE
+                                                       : FILL_BUFFER_SIZE);
     if (link->buf == NULL) {
         return NULL;
     }
@@ -211,7 +219,7 @@ memory_run(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *in,
 static ngx_int_t
 buffer_fill(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b)
 {
-    while (buffer_room(b) >= ROOM_MIN) {
+    while (!buffer_is_full(b)) {
         ngx_buf_t *in = t->in != NULL ? t->in->buf : NULL;
         const u_char *was = b->last;
         ngx_int_t rc;
@@ -249,7 +257,7 @@ buffer_make(struct package_transform *t, ngx_http_request_t *r,
         if (link == NULL || buffer_fill(t, r, link->buf) != NGX_OK) {
             return NGX_ERROR;
         }
-        bool is_full = buffer_room(link->buf) < ROOM_MIN;
+        bool is_full = buffer_is_full(link->buf);
         if (!is_full && !is_end(t, link->buf)) {
             t->filling = link; /* small writes cost as much as large ones */
             break;

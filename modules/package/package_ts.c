@@ -19,7 +19,7 @@
 #include "media/text/text_ts.h"
 #include "media/ts/ts.h"
 
-#define HELD_SIZE_MAX (32u << 10) /* bytes */
+#define HELD_SIZE_MAX (8u << 10) /* bytes */
 
 enum ts_step {
     TS_MAP,    /* of the track whose turn it is, into memory */
@@ -279,7 +279,7 @@ ts_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (package_is_filled(conf, ctx) && ts->count > 1) {
         transform = ts_feed_open(ts, transform);
     }
-    if (ctx->crypt.scheme != 0) {
+    if (ctx->crypt.scheme != 0 && !ctx->crypt.is_clear) {
         aes128_iv_of_segment(ctx->path.segment, iv);
         const uint8_t *key = ctx->crypt.key.key;
         ctx->transform.seal = package_seal_open(r->pool, key, iv);

@@ -4,6 +4,7 @@ with the key and none without, from a folder and through a fill location, in
 whole and in ranges; what is slow or killed costs nothing."""
 
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -173,6 +174,15 @@ def packets(path, *options):
                       done.stdout, re.M)
 
 
+@functools.cache
+def frames(path, *options):
+    """A digest of each frame that is decoded."""
+    said = run("ffmpeg", "-v", "error", "-nostdin", "-xerror", *options,
+               "-seekable", "0", "-i", path, "-fps_mode", "passthrough", "-f",
+               "framemd5", "-")
+    return re.findall(r"^0,.*, ([0-9a-f]{32})$", said, re.M)
+
+
 def key_of(track):
     return AUDIO_KEY if track == "a0" else VIDEO_KEY
 
@@ -180,8 +190,10 @@ def key_of(track):
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("track", TRACKS)
-def test_the_key_gives_every_sample_back(node, tmp_path, source, scheme,
+def test_the_key_gives_every_sample_back(node, film, tmp_path, source, scheme,
                                          track):
+    """And so every frame of the source; of a fragmented file comes the frame of
+    priming, too."""
     out, clear = tmp_path / "out.mp4", tmp_path / "clear.mp4"
     out.write_bytes(node.file(f"{source}/{scheme}", track))
     clear.write_bytes(node.file(f"{source}/off", track))
@@ -191,6 +203,10 @@ def test_the_key_gives_every_sample_back(node, tmp_path, source, scheme,
     wrong = packets(out, "-decryption_key", VIDEO_KID)
     assert not {p for p in wrong if int(p[0]) > 64} & set(expected)
     assert not {p for p in packets(out) if int(p[0]) > 64} & set(expected)
+    shown = frames(film / "film" / "source" / f"{track}.mp4")
+    priming = 1 if track == "a0" else 0
+    assert len(shown) >= 300
+    assert frames(out, "-decryption_key", key_of(track))[priming:] == shown
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -413,6 +429,7 @@ def test_stalled_clients_cost_little_and_killed_ones_nothing(node, place):
     most = memory_kb(pid)
     per_client = (most - before) / 64
     assert per_client <= 64
+    assert most <= 64 << 10
     for client in clients[:32]:
         client.close()
     for client in clients[32:]:

@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Films of every kind that the packager takes, made by FFmpeg's encoders and
 muxer, come out of an origin as they went in: the same frames, at the same
-times, in HLS and in DASH; and what it does not take is refused by name."""
+times, in HLS and in DASH, in the clear and encrypted; and what it does not take
+is refused by name."""
 
+import functools
 import json
 import re
 import shutil
+import struct
 import subprocess
+from fractions import Fraction
 
 import pytest
 import requests
 
-from nginx_instance import BUILD, NginxInstance
+from nginx_instance import BUILD, TREE, NginxInstance
 from ports import free_port
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
+BOXES = TREE / "tests" / "players" / "boxes.mjs"
 SECONDS, RATE, GOP = 3, 24, 24
 
 X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", 2, "-b_strategy", 0]
@@ -77,6 +82,10 @@ SOUNDS = {
     "mp3-quicktime": (["-c:a", "libmp3lame"], ["-f", "mov"], "mp4a.40.34"),
 }
 LATE = ["-itsoffset", "0.3"]
+# what HLS knows to put into a transport stream
+CARRIED = ("h264", "hevc", "aac", "ac-3", "e-ac-3", "mp3")
+SCHEMES = ("cenc", "cbcs")
+KEY, KID = "0f1e2d3c4b5a69788796a5b4c3d2e100", "00112233445566778899aabbccddeeff"
 
 
 def run(*command):
@@ -136,19 +145,36 @@ class Film:
         self.folder = folder
         self.url = f"{url}/{folder.name}/1/"
 
+    def sealed(self, scheme):
+        """Where it is encrypted."""
+        return self.url.replace(f"/{self.folder.name}/",
+                                f"/{scheme}/{self.folder.name}/")
+
+    @functools.cached_property
+    def shown(self):
+        """All pictures of the source."""
+        return digests(self.sources["v0"], "0:v")
+
+    @functools.cached_property
+    def heard(self):
+        """All that there is to hear: a fragmented file has the priming, too,
+        which is before the sound."""
+        return pcm(self.url + "manifest.mpd")
+
     def text(self, name):
         answer = requests.get(self.url + name, timeout=20)
         assert answer.status_code == 200
         return answer.text
 
-    def whole(self, track):
+    def whole(self, track, scheme=None):
         """Init segment and segments one behind the other, and their count."""
         names = re.findall(r"^\d+\.m4s$", self.text(f"{track}/index.m3u8"),
                            re.M)
-        path = self.folder / f"{track}.whole"
+        path = self.folder / f"{track}.{scheme or 'whole'}"
+        url = self.sealed(scheme) if scheme else self.url
         with path.open("wb") as out:
             for name in ["init.mp4", *names]:
-                answer = requests.get(f"{self.url}{track}/{name}", timeout=20)
+                answer = requests.get(f"{url}{track}/{name}", timeout=20)
                 assert answer.status_code == 200
                 out.write(answer.content)
         return path, len(names)
@@ -159,14 +185,21 @@ def origin(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     port = free_port()
     http = f"""
+    package_root {folder}/films;
+    package_keys {folder}/keys;
+    package_key_uri /key;
     server {{
         listen 127.0.0.1:{port};
-        location ~ ^/(.*)$ {{
-            package $1;
-            package_root {folder}/films;
+        location = /key {{ alias {folder}/key; }}
+        location ~ ^/(cenc|cbcs|aes-128)/(.*)$ {{
+            package $2;
+            package_encryption $1;
         }}
+        location ~ ^/(.*)$ {{ package $1; }}
     }}"""
     (folder / "films").mkdir()
+    (folder / "keys").write_text(f"* * {KID} {KEY}\n")
+    (folder / "key").write_bytes(bytes.fromhex(KEY))
     with NginxInstance(folder / "node", http, port,
                        modules=("package",)) as instance:
         instance.films = folder / "films"
@@ -182,10 +215,10 @@ def film(request, origin):
     return Film(folder, origin.url, *request.param)
 
 
-def digests(source, stream):
+def digests(source, stream, *options):
     """Of each frame, as ffmpeg decodes and turns it."""
-    said = ffmpeg("-i", source, "-map", stream, "-fps_mode", "passthrough",
-                  "-f", "framemd5", "-")
+    said = ffmpeg(*options, "-i", source, "-map", stream, "-fps_mode",
+                  "passthrough", "-f", "framemd5", "-")
     return [line.split(",")[5].strip() for line in said.splitlines()
             if not line.startswith("#")]
 
@@ -212,22 +245,41 @@ def source_packets(film, track):
 
 def test_hls_and_dash_decode_to_the_frames_of_the_source(film):
     for top in ("master.m3u8", "manifest.mpd"):
-        assert digests(film.url + top, "0:v") \
-            == digests(film.sources["v0"], "0:v"), top
-    # what is before the sound, its priming, comes out of a fragmented file
-    ours = pcm(film.url + "master.m3u8")
+        assert digests(film.url + top, "0:v") == film.shown, top
     source = pcm(film.sources["a0"])
     assert len(source) > 0
-    assert source in ours
-    assert pcm(film.url + "manifest.mpd") == ours
+    assert source in film.heard
+    assert pcm(film.url + "master.m3u8") == film.heard
 
 
-def pcm(source):
-    done = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i",
+def pcm(source, *options):
+    done = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *options, "-i",
                            str(source), "-map", "0:a", "-f", "s16le", "-"],
                           capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_with_the_key_it_decodes_to_the_frames_of_the_source(film, scheme):
+    for name in ("v0/0.m4s", "a0/0.m4s"):
+        assert requests.get(film.sealed(scheme) + name, timeout=20).content \
+            != requests.get(film.url + name, timeout=20).content
+    mpd, key = film.sealed(scheme) + "manifest.mpd", ["-cenc_decryption_key",
+                                                      KEY]
+    assert digests(mpd, "0:v", *key) == film.shown
+    assert pcm(mpd, *key) == film.heard
+
+
+def test_aes_128_decodes_to_the_frames_of_the_source(film):
+    """A transport stream knows of no turn of the picture."""
+    plain = ["-noautorotate"]
+    url = film.sealed("aes-128") + "ts/master.m3u8"
+    if film.video.startswith(CARRIED):
+        assert digests(url, "0:v", *plain) \
+            == digests(film.sources["v0"], "0:v", *plain)
+    if film.audio.startswith(CARRIED):
+        assert pcm(film.sources["a0"]) in pcm(url)
 
 
 def test_every_packet_has_its_time_to_the_tick(film):
@@ -240,6 +292,35 @@ def test_every_packet_has_its_time_to_the_tick(film):
             assert a == pytest.approx(b, abs=2e-5)
         if track == "v0":
             assert count == SECONDS
+
+
+def ticks(source, *options):
+    """Exact times of each packet, in s, of pictures and of sound."""
+    found = probe(source, *options, "-show_packets", "-show_entries",
+                  "packet=stream_index,pts,dts:stream=codec_type,time_base")
+    times = {}
+    for packet in found["packets"]:
+        stream = found["streams"][packet["stream_index"]]
+        unit = Fraction(stream["time_base"])
+        times.setdefault(stream["codec_type"], []).append(
+            (packet["pts"] * unit, packet["dts"] * unit))
+    return times
+
+
+def test_times_go_on_over_the_borders_of_segments(film):
+    """As FFmpeg puts them together by the playlist or the MPD: to the tick
+    those of the fragments, which the test before compares to the source's."""
+    wanted = {}
+    for track in film.sources:
+        wanted |= ticks(film.whole(track)[0])
+    assert len(wanted["video"]) == SECONDS * RATE
+    assert ticks(film.url + "master.m3u8") == wanted
+    for url in film.url, *map(film.sealed, SCHEMES):
+        found = ticks(url + "manifest.mpd", "-cenc_decryption_key", KEY)
+        for kind, times in wanted.items():
+            # FFmpeg's DASH ends with the track that ends first
+            assert 0 <= len(times) - len(found[kind]) <= 20
+            assert found[kind] == times[:len(found[kind])]
 
 
 def test_playlists_last_as_long_as_the_source(film):
@@ -286,6 +367,106 @@ def test_a_turned_picture_is_still_turned(film):
     assert turns[0] == turns[1]
     assert bool(turns[0]) == (film.video == "h264-on-its-side")
     assert (found["width"], found["height"]) == (128, 72)
+
+
+# ---- another reader ----
+
+def boxes(box, *names):
+    """Those at this place below the box."""
+    found = [box]
+    for name in names:
+        found = [b for one in found for b in one["boxes"] + one["entries"]
+                 if b["type"] == name]
+    return found
+
+
+def sample_infos(data, moof, iv_size):
+    """IV and subsamples, (clear, encrypted), of each sample, by what saiz and
+    saio say of senc."""
+    (saiz,), (saio,), (senc,) = (boxes(moof, "traf", name)
+                                 for name in ("saiz", "saio", "senc"))
+    at = moof["start"] + saio["offset"][0]
+    assert at == senc["start"] + 16
+    sizes = saiz["sample_info_size"] \
+        or [saiz["default_sample_info_size"]] * saiz["sample_count"]
+    assert len(sizes) == int.from_bytes(data[at - 4:at], "big")
+    for size in sizes:
+        iv, rest = data[at:at + iv_size], data[at + iv_size:at + size]
+        assert (len(rest) > 0) == bool(senc["flags"] & 2)
+        if rest:
+            assert len(rest) == 2 + 6 * int.from_bytes(rest[:2], "big")
+        yield iv, [struct.unpack_from(">HI", rest, i)
+                   for i in range(2, len(rest), 6)]
+        at += size
+    assert at == senc["start"] + senc["size"]
+
+
+def samples_are_protected(film, track, scheme, file, data):
+    is_video = track == "v0"
+    (entry,) = boxes(file["boxes"][1], "trak", "mdia", "minf", "stbl", "stsd",
+                     "encv" if is_video else "enca")
+    (sinf,) = boxes(entry, "sinf")
+    (frma,), (schm,), (tenc,) = (boxes(sinf, *path) for path in (
+        ["frma"], ["schm"], ["schi", "tenc"]))
+    codec = PICTURES[film.video][2] if is_video else SOUNDS[film.audio][2]
+    assert frma["data_format"].lower() == codec.split(".")[0].lower()
+    assert schm["scheme_type"] == scheme
+    assert tenc["default_isProtected"] == 1 and tenc["default_KID"] == KID
+    iv_size = tenc["default_Per_Sample_IV_Size"]
+    if scheme == "cenc":
+        assert iv_size == 8
+    else:
+        assert iv_size == 0 and tenc["default_constant_IV_size"] == 16
+        assert (tenc["default_crypt_byte_block"],
+                tenc["default_skip_byte_block"]) == (
+                    (1, 9) if is_video else (0, 0))
+    if iv_size == 0 and not is_video:
+        return  # each sample whole, by the one IV
+    infos = [info for moof in file["boxes"] if moof["type"] == "moof"
+             for info in sample_infos(data, moof, iv_size)]
+    assert len(infos) == len(file["samples"])
+    assert iv_size == 0 or len({iv for iv, _ in infos}) == len(infos)
+    for (_, parts), sample in zip(infos, file["samples"]):
+        if is_video:
+            assert sum(map(sum, parts)) == sample["size"]
+            if scheme == "cenc":
+                assert all(sealed % 16 == 0 for _, sealed in parts)
+        else:
+            assert parts == []
+    assert not is_video or sum(sealed for _, parts in infos
+                               for _, sealed in parts) > 0
+
+
+def test_gpac_reads_every_segment(film):
+    """Its MP4Box.js has no complaint, finds the samples where FFmpeg does, and
+    what is encrypted as it has to be."""
+    paths = {(track, scheme): film.whole(track, scheme)[0]
+             for track in film.sources for scheme in (None, *SCHEMES)}
+    told = run("node", BOXES, *paths.values()).splitlines()
+    for ((track, scheme), path), line in zip(paths.items(), told, strict=True):
+        file, data = json.loads(line), path.read_bytes()
+        assert file["complaints"] == []
+        kinds = [box["type"] for box in file["boxes"]]
+        assert kinds == ["ftyp", "moov"] \
+            + ["styp", "moof", "mdat"] * (len(kinds) // 3)
+        samples = file["samples"]
+        for number, moof in enumerate(b for b in file["boxes"]
+                                      if b["type"] == "moof"):
+            (tfdt,) = boxes(moof, "traf", "tfdt")
+            first = next(s for s in samples if s["fragment"] == number + 1)
+            assert tfdt["baseMediaDecodeTime"] == first["dts"]
+        # where it can seek it reads ahead to the next fragment's subsamples
+        found = probe(path, "-seekable", "0", "-decryption_key", KEY,
+                      "-show_packets", "-show_entries",
+                      "packet=pts,dts,size,pos,flags")["packets"]
+        zero = found[0]["dts"] - samples[0]["dts"]
+        late = found[0]["pts"] - samples[0]["cts"]
+        assert [(p["dts"] - zero, p["pts"] - late, p["size"], p["pos"],
+                 p["flags"][0] == "K") for p in found] == [
+            (s["dts"], s["cts"], str(s["size"]), str(s["offset"]), s["isSync"])
+            for s in samples]
+        if scheme:
+            samples_are_protected(film, track, scheme, file, data)
 
 
 # ---- cut by copying ----

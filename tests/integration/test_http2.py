@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package module over HTTP/2 on TLS: what HTTP/1.1 answers, byte for byte,
+many streams at once on one connection. curl is the other side."""
+
+import os
+import re
+import subprocess
+import time
+
+import pytest
+import requests
+
+from nginx_instance import NginxInstance, wait_for
+from ports import free_port
+from test_package import make_film, run
+
+SEGMENTS = 6
+KEYS = f"* video {'0a' * 16} {'1a' * 16}\n* audio {'0b' * 16} {'1b' * 16}\n"
+PLACES = [f"{source}/{scheme}" for source in ("local", "fill")
+          for scheme in ("off", "cenc", "cbcs", "aes-128")]
+
+
+def names(place):
+    """All that a film has there."""
+    is_clear = place.endswith("off")
+    found = []
+    if not place.endswith("aes-128"):
+        found += ["master.m3u8", "manifest.mpd"]
+        for track in ("v0", "v1", "a0"):
+            found += [f"{track}/index.m3u8", f"{track}/init.mp4"]
+            found += [f"{track}/{n}.m4s" for n in range(SEGMENTS)]
+        found += ["v0/iframes.m3u8"] if is_clear else []
+    if is_clear or place.endswith("aes-128"):
+        for tracks in ("v0~a0", "a0"):
+            found.append(f"ts/{tracks}/index.m3u8")
+            found += [f"ts/{tracks}/{n}.ts" for n in range(SEGMENTS)]
+    return found
+
+
+class Node(NginxInstance):
+    """Both versions, each on a port of its own; it is its own storage."""
+
+    def __init__(self, folder, root):
+        port, self.port_2 = free_port(), free_port()
+        self.url_2 = f"https://127.0.0.1:{self.port_2}"
+        folder.mkdir(parents=True)
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
+            "-keyout", folder / "tls.key", "-out", folder / "tls.crt",
+            "-subj", "/CN=localhost")
+        (folder / "keys").write_text(KEYS)
+        super().__init__(folder, f"""
+            sendfile on;
+            output_buffers 1 32k;
+            package_slice 20011;
+            package_keys {folder}/keys;
+            package_key_uri /key/$package_kid;
+            proxy_cache_path cache keys_zone=fill:1m use_temp_path=off;
+            map $uri $file {{ volatile; ~^/[a-z]+(?<name>/.*)$ $name; }}
+            server {{
+                listen 127.0.0.1:{port};
+                listen 127.0.0.1:{self.port_2} ssl http2;
+                ssl_certificate {folder}/tls.crt;
+                ssl_certificate_key {folder}/tls.key;
+                location ~ ^/local/([a-z0-9-]+)/(.*)$ {{
+                    package $2;
+                    package_root {root};
+                    package_encryption $1;
+                }}
+                location ~ ^/fill/([a-z0-9-]+)/(.*)$ {{
+                    package $2;
+                    package_fill /slices/;
+                    package_encryption $1;
+                }}
+                location /slices/ {{
+                    internal;
+                    proxy_pass http://127.0.0.1:{port}/stored/;
+                    proxy_set_header Range $package_slice_range;
+                    proxy_cache fill;
+                    proxy_cache_key $file?$package_slice_range;
+                    proxy_cache_valid 200 206 30d;
+                }}
+                location /stored/ {{ alias {root}/; }}
+            }}""", port, modules=("package",),
+                         http_defaults="access_log off;")
+
+
+@pytest.fixture(name="node", scope="module")
+def _node(tmp_path_factory):
+    root = tmp_path_factory.mktemp("http2")
+    make_film(root / "film" / "1")
+    with Node(root / "node", root) as node:
+        pids = node.worker_pids()
+        yield node
+        assert node.worker_pids() == pids
+        assert "[alert]" not in node.log()
+
+
+def fetch(node, folder, requests_, *options):
+    """All of them at once, on one connection: (status, headers, body) of each.
+    A request is (path, lines of curl's configuration)."""
+    lines = []
+    for number, (path, more) in enumerate(requests_):
+        lines += [f'url = "{node.url_2}{path}"', f'output = "{folder}/{number}"',
+                  f'dump-header = "{folder}/{number}.head"',
+                  'write-out = "%{http_version} %{num_connects}\\n"',
+                  "http2", "insecure", "max-time = 30", "silent", *more, "next"]
+    (folder / "config").write_text("\n".join(lines[:-1]))
+    done = subprocess.run(
+        ["curl", "--parallel", "--parallel-max", "100", *options, "-K",
+         folder / "config"], capture_output=True, text=True, timeout=120,
+        check=False)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.split("\n")[:-1]
+    assert [line.split()[0] for line in told] == ["2"] * len(requests_)
+    assert sum(int(line.split()[1]) for line in told) == 1
+    found = []
+    for number in range(len(requests_)):
+        head = (folder / f"{number}.head").read_text()
+        body = folder / str(number)
+        found.append((int(head.split()[1]),
+                      dict(re.findall(r"^([\w-]+): (.*)$", head, re.M)),
+                      body.read_bytes() if body.exists() else b""))
+    return found
+
+
+def same(found, wanted):
+    """An answer over HTTP/2 and one over HTTP/1.1."""
+    status, headers, body = found
+    assert status == wanted.status_code, wanted.url
+    assert body == wanted.content, wanted.url
+    for name in ("Content-Length", "Content-Type", "Content-Range", "ETag",
+                 "Last-Modified", "Accept-Ranges"):
+        assert headers.get(name.lower()) == wanted.headers.get(name), name
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_byte_is_http_1_s(node, tmp_path, place):
+    paths = [f"/{place}/film/1/{name}" for name in names(place)]
+    found = fetch(node, tmp_path, [(path, []) for path in paths])
+    for path, answer in zip(paths, found):
+        assert answer[0] == 200 and answer[2], path
+        same(answer, requests.get(node.url + path, timeout=20))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_ranges_heads_and_errors_are_http_1_s(node, tmp_path, place):
+    name = "ts/v0~a0/1.ts" if place.endswith("aes-128") else "v0/1.m4s"
+    path = f"/{place}/film/1/{name}"
+    whole = requests.get(node.url + path, timeout=20)
+    size = len(whole.content)
+    ranges = ["0-0", "5-60000", f"{size - 7}-", "-100", f"100-{size + 9}",
+              f"{size}-"]
+    tag = whole.headers["ETag"].replace('"', '\\"')
+    found = fetch(node, tmp_path, [
+        *((path, [f'range = "{text}"']) for text in ranges),
+        (path, [f'header = "If-None-Match: {tag}"']),
+        (path, ["head"]), (path.replace("1.", "9999."), [])])
+    for text, answer in zip(ranges, found):
+        same(answer, requests.get(node.url + path, timeout=20, headers={
+            "Range": f"bytes={text}"}))
+    assert found[6][0] == 304 and found[6][2] == b""
+    assert found[7][0] == 200
+    assert int(found[7][1]["content-length"]) == size
+    assert found[8][0] == 404
+
+
+def open_files(node):
+    (pid,) = node.worker_pids()
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_viewers_who_go_away_leave_nothing(node, tmp_path):
+    """Connections with many streams under way are cut; those that stay get all
+    of it."""
+    paths = [f"/{place}/film/1/{name}" for place in PLACES
+             for name in names(place) if name.endswith(("1.m4s", "1.ts"))]
+    before = open_files(node)
+    cut = [subprocess.Popen(
+        ["curl", "--http2", "--insecure", "--silent", "--parallel",
+         "--limit-rate", "20k", "--max-time", "30",
+         *(part for path in paths for part in ("-o", "/dev/null",
+                                               node.url_2 + path))],
+        stdout=subprocess.DEVNULL) for _ in range(8)]
+    try:
+        wait_for(lambda: open_files(node) >= before + 8, 10)
+        time.sleep(0.3)
+        found = fetch(node, tmp_path, [(path, []) for path in paths])
+    finally:
+        for client in cut:
+            client.kill()
+            client.wait()
+    for path, answer in zip(paths, found):
+        same(answer, requests.get(node.url + path, timeout=20))
+    wait_for(lambda: open_files(node) <= before, 10)
