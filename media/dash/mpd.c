@@ -4,8 +4,8 @@
  * The MPD of all tracks (ISO/IEC 23009-1, profile isoff-live): static, one
  * period, and in it the segments that the HLS playlists name, with the exact
  * time of each. The times are those of the presentation, after the edit list
- * of the init segment, so that each track starts at 0 and none needs a
- * presentationTimeOffset.
+ * of the init segment, so that each track starts at 0 and none but those of a
+ * part of the film needs a presentationTimeOffset.
  */
 
 #include "media/index.h"
@@ -36,12 +36,15 @@ microseconds(uint64_t ticks, uint32_t timescale)
 /* ---- segments ---- */
 
 static void
-timeline_write(struct bytes timeline, struct buffer *out)
+timeline_write(const struct track_info *track, struct buffer *out)
 {
+    struct timeline_part part = timeline_part_of(track);
     struct timeline_run run;
-    const char *start = " t=\"0\"";
+    char start[32];
+    snprintf(start, sizeof start, " t=\"%llu\"",
+             (unsigned long long) track->part.start);
     buffer_append_text(out, "<SegmentTimeline>\n");
-    for (; timeline_take(&timeline, &run); start = "") {
+    for (; timeline_part_take(&part, &run); start[0] = 0) {
         buffer_printf(out, "<S%s d=\"%u\"", start, run.duration);
         if (run.count > 1)
             buffer_printf(out, " r=\"%u\"", run.count - 1);
@@ -65,15 +68,17 @@ static void
 template_write(const struct track_info *track, struct bytes query,
                struct buffer *out)
 {
-    buffer_printf(out,
-                  "<SegmentTemplate timescale=\"%u\" startNumber=\"0\""
-                  " initialization=\"$RepresentationID$/init.mp4",
-                  track->timescale);
+    buffer_printf(out, "<SegmentTemplate timescale=\"%u\" startNumber=\"%u\"",
+                  track->timescale, track->part.first_segment);
+    if (track->part.zero > 0)
+        buffer_printf(out, " presentationTimeOffset=\"%llu\"",
+                      (unsigned long long) track->part.zero);
+    buffer_append_text(out, " initialization=\"$RepresentationID$/init.mp4");
     query_write(query, out);
     buffer_append_text(out, "\" media=\"$RepresentationID$/$Number$.m4s");
     query_write(query, out);
     buffer_append_text(out, "\">\n");
-    timeline_write(track->timeline, out);
+    timeline_write(track, out);
     buffer_append_text(out, "</SegmentTemplate>\n");
 }
 
@@ -250,14 +255,15 @@ set_write(const struct asset *asset, const struct track_info *first,
 
 /* ---- subtitles ---- */
 
-/* One file each, for the whole film. */
+/* One file each, for the whole film; dash.js takes its times as they are, so
+ * one of a part that does not start with the film is of no use. */
 static void
 subtitles_write(const struct asset *asset, struct bytes query,
                 struct buffer *out)
 {
     const struct track_info *const end = asset->tracks + asset->track_count;
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (t->kind != TRACK_TEXT)
+        if (t->kind != TRACK_TEXT || t->part.zero > 0)
             continue;
         buffer_append_text(out, "<AdaptationSet contentType=\"text\""
                                 " mimeType=\"text/vtt\"");

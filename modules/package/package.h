@@ -15,6 +15,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "media/clip.h"
 #include "media/crypt/keys.h"
 #include "media/crypt/signal.h"
 #include "modules/package/package_fill.h"
@@ -52,6 +53,8 @@ typedef struct {
 
 typedef struct {
     struct package_path path;
+    struct clip clip; /* of a manifest, where is_clipped */
+    bool is_clipped;
     struct package_use use;   /* of the index that the answer is made from */
     struct package_use muxed; /* of the other track's, where there are two */
     unsigned turn; /* 1: the two have changed places, in `path`, too */

@@ -112,32 +112,43 @@ package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* A text of which keys become part; it is made for each request. */
+/* A text that is made for this request alone, with what came of making it. */
 static ngx_int_t
-package_crypt_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                     struct bytes clear)
+package_made_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                  struct buffer *text, int err)
 {
-    struct buffer text;
+    struct bytes bytes = buffer_bytes(text);
     u_char *copy = NULL;
-    struct bytes bytes;
-    int err;
 
-    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
-    err = package_crypt_text(r, ctx, clear, &text);
-    bytes = buffer_bytes(&text);
     if (err == 0 && bytes.len != 0) {
         copy = ngx_pnalloc(r->pool, bytes.len);
     }
     if (copy != NULL) {
         ngx_memcpy(copy, bytes.ptr, bytes.len);
     }
-    buffer_fini(&text);
+    buffer_fini(text);
     if (copy == NULL) {
         return package_text_failed(r, ctx, err != 0 ? err : ERR_MEMORY);
     }
     bytes = bytes_of(copy, bytes.len);
     return package_text_send(r, ctx, bytes,
                              package_index_hash(ctx->use.index, bytes));
+}
+
+/* A text that is clear so far: keys become part of it where there are any. */
+static ngx_int_t
+package_made_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                    struct buffer *clear, int err)
+{
+    struct buffer text;
+
+    if (err != 0 || ctx->crypt.scheme == 0) {
+        return package_made_send(r, ctx, clear, err);
+    }
+    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
+    err = package_crypt_text(r, ctx, buffer_bytes(clear), &text);
+    buffer_fini(clear);
+    return package_made_send(r, ctx, &text, err);
 }
 
 static ngx_int_t
@@ -150,7 +161,11 @@ package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         return package_text_failed(r, ctx, text->bytes.err);
     }
     if (ctx->crypt.scheme != 0) {
-        return package_crypt_answer(r, ctx, bytes);
+        struct buffer made;
+
+        buffer_init(&made, PACKAGE_TEXT_SIZE_MAX);
+        int err = package_crypt_text(r, ctx, bytes, &made);
+        return package_made_send(r, ctx, &made, err);
     }
     return package_text_send(r, ctx, bytes, text->hash);
 }
@@ -181,56 +196,80 @@ package_pathways(ngx_http_request_t *r, struct pathways *out, bool *is_any)
     return NGX_OK;
 }
 
-/* The manifest of one play: tokens stand in it, so no cache may keep it. */
+/* Of one play: tokens stand in it, so no cache may keep it. */
 static ngx_int_t
-package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                       package_asset_write *write,
-                       const struct pathways *steering)
+package_private_set(ngx_http_request_t *r)
 {
     ngx_table_elt_t *cache = ngx_list_push(&r->headers_out.headers);
-    struct buffer text;
-    struct bytes bytes;
-    int err;
 
     if (cache == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_ERROR;
     }
     cache->hash = 1;
     ngx_str_set(&cache->key, "Cache-Control");
     ngx_str_set(&cache->value, "private, no-store");
-    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
-    err = package_index_manifest(ctx->use.index, write, steering, &text);
-    bytes = buffer_bytes(&text);
-    u_char *copy = err == 0 ? ngx_pnalloc(r->pool, bytes.len) : NULL;
-    if (copy != NULL) {
-        ngx_memcpy(copy, bytes.ptr, bytes.len);
-    }
-    buffer_fini(&text);
-    if (copy == NULL) {
-        return package_text_failed(r, ctx, err != 0 ? err : ERR_MEMORY);
-    }
-    bytes = bytes_of(copy, bytes.len);
-    if (ctx->crypt.scheme != 0) {
-        return package_crypt_answer(r, ctx, bytes);
-    }
-    return package_text_send(r, ctx, bytes,
-                             package_index_hash(ctx->use.index, bytes));
+    return NGX_OK;
 }
 
-/* The manifest of all tracks: `text`, unless the play has pathways. */
+static ngx_int_t
+package_clip_failed(ngx_http_request_t *r, struct buffer *text)
+{
+    buffer_fini(text);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "package: nothing lies between start and end of \"%V\"",
+                  &r->args);
+    return NGX_HTTP_BAD_REQUEST;
+}
+
+/* The manifest of all tracks: `text`, unless the play has pathways or is of a
+ * part of the film. */
 static ngx_int_t
 package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                      const struct package_text *(*text)(struct package_index *),
                      package_asset_write *write)
 {
     struct pathways steering;
+    struct buffer made;
     bool is_steered;
 
     if (package_pathways(r, &steering, &is_steered) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return is_steered ? package_steered_answer(r, ctx, write, &steering)
-                      : package_text_answer(r, ctx, text(ctx->use.index));
+    if (!is_steered && !ctx->is_clipped) {
+        return package_text_answer(r, ctx, text(ctx->use.index));
+    }
+    if (is_steered && package_private_set(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    buffer_init(&made, PACKAGE_TEXT_SIZE_MAX);
+    int err = package_index_manifest(
+        ctx->use.index, write, is_steered ? &steering : NULL,
+        ctx->is_clipped ? &ctx->clip : NULL, &made);
+    return err == ERR_NOT_FOUND ? package_clip_failed(r, &made)
+                                : package_made_answer(r, ctx, &made, err);
+}
+
+/* The playlist of a track: `text`, or of a part of it. */
+static ngx_int_t
+package_track_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     const struct package_text *(*text)(struct package_index *),
+                     package_track_write *write)
+{
+    struct buffer made;
+
+    if (!ctx->is_clipped) {
+        return package_text_answer(r, ctx, text(ctx->use.index));
+    }
+    buffer_init(&made, PACKAGE_TEXT_SIZE_MAX);
+    int err = package_index_part(ctx->use.index, write, &ctx->clip, &made);
+    return err == ERR_NOT_FOUND ? package_clip_failed(r, &made)
+                                : package_made_answer(r, ctx, &made, err);
+}
+
+static void
+package_ts_playlist_write(const struct track_index *track, struct buffer *out)
+{
+    ts_media_playlist_write(&track->info, NULL, out);
 }
 
 /* The track file, or of a plain film the segment's own, but of text. */
@@ -718,8 +757,8 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_MPD:
         return package_asset_answer(r, ctx, package_index_mpd, dash_mpd_write);
     case PACKAGE_PLAYLIST:
-        return package_text_answer(r, ctx,
-                                   package_index_playlist(ctx->use.index));
+        return package_track_answer(r, ctx, package_index_playlist,
+                                    hls_media_playlist_write);
     case PACKAGE_IFRAMES:
         /* sound has none; and where an encrypted segment's first picture ends,
          * the index does not know */
@@ -727,8 +766,8 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             || ctx->crypt.scheme != 0) {
             return NGX_HTTP_NOT_FOUND;
         }
-        return package_text_answer(r, ctx,
-                                   package_index_iframes(ctx->use.index));
+        return package_track_answer(r, ctx, package_index_iframes,
+                                    hls_iframe_playlist_write);
     case PACKAGE_INIT:
         return package_text_answer(r, ctx,
                                    package_index_init_segment(ctx->use.index));
@@ -736,7 +775,8 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return package_asset_answer(r, ctx, package_index_ts,
                                     ts_multivariant_write);
     case PACKAGE_TS_PLAYLIST:
-        return package_text_answer(r, ctx, package_index_ts(ctx->use.index));
+        return package_track_answer(r, ctx, package_index_ts,
+                                    package_ts_playlist_write);
     case PACKAGE_TS_SEGMENT:
         return package_ts_answer(r, ctx);
     case PACKAGE_TS_TEXT_SEGMENT:

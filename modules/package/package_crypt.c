@@ -347,7 +347,12 @@ package_key_playlist(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
         return ERR_INVALID;
     }
     const struct hls_key key = {.uri = bytes_of(text.data, text.len)};
-    ts_media_playlist_write(&ctx->use.index->track.info, &key, out);
+    struct track_index track = ctx->use.index->track;
+    int err = ctx->is_clipped ? track_index_clip(&track, &ctx->clip) : 0;
+    if (err != 0) {
+        return err;
+    }
+    ts_media_playlist_write(&track.info, &key, out);
     return out->err;
 }
 

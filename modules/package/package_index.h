@@ -20,7 +20,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "media/index.h"
+#include "media/clip.h"
 
 enum package_index_state {
     PACKAGE_INDEX_LOADING,
@@ -101,15 +101,25 @@ const struct package_text *package_index_init_segment(
 const struct package_text *package_index_ts(struct package_index *index);
 
 /* Writes an asset's multivariant playlist or MPD, by the function of
- * media/index.h that does, with the pathways of one play or NULL. ERR_MEMORY,
- * ERR_LIMIT. */
+ * media/index.h that does, with the pathways of one play or NULL, of a part of
+ * the film or, with NULL, all of it. ERR_MEMORY, ERR_LIMIT; ERR_NOT_FOUND: it
+ * is over before that part. */
 typedef void package_asset_write(const struct asset *asset,
                                  const struct pathways *steering,
                                  struct buffer *out);
 int package_index_manifest(const struct package_index *index,
                            package_asset_write *write,
                            const struct pathways *steering,
-                           struct buffer *out);
+                           const struct clip *clip, struct buffer *out);
+
+/* A track's playlist or I-frame playlist, by the function of media/index.h that
+ * does, of a part of it. ERR_MEMORY, ERR_LIMIT; ERR_NOT_FOUND: nothing is in
+ * it. */
+typedef void package_track_write(const struct track_index *track,
+                                 struct buffer *out);
+int package_index_part(const struct package_index *index,
+                       package_track_write *write, const struct clip *clip,
+                       struct buffer *out);
 
 /* Of an answer from this index that `what` tells from the others: for an entity
  * tag. */
