@@ -9,6 +9,7 @@
 
 #include "media/clip.h"
 #include "media/image/image_track.h"
+#include "media/key_frame.h"
 #include "media/testing/box_dump.h"
 #include "media/testing/film.h"
 
@@ -99,6 +100,26 @@ compare(const char *folder, const char *content, const char *name,
     b->len = 0;
 }
 
+/* The header of a key frame's segment: what comes out before any of it goes
+ * in. */
+static void
+key_frame_compare(const char *folder, const char *content,
+                  const struct track_index *index, struct buffer *text)
+{
+    uint8_t header[1024];
+    struct transform *key;
+    struct transform_io io = {.out = header, .out_len = sizeof header};
+    char name[64];
+    if (key_frame_transform_open(index, 1, &key) != 0)
+        return;
+    if (key->run(key, &io) != 0)
+        abort();
+    key->close(key);
+    box_dump(bytes_of(header, (size_t) (io.out - header)), text);
+    snprintf(name, sizeof name, "%s.iframes.1.txt", index->info.name);
+    compare(folder, content, name, text);
+}
+
 static void
 track_compare(const char *folder, const char *content,
               const struct test_track *t)
@@ -117,6 +138,7 @@ track_compare(const char *folder, const char *content,
         hls_iframe_playlist_write(index, &text);
         snprintf(name, sizeof name, "%s.iframes.m3u8", track);
         compare(folder, content, name, &text);
+        key_frame_compare(folder, content, index, &text);
     }
     cmaf_init_write(&index->info, &boxes);
     box_dump(buffer_bytes(&boxes), &text);
@@ -171,6 +193,9 @@ extras_compare(const char *folder, struct asset *asset)
     compare(folder, "extras", "master.m3u8", &text);
     dash_mpd_write(asset, NULL, &text);
     compare(folder, "extras", "manifest.mpd", &text);
+    asset->has_trick_play = true;
+    dash_mpd_write(asset, NULL, &text);
+    compare(folder, "extras", "trick.manifest.mpd", &text);
     if (asset_clip(asset, &clip) != 0)
         abort();
     hls_multivariant_write(asset, NULL, &text);

@@ -100,7 +100,9 @@ track_is_on_its_side(const uint32_t matrix[9])
 struct asset {
     struct track_info tracks[ASSET_TRACKS_MAX];
     size_t track_count;
-    char query[64]; /* that playlists of a part of it are asked for with */
+    /* of its manifests; not stored */
+    char query[64];      /* that playlists of a part of it are asked for with */
+    bool has_trick_play; /* an MPD has sets of key frames alone */
 };
 
 int asset_encode(const struct asset *asset, struct buffer *out);

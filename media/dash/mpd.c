@@ -120,12 +120,12 @@ is_in_set(const struct track_info *track, const struct track_info *first)
 }
 
 static void
-video_write(const struct track_info *track, struct buffer *out)
+video_write(const struct track_info *track, bool has_rate, struct buffer *out)
 {
     if (track->width != 0 && track->height != 0)
         buffer_printf(out, " width=\"%u\" height=\"%u\"", track->width,
                       track->height);
-    if (track->frame_rate_num == 0)
+    if (track->frame_rate_num == 0 || !has_rate)
         return;
     buffer_printf(out, " frameRate=\"%u", track->frame_rate_num);
     if (track->frame_rate_den != 1)
@@ -133,16 +133,21 @@ video_write(const struct track_info *track, struct buffer *out)
     buffer_append_text(out, "\"");
 }
 
+/* What a set is of: the tracks themselves, or the key frames of video. */
+enum content { CONTENT_ALL, CONTENT_KEY_FRAMES };
+
 /* `query` is NULL where the set has the segments of all. */
 static void
-representation_write(const struct track_info *track, const struct bytes *query,
-                     struct buffer *out)
+representation_write(const struct track_info *track, enum content content,
+                     const struct bytes *query, struct buffer *out)
 {
+    const bool is_all = content == CONTENT_ALL;
     buffer_printf(out,
-                  "<Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%u\"",
-                  track->name, track->codecs, track->bandwidth_peak);
+                  "<Representation id=\"%s%s\" codecs=\"%s\" bandwidth=\"%u\"",
+                  track->name, is_all ? "" : "/iframes", track->codecs,
+                  is_all ? track->bandwidth_peak : track->key_bandwidth_peak);
     if (track->kind == TRACK_VIDEO)
-        video_write(track, out);
+        video_write(track, is_all, out);
     else if (track->sample_rate != 0)
         buffer_printf(out, " audioSamplingRate=\"%u\"", track->sample_rate);
     if (query == NULL) {
@@ -222,20 +227,55 @@ first_of_kind(const struct asset *asset, enum track_kind kind)
     return track;
 }
 
-static void
-set_write(const struct asset *asset, const struct track_info *first,
-          struct bytes query, struct buffer *out)
+/* Key frames can be played alone where all pictures of the set have them. */
+static bool
+has_key_frames(const struct asset *asset, const struct track_info *first)
 {
     const struct track_info *const end = asset->tracks + asset->track_count;
+    bool has_all = asset->has_trick_play && first->kind == TRACK_VIDEO;
+    for (const struct track_info *t = first; t < end; t++)
+        has_all &= !is_in_set(t, first) || t->key_bandwidth_peak != 0;
+    return has_all;
+}
+
+static size_t
+set_id(const struct asset *asset, const struct track_info *first)
+{
+    return (size_t) (first - asset->tracks) + 1;
+}
+
+static void
+set_begin(const struct asset *asset, const struct track_info *first,
+          enum content content, struct buffer *out)
+{
     const char *type = first->kind == TRACK_VIDEO ? "video" : "audio";
-    bool is_shared = true;
+    buffer_append_text(out, "<AdaptationSet");
+    if (content == CONTENT_ALL && has_key_frames(asset, first))
+        buffer_printf(out, " id=\"%zu\"", set_id(asset, first));
     buffer_printf(out,
-                  "<AdaptationSet contentType=\"%s\" mimeType=\"%s/mp4\""
+                  " contentType=\"%s\" mimeType=\"%s/mp4\""
                   " segmentAlignment=\"true\"",
                   type, type);
+    if (content == CONTENT_KEY_FRAMES)
+        buffer_append_text(out, " codingDependency=\"false\"");
     if (strcmp(first->language, "und") != 0)
         buffer_printf(out, " lang=\"%s\"", first->language);
     buffer_append_text(out, ">\n");
+    if (content == CONTENT_KEY_FRAMES)
+        buffer_printf(out,
+                      "<EssentialProperty schemeIdUri="
+                      "\"http://dashif.org/guidelines/trickmode\""
+                      " value=\"%zu\"/>\n",
+                      set_id(asset, first));
+}
+
+static void
+set_write(const struct asset *asset, const struct track_info *first,
+          enum content content, struct bytes query, struct buffer *out)
+{
+    const struct track_info *const end = asset->tracks + asset->track_count;
+    bool is_shared = true;
+    set_begin(asset, first, content, out);
     if (first->kind == TRACK_VIDEO && transfer_of(first) != 0)
         property_write("SupplementalProperty",
                        "urn:mpeg:mpegB:cicp:TransferCharacteristics",
@@ -248,7 +288,7 @@ set_write(const struct asset *asset, const struct track_info *first,
         template_write(first, query, out);
     for (const struct track_info *t = first; t < end; t++) {
         if (is_in_set(t, first))
-            representation_write(t, is_shared ? NULL : &query, out);
+            representation_write(t, content, is_shared ? NULL : &query, out);
     }
     buffer_append_text(out, "</AdaptationSet>\n");
 }
@@ -401,8 +441,11 @@ dash_mpd_write(const struct asset *asset, const struct pathways *steering,
         steering_write(steering, out);
     buffer_append_text(out, "<Period id=\"0\" start=\"PT0S\">\n");
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (track_has_samples(t) && is_first_of_set(asset, t))
-            set_write(asset, t, query_of(steering), out);
+        if (!track_has_samples(t) || !is_first_of_set(asset, t))
+            continue;
+        set_write(asset, t, CONTENT_ALL, query_of(steering), out);
+        if (has_key_frames(asset, t))
+            set_write(asset, t, CONTENT_KEY_FRAMES, query_of(steering), out);
     }
     subtitles_write(asset, query_of(steering), out);
     thumbnails_write(asset, query_of(steering), out);

@@ -22,6 +22,8 @@
  *   package_pathways $text;    of a multivariant playlist or an MPD, for
  * content steering: "<server-uri> <name> <base>[?<query>] ...", see
  * media/pathways.h; empty: none
+ *   package_trick_play $text;  1: an MPD has sets of key frames alone, which
+ *                              other tools than players take for more tracks
  *
  *   package_encryption $text;  off, cenc, cbcs or, of transport streams,
  *                              aes-128; off
@@ -115,6 +117,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       ngx_http_set_complex_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_package_loc_conf_t, pathways),
+      NULL },
+
+    { ngx_string("package_trick_play"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, trick_play),
       NULL },
 
     { ngx_string("package_encryption"),
@@ -358,6 +368,7 @@ package_clip_read(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         break;
     case PACKAGE_INIT:
     case PACKAGE_SEGMENT:
+    case PACKAGE_KEY_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
     case PACKAGE_IMAGE:
@@ -694,6 +705,9 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
     if (conf->pathways == NULL) {
         conf->pathways = prev->pathways;
+    }
+    if (conf->trick_play == NULL) {
+        conf->trick_play = prev->trick_play;
     }
     if (conf->encryption == NULL) {
         conf->encryption = prev->encryption;

@@ -40,6 +40,7 @@ typedef struct {
     ngx_str_t again;                /* the same, or empty */
     size_t slice_size;
     ngx_http_complex_value_t *pathways;   /* NULL: none */
+    ngx_http_complex_value_t *trick_play; /* NULL: none */
     ngx_http_complex_value_t *encryption; /* NULL: off */
     struct crypt_keys *keys;              /* NULL: none */
     ngx_str_t key_server;                 /* or else this; slashes as fill */

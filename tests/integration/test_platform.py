@@ -109,6 +109,12 @@ def test_02_a_part_of_a_film_is_the_same_from_everywhere(platform):
         for place in places:
             assert requests.get(f"{place}?start=x",
                                 timeout=5).status_code == 400
+    trick = {requests.get(place.replace("v0/index.m3u8", "manifest.mpd?trick=1"),
+                          timeout=5).content for place in places}
+    assert len(trick) == 1 and b"v0/iframes" in trick.pop()
+    for place in places:
+        key = place.replace("v0/index.m3u8", "v0/iframes/1.m4s")
+        assert b"moof" in requests.get(key, timeout=5).content
     segment = places[-1].replace("index.m3u8", "1.m4s")
     for query in ("", "?start=3", "?start=4"):
         answer = requests.get(segment + query, timeout=5)
