@@ -7,6 +7,9 @@
  *     golden_test --seeds FOLDER    writes seeds for the fuzz targets
  */
 
+#include "media/clip.h"
+#include "media/image/image_track.h"
+#include "media/key_frame.h"
 #include "media/testing/box_dump.h"
 #include "media/testing/film.h"
 
@@ -97,6 +100,26 @@ compare(const char *folder, const char *content, const char *name,
     b->len = 0;
 }
 
+/* The header of a key frame's segment: what comes out before any of it goes
+ * in. */
+static void
+key_frame_compare(const char *folder, const char *content,
+                  const struct track_index *index, struct buffer *text)
+{
+    uint8_t header[1024];
+    struct transform *key;
+    struct transform_io io = {.out = header, .out_len = sizeof header};
+    char name[64];
+    if (key_frame_transform_open(index, 1, &key) != 0)
+        return;
+    if (key->run(key, &io) != 0)
+        abort();
+    key->close(key);
+    box_dump(bytes_of(header, (size_t) (io.out - header)), text);
+    snprintf(name, sizeof name, "%s.iframes.1.txt", index->info.name);
+    compare(folder, content, name, text);
+}
+
 static void
 track_compare(const char *folder, const char *content,
               const struct test_track *t)
@@ -115,6 +138,7 @@ track_compare(const char *folder, const char *content,
         hls_iframe_playlist_write(index, &text);
         snprintf(name, sizeof name, "%s.iframes.m3u8", track);
         compare(folder, content, name, &text);
+        key_frame_compare(folder, content, index, &text);
     }
     cmaf_init_write(&index->info, &boxes);
     box_dump(buffer_bytes(&boxes), &text);
@@ -130,6 +154,59 @@ track_compare(const char *folder, const char *content,
     buffer_fini(&boxes);
 }
 
+/* What no picture has to be looked at for. */
+static int
+sheet_make(void *context, uint32_t number, struct buffer *out)
+{
+    buffer_append_be16(out, 0xffd8);
+    buffer_append_le32(out, number);
+    buffer_append_be16(out, 0xffd9);
+    return out->err;
+}
+
+/* Manifests with thumbnails, and of a part of the film. */
+static void
+extras_compare(const char *folder, struct asset *asset)
+{
+    struct buffer sheets, index, text;
+    struct track_index images;
+    const struct clip clip = {.start_us = 2500000, .end_us = CLIP_TO_END};
+    buffer_init(&sheets, OUTPUT_SIZE_MAX);
+    buffer_init(&index, INDEX_SIZE_MAX);
+    buffer_init(&text, OUTPUT_SIZE_MAX);
+    const struct image_build build = {.sheet_read = sheet_make,
+                                      .sink = test_sink(&sheets),
+                                      .width = 320,
+                                      .height = 180,
+                                      .columns = 2,
+                                      .rows = 1,
+                                      .interval_ms = 2000,
+                                      .duration_ms = 5006,
+                                      .name = "i0"};
+    if (image_track_build(&build, &index) != 0
+        || track_index_open(buffer_bytes(&index), &images) != 0)
+        abort();
+    hls_media_playlist_write(&images, &text);
+    compare(folder, "extras", "i0.m3u8", &text);
+    asset->tracks[asset->track_count++] = images.info;
+    hls_multivariant_write(asset, NULL, &text);
+    compare(folder, "extras", "master.m3u8", &text);
+    dash_mpd_write(asset, NULL, &text);
+    compare(folder, "extras", "manifest.mpd", &text);
+    asset->has_trick_play = true;
+    dash_mpd_write(asset, NULL, &text);
+    compare(folder, "extras", "trick.manifest.mpd", &text);
+    if (asset_clip(asset, &clip) != 0)
+        abort();
+    hls_multivariant_write(asset, NULL, &text);
+    compare(folder, "extras", "part.master.m3u8", &text);
+    dash_mpd_write(asset, NULL, &text);
+    compare(folder, "extras", "part.manifest.mpd", &text);
+    buffer_fini(&text);
+    buffer_fini(&index);
+    buffer_fini(&sheets);
+}
+
 static void
 content_compare(const char *folder, const struct content *content)
 {
@@ -137,7 +214,7 @@ content_compare(const char *folder, const struct content *content)
     struct test_track tracks[TRACKS_MAX];
     struct buffer text;
     buffer_init(&text, OUTPUT_SIZE_MAX);
-    asset.track_count = 0;
+    memset(&asset, 0, sizeof asset);
     for (size_t i = 0; i < TRACKS_MAX && content->tracks[i].name; i++) {
         struct test_track *t = &tracks[i];
         test_track_make(t, &content->tracks[i].movie, content->tracks[i].name,
@@ -151,7 +228,9 @@ content_compare(const char *folder, const struct content *content)
     compare(folder, content->name, "master.m3u8", &text);
     dash_mpd_write(&asset, NULL, &text);
     compare(folder, content->name, "manifest.mpd", &text);
-    for (size_t i = 0; i < asset.track_count; i++)
+    if (content == &contents[0])
+        extras_compare(folder, &asset);
+    for (size_t i = 0; i < TRACKS_MAX && content->tracks[i].name; i++)
         test_track_fini(&tracks[i]);
     buffer_fini(&text);
 }

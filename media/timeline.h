@@ -7,7 +7,7 @@
  * film whose segments are all alike. Internal to media/.
  */
 
-#include "core/buffer.h"
+#include "media/track.h"
 
 #define TIMELINE_RUN_SIZE 8 /* bytes: u32 le duration, u32 le count */
 
@@ -27,6 +27,37 @@ timeline_take(struct bytes *timeline, struct timeline_run *out)
     *timeline = bytes_of(timeline->ptr + TIMELINE_RUN_SIZE,
                          timeline->len - TIMELINE_RUN_SIZE);
     return true;
+}
+
+/* What is left of a track's segments, or of those of a part of it. */
+struct timeline_part {
+    struct bytes timeline;
+    uint32_t skip, left; /* segments: before the next, and from it on */
+};
+
+static inline struct timeline_part
+timeline_part_of(const struct track_info *track)
+{
+    return (struct timeline_part){track->timeline, track->part.first_segment,
+                                  track->segment_count};
+}
+
+static inline bool
+timeline_part_take(struct timeline_part *part, struct timeline_run *out)
+{
+    while (part->left > 0 && timeline_take(&part->timeline, out)) {
+        if (out->count <= part->skip) {
+            part->skip -= out->count;
+            continue;
+        }
+        out->count -= part->skip;
+        part->skip = 0;
+        if (out->count > part->left)
+            out->count = part->left;
+        part->left -= out->count;
+        return true;
+    }
+    return false;
 }
 
 static inline void

@@ -29,6 +29,14 @@ enum video_range {
     VIDEO_RANGE_HLG
 };
 
+/* The segments that a manifest of a part of the film has; all 0: it has all of
+ * them. Not stored; see media/clip.h. */
+struct track_part {
+    uint32_t first_segment;
+    uint64_t start; /* ticks; of that segment */
+    uint64_t zero;  /* ticks; what the part's times count from */
+};
+
 struct track_info {
     enum track_kind kind;
     char name[TRACK_NAME_LEN_MAX + 1];
@@ -64,6 +72,7 @@ struct track_info {
     struct bytes sample_entry; /* the stsd entry box, verbatim: 'avc1'; only
                                 * where there are samples */
     struct bytes timeline;     /* of its segments: media/timeline.h */
+    struct track_part part;
 };
 
 /* Video and sound; what else there is is sent as it is, and never encrypted. */
@@ -91,6 +100,9 @@ track_is_on_its_side(const uint32_t matrix[9])
 struct asset {
     struct track_info tracks[ASSET_TRACKS_MAX];
     size_t track_count;
+    /* of its manifests; not stored */
+    char query[64];      /* that playlists of a part of it are asked for with */
+    bool has_trick_play; /* an MPD has sets of key frames alone */
 };
 
 int asset_encode(const struct asset *asset, struct buffer *out);

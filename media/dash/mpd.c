@@ -4,8 +4,8 @@
  * The MPD of all tracks (ISO/IEC 23009-1, profile isoff-live): static, one
  * period, and in it the segments that the HLS playlists name, with the exact
  * time of each. The times are those of the presentation, after the edit list
- * of the init segment, so that each track starts at 0 and none needs a
- * presentationTimeOffset.
+ * of the init segment, so that each track starts at 0 and none but those of a
+ * part of the film needs a presentationTimeOffset.
  */
 
 #include "media/index.h"
@@ -36,12 +36,15 @@ microseconds(uint64_t ticks, uint32_t timescale)
 /* ---- segments ---- */
 
 static void
-timeline_write(struct bytes timeline, struct buffer *out)
+timeline_write(const struct track_info *track, struct buffer *out)
 {
+    struct timeline_part part = timeline_part_of(track);
     struct timeline_run run;
-    const char *start = " t=\"0\"";
+    char start[32];
+    snprintf(start, sizeof start, " t=\"%llu\"",
+             (unsigned long long) track->part.start);
     buffer_append_text(out, "<SegmentTimeline>\n");
-    for (; timeline_take(&timeline, &run); start = "") {
+    for (; timeline_part_take(&part, &run); start[0] = 0) {
         buffer_printf(out, "<S%s d=\"%u\"", start, run.duration);
         if (run.count > 1)
             buffer_printf(out, " r=\"%u\"", run.count - 1);
@@ -65,15 +68,17 @@ static void
 template_write(const struct track_info *track, struct bytes query,
                struct buffer *out)
 {
-    buffer_printf(out,
-                  "<SegmentTemplate timescale=\"%u\" startNumber=\"0\""
-                  " initialization=\"$RepresentationID$/init.mp4",
-                  track->timescale);
+    buffer_printf(out, "<SegmentTemplate timescale=\"%u\" startNumber=\"%u\"",
+                  track->timescale, track->part.first_segment);
+    if (track->part.zero > 0)
+        buffer_printf(out, " presentationTimeOffset=\"%llu\"",
+                      (unsigned long long) track->part.zero);
+    buffer_append_text(out, " initialization=\"$RepresentationID$/init.mp4");
     query_write(query, out);
     buffer_append_text(out, "\" media=\"$RepresentationID$/$Number$.m4s");
     query_write(query, out);
     buffer_append_text(out, "\">\n");
-    timeline_write(track->timeline, out);
+    timeline_write(track, out);
     buffer_append_text(out, "</SegmentTemplate>\n");
 }
 
@@ -115,12 +120,12 @@ is_in_set(const struct track_info *track, const struct track_info *first)
 }
 
 static void
-video_write(const struct track_info *track, struct buffer *out)
+video_write(const struct track_info *track, bool has_rate, struct buffer *out)
 {
     if (track->width != 0 && track->height != 0)
         buffer_printf(out, " width=\"%u\" height=\"%u\"", track->width,
                       track->height);
-    if (track->frame_rate_num == 0)
+    if (track->frame_rate_num == 0 || !has_rate)
         return;
     buffer_printf(out, " frameRate=\"%u", track->frame_rate_num);
     if (track->frame_rate_den != 1)
@@ -128,16 +133,21 @@ video_write(const struct track_info *track, struct buffer *out)
     buffer_append_text(out, "\"");
 }
 
+/* What a set is of: the tracks themselves, or the key frames of video. */
+enum content { CONTENT_ALL, CONTENT_KEY_FRAMES };
+
 /* `query` is NULL where the set has the segments of all. */
 static void
-representation_write(const struct track_info *track, const struct bytes *query,
-                     struct buffer *out)
+representation_write(const struct track_info *track, enum content content,
+                     const struct bytes *query, struct buffer *out)
 {
+    const bool is_all = content == CONTENT_ALL;
     buffer_printf(out,
-                  "<Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%u\"",
-                  track->name, track->codecs, track->bandwidth_peak);
+                  "<Representation id=\"%s%s\" codecs=\"%s\" bandwidth=\"%u\"",
+                  track->name, is_all ? "" : "/iframes", track->codecs,
+                  is_all ? track->bandwidth_peak : track->key_bandwidth_peak);
     if (track->kind == TRACK_VIDEO)
-        video_write(track, out);
+        video_write(track, is_all, out);
     else if (track->sample_rate != 0)
         buffer_printf(out, " audioSamplingRate=\"%u\"", track->sample_rate);
     if (query == NULL) {
@@ -217,20 +227,55 @@ first_of_kind(const struct asset *asset, enum track_kind kind)
     return track;
 }
 
-static void
-set_write(const struct asset *asset, const struct track_info *first,
-          struct bytes query, struct buffer *out)
+/* Key frames can be played alone where all pictures of the set have them. */
+static bool
+has_key_frames(const struct asset *asset, const struct track_info *first)
 {
     const struct track_info *const end = asset->tracks + asset->track_count;
+    bool has_all = asset->has_trick_play && first->kind == TRACK_VIDEO;
+    for (const struct track_info *t = first; t < end; t++)
+        has_all &= !is_in_set(t, first) || t->key_bandwidth_peak != 0;
+    return has_all;
+}
+
+static size_t
+set_id(const struct asset *asset, const struct track_info *first)
+{
+    return (size_t) (first - asset->tracks) + 1;
+}
+
+static void
+set_begin(const struct asset *asset, const struct track_info *first,
+          enum content content, struct buffer *out)
+{
     const char *type = first->kind == TRACK_VIDEO ? "video" : "audio";
-    bool is_shared = true;
+    buffer_append_text(out, "<AdaptationSet");
+    if (content == CONTENT_ALL && has_key_frames(asset, first))
+        buffer_printf(out, " id=\"%zu\"", set_id(asset, first));
     buffer_printf(out,
-                  "<AdaptationSet contentType=\"%s\" mimeType=\"%s/mp4\""
+                  " contentType=\"%s\" mimeType=\"%s/mp4\""
                   " segmentAlignment=\"true\"",
                   type, type);
+    if (content == CONTENT_KEY_FRAMES)
+        buffer_append_text(out, " codingDependency=\"false\"");
     if (strcmp(first->language, "und") != 0)
         buffer_printf(out, " lang=\"%s\"", first->language);
     buffer_append_text(out, ">\n");
+    if (content == CONTENT_KEY_FRAMES)
+        buffer_printf(out,
+                      "<EssentialProperty schemeIdUri="
+                      "\"http://dashif.org/guidelines/trickmode\""
+                      " value=\"%zu\"/>\n",
+                      set_id(asset, first));
+}
+
+static void
+set_write(const struct asset *asset, const struct track_info *first,
+          enum content content, struct bytes query, struct buffer *out)
+{
+    const struct track_info *const end = asset->tracks + asset->track_count;
+    bool is_shared = true;
+    set_begin(asset, first, content, out);
     if (first->kind == TRACK_VIDEO && transfer_of(first) != 0)
         property_write("SupplementalProperty",
                        "urn:mpeg:mpegB:cicp:TransferCharacteristics",
@@ -243,21 +288,22 @@ set_write(const struct asset *asset, const struct track_info *first,
         template_write(first, query, out);
     for (const struct track_info *t = first; t < end; t++) {
         if (is_in_set(t, first))
-            representation_write(t, is_shared ? NULL : &query, out);
+            representation_write(t, content, is_shared ? NULL : &query, out);
     }
     buffer_append_text(out, "</AdaptationSet>\n");
 }
 
 /* ---- subtitles ---- */
 
-/* One file each, for the whole film. */
+/* One file each, for the whole film; dash.js takes its times as they are, so
+ * one of a part that does not start with the film is of no use. */
 static void
 subtitles_write(const struct asset *asset, struct bytes query,
                 struct buffer *out)
 {
     const struct track_info *const end = asset->tracks + asset->track_count;
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (t->kind != TRACK_TEXT)
+        if (t->kind != TRACK_TEXT || t->part.zero > 0)
             continue;
         buffer_append_text(out, "<AdaptationSet contentType=\"text\""
                                 " mimeType=\"text/vtt\"");
@@ -395,8 +441,11 @@ dash_mpd_write(const struct asset *asset, const struct pathways *steering,
         steering_write(steering, out);
     buffer_append_text(out, "<Period id=\"0\" start=\"PT0S\">\n");
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (track_has_samples(t) && is_first_of_set(asset, t))
-            set_write(asset, t, query_of(steering), out);
+        if (!track_has_samples(t) || !is_first_of_set(asset, t))
+            continue;
+        set_write(asset, t, CONTENT_ALL, query_of(steering), out);
+        if (has_key_frames(asset, t))
+            set_write(asset, t, CONTENT_KEY_FRAMES, query_of(steering), out);
     }
     subtitles_write(asset, query_of(steering), out);
     thumbnails_write(asset, query_of(steering), out);

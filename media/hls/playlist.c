@@ -30,6 +30,13 @@ struct clock {
     uint64_t time; /* microseconds */
 };
 
+static struct clock
+clock_of(const struct track_index *index)
+{
+    const uint64_t start = index->info.part.start;
+    return (struct clock){start, microseconds(start, index->info.timescale)};
+}
+
 static uint64_t
 clock_step(const struct track_index *index, uint32_t number,
            struct clock *clock)
@@ -46,7 +53,7 @@ clock_step(const struct track_index *index, uint32_t number,
 static uint64_t
 target_duration(const struct track_index *index)
 {
-    struct clock clock = {0};
+    struct clock clock = clock_of(index);
     uint64_t longest = 1000000;
     for (uint32_t i = 0; i < index->info.segment_count; i++) {
         const uint64_t duration = clock_step(index, i, &clock);
@@ -65,10 +72,11 @@ head_write(const struct track_index *index, const char *tags,
         "#EXTM3U\n"
         "#EXT-X-VERSION:%d\n"
         "#EXT-X-TARGETDURATION:%llu\n"
-        "#EXT-X-MEDIA-SEQUENCE:0\n"
+        "#EXT-X-MEDIA-SEQUENCE:%u\n"
         "#EXT-X-PLAYLIST-TYPE:VOD\n"
         "%s%s",
-        VERSION, (unsigned long long) target_duration(index), tags,
+        VERSION, (unsigned long long) target_duration(index),
+        index->info.part.first_segment, tags,
         track_has_samples(&index->info) ? "#EXT-X-MAP:URI=\"init.mp4\"\n" : "");
 }
 
@@ -112,14 +120,15 @@ hls_media_playlist_write(const struct track_index *index, struct buffer *out)
                info->kind == TRACK_IMAGE ? "#EXT-X-IMAGES-ONLY\n"
                                          : "#EXT-X-INDEPENDENT-SEGMENTS\n",
                out);
-    struct clock clock = {0};
+    struct clock clock = clock_of(index);
     for (uint32_t i = 0; i < info->segment_count; i++) {
         char line[256];
         const uint64_t duration = clock_step(index, i, &clock);
-        const int len = snprintf(
-            line, sizeof line, "#EXTINF:%llu.%06llu,\n%s%u.%s\n",
-            (unsigned long long) (duration / 1000000),
-            (unsigned long long) (duration % 1000000), tiles, i, suffix);
+        const int len =
+            snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%s%u.%s\n",
+                     (unsigned long long) (duration / 1000000),
+                     (unsigned long long) (duration % 1000000), tiles,
+                     info->part.first_segment + i, suffix);
         buffer_append(out, line, (size_t) len);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
@@ -131,7 +140,7 @@ void
 hls_iframe_playlist_write(const struct track_index *index, struct buffer *out)
 {
     head_write(index, "#EXT-X-I-FRAMES-ONLY\n", out);
-    struct clock clock = {0};
+    struct clock clock = clock_of(index);
     for (uint32_t i = 0; i < index->info.segment_count; i++) {
         struct segment s;
         const uint64_t duration = clock_step(index, i, &clock);
@@ -143,7 +152,8 @@ hls_iframe_playlist_write(const struct track_index *index, struct buffer *out)
                       "%u.m4s\n",
                       (unsigned long long) (duration / 1000000),
                       (unsigned long long) (duration % 1000000),
-                      (unsigned long long) segment_key_length(&s), i);
+                      (unsigned long long) segment_key_length(&s),
+                      index->info.part.first_segment + i);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
 }
@@ -197,15 +207,19 @@ group_id_write(const struct group *group, const struct pathway *pathway,
 }
 
 static void
-uri_write(const struct track_info *track, const char *playlist,
-          const struct pathway *pathway, struct buffer *out)
+uri_write(const struct asset *asset, const struct track_info *track,
+          const char *playlist, const struct pathway *pathway,
+          struct buffer *out)
 {
+    const bool has_query = pathway != NULL && pathway->query.len > 0;
     if (pathway != NULL && pathway->base.len > 0)
         buffer_append(out, pathway->base.ptr, pathway->base.len);
     buffer_append_text(out, track->name);
     buffer_append_text(out, playlist);
-    if (pathway != NULL && pathway->query.len > 0)
+    if (has_query)
         buffer_append(out, pathway->query.ptr, pathway->query.len);
+    if (asset->query[0] != 0)
+        buffer_printf(out, "%s%s", has_query ? "&" : "?", asset->query);
 }
 
 static const char *
@@ -256,7 +270,7 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
     else if (t->channels != 0)
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
     buffer_append_text(out, ",URI=\"");
-    uri_write(t, "/index.m3u8", pathway, out);
+    uri_write(asset, t, "/index.m3u8", pathway, out);
     buffer_append_text(out, "\"\n");
 }
 
@@ -306,7 +320,7 @@ subtitles_write(const struct asset *asset, const struct pathway *pathway,
         label_write(asset, i, out);
         subtitles_choice_write(asset, &asset->tracks[i], out);
         buffer_append_text(out, ",URI=\"");
-        uri_write(&asset->tracks[i], "/index.m3u8", pathway, out);
+        uri_write(asset, &asset->tracks[i], "/index.m3u8", pathway, out);
         buffer_append_text(out, "\"\n");
     }
 }
@@ -397,12 +411,12 @@ variant_write(const struct asset *asset, const struct track_info *track,
     }
     pathway_id_write(pathway, out);
     buffer_append_text(out, "\n");
-    uri_write(track, "/index.m3u8", pathway, out);
+    uri_write(asset, track, "/index.m3u8", pathway, out);
     buffer_append_text(out, "\n");
 }
 
 static void
-iframe_variant_write(const struct track_info *track,
+iframe_variant_write(const struct asset *asset, const struct track_info *track,
                      const struct pathway *pathway, struct buffer *out)
 {
     if (track->kind != TRACK_VIDEO || track->key_bandwidth_peak == 0)
@@ -416,7 +430,7 @@ iframe_variant_write(const struct track_info *track,
     video_range_write(track, out);
     pathway_id_write(pathway, out);
     buffer_append_text(out, ",URI=\"");
-    uri_write(track, "/iframes.m3u8", pathway, out);
+    uri_write(asset, track, "/iframes.m3u8", pathway, out);
     buffer_append_text(out, "\"\n");
 }
 
@@ -433,7 +447,7 @@ images_write(const struct asset *asset, struct buffer *out)
                       "#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=%u,"
                       "RESOLUTION=%ux%u,CODECS=\"%s\",URI=\"",
                       t->bandwidth_peak, t->width, t->height, t->codecs);
-        uri_write(t, "/index.m3u8", NULL, out);
+        uri_write(asset, t, "/index.m3u8", NULL, out);
         buffer_append_text(out, "\"\n");
     }
 }
@@ -466,7 +480,7 @@ place_write(const struct asset *asset, const struct group *groups,
             variant_write(asset, &asset->tracks[i], &groups[g], pathway, out);
     }
     for (size_t i = 0; i < asset->track_count; i++)
-        iframe_variant_write(&asset->tracks[i], pathway, out);
+        iframe_variant_write(asset, &asset->tracks[i], pathway, out);
 }
 
 static void

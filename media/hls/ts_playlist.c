@@ -29,7 +29,7 @@ microseconds(uint64_t ticks, uint32_t timescale)
 
 /* Walks through the segments in time; durations as they are printed. */
 struct walk {
-    struct bytes timeline;
+    struct timeline_part part;
     struct timeline_run run;
     uint32_t timescale;
     uint64_t ticks, time; /* microseconds */
@@ -38,15 +38,19 @@ struct walk {
 static struct walk
 walk_of(const struct track_info *info)
 {
-    return (struct walk){.timeline = info->timeline,
-                         .timescale = info->timescale};
+    return (struct walk){
+        .part = timeline_part_of(info),
+        .timescale = info->timescale,
+        .ticks = info->part.start,
+        .time = microseconds(info->part.start, info->timescale),
+    };
 }
 
 static bool
 walk_next(struct walk *w, uint64_t *duration)
 {
     while (w->run.count == 0)
-        if (!timeline_take(&w->timeline, &w->run))
+        if (!timeline_part_take(&w->part, &w->run))
             return false;
     const uint64_t before = w->time;
     w->run.count--;
@@ -125,18 +129,20 @@ ts_media_playlist_write(const struct track_info *info,
                   "#EXTM3U\n"
                   "#EXT-X-VERSION:%d\n"
                   "#EXT-X-TARGETDURATION:%llu\n"
-                  "#EXT-X-MEDIA-SEQUENCE:0\n"
+                  "#EXT-X-MEDIA-SEQUENCE:%u\n"
                   "#EXT-X-PLAYLIST-TYPE:VOD\n"
                   "#EXT-X-INDEPENDENT-SEGMENTS\n",
-                  VERSION, (unsigned long long) target_duration(info));
-    for (uint32_t i = 0; walk_next(&walk, &duration); i++) {
+                  VERSION, (unsigned long long) target_duration(info),
+                  info->part.first_segment);
+    uint32_t number = info->part.first_segment;
+    for (; walk_next(&walk, &duration); number++) {
         char line[96];
         if (keys != NULL)
-            segment_key_write(keys, i, &key, out);
+            segment_key_write(keys, number, &key, out);
         const int len =
             snprintf(line, sizeof line, "#EXTINF:%llu.%06llu,\n%u.%s\n",
                      (unsigned long long) (duration / 1000000),
-                     (unsigned long long) (duration % 1000000), i, suffix);
+                     (unsigned long long) (duration % 1000000), number, suffix);
         buffer_append(out, line, (size_t) len);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
@@ -228,17 +234,21 @@ ts_bandwidth(const struct track_info *t, uint64_t media)
 }
 
 static void
-tracks_write(const struct track_info *a, const struct track_info *b,
-             const struct pathway *pathway, struct buffer *out)
+tracks_write(const struct groups *g, const struct track_info *a,
+             const struct track_info *b, const struct pathway *pathway,
+             struct buffer *out)
 {
+    const bool has_query = pathway != NULL && pathway->query.len > 0;
     if (pathway != NULL)
         buffer_append_bytes(out, pathway->base);
     buffer_append_text(out, a->name);
     if (b != NULL)
         buffer_printf(out, "%c%s", TS_TRACKS_SEPARATOR, b->name);
     buffer_append_text(out, "/index.m3u8");
-    if (pathway != NULL)
+    if (has_query)
         buffer_append_bytes(out, pathway->query);
+    if (g->asset->query[0] != 0)
+        buffer_printf(out, "%s%s", has_query ? "&" : "?", g->asset->query);
 }
 
 /* "audio", then "audio1", ...; each pathway has groups of its own, as their
@@ -308,7 +318,7 @@ subtitles_write(const struct groups *g, const struct pathway *pathway,
         label_write(g->text, i, out);
         subtitles_choice_write(g->asset, g->text[i], out);
         buffer_append_text(out, ",URI=\"");
-        tracks_write(g->text[i], NULL, pathway, out);
+        tracks_write(g, g->text[i], NULL, pathway, out);
         buffer_append_text(out, "\"\n");
     }
 }
@@ -329,7 +339,7 @@ media_write(const struct groups *g, size_t first, size_t number,
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
     if (number > first) {
         buffer_append_text(out, ",URI=\"");
-        tracks_write(t, NULL, pathway, out);
+        tracks_write(g, t, NULL, pathway, out);
         buffer_append_text(out, "\"");
     }
     buffer_append_text(out, "\n");
@@ -389,7 +399,7 @@ variant_write(const struct groups *g, const struct track_info *t,
         buffer_append_text(out, "\"");
     }
     buffer_append_text(out, "\n");
-    tracks_write(t, sound->track, pathway, out);
+    tracks_write(g, t, sound->track, pathway, out);
     buffer_append_text(out, "\n");
 }
 

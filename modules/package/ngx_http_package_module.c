@@ -22,6 +22,8 @@
  *   package_pathways $text;    of a multivariant playlist or an MPD, for
  * content steering: "<server-uri> <name> <base>[?<query>] ...", see
  * media/pathways.h; empty: none
+ *   package_trick_play $text;  1: an MPD has sets of key frames alone, which
+ *                              other tools than players take for more tracks
  *
  *   package_encryption $text;  off, cenc, cbcs or, of transport streams,
  *                              aes-128; off
@@ -44,6 +46,9 @@
  *   $package_kind              multivariant, mpd, playlist, iframes, init,
  *                              segment, text or image
  *
+ * Manifests take the arguments start and end, in seconds of the film: they are
+ * then of the segments around those times, see media/clip.h.
+ *
  * A segment is one range of the track file. From a folder it leaves by
  * sendfile, as nginx's static files do; through the fill location it leaves as
  * the cache holds it, slice by slice.
@@ -52,6 +57,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "core/err.h"
 #include "modules/package/package.h"
 
 #define PACKAGE_SLICE_SIZE_MIN 1024u
@@ -115,6 +121,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       ngx_http_set_complex_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_package_loc_conf_t, pathways),
+      NULL },
+
+    { ngx_string("package_trick_play"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, trick_play),
       NULL },
 
     { ngx_string("package_encryption"),
@@ -342,6 +356,42 @@ package_ctx_new(ngx_http_request_t *r)
     return ctx;
 }
 
+/* A part of the film is asked for by manifests; segments know of none. */
+static ngx_int_t
+package_clip_read(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    int err;
+
+    switch (ctx->path.kind) {
+    case PACKAGE_MULTIVARIANT:
+    case PACKAGE_MPD:
+    case PACKAGE_PLAYLIST:
+    case PACKAGE_IFRAMES:
+    case PACKAGE_TS_MULTIVARIANT:
+    case PACKAGE_TS_PLAYLIST:
+        break;
+    case PACKAGE_INIT:
+    case PACKAGE_SEGMENT:
+    case PACKAGE_KEY_SEGMENT:
+    case PACKAGE_TEXT_SEGMENT:
+    case PACKAGE_TEXT:
+    case PACKAGE_IMAGE:
+    case PACKAGE_TS_SEGMENT:
+    case PACKAGE_TS_TEXT_SEGMENT:
+        return NGX_OK;
+    }
+    err = clip_parse(bytes_of(r->args.data, r->args.len), &ctx->clip);
+    ctx->is_clipped = err == 0;
+    if (err != ERR_INVALID) {
+        return NGX_OK;
+    }
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "package: start and end of \"%V\" are no times in seconds, "
+                  "or are the wrong way round",
+                  &r->args);
+    return NGX_HTTP_BAD_REQUEST;
+}
+
 static ngx_int_t
 ngx_http_package_handler(ngx_http_request_t *r)
 {
@@ -371,6 +421,10 @@ ngx_http_package_handler(ngx_http_request_t *r)
     if (package_path_parse(bytes_of(path.data, path.len), &ctx->path) != 0) {
         ngx_http_set_ctx(r, NULL, ngx_http_package_module);
         return NGX_HTTP_NOT_FOUND;
+    }
+    rc = package_clip_read(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
     }
     rc = package_step(r, ctx);
     if (rc == NGX_DONE) {
@@ -655,6 +709,9 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
     if (conf->pathways == NULL) {
         conf->pathways = prev->pathways;
+    }
+    if (conf->trick_play == NULL) {
+        conf->trick_play = prev->trick_play;
     }
     if (conf->encryption == NULL) {
         conf->encryption = prev->encryption;

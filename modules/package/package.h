@@ -15,6 +15,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "media/clip.h"
 #include "media/crypt/keys.h"
 #include "media/crypt/signal.h"
 #include "modules/package/package_fill.h"
@@ -39,6 +40,7 @@ typedef struct {
     ngx_str_t again;                /* the same, or empty */
     size_t slice_size;
     ngx_http_complex_value_t *pathways;   /* NULL: none */
+    ngx_http_complex_value_t *trick_play; /* NULL: none */
     ngx_http_complex_value_t *encryption; /* NULL: off */
     struct crypt_keys *keys;              /* NULL: none */
     ngx_str_t key_server;                 /* or else this; slashes as fill */
@@ -52,6 +54,8 @@ typedef struct {
 
 typedef struct {
     struct package_path path;
+    struct clip clip; /* of a manifest, where is_clipped */
+    bool is_clipped;
     struct package_use use;   /* of the index that the answer is made from */
     struct package_use muxed; /* of the other track's, where there are two */
     unsigned turn; /* 1: the two have changed places, in `path`, too */

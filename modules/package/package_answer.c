@@ -7,6 +7,7 @@
 
 #include "core/err.h"
 #include "media/hls/ts_playlist.h"
+#include "media/key_frame.h"
 
 static void
 package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
@@ -26,6 +27,7 @@ package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         break;
     case PACKAGE_INIT:
     case PACKAGE_SEGMENT:
+    case PACKAGE_KEY_SEGMENT:
         if (ctx->use.index->track.info.kind == TRACK_AUDIO) {
             ngx_str_set(type, "audio/mp4");
         } else {
@@ -112,32 +114,43 @@ package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* A text of which keys become part; it is made for each request. */
+/* A text that is made for this request alone, with what came of making it. */
 static ngx_int_t
-package_crypt_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                     struct bytes clear)
+package_made_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                  struct buffer *text, int err)
 {
-    struct buffer text;
+    struct bytes bytes = buffer_bytes(text);
     u_char *copy = NULL;
-    struct bytes bytes;
-    int err;
 
-    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
-    err = package_crypt_text(r, ctx, clear, &text);
-    bytes = buffer_bytes(&text);
     if (err == 0 && bytes.len != 0) {
         copy = ngx_pnalloc(r->pool, bytes.len);
     }
     if (copy != NULL) {
         ngx_memcpy(copy, bytes.ptr, bytes.len);
     }
-    buffer_fini(&text);
+    buffer_fini(text);
     if (copy == NULL) {
         return package_text_failed(r, ctx, err != 0 ? err : ERR_MEMORY);
     }
     bytes = bytes_of(copy, bytes.len);
     return package_text_send(r, ctx, bytes,
                              package_index_hash(ctx->use.index, bytes));
+}
+
+/* A text that is clear so far: keys become part of it where there are any. */
+static ngx_int_t
+package_made_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                    struct buffer *clear, int err)
+{
+    struct buffer text;
+
+    if (err != 0 || ctx->crypt.scheme == 0) {
+        return package_made_send(r, ctx, clear, err);
+    }
+    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
+    err = package_crypt_text(r, ctx, buffer_bytes(clear), &text);
+    buffer_fini(clear);
+    return package_made_send(r, ctx, &text, err);
 }
 
 static ngx_int_t
@@ -150,7 +163,11 @@ package_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         return package_text_failed(r, ctx, text->bytes.err);
     }
     if (ctx->crypt.scheme != 0) {
-        return package_crypt_answer(r, ctx, bytes);
+        struct buffer made;
+
+        buffer_init(&made, PACKAGE_TEXT_SIZE_MAX);
+        int err = package_crypt_text(r, ctx, bytes, &made);
+        return package_made_send(r, ctx, &made, err);
     }
     return package_text_send(r, ctx, bytes, text->hash);
 }
@@ -181,56 +198,99 @@ package_pathways(ngx_http_request_t *r, struct pathways *out, bool *is_any)
     return NGX_OK;
 }
 
-/* The manifest of one play: tokens stand in it, so no cache may keep it. */
+/* Of one play: tokens stand in it, so no cache may keep it. */
 static ngx_int_t
-package_steered_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                       package_asset_write *write,
-                       const struct pathways *steering)
+package_private_set(ngx_http_request_t *r)
 {
     ngx_table_elt_t *cache = ngx_list_push(&r->headers_out.headers);
-    struct buffer text;
-    struct bytes bytes;
-    int err;
 
     if (cache == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_ERROR;
     }
     cache->hash = 1;
     ngx_str_set(&cache->key, "Cache-Control");
     ngx_str_set(&cache->value, "private, no-store");
-    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
-    err = package_index_manifest(ctx->use.index, write, steering, &text);
-    bytes = buffer_bytes(&text);
-    u_char *copy = err == 0 ? ngx_pnalloc(r->pool, bytes.len) : NULL;
-    if (copy != NULL) {
-        ngx_memcpy(copy, bytes.ptr, bytes.len);
-    }
-    buffer_fini(&text);
-    if (copy == NULL) {
-        return package_text_failed(r, ctx, err != 0 ? err : ERR_MEMORY);
-    }
-    bytes = bytes_of(copy, bytes.len);
-    if (ctx->crypt.scheme != 0) {
-        return package_crypt_answer(r, ctx, bytes);
-    }
-    return package_text_send(r, ctx, bytes,
-                             package_index_hash(ctx->use.index, bytes));
+    return NGX_OK;
 }
 
-/* The manifest of all tracks: `text`, unless the play has pathways. */
+static ngx_int_t
+package_clip_failed(ngx_http_request_t *r, struct buffer *text)
+{
+    buffer_fini(text);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "package: nothing lies between start and end of \"%V\"",
+                  &r->args);
+    return NGX_HTTP_BAD_REQUEST;
+}
+
+/* Key frames of encrypted segments are not served alone. */
+static ngx_int_t
+package_trick_play(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                   bool *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    ngx_str_t text = ngx_null_string;
+
+    if (ctx->path.kind == PACKAGE_MPD && ctx->crypt.scheme == 0
+        && conf->trick_play != NULL
+        && ngx_http_complex_value(r, conf->trick_play, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    *out = bytes_equal(bytes_of(text.data, text.len), BYTES_LITERAL("1"));
+    return NGX_OK;
+}
+
+/* The manifest of all tracks: `text`, unless this play has another. */
 static ngx_int_t
 package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                      const struct package_text *(*text)(struct package_index *),
                      package_asset_write *write)
 {
+    struct package_manifest what = {.clip =
+                                        ctx->is_clipped ? &ctx->clip : NULL};
     struct pathways steering;
+    struct buffer made;
     bool is_steered;
 
-    if (package_pathways(r, &steering, &is_steered) != NGX_OK) {
+    if (package_pathways(r, &steering, &is_steered) != NGX_OK
+        || package_trick_play(r, ctx, &what.has_trick_play) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return is_steered ? package_steered_answer(r, ctx, write, &steering)
-                      : package_text_answer(r, ctx, text(ctx->use.index));
+    if (!is_steered && !ctx->is_clipped && !what.has_trick_play) {
+        return package_text_answer(r, ctx, text(ctx->use.index));
+    }
+    what.steering = is_steered ? &steering : NULL;
+    if (is_steered && package_private_set(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    buffer_init(&made, PACKAGE_TEXT_SIZE_MAX);
+    int err = package_index_manifest(ctx->use.index, write, &what, &made);
+    return err == ERR_NOT_FOUND ? package_clip_failed(r, &made)
+                                : package_made_answer(r, ctx, &made, err);
+}
+
+/* The playlist of a track: `text`, or of a part of it. */
+static ngx_int_t
+package_track_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                     const struct package_text *(*text)(struct package_index *),
+                     package_track_write *write)
+{
+    struct buffer made;
+
+    if (!ctx->is_clipped) {
+        return package_text_answer(r, ctx, text(ctx->use.index));
+    }
+    buffer_init(&made, PACKAGE_TEXT_SIZE_MAX);
+    int err = package_index_part(ctx->use.index, write, &ctx->clip, &made);
+    return err == ERR_NOT_FOUND ? package_clip_failed(r, &made)
+                                : package_made_answer(r, ctx, &made, err);
+}
+
+static void
+package_ts_playlist_write(const struct track_index *track, struct buffer *out)
+{
+    ts_media_playlist_write(&track->info, NULL, out);
 }
 
 /* The track file, or of a plain film the segment's own, but of text. */
@@ -615,6 +675,82 @@ package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return package_encrypted_resume(r, ctx);
 }
 
+static int
+package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
+{
+    const struct track_index *track = &ctx->use.index->track;
+
+    int err = ctx->path.kind == PACKAGE_TEXT
+                  ? track_index_whole(track, out)
+                  : track_index_segment(track, ctx->path.segment, out);
+
+    if (err == 0 && ctx->plain.conf != NULL
+        && track_has_samples(&track->info)) {
+        out->offset = 0; /* in a file of its own */
+    }
+    return err;
+}
+
+/* ---- key frames alone ---- */
+
+static ngx_int_t
+package_key_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                 const struct segment *segment)
+{
+    ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const uint64_t start = package_samples_start(segment);
+    const uint64_t end = start + segment->key_size;
+    ngx_file_t *file;
+    ngx_int_t rc;
+
+    if (package_is_filled(conf, ctx)) {
+        rc = package_fill_set(r, ctx, start, end);
+        ctx->fill.transform = &ctx->transform;
+        return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
+    }
+    file = ngx_pcalloc(r->pool, sizeof *file);
+    if (file == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = package_media_open(r, ctx, segment, file);
+    return rc == NGX_OK ? package_window_send(r, file, start, end) : rc;
+}
+
+static ngx_int_t
+package_key_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    struct package_transform *transform = &ctx->transform;
+    const struct {
+        uint32_t number, is_key;
+    } what = {ctx->path.segment, 1};
+    struct byte_range range;
+    struct segment segment;
+
+    if (ctx->crypt.scheme != 0 || package_segment_find(ctx, &segment) != 0) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+    int err = key_frame_transform_open(&ctx->use.index->track, segment.number,
+                                       &transform->transform);
+    if (err != 0) {
+        return err == ERR_MEMORY ? NGX_HTTP_INTERNAL_SERVER_ERROR
+                                 : NGX_HTTP_NOT_FOUND;
+    }
+    if (package_headers_set(
+            r, ctx, (off_t) transform->transform->size_out,
+            package_index_hash(ctx->use.index, bytes_of(&what, sizeof what)))
+        != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ngx_int_t rc = package_range_take(r, &range);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    transform->start = range.start;
+    transform->end = range.end;
+    return package_key_send(r, ctx, &segment);
+}
+
 /* ---- all of it ---- */
 
 ngx_int_t
@@ -640,6 +776,7 @@ package_kind_fits(const ngx_http_package_ctx_t *ctx)
     switch (ctx->path.kind) {
     case PACKAGE_INIT:
     case PACKAGE_SEGMENT:
+    case PACKAGE_KEY_SEGMENT:
         return track_has_samples(info);
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
@@ -657,22 +794,6 @@ package_kind_fits(const ngx_http_package_ctx_t *ctx)
         break;
     }
     return true;
-}
-
-static int
-package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
-{
-    const struct track_index *track = &ctx->use.index->track;
-
-    int err = ctx->path.kind == PACKAGE_TEXT
-                  ? track_index_whole(track, out)
-                  : track_index_segment(track, ctx->path.segment, out);
-
-    if (err == 0 && ctx->plain.conf != NULL
-        && track_has_samples(&track->info)) {
-        out->offset = 0; /* in a file of its own */
-    }
-    return err;
 }
 
 static ngx_int_t
@@ -717,8 +838,8 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_MPD:
         return package_asset_answer(r, ctx, package_index_mpd, dash_mpd_write);
     case PACKAGE_PLAYLIST:
-        return package_text_answer(r, ctx,
-                                   package_index_playlist(ctx->use.index));
+        return package_track_answer(r, ctx, package_index_playlist,
+                                    hls_media_playlist_write);
     case PACKAGE_IFRAMES:
         /* sound has none; and where an encrypted segment's first picture ends,
          * the index does not know */
@@ -726,16 +847,19 @@ package_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             || ctx->crypt.scheme != 0) {
             return NGX_HTTP_NOT_FOUND;
         }
-        return package_text_answer(r, ctx,
-                                   package_index_iframes(ctx->use.index));
+        return package_track_answer(r, ctx, package_index_iframes,
+                                    hls_iframe_playlist_write);
     case PACKAGE_INIT:
         return package_text_answer(r, ctx,
                                    package_index_init_segment(ctx->use.index));
+    case PACKAGE_KEY_SEGMENT:
+        return package_key_answer(r, ctx);
     case PACKAGE_TS_MULTIVARIANT:
         return package_asset_answer(r, ctx, package_index_ts,
                                     ts_multivariant_write);
     case PACKAGE_TS_PLAYLIST:
-        return package_text_answer(r, ctx, package_index_ts(ctx->use.index));
+        return package_track_answer(r, ctx, package_index_ts,
+                                    package_ts_playlist_write);
     case PACKAGE_TS_SEGMENT:
         return package_ts_answer(r, ctx);
     case PACKAGE_TS_TEXT_SEGMENT:

@@ -400,8 +400,13 @@ package_key_playlist(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .clear_segments = (uint32_t) ngx_min(conf->clear_lead, UINT32_MAX),
     };
     err = package_key_uris(r, ctx, &track, list);
+    /* whose periods are told of the whole */
+    struct track_index part = ctx->use.index->track;
+    if (err == 0 && ctx->is_clipped) {
+        err = track_index_clip(&part, &ctx->clip);
+    }
     if (err == 0) {
-        ts_media_playlist_write(info, &keys, out);
+        ts_media_playlist_write(&part.info, &keys, out);
     }
     return err != 0 ? err : out->err;
 }

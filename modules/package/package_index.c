@@ -115,10 +115,12 @@ text_finish(struct package_text *text)
     text->hash = XXH3_64bits(text->bytes.ptr, text->bytes.len);
 }
 
+static const struct package_manifest written_once;
+
 /* Decoded for the moment: a hundredth of its size as a file. */
 static int
 asset_write(struct bytes file, package_asset_write *write,
-            const struct pathways *steering, struct buffer *out)
+            const struct package_manifest *what, struct buffer *out)
 {
     struct asset *asset = ngx_alloc(sizeof *asset, ngx_cycle->log);
     int err = ERR_MEMORY;
@@ -127,8 +129,12 @@ asset_write(struct bytes file, package_asset_write *write,
         return err;
     }
     err = asset_decode(file, asset);
+    if (err == 0 && what->clip != NULL) {
+        err = asset_clip(asset, what->clip);
+    }
     if (err == 0) {
-        write(asset, steering, out);
+        asset->has_trick_play = what->has_trick_play;
+        write(asset, what->steering, out);
         err = out->err;
     }
     ngx_free(asset);
@@ -138,10 +144,25 @@ asset_write(struct bytes file, package_asset_write *write,
 int
 package_index_manifest(const struct package_index *index,
                        package_asset_write *write,
-                       const struct pathways *steering, struct buffer *out)
+                       const struct package_manifest *what, struct buffer *out)
 {
-    return asset_write(bytes_of(index->file, index->file_size), write, steering,
+    return asset_write(bytes_of(index->file, index->file_size), write, what,
                        out);
+}
+
+int
+package_index_part(const struct package_index *index,
+                   package_track_write *write, const struct clip *clip,
+                   struct buffer *out)
+{
+    struct track_index part = index->track;
+    int err = track_index_clip(&part, clip);
+
+    if (err == 0) {
+        write(&part, out);
+        err = out->err;
+    }
+    return err;
 }
 
 void
@@ -186,7 +207,7 @@ package_index_open(struct package_use *use, u_char *file, size_t file_size,
     int err;
 
     if (index->is_asset) {
-        err = asset_write(bytes, hls_multivariant_write, NULL,
+        err = asset_write(bytes, hls_multivariant_write, &written_once,
                           &index->playlist.bytes);
         text_finish(&index->playlist);
     } else {
@@ -246,8 +267,8 @@ package_index_mpd(struct package_index *index)
     struct package_text *text = &index->mpd;
 
     if (!text_is_written(text)) {
-        int err =
-            package_index_manifest(index, dash_mpd_write, NULL, &text->bytes);
+        int err = package_index_manifest(index, dash_mpd_write, &written_once,
+                                         &text->bytes);
 
         text->bytes.err = err;
         text_finish(text);
@@ -290,7 +311,7 @@ package_index_ts(struct package_index *index)
     if (!text_is_written(text)) {
         if (index->is_asset) {
             text->bytes.err = package_index_manifest(
-                index, ts_multivariant_write, NULL, &text->bytes);
+                index, ts_multivariant_write, &written_once, &text->bytes);
         } else {
             ts_media_playlist_write(&index->track.info, NULL, &text->bytes);
         }

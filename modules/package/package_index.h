@@ -20,7 +20,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "media/index.h"
+#include "media/clip.h"
 
 enum package_index_state {
     PACKAGE_INDEX_LOADING,
@@ -100,16 +100,32 @@ const struct package_text *package_index_init_segment(
  * asset's tracks can be one. */
 const struct package_text *package_index_ts(struct package_index *index);
 
+/* Of which there are many. Zeroed is what is written once. */
+struct package_manifest {
+    const struct pathways *steering; /* of one play, or NULL */
+    const struct clip *clip;         /* a part of the film, or NULL: all */
+    bool has_trick_play;             /* in an MPD */
+};
+
 /* Writes an asset's multivariant playlist or MPD, by the function of
- * media/index.h that does, with the pathways of one play or NULL. ERR_MEMORY,
- * ERR_LIMIT. */
+ * media/index.h that does. ERR_MEMORY, ERR_LIMIT; ERR_NOT_FOUND: the film is
+ * over before that part. */
 typedef void package_asset_write(const struct asset *asset,
                                  const struct pathways *steering,
                                  struct buffer *out);
 int package_index_manifest(const struct package_index *index,
                            package_asset_write *write,
-                           const struct pathways *steering,
+                           const struct package_manifest *what,
                            struct buffer *out);
+
+/* A track's playlist or I-frame playlist, by the function of media/index.h that
+ * does, of a part of it. ERR_MEMORY, ERR_LIMIT; ERR_NOT_FOUND: nothing is in
+ * it. */
+typedef void package_track_write(const struct track_index *track,
+                                 struct buffer *out);
+int package_index_part(const struct package_index *index,
+                       package_track_write *write, const struct clip *clip,
+                       struct buffer *out);
 
 /* Of an answer from this index that `what` tells from the others: for an entity
  * tag. */

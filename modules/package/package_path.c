@@ -23,6 +23,7 @@ package_kind_name(enum package_kind kind)
     case PACKAGE_INIT:
         return "init";
     case PACKAGE_SEGMENT:
+    case PACKAGE_KEY_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TS_SEGMENT:
     case PACKAGE_TS_TEXT_SEGMENT:
@@ -171,6 +172,40 @@ ts_parse(struct bytes rest, struct package_path *out)
     return bytes_equal(rest, BYTES_LITERAL(".ts")) ? 0 : ERR_NOT_FOUND;
 }
 
+/* What is behind "<track>/". */
+static int
+track_part_parse(struct bytes name, struct package_path *out)
+{
+    struct bytes folder, rest = name;
+
+    if (part_take(&rest, &folder)) {
+        if (!bytes_equal(folder, BYTES_LITERAL("iframes"))) {
+            return ERR_NOT_FOUND;
+        }
+        if (bytes_equal(rest, BYTES_LITERAL("init.mp4"))) {
+            out->kind = PACKAGE_INIT;
+            return 0;
+        }
+        if (segment_parse(rest, out) != 0 || out->kind != PACKAGE_SEGMENT) {
+            return ERR_NOT_FOUND;
+        }
+        out->kind = PACKAGE_KEY_SEGMENT;
+        return 0;
+    }
+    if (bytes_equal(name, BYTES_LITERAL("index.m3u8"))) {
+        out->kind = PACKAGE_PLAYLIST;
+    } else if (bytes_equal(name, BYTES_LITERAL("iframes.m3u8"))) {
+        out->kind = PACKAGE_IFRAMES;
+    } else if (bytes_equal(name, BYTES_LITERAL("init.mp4"))) {
+        out->kind = PACKAGE_INIT;
+    } else if (bytes_equal(name, BYTES_LITERAL("all.vtt"))) {
+        out->kind = PACKAGE_TEXT;
+    } else {
+        return segment_parse(name, out);
+    }
+    return 0;
+}
+
 int
 package_path_parse(struct bytes path, struct package_path *out)
 {
@@ -194,24 +229,17 @@ package_path_parse(struct bytes path, struct package_path *out)
         || found.track.len > TRACK_NAME_LEN_MAX) {
         return ERR_NOT_FOUND;
     }
+    int err;
     if (bytes_equal(found.track, BYTES_LITERAL("ts"))) {
         found.track.len = 0;
-        if (ts_parse(rest, &found) != 0) {
-            return ERR_NOT_FOUND;
-        }
-    } else if (bytes_equal(rest, BYTES_LITERAL("index.m3u8"))) {
-        found.kind = PACKAGE_PLAYLIST;
-    } else if (bytes_equal(rest, BYTES_LITERAL("iframes.m3u8"))) {
-        found.kind = PACKAGE_IFRAMES;
-    } else if (bytes_equal(rest, BYTES_LITERAL("init.mp4"))) {
-        found.kind = PACKAGE_INIT;
-    } else if (bytes_equal(rest, BYTES_LITERAL("all.vtt"))) {
-        found.kind = PACKAGE_TEXT;
-    } else if (segment_parse(rest, &found) != 0) {
-        return ERR_NOT_FOUND;
+        err = ts_parse(rest, &found);
+    } else {
+        err = track_part_parse(rest, &found);
     }
-    *out = found;
-    return 0;
+    if (err == 0) {
+        *out = found;
+    }
+    return err;
 }
 
 int

@@ -14,8 +14,10 @@ enum package_kind {
     PACKAGE_MPD,          /* <content>/<version>/manifest.mpd */
     PACKAGE_PLAYLIST,     /* <content>/<version>/<track>/index.m3u8 */
     PACKAGE_IFRAMES,      /* <content>/<version>/<track>/iframes.m3u8 */
-    PACKAGE_INIT,         /* <content>/<version>/<track>/init.mp4 */
+    PACKAGE_INIT,         /* <content>/<version>/<track>/init.mp4, and
+                           * <content>/<version>/<track>/iframes/init.mp4 */
     PACKAGE_SEGMENT,      /* <content>/<version>/<track>/<n>.m4s */
+    PACKAGE_KEY_SEGMENT,  /* <content>/<version>/<track>/iframes/<n>.m4s */
     PACKAGE_TEXT_SEGMENT, /* <content>/<version>/<track>/<n>.vtt */
     PACKAGE_TEXT,         /* <content>/<version>/<track>/all.vtt */
     PACKAGE_IMAGE,        /* <content>/<version>/<track>/<n>.jpg */

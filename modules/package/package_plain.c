@@ -443,6 +443,7 @@ package_plain_segment(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         kept_touch(ctx->plain.film.folder, ctx->plain.film.identity);
     }
     if (ctx->path.kind != PACKAGE_SEGMENT
+        && ctx->path.kind != PACKAGE_KEY_SEGMENT
         && ctx->path.kind != PACKAGE_TS_SEGMENT) {
         return NGX_OK;
     }

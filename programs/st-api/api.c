@@ -115,13 +115,24 @@ is_admin_or_reply(struct api *api, struct http_request *request)
     return true;
 }
 
+static void
+query_write(const struct body_playback *asked, bool is_dash, struct buffer *out)
+{
+    if (asked->steering)
+        buffer_append_text(out, "?steering=1");
+    if (asked->trick_play && is_dash)
+        buffer_printf(out, "%ctrick=1", asked->steering ? '&' : '?');
+}
+
 static int
 playback_write(struct api *api, const struct body_playback *asked,
                const char *version, struct buffer *out)
 {
     static const struct {
         const char *form, *name;
-    } manifests[] = {{"hls", "master.m3u8"}, {"dash", "manifest.mpd"}};
+        bool is_dash;
+    } manifests[] = {{"hls", "master.m3u8", false},
+                     {"dash", "manifest.mpd", true}};
     struct token_claims claims = {
         .session = random_u64(),
         .expires_s = (uint32_t) (clock_unix_s() + api->token_ttl_s),
@@ -136,11 +147,14 @@ playback_write(struct api *api, const struct body_playback *asked,
         "{\"id\":\"%016" PRIx64 "\",\"content\":\"%s\","
         "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32 ",\"urls\":{",
         random_u64(), asked->content, claims.session, claims.expires_s);
-    for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++)
-        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s%s\"",
+    for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++) {
+        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s",
                       i > 0 ? "," : "", manifests[i].form, api->playback_url,
                       TOKEN_TEXT_LEN, token, asked->content, version,
-                      manifests[i].name, asked->steering ? "?steering=1" : "");
+                      manifests[i].name);
+        query_write(asked, manifests[i].is_dash, out);
+        buffer_append_text(out, "\"");
+    }
     buffer_append_text(out, "}}");
     return out->err;
 }

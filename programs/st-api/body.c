@@ -30,6 +30,8 @@ static const struct field playback_fields[] = {
      BODY_VIEWER_LEN_MAX},
     {"steering", FIELD_BOOLEAN, false, offsetof(struct body_playback, steering),
      0},
+    {"trick_play", FIELD_BOOLEAN, false,
+     offsetof(struct body_playback, trick_play), 0},
 };
 
 static const struct field content_fields[] = {

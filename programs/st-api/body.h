@@ -17,7 +17,8 @@
 struct body_playback {
     char content[CONTENT_ID_LEN_MAX + 1];
     char viewer[BODY_VIEWER_LEN_MAX + 1]; /* empty: not told */
-    bool steering; /* the player follows content steering */
+    bool steering;   /* the player follows content steering */
+    bool trick_play; /* it plays the key frames of an MPD alone */
 };
 
 struct body_content {

@@ -25,15 +25,17 @@ a_play_is_read(void **state)
     assert_string_equal(out.content, "demo");
     assert_string_equal(out.viewer, "anna");
     assert_false(out.steering);
+    assert_false(out.trick_play);
     body = "{\"content\":\"" TEXT_64 "\"}";
     assert_int_equal(body_playback_parse(bytes_of_text(body), &out, message),
                      0);
     assert_string_equal(out.content, TEXT_64);
     assert_string_equal(out.viewer, "");
-    body = "{\"steering\":true,\"content\":\"demo\"}";
+    body = "{\"steering\":true,\"content\":\"demo\",\"trick_play\":true}";
     assert_int_equal(body_playback_parse(bytes_of_text(body), &out, message),
                      0);
     assert_true(out.steering);
+    assert_true(out.trick_play);
 }
 
 static void

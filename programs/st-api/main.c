@@ -47,9 +47,10 @@ static const struct program program = {
     .details =
         "POST /v1/playbacks {\"content\":ID} answers 201 with the signed "
         "URLs of a play, \"hls\" and \"dash\", for a player that follows "
-        "content steering with \"steering\":true. GET /v1/contents lists what "
-        "can be played; PUT and DELETE /v1/contents/{id} change it and need "
-        "the admin key.\n\n"
+        "content steering with \"steering\":true, with key frames alone in "
+        "the MPD with \"trick_play\":true. GET /v1/contents lists what can be "
+        "played; PUT and DELETE /v1/contents/{id} change it and need the admin "
+        "key.\n\n"
         "On SIGHUP both key files are read again, together or not at all. "
         "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong use.",
     .options = options,

@@ -91,6 +91,37 @@ def test_02_only_who_steers_is_told_of_other_places(platform):
     assert "<ContentSteering " in steered
 
 
+def test_02_a_part_of_a_film_is_the_same_from_everywhere(platform):
+    token, path = play_parts(platform, "demo")
+    owner, = platform.where("redirector1", "demo")["owners"]
+    for file in ("master.m3u8", "manifest.mpd", "v0/index.m3u8"):
+        places = [f"{url}/p/{token}/{path}".replace("master.m3u8", file)
+                  for url in (platform.front, platform.node(owner)["url"],
+                              platform.node("cdn")["url"])]
+        whole, *_ = answers = {requests.get(place, timeout=5).content
+                               for place in places}
+        assert len(answers) == 1
+        for part in ("start=3", "end=3", "start=3&end=5"):
+            answers = {requests.get(place + query, timeout=5).content
+                       for place in places
+                       for query in (f"?{part}", f"?x=1&{part}&y=1")}
+            assert len(answers) == 1 and whole not in answers, (file, part)
+        for place in places:
+            assert requests.get(f"{place}?start=x",
+                                timeout=5).status_code == 400
+    trick = {requests.get(place.replace("v0/index.m3u8", "manifest.mpd?trick=1"),
+                          timeout=5).content for place in places}
+    assert len(trick) == 1 and b"v0/iframes" in trick.pop()
+    for place in places:
+        key = place.replace("v0/index.m3u8", "v0/iframes/1.m4s")
+        assert b"moof" in requests.get(key, timeout=5).content
+    segment = places[-1].replace("index.m3u8", "1.m4s")
+    for query in ("", "?start=3", "?start=4"):
+        answer = requests.get(segment + query, timeout=5)
+        assert answer.status_code == 200
+    assert answer.headers["X-Cache"] == "HIT"
+
+
 def test_03_the_answers_say_which_node_served_and_why(platform):
     url = platform.play_url("demo")
     redirect = requests.get(url, allow_redirects=False, timeout=5)

@@ -163,13 +163,17 @@ def test_02_every_play_is_a_session_of_its_own(api):
     assert len({play["id"] for play in plays}) == 20
 
 
-def test_02_a_player_that_steers_asks_for_pathways(api):
+@pytest.mark.parametrize("body, hls, dash", [
+    ({}, "", ""), ({"steering": False, "trick_play": False}, "", ""),
+    ({"steering": True}, "?steering=1", "?steering=1"),
+    ({"trick_play": True}, "", "?trick=1"),
+    ({"steering": True, "trick_play": True}, "?steering=1",
+     "?steering=1&trick=1")])
+def test_02_a_player_asks_for_what_it_can_do(api, body, hls, dash):
     api.put("demo")
-    for body, end in (({}, ""), ({"steering": False}, ""),
-                      ({"steering": True}, "?steering=1")):
-        play = api.play({"content": "demo", **body}).json()
-        assert play["urls"]["hls"].endswith(".m3u8" + end)
-        assert play["urls"]["dash"].endswith(".mpd" + end)
+    urls = api.play({"content": "demo", **body}).json()["urls"]
+    assert urls["hls"].endswith(".m3u8" + hls)
+    assert urls["dash"].endswith(".mpd" + dash)
 
 
 def test_03_an_unknown_content_is_not_found(api):
