@@ -3,13 +3,15 @@
 """The rules of the tree that no compiler checks.
 
 Includes point one way, each public header compiles alone, every source names
-its licence, every ADR and folder that a document links to is there.
+its licence, every ADR and folder that a document links to is there, and a
+module's config names all of its sources.
 """
 
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 MAY_INCLUDE = {
@@ -72,6 +74,25 @@ def check_links(path, text):
             yield f"links to {target}, which is not there"
 
 
+def check_config(path):
+    """What nginx's own build would compile; `auto/module` reads it there."""
+    folder = path.parent
+    with tempfile.TemporaryDirectory() as auto:
+        pathlib.Path(auto, "auto").mkdir()
+        pathlib.Path(auto, "auto/module").write_text("echo $ngx_module_srcs")
+        run = subprocess.run(
+            ["sh", "-c", '. "$0"', str(path)], cwd=auto, check=True,
+            env={"ngx_addon_dir": str(folder)}, capture_output=True, text=True)
+    named = {pathlib.Path(name).resolve() for name in run.stdout.split()}
+    own = {source for source in folder.glob("*.c")
+           if not re.search(r"_(test|fuzz)\.c$|_test_", source.name)}
+    for source in own - named:
+        yield f"does not name {source.name}"
+    for source in named:
+        if not source.exists():
+            yield f"names {source}, which is not there"
+
+
 def main():
     problems, count = [], 0
     for path in tracked():
@@ -83,6 +104,8 @@ def main():
                 checks.append(check_header_alone(path))
         elif path.suffix == ".md":
             checks.append(check_links(path, path.read_text()))
+        elif path.match("modules/*/config"):
+            checks.append(check_config(path))
         count += bool(checks)
         for check in checks:
             problems += [f"{path.relative_to(TOP)}: {p}" for p in check]
