@@ -234,15 +234,6 @@ is_listed(const struct plan *plan, const struct cluster *cluster)
 }
 
 static int
-row_compare(const void *a_void, const void *b_void)
-{
-    const struct table_row *a = a_void, *b = b_void;
-    if (a->hash != b->hash)
-        return a->hash < b->hash ? -1 : 1;
-    return bytes_compare(a->id, b->id);
-}
-
-static int
 rows_from_plans(const struct plan *plans, size_t count,
                 const struct cluster *cluster, struct table_row **rows,
                 size_t *row_count)
@@ -273,7 +264,7 @@ rows_from_plans(const struct plan *plans, size_t count,
             .calmer_since_ms = plans[i].calmer_since_ms,
         };
     }
-    qsort(list, found, sizeof *list, row_compare);
+    qsort(list, found, sizeof *list, table_row_compare);
     *rows = list;
     *row_count = found;
     return 0;

@@ -2,7 +2,6 @@
 /* Which reports a demand takes in, and that neither their order, nor
  * repetition, nor loss matters. */
 
-#include "core/classify.h"
 #include "core/demand_private.h"
 #include "core/demand_world.h"
 #include "core/err.h"
@@ -10,7 +9,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static void
 a_node_that_ran_before_the_manager_is_asked_for_a_base(void **state)
@@ -369,12 +367,8 @@ run_make(struct run *run, uint64_t *random)
             bool is_full = is_last || random_next(random) % 2 == 0;
             o.header.has_more = is_full && !is_last;
             run->reports[n][step] = origin_report(&o, is_full, mask);
-            for (unsigned i = 0; is_last && i < CONTENTS; i++) {
-                run->totals[i].requests += o.values[i].requests;
-                run->totals[i].bytes += o.values[i].bytes;
-                run->totals[i].starts += o.values[i].starts;
-                run->totals[i].offloaded += o.values[i].offloaded;
-            }
+            for (unsigned i = 0; is_last && i < CONTENTS; i++)
+                values_add(&run->totals[i], &o.values[i]);
         }
     }
 }
@@ -399,8 +393,8 @@ sums_do_not_depend_on_order_repetition_or_loss(void **state)
         run_make(&run, &random);
         for (unsigned i = 0; i < 400; i++) {
             /* any report at any time, many often, some never */
-            unsigned n = (unsigned) (random_next(&random) % NODES);
-            unsigned step = (unsigned) (random_next(&random) % STEPS);
+            unsigned n = random_below(&random, NODES);
+            unsigned step = random_below(&random, STEPS);
             now += random_next(&random) % 1000;
             merge(d, &run.reports[n][step], now);
             if (i % 16 == 0)
@@ -425,59 +419,32 @@ sums_do_not_depend_on_order_repetition_or_loss(void **state)
 }
 
 static void
-table_of(struct demand *d, uint64_t now_ms, struct buffer *out)
-{
-    struct classify_policy policy = classify_policy_default;
-    struct classify_input input = {.now_ms = now_ms};
-    struct table_node nodes[NODES];
-    struct table table = {.nodes = nodes};
-    struct table_row *rows;
-    policy.has_cdn = true;
-    demand_advance(d, now_ms);
-    input.rates = demand_rates(d, &input.rate_count);
-    input.nodes = demand_nodes(d, &input.node_count);
-    assert_int_equal(classify(&policy, &input, &rows, &table.row_count), 0);
-    for (size_t i = 0; i < input.node_count; i++) {
-        const struct demand_node *n = &input.nodes[i];
-        nodes[table.node_count++] =
-            (struct table_node){.name = n->last.node,
-                                .url = n->last.url,
-                                .weight = n->last.weight,
-                                .load = n->load,
-                                .state = n->state};
-    }
-    table.rows = rows;
-    buffer_init(out, TABLE_SIZE_MAX);
-    assert_int_equal(table_encode(&table, out), 0);
-    free(rows);
-}
-
-static void
 two_managers_with_the_same_reports_make_the_same_table(void **state)
 {
     uint64_t random = 7;
     struct run run;
     run_make(&run, &random);
-    struct demand *a = demand_new(&demand_policy_default);
-    struct demand *b = demand_new(&demand_policy_default);
+    struct manager a, b;
+    manager_make(&a, false);
+    manager_make(&b, false);
     uint64_t now = START_MS;
     struct buffer table_a, table_b;
     for (unsigned step = 0; step < STEPS; step++, now += 500) {
         for (unsigned n = 0; n < NODES; n++) {
-            merge(a, &run.reports[n][step], now);
-            merge(b, &run.reports[NODES - 1 - n][step], now);
+            merge(a.demand, &run.reports[n][step], now);
+            merge(b.demand, &run.reports[NODES - 1 - n][step], now);
             /* once more, which changes nothing */
-            merge(b, &run.reports[NODES - 1 - n][step], now);
+            merge(b.demand, &run.reports[NODES - 1 - n][step], now);
         }
-        table_of(a, now, &table_a);
-        table_of(b, now, &table_b);
+        manager_turn(&a, now, &table_a);
+        manager_turn(&b, now, &table_b);
         assert_true(
             bytes_equal(buffer_bytes(&table_a), buffer_bytes(&table_b)));
         buffer_fini(&table_a);
         buffer_fini(&table_b);
     }
-    demand_free(a);
-    demand_free(b);
+    manager_end(&a);
+    manager_end(&b);
     run_end(&run);
 }
 

@@ -5,38 +5,15 @@
  * takes over from the first, as with a change of the leading Manager. Each
  * round has its seed, which a failure prints.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "core/classify.h"
 #include "core/content.h"
-#include "core/demand.h"
+#include "core/demand_world.h"
 #include "core/err.h"
 #include "core/route.h"
 #include "core/test_random.h"
 
-enum { CONTENTS = 8, NODES = 4, MANAGERS = 2, MAILS_MAX = 64 };
+#include <stdio.h>
 
-#define START_MS 1000000u
-
-static unsigned
-random_below(uint64_t *state, unsigned end)
-{
-    return (unsigned) (random_next(state) % end);
-}
-
-static struct bytes
-content_name(unsigned i)
-{
-    static const char names[] = "abcdefgh";
-    return bytes_of(&names[i], 1);
-}
+enum { NODES = 4, MANAGERS = 2, MAILS_MAX = 64 };
 
 /* ---- a world of agents, a network and two Managers ---- */
 
@@ -99,23 +76,6 @@ world_end(struct world *w)
         mail_remove(w, 0);
     for (unsigned m = 0; m < MANAGERS; m++)
         demand_free(w->demands[m]);
-}
-
-static struct buffer
-report_of(const struct report_header *header,
-          const struct counters_values *values, unsigned listed)
-{
-    struct buffer b;
-    buffer_init(&b, REPORT_SIZE_MAX);
-    report_begin(&b, header);
-    for (unsigned i = 0; i < CONTENTS; i++) {
-        if (listed & 1u << i) {
-            const struct report_entry entry = {content_name(i), values[i]};
-            report_add(&b, &entry);
-        }
-    }
-    assert_int_equal(report_finish(&b), 0);
-    return b;
 }
 
 /* As the agent does: what changed on top of the base, sometimes in parts. */
@@ -262,13 +222,8 @@ static struct counters_values
 counted(const struct world *w, unsigned content)
 {
     struct counters_values sum = {0};
-    for (unsigned node = 0; node < NODES; node++) {
-        const struct counters_values *v = &w->agents[node].values[content];
-        sum.requests += v->requests;
-        sum.bytes += v->bytes;
-        sum.starts += v->starts;
-        sum.offloaded += v->offloaded;
-    }
+    for (unsigned node = 0; node < NODES; node++)
+        values_add(&sum, &w->agents[node].values[content]);
     return sum;
 }
 
@@ -321,62 +276,7 @@ no_count_is_lost_or_doubled_across_changes_of_leader(void **state)
     }
 }
 
-/* ---- one Manager from turn to turn ---- */
-
-struct manager {
-    struct demand *demand;
-    struct table_row rows[CONTENTS]; /* of the last turn */
-    size_t row_count;
-};
-
-static void
-manager_make(struct manager *m)
-{
-    *m = (struct manager){.demand = demand_new(&demand_policy_default)};
-}
-
-static void
-manager_end(struct manager *m)
-{
-    demand_free(m->demand);
-}
-
-/* Classifies, keeps the rows for the turn after, and encodes the table. */
-static void
-manager_turn(struct manager *m, uint64_t now_ms, struct buffer *out)
-{
-    struct classify_policy policy = classify_policy_default;
-    struct classify_input input = {
-        .previous = m->rows, .previous_count = m->row_count, .now_ms = now_ms};
-    struct table_node nodes[NODES];
-    struct table table = {.version = {1, 1}, .nodes = nodes};
-    struct table_row *rows;
-    policy.has_cdn = true;
-    policy.cdn_by_share = true;
-    demand_advance(m->demand, now_ms);
-    input.rates = demand_rates(m->demand, &input.rate_count);
-    input.nodes = demand_nodes(m->demand, &input.node_count);
-    assert_int_equal(classify(&policy, &input, &rows, &m->row_count), 0);
-    assert_true(m->row_count <= CONTENTS);
-    for (size_t i = 0; i < m->row_count; i++) {
-        m->rows[i] = rows[i];
-        m->rows[i].id = content_name((unsigned) (rows[i].id.ptr[0] - 'a'));
-    }
-    free(rows);
-    for (size_t i = 0; i < input.node_count; i++) {
-        const struct demand_node *n = &input.nodes[i];
-        nodes[table.node_count++] =
-            (struct table_node){.name = n->last.node,
-                                .url = n->last.url,
-                                .weight = n->last.weight,
-                                .load = n->load,
-                                .state = n->state};
-    }
-    table.rows = m->rows;
-    table.row_count = m->row_count;
-    buffer_init(out, TABLE_SIZE_MAX);
-    assert_int_equal(table_encode(&table, out), 0);
-}
+/* ---- Managers from turn to turn ---- */
 
 static void
 shuffle(unsigned *list, unsigned count, uint64_t *random)
@@ -402,13 +302,6 @@ past_end(struct past *past)
         for (unsigned n = 0; n < NODES; n++)
             buffer_fini(&past->reports[t][n]);
     }
-}
-
-static void
-merge(struct demand *d, const struct buffer *report, uint64_t now_ms)
-{
-    struct demand_merge_result result;
-    assert_int_equal(demand_merge(d, buffer_bytes(report), now_ms, &result), 0);
 }
 
 /* The reports of one turn in an order of its own, some twice, and old ones of
@@ -454,8 +347,8 @@ managers_that_hear_the_same_in_any_order_publish_the_same(void **state)
         struct manager a, b;
         size_t rows_seen = 0;
         world_make(&w, seed);
-        manager_make(&a);
-        manager_make(&b);
+        manager_make(&a, true);
+        manager_make(&b, true);
         for (unsigned turn = 0; turn < TURNS; turn++, w.now_ms += 500) {
             struct buffer table_a, table_b;
             turn_count(&w, turn);
@@ -496,7 +389,7 @@ no_repetition_of_old_reports_keeps_a_row_alive(void **state)
         struct manager m;
         struct buffer table;
         world_make(&w, seed);
-        manager_make(&m);
+        manager_make(&m, true);
         for (unsigned turn = 0; turn < TURNS; turn++, w.now_ms += 500) {
             turn_count(&w, turn);
             for (unsigned n = 0; n < NODES; n++) {
@@ -509,7 +402,7 @@ no_repetition_of_old_reports_keeps_a_row_alive(void **state)
             /* the Manager that takes over knows neither rows nor rates */
             if (turn == TURNS / 2 && seed % 2 == 0) {
                 manager_end(&m);
-                manager_make(&m);
+                manager_make(&m, true);
             }
             manager_hear(&m, &past, turn, w.now_ms, &w.random);
             manager_turn(&m, w.now_ms, &table);

@@ -46,9 +46,10 @@ node_compare(const struct table_node *a, const struct table_node *b)
     return bytes_compare(a->name, b->name);
 }
 
-static int
-row_compare(const struct table_row *a, const struct table_row *b)
+int
+table_row_compare(const void *a_void, const void *b_void)
 {
+    const struct table_row *a = a_void, *b = b_void;
     if (a->hash != b->hash)
         return a->hash < b->hash ? -1 : 1;
     return bytes_compare(a->id, b->id);
@@ -58,12 +59,6 @@ static int
 node_compare_void(const void *a, const void *b)
 {
     return node_compare(a, b);
-}
-
-static int
-row_compare_void(const void *a, const void *b)
-{
-    return row_compare(a, b);
 }
 
 static bool
@@ -97,7 +92,8 @@ table_is_valid(const struct table *table)
     for (size_t i = 0; i < table->row_count; i++) {
         if (!row_is_valid(&table->rows[i])
             || (i > 0
-                && row_compare(&table->rows[i - 1], &table->rows[i]) >= 0))
+                && table_row_compare(&table->rows[i - 1], &table->rows[i])
+                       >= 0))
             return false;
     }
     return true;
@@ -435,7 +431,7 @@ table_encode(const struct table *table, struct buffer *out)
         rows[i].hash = content_hash(rows[i].id);
     }
     qsort(nodes, table->node_count, sizeof *nodes, node_compare_void);
-    qsort(rows, table->row_count, sizeof *rows, row_compare_void);
+    qsort(rows, table->row_count, sizeof *rows, table_row_compare);
     sorted.nodes = nodes;
     sorted.rows = rows;
     err = table_is_valid(&sorted) ? append_table(&sorted, out) : ERR_INVALID;

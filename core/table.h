@@ -74,6 +74,9 @@ struct table {
     size_t row_count;
 };
 
+/* The order of rows, as qsort asks for it. */
+int table_row_compare(const void *a, const void *b);
+
 /* 1 to 63 bytes of the characters of a content id. */
 bool table_node_name_is_valid(struct bytes name);
 /* http:// or https:// and what follows, visible ASCII without quotes, no slash

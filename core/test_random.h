@@ -15,4 +15,10 @@ random_next(uint64_t *state)
     return x ^ x >> 31;
 }
 
+static inline unsigned
+random_below(uint64_t *state, unsigned end)
+{
+    return (unsigned) (random_next(state) % end);
+}
+
 #endif

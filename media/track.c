@@ -185,6 +185,14 @@ track_texts_set(struct track_info *info, const char *name, const char *label,
                : ERR_INVALID;
 }
 
+uint32_t
+track_bit_rate(uint64_t bytes, uint64_t duration, uint32_t timescale)
+{
+    const unsigned __int128 bits = (unsigned __int128) bytes * 8 * timescale;
+    const unsigned __int128 rate = (bits + duration - 1) / duration;
+    return rate > UINT32_MAX ? UINT32_MAX : (uint32_t) rate;
+}
+
 /* Of each kind something else: a field that sound was the first to have. */
 static uint32_t
 shared_field(const struct track_info *info)

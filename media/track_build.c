@@ -86,14 +86,6 @@ frame_rate_set(struct track_info *info, const struct mp4_track *track)
     info->frame_rate_den = den == 0 ? 1 : (uint32_t) den;
 }
 
-static uint32_t
-bit_rate(uint64_t bytes, uint64_t duration, uint32_t timescale)
-{
-    const wide rate =
-        ((wide) bytes * 8 * timescale + (wide) duration - 1) / (wide) duration;
-    return rate > UINT32_MAX ? UINT32_MAX : (uint32_t) rate;
-}
-
 /*
  * RFC 8216bis §4.4.6.2: the peak is that of any run of segments between half
  * and one and a half target durations, so a last segment of two frames does
@@ -120,12 +112,13 @@ bandwidth_find(const struct track_info *info, const struct track_index *index,
             run_duration -= first.duration;
             index_segment_load(index, first.number + 1, &first);
         }
-        const uint32_t rate = bit_rate(run, run_duration, info->timescale);
+        const uint32_t rate =
+            track_bit_rate(run, run_duration, info->timescale);
         if (run_duration * 2 >= target && run_duration * 2 <= target * 3
             && rate > *peak)
             *peak = rate;
     }
-    *average = bit_rate(all, info->duration, info->timescale);
+    *average = track_bit_rate(all, info->duration, info->timescale);
 }
 
 /* What a player of key frames reads of a segment. */

@@ -21,6 +21,9 @@ int track_texts_set(struct track_info *info, const char *name,
                     const char *label, const char *language,
                     const char *codecs);
 
+/* Bits a second, rounded up; the greatest number where it is more. */
+uint32_t track_bit_rate(uint64_t bytes, uint64_t duration, uint32_t timescale);
+
 /* The info is checked by the caller. */
 void track_info_encode(const struct track_info *info, struct buffer *out);
 

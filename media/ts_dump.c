@@ -145,18 +145,6 @@ master_dump(const char *folder, const struct test_track *tracks, size_t count)
     buffer_fini(&b);
 }
 
-static void
-key_read(const char *text)
-{
-    for (size_t i = 0; i < sizeof key; i++) {
-        unsigned byte;
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-            test_stop("TS_DUMP_KEY", "is not 32 hexadecimal digits");
-        key[i] = (uint8_t) byte;
-    }
-    has_key = true;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -168,7 +156,8 @@ main(int argc, char **argv)
     test_films_store(argv + 3, count, (uint32_t) atoi(argv[2]), tracks);
     mkdir(argv[1], 0777);
     if (getenv("TS_DUMP_KEY") != NULL) {
-        key_read(getenv("TS_DUMP_KEY"));
+        test_hex_read(getenv("TS_DUMP_KEY"), key);
+        has_key = true;
         test_file_save_in(argv[1], "key.bin", bytes_of(key, sizeof key));
     }
     for (size_t i = count; i-- > 0;) {

@@ -39,17 +39,6 @@ subsamples_print(struct bytes file, const struct mp4_track *track)
     subsample_reader_free(reader);
 }
 
-static void
-hex_read(const char *text, uint8_t *out)
-{
-    for (int i = 0; i < CRYPT_KEY_SIZE; i++) {
-        unsigned byte;
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-            test_stop(text, "is not hex");
-        out[i] = (uint8_t) byte;
-    }
-}
-
 /* All of a segment, in pieces of up to `piece` bytes, or where it lies. */
 static void
 transform_run(struct transform *t, struct bytes in, size_t piece,
@@ -163,9 +152,9 @@ main(int argc, char **argv)
             .has_periods = argv[5][0] != '-',
             .iv_base = UINT64_MAX - 3, /* passes 0 */
         };
-        hex_read(argv[3], crypt.key.key);
-        hex_read(argv[4], crypt.key.kid);
-        hex_read(argv[4], crypt.key.iv);
+        test_hex_read(argv[3], crypt.key.key);
+        test_hex_read(argv[4], crypt.key.kid);
+        test_hex_read(argv[4], crypt.key.iv);
         film_write(file, &movie.tracks[0], crypt, atoi(argv[5]), argv[6]);
     } else {
         subsamples_print(file, &movie.tracks[0]);

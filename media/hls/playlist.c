@@ -4,7 +4,7 @@
  * HLS playlists (RFC 8216bis) of one track and of all tracks.
  */
 
-#include "media/hls/subtitles.h"
+#include "media/hls/tags.h"
 #include "media/index_format.h"
 
 #include <stdio.h>
@@ -14,15 +14,6 @@
     86 /* bytes, before its boxes: 14496-12 §12.1 */
 
 /* ---- media playlist ---- */
-
-/* To the nearest microsecond. Each EXTINF is the difference of two of these,
- * so that rounding never adds up over a film. */
-static uint64_t
-microseconds(uint64_t ticks, uint32_t timescale)
-{
-    return (uint64_t) (((unsigned __int128) ticks * 1000000 + timescale / 2)
-                       / timescale);
-}
 
 /* Walks the segments in time; the durations as they are printed. */
 struct clock {
@@ -34,7 +25,7 @@ static struct clock
 clock_of(const struct track_index *index)
 {
     const uint64_t start = index->info.part.start;
-    return (struct clock){start, microseconds(start, index->info.timescale)};
+    return (struct clock){start, hls_microseconds(start, index->info.timescale)};
 }
 
 static uint64_t
@@ -45,7 +36,7 @@ clock_step(const struct track_index *index, uint32_t number,
     index_segment_load(index, number, &s);
     const uint64_t before = clock->time;
     clock->ticks += s.duration;
-    clock->time = microseconds(clock->ticks, index->info.timescale);
+    clock->time = hls_microseconds(clock->ticks, index->info.timescale);
     return clock->time - before;
 }
 
@@ -99,7 +90,8 @@ segment_suffix(enum track_kind kind)
 static void
 tiles_print(const struct track_info *info, char *out, size_t size)
 {
-    const uint64_t each = microseconds(info->frame_rate_den, info->timescale);
+    const uint64_t each =
+        hls_microseconds(info->frame_rate_den, info->timescale);
     snprintf(out, size,
              "#EXT-X-TILES:RESOLUTION=%ux%u,LAYOUT=%ux%u,"
              "DURATION=%llu.%06llu\n",
@@ -190,69 +182,17 @@ groups_find(const struct asset *asset, struct group *groups)
     return count;
 }
 
-/* "audio", then "audio1", ...; each pathway has groups of its own, as their
- * URIs are others: "audio/origin2". */
-static void
-group_id_write(const struct group *group, const struct pathway *pathway,
-               struct buffer *out)
-{
-    buffer_append_text(out, "\"audio");
-    if (group->number > 0)
-        buffer_printf(out, "%zu", group->number);
-    if (pathway != NULL) {
-        buffer_append_text(out, "/");
-        buffer_append(out, pathway->name.ptr, pathway->name.len);
-    }
-    buffer_append_text(out, "\"");
-}
-
-static void
-uri_write(const struct asset *asset, const struct track_info *track,
-          const char *playlist, const struct pathway *pathway,
-          struct buffer *out)
-{
-    const bool has_query = pathway != NULL && pathway->query.len > 0;
-    if (pathway != NULL && pathway->base.len > 0)
-        buffer_append(out, pathway->base.ptr, pathway->base.len);
-    buffer_append_text(out, track->name);
-    buffer_append_text(out, playlist);
-    if (has_query)
-        buffer_append(out, pathway->query.ptr, pathway->query.len);
-    if (asset->query[0] != 0)
-        buffer_printf(out, "%s%s", has_query ? "&" : "?", asset->query);
-}
-
-static const char *
-track_label(const struct track_info *track)
-{
-    if (track->label[0] != 0)
-        return track->label;
-    return strcmp(track->language, "und") != 0 ? track->language : track->name;
-}
-
-/* NAME is unique in its group (§4.4.6.1.1): the track's own name makes it. */
+/* Is a track of its group before it called so? */
 static bool
 label_is_taken(const struct asset *asset, size_t number)
 {
     const struct track_info *track = &asset->tracks[number];
     for (const struct track_info *t = asset->tracks; t < track; t++) {
         if (t->kind == track->kind && strcmp(t->codecs, track->codecs) == 0
-            && strcmp(track_label(t), track_label(track)) == 0)
+            && strcmp(hls_label(t), hls_label(track)) == 0)
             return true;
     }
     return false;
-}
-
-static void
-label_write(const struct asset *asset, size_t number, struct buffer *out)
-{
-    const struct track_info *t = &asset->tracks[number];
-    buffer_printf(out, ",NAME=\"%s", track_label(t));
-    if (label_is_taken(asset, number))
-        buffer_printf(out, " (%s)", t->name);
-    buffer_append_text(out, "\"");
-    if (strcmp(t->language, "und") != 0)
-        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
 }
 
 static void
@@ -261,8 +201,8 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
 {
     const struct track_info *t = &asset->tracks[number];
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
-    group_id_write(group, pathway, out);
-    label_write(asset, number, out);
+    hls_group_id_write("audio", group->number, pathway, out);
+    hls_label_write(t, label_is_taken(asset, number), out);
     buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
                   number == group->first ? "YES" : "NO");
     if (t->joc_complexity != 0) /* objects, not channels */
@@ -270,7 +210,7 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
     else if (t->channels != 0)
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
     buffer_append_text(out, ",URI=\"");
-    uri_write(asset, t, "/index.m3u8", pathway, out);
+    hls_uri_write(asset, t, NULL, "/index.m3u8", pathway, out);
     buffer_append_text(out, "\"\n");
 }
 
@@ -298,53 +238,16 @@ has_text(const struct asset *asset)
 }
 
 static void
-subtitles_id_write(const struct pathway *pathway, struct buffer *out)
-{
-    buffer_append_text(out, "\"subs");
-    if (pathway != NULL) {
-        buffer_append_text(out, "/");
-        buffer_append_bytes(out, pathway->name);
-    }
-    buffer_append_text(out, "\"");
-}
-
-static void
 subtitles_write(const struct asset *asset, const struct pathway *pathway,
                 struct buffer *out)
 {
-    for (size_t i = 0; i < asset->track_count; i++) {
-        if (asset->tracks[i].kind != TRACK_TEXT)
-            continue;
-        buffer_append_text(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=");
-        subtitles_id_write(pathway, out);
-        label_write(asset, i, out);
-        subtitles_choice_write(asset, &asset->tracks[i], out);
-        buffer_append_text(out, ",URI=\"");
-        uri_write(asset, &asset->tracks[i], "/index.m3u8", pathway, out);
-        buffer_append_text(out, "\"\n");
-    }
+    for (size_t i = 0; i < asset->track_count; i++)
+        if (asset->tracks[i].kind == TRACK_TEXT)
+            hls_subtitles_write(asset, &asset->tracks[i],
+                                label_is_taken(asset, i), pathway, out);
 }
 
 /* ---- variants ---- */
-
-static void
-resolution_write(const struct track_info *track, struct buffer *out)
-{
-    if (track->width != 0 && track->height != 0)
-        buffer_printf(out, ",RESOLUTION=%ux%u", track->width, track->height);
-}
-
-static void
-frame_rate_write(const struct track_info *track, struct buffer *out)
-{
-    const uint64_t den = track->frame_rate_den;
-    const uint64_t rate =
-        ((uint64_t) track->frame_rate_num * 1000 + den / 2) / den;
-    if (rate > 0)
-        buffer_printf(out, ",FRAME-RATE=%llu.%03llu",
-                      (unsigned long long) (rate / 1000),
-                      (unsigned long long) (rate % 1000));
-}
 
 static void
 video_range_write(const struct track_info *track, struct buffer *out)
@@ -362,16 +265,6 @@ video_range_write(const struct track_info *track, struct buffer *out)
         buffer_append_text(out, ",VIDEO-RANGE=HLG");
         break;
     }
-}
-
-static void
-pathway_id_write(const struct pathway *pathway, struct buffer *out)
-{
-    if (pathway == NULL)
-        return;
-    buffer_append_text(out, ",PATHWAY-ID=\"");
-    buffer_append(out, pathway->name.ptr, pathway->name.len);
-    buffer_append_text(out, "\"");
 }
 
 /* `group` is NULL for a variant without one; for sound alone it names the
@@ -397,21 +290,19 @@ variant_write(const struct asset *asset, const struct track_info *track,
         buffer_printf(out, ",%s", group->codecs);
     buffer_append_text(out, "\"");
     if (has_video) {
-        resolution_write(track, out);
-        frame_rate_write(track, out);
+        hls_resolution_write(track, out);
+        hls_frame_rate_write(track, out);
         video_range_write(track, out);
     }
     if (group != NULL) {
         buffer_append_text(out, ",AUDIO=");
-        group_id_write(group, pathway, out);
+        hls_group_id_write("audio", group->number, pathway, out);
     }
-    if (has_text(asset)) {
-        buffer_append_text(out, ",SUBTITLES=");
-        subtitles_id_write(pathway, out);
-    }
-    pathway_id_write(pathway, out);
+    if (has_text(asset))
+        hls_subtitles_attribute_write(pathway, out);
+    hls_pathway_id_write(pathway, out);
     buffer_append_text(out, "\n");
-    uri_write(asset, track, "/index.m3u8", pathway, out);
+    hls_uri_write(asset, track, NULL, "/index.m3u8", pathway, out);
     buffer_append_text(out, "\n");
 }
 
@@ -426,11 +317,11 @@ iframe_variant_write(const struct asset *asset, const struct track_info *track,
                   "AVERAGE-BANDWIDTH=%u,CODECS=\"%s\"",
                   track->key_bandwidth_peak, track->key_bandwidth_average,
                   track->codecs);
-    resolution_write(track, out);
+    hls_resolution_write(track, out);
     video_range_write(track, out);
-    pathway_id_write(pathway, out);
+    hls_pathway_id_write(pathway, out);
     buffer_append_text(out, ",URI=\"");
-    uri_write(asset, track, "/iframes.m3u8", pathway, out);
+    hls_uri_write(asset, track, NULL, "/iframes.m3u8", pathway, out);
     buffer_append_text(out, "\"\n");
 }
 
@@ -447,7 +338,7 @@ images_write(const struct asset *asset, struct buffer *out)
                       "#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=%u,"
                       "RESOLUTION=%ux%u,CODECS=\"%s\",URI=\"",
                       t->bandwidth_peak, t->width, t->height, t->codecs);
-        uri_write(asset, t, "/index.m3u8", NULL, out);
+        hls_uri_write(asset, t, NULL, "/index.m3u8", NULL, out);
         buffer_append_text(out, "\"\n");
     }
 }
@@ -483,18 +374,6 @@ place_write(const struct asset *asset, const struct group *groups,
         iframe_variant_write(asset, &asset->tracks[i], pathway, out);
 }
 
-static void
-steering_write(const struct pathways *steering, struct buffer *out)
-{
-    const struct bytes uri = steering->server_uri;
-    const struct bytes first = steering->list[0].name;
-    buffer_append_text(out, "#EXT-X-CONTENT-STEERING:SERVER-URI=\"");
-    buffer_append(out, uri.ptr, uri.len);
-    buffer_append_text(out, "\",PATHWAY-ID=\"");
-    buffer_append(out, first.ptr, first.len);
-    buffer_append_text(out, "\"\n");
-}
-
 void
 hls_multivariant_write(const struct asset *asset,
                        const struct pathways *steering, struct buffer *out)
@@ -507,7 +386,7 @@ hls_multivariant_write(const struct asset *asset,
     if (steering == NULL)
         place_write(asset, groups, group_count, NULL, out);
     else
-        steering_write(steering, out);
+        hls_steering_write(steering, out);
     for (size_t i = 0; steering != NULL && i < steering->count; i++)
         place_write(asset, groups, group_count, &steering->list[i], out);
     images_write(asset, out);

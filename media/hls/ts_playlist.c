@@ -8,7 +8,7 @@
 #include "media/hls/ts_playlist.h"
 
 #include "core/err.h"
-#include "media/hls/subtitles.h"
+#include "media/hls/tags.h"
 #include "media/timeline.h"
 #include "media/ts/ts.h"
 
@@ -17,15 +17,6 @@
 #define VERSION 4 /* floating EXTINF is 3, EXT-X-MEDIA is 4 */
 
 /* ---- media playlist ---- */
-
-/* To the nearest microsecond. Each EXTINF is the difference of two of these,
- * so that rounding never adds up over a film. */
-static uint64_t
-microseconds(uint64_t ticks, uint32_t timescale)
-{
-    return (uint64_t) (((unsigned __int128) ticks * 1000000 + timescale / 2)
-                       / timescale);
-}
 
 /* Walks through the segments in time; durations as they are printed. */
 struct walk {
@@ -42,7 +33,7 @@ walk_of(const struct track_info *info)
         .part = timeline_part_of(info),
         .timescale = info->timescale,
         .ticks = info->part.start,
-        .time = microseconds(info->part.start, info->timescale),
+        .time = hls_microseconds(info->part.start, info->timescale),
     };
 }
 
@@ -55,7 +46,7 @@ walk_next(struct walk *w, uint64_t *duration)
     const uint64_t before = w->time;
     w->run.count--;
     w->ticks += w->run.duration;
-    w->time = microseconds(w->ticks, w->timescale);
+    w->time = hls_microseconds(w->ticks, w->timescale);
     *duration = w->time - before;
     return true;
 }
@@ -233,94 +224,23 @@ ts_bandwidth(const struct track_info *t, uint64_t media)
     return media + media / 40 + (pes * PES_OVERHEAD + once) * 8;
 }
 
-static void
-tracks_write(const struct groups *g, const struct track_info *a,
-             const struct track_info *b, const struct pathway *pathway,
-             struct buffer *out)
-{
-    const bool has_query = pathway != NULL && pathway->query.len > 0;
-    if (pathway != NULL)
-        buffer_append_bytes(out, pathway->base);
-    buffer_append_text(out, a->name);
-    if (b != NULL)
-        buffer_printf(out, "%c%s", TS_TRACKS_SEPARATOR, b->name);
-    buffer_append_text(out, "/index.m3u8");
-    if (has_query)
-        buffer_append_bytes(out, pathway->query);
-    if (g->asset->query[0] != 0)
-        buffer_printf(out, "%s%s", has_query ? "&" : "?", g->asset->query);
-}
-
-/* "audio", then "audio1", ...; each pathway has groups of its own, as their
- * URIs are others. */
-static void
-group_id_write(size_t number, const struct pathway *pathway, struct buffer *out)
-{
-    buffer_append_text(out, "\"audio");
-    if (number > 0)
-        buffer_printf(out, "%zu", number);
-    if (pathway != NULL) {
-        buffer_append_text(out, "/");
-        buffer_append_bytes(out, pathway->name);
-    }
-    buffer_append_text(out, "\"");
-}
-
-static const char *
-label_of(const struct track_info *t)
-{
-    if (t->label[0] != 0)
-        return t->label;
-    return strcmp(t->language, "und") != 0 ? t->language : t->name;
-}
-
-/* NAME is unique in its group (§4.4.6.1.1): the track's own name makes it. */
+/* Is a track of its group before it called so? */
 static bool
 label_is_taken(const struct track_info *const *group, size_t number)
 {
     for (size_t i = 0; i < number; i++)
-        if (strcmp(label_of(group[i]), label_of(group[number])) == 0)
+        if (strcmp(hls_label(group[i]), hls_label(group[number])) == 0)
             return true;
     return false;
-}
-
-static void
-label_write(const struct track_info *const *group, size_t number,
-            struct buffer *out)
-{
-    const struct track_info *t = group[number];
-    buffer_printf(out, ",NAME=\"%s", label_of(t));
-    if (label_is_taken(group, number))
-        buffer_printf(out, " (%s)", t->name);
-    buffer_append_text(out, "\"");
-    if (strcmp(t->language, "und") != 0)
-        buffer_printf(out, ",LANGUAGE=\"%s\"", t->language);
-}
-
-static void
-subtitles_id_write(const struct pathway *pathway, struct buffer *out)
-{
-    buffer_append_text(out, "\"subs");
-    if (pathway != NULL) {
-        buffer_append_text(out, "/");
-        buffer_append_bytes(out, pathway->name);
-    }
-    buffer_append_text(out, "\"");
 }
 
 static void
 subtitles_write(const struct groups *g, const struct pathway *pathway,
                 struct buffer *out)
 {
-    for (size_t i = 0; i < g->text_count; i++) {
-        buffer_append_text(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=");
-        subtitles_id_write(pathway, out);
-        label_write(g->text, i, out);
-        subtitles_choice_write(g->asset, g->text[i], out);
-        buffer_append_text(out, ",URI=\"");
-        tracks_write(g, g->text[i], NULL, pathway, out);
-        buffer_append_text(out, "\"\n");
-    }
+    for (size_t i = 0; i < g->text_count; i++)
+        hls_subtitles_write(g->asset, g->text[i], label_is_taken(g->text, i),
+                            pathway, out);
 }
 
 /* The first of a group has no URI: it is in the variants. */
@@ -331,29 +251,18 @@ media_write(const struct groups *g, size_t first, size_t number,
 {
     const struct track_info *t = g->audio[number];
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
-    group_id_write(group_number, pathway, out);
-    label_write(g->audio + first, number - first, out);
+    hls_group_id_write("audio", group_number, pathway, out);
+    hls_label_write(t, label_is_taken(g->audio + first, number - first), out);
     buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
                   number == first ? "YES" : "NO");
     if (t->channels != 0)
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
     if (number > first) {
         buffer_append_text(out, ",URI=\"");
-        tracks_write(g, t, NULL, pathway, out);
+        hls_uri_write(g->asset, t, NULL, "/index.m3u8", pathway, out);
         buffer_append_text(out, "\"");
     }
     buffer_append_text(out, "\n");
-}
-
-static void
-frame_rate_write(const struct track_info *t, struct buffer *out)
-{
-    const uint64_t den = t->frame_rate_den;
-    const uint64_t rate = ((uint64_t) t->frame_rate_num * 1000 + den / 2) / den;
-    if (rate > 0)
-        buffer_printf(out, ",FRAME-RATE=%llu.%03llu",
-                      (unsigned long long) (rate / 1000),
-                      (unsigned long long) (rate % 1000));
 }
 
 /* Where a variant's sound comes from: of no group when it has no other. */
@@ -369,7 +278,6 @@ variant_write(const struct groups *g, const struct track_info *t,
               const struct sound *sound, const struct pathway *pathway,
               struct buffer *out)
 {
-    const bool is_video = t->kind == TRACK_VIDEO;
     buffer_printf(
         out,
         "#EXT-X-STREAM-INF:BANDWIDTH=%llu,AVERAGE-BANDWIDTH=%llu,"
@@ -381,25 +289,19 @@ variant_write(const struct groups *g, const struct track_info *t,
     if (sound->track != NULL)
         buffer_printf(out, ",%s", sound->track->codecs);
     buffer_append_text(out, "\"");
-    if (is_video && t->width != 0 && t->height != 0)
-        buffer_printf(out, ",RESOLUTION=%ux%u", t->width, t->height);
-    if (is_video)
-        frame_rate_write(t, out);
+    if (t->kind == TRACK_VIDEO) {
+        hls_resolution_write(t, out);
+        hls_frame_rate_write(t, out);
+    }
     if (sound->is_group) {
         buffer_append_text(out, ",AUDIO=");
-        group_id_write(sound->group_number, pathway, out);
+        hls_group_id_write("audio", sound->group_number, pathway, out);
     }
-    if (g->text_count > 0) {
-        buffer_append_text(out, ",SUBTITLES=");
-        subtitles_id_write(pathway, out);
-    }
-    if (pathway != NULL) {
-        buffer_append_text(out, ",PATHWAY-ID=\"");
-        buffer_append_bytes(out, pathway->name);
-        buffer_append_text(out, "\"");
-    }
+    if (g->text_count > 0)
+        hls_subtitles_attribute_write(pathway, out);
+    hls_pathway_id_write(pathway, out);
     buffer_append_text(out, "\n");
-    tracks_write(g, t, sound->track, pathway, out);
+    hls_uri_write(g->asset, t, sound->track, "/index.m3u8", pathway, out);
     buffer_append_text(out, "\n");
 }
 
@@ -461,16 +363,6 @@ place_write(const struct groups *g, const struct pathway *pathway,
     }
 }
 
-static void
-steering_write(const struct pathways *steering, struct buffer *out)
-{
-    buffer_append_text(out, "#EXT-X-CONTENT-STEERING:SERVER-URI=\"");
-    buffer_append_bytes(out, steering->server_uri);
-    buffer_append_text(out, "\",PATHWAY-ID=\"");
-    buffer_append_bytes(out, steering->list[0].name);
-    buffer_append_text(out, "\"\n");
-}
-
 void
 ts_multivariant_write(const struct asset *asset,
                       const struct pathways *steering, struct buffer *out)
@@ -486,7 +378,7 @@ ts_multivariant_write(const struct asset *asset,
         place_write(&groups, NULL, out);
         return;
     }
-    steering_write(steering, out);
+    hls_steering_write(steering, out);
     for (size_t i = 0; i < steering->count; i++)
         place_write(&groups, &steering->list[i], out);
 }

@@ -10,8 +10,6 @@
 #include "media/timeline.h"
 #include "media/track_record.h"
 
-#include <stdio.h>
-
 #define TIMESCALE 1000
 
 struct writer {
@@ -38,7 +36,7 @@ static int
 build_check(const struct image_build *b)
 {
     if (b->interval_ms == 0 || b->columns == 0 || b->rows == 0
-        || b->duration_ms == 0 || strlen(b->name) > TRACK_NAME_LEN_MAX)
+        || b->duration_ms == 0)
         return ERR_INVALID;
     if ((uint64_t) b->columns * b->rows > UINT32_MAX / b->interval_ms
         || divide_up(b->duration_ms, b->interval_ms) > UINT32_MAX
@@ -103,22 +101,12 @@ sheets_write(struct writer *w)
     return err;
 }
 
-static uint32_t
-bit_rate(uint64_t bytes, uint64_t ms)
-{
-    const uint64_t rate = divide_up(bytes * 8 * 1000, ms);
-    return rate > UINT32_MAX ? UINT32_MAX : (uint32_t) rate;
-}
-
-static void
+static int
 info_start(struct writer *w)
 {
     const struct image_build *b = w->build;
     struct track_info *info = &w->info;
     info->kind = TRACK_IMAGE;
-    snprintf(info->name, sizeof info->name, "%s", b->name);
-    snprintf(info->codecs, sizeof info->codecs, "jpeg");
-    snprintf(info->language, sizeof info->language, "und");
     info->timescale = info->frame_rate_num = TIMESCALE;
     info->frame_rate_den = b->interval_ms;
     info->duration = b->duration_ms;
@@ -128,6 +116,7 @@ info_start(struct writer *w)
     info->rows = b->rows;
     info->sample_count = (uint32_t) divide_up(b->duration_ms, b->interval_ms);
     info->segment_count = (uint32_t) image_sheet_count(b);
+    return track_texts_set(info, b->name, NULL, "und", "jpeg");
 }
 
 static int
@@ -136,9 +125,11 @@ info_finish(struct writer *w)
     const uint64_t length = sheet_ms(w->build);
     struct track_info *info = &w->info;
     info->media_size = w->written;
-    info->bandwidth_average = bit_rate(w->written, info->duration);
-    info->bandwidth_peak = bit_rate(
-        w->size_max, length < info->duration ? length : info->duration);
+    info->bandwidth_average =
+        track_bit_rate(w->written, info->duration, TIMESCALE);
+    info->bandwidth_peak = track_bit_rate(
+        w->size_max, length < info->duration ? length : info->duration,
+        TIMESCALE);
     if (info->bandwidth_peak < info->bandwidth_average)
         info->bandwidth_peak = info->bandwidth_average;
     return track_info_check(info);
@@ -161,8 +152,9 @@ image_track_build(const struct image_build *build, struct buffer *index)
     buffer_init(&w.records, INDEX_SIZE_MAX);
     buffer_init(&w.timeline, INDEX_SIZE_MAX);
     buffer_init(&w.sheet, IMAGE_SHEET_SIZE_MAX);
-    info_start(&w);
-    err = sheets_write(&w);
+    err = info_start(&w);
+    if (err == 0)
+        err = sheets_write(&w);
     if (err == 0)
         err = info_finish(&w);
     if (err == 0)

@@ -64,6 +64,17 @@ test_file_save_in(const char *folder, const char *name, struct bytes bytes)
 }
 
 void
+test_hex_read(const char *text, uint8_t out[16])
+{
+    for (size_t i = 0; i < 16; i++) {
+        unsigned byte;
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+            test_stop(text, "is not 32 hexadecimal digits");
+        out[i] = (uint8_t) byte;
+    }
+}
+
+void
 test_film_open(const char *path, const struct bytes *file,
                struct mp4_movie *out)
 {

@@ -22,6 +22,9 @@ void test_file_save(const char *path, struct bytes bytes);
 void test_file_save_in(const char *folder, const char *name,
                        struct bytes bytes);
 
+/* 32 hexadecimal digits: a key, a KID, an IV. */
+void test_hex_read(const char *text, uint8_t out[16]);
+
 /* mp4_open of a loaded file. */
 void test_film_open(const char *path, const struct bytes *file,
                     struct mp4_movie *out);

@@ -77,14 +77,6 @@ log_row(const struct table_row *row, const struct table_row *before,
              before->owner_count);
 }
 
-static int
-row_compare(const struct table_row *a, const struct table_row *b)
-{
-    if (a->hash != b->hash)
-        return a->hash < b->hash ? -1 : 1;
-    return bytes_compare(a->id, b->id);
-}
-
 /* Both lists are sorted: walks them side by side. */
 static void
 log_row_changes(struct manager *m, const struct table_row *rows, size_t count,
@@ -93,9 +85,10 @@ log_row_changes(struct manager *m, const struct table_row *rows, size_t count,
     const struct rows *old = &m->rows;
     size_t i = 0, j = 0;
     while (i < count || j < old->count) {
-        const int c = i == count        ? 1
-                      : j == old->count ? -1
-                                        : row_compare(&rows[i], &old->list[j]);
+        const int c = i == count ? 1
+                      : j == old->count
+                          ? -1
+                          : table_row_compare(&rows[i], &old->list[j]);
         /* what is not listed is calm */
         const struct table_row calm = {
             .id = c > 0 ? old->list[j].id : rows[i].id, .owner_count = 1};

@@ -43,14 +43,6 @@ struct control {
 
 /* ---- rows ---- */
 
-static int
-row_compare(const struct table_row *a, const struct table_row *b)
-{
-    if (a->hash != b->hash)
-        return a->hash < b->hash ? -1 : 1;
-    return bytes_compare(a->id, b->id);
-}
-
 typedef void row_change(struct control *c, const struct table_row *before,
                         const struct table_row *now);
 
@@ -61,10 +53,11 @@ rows_walk(struct control *c, const struct table *before,
 {
     size_t i = 0, j = 0;
     while (i < before->row_count || j < now->row_count) {
-        const int order = i == before->row_count ? 1
-                          : j == now->row_count
-                              ? -1
-                              : row_compare(&before->rows[i], &now->rows[j]);
+        const int order =
+            i == before->row_count ? 1
+            : j == now->row_count
+                ? -1
+                : table_row_compare(&before->rows[i], &now->rows[j]);
         change(c, order <= 0 ? &before->rows[i] : NULL,
                order >= 0 ? &now->rows[j] : NULL);
         i += order <= 0;

@@ -232,3 +232,11 @@ def film_make(path, seconds, size="640x360", rate=24):
 def film(tmp_path_factory):
     """30 s, 640x360, 24 frames a second, with sound."""
     return film_make(tmp_path_factory.mktemp("film") / "film.mp4", 30)
+
+
+@pytest.fixture(name="browser", scope="module")
+def _browser(tmp_path_factory):
+    # few test files have one, and Selenium takes its time to load
+    from browser import chromium
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver

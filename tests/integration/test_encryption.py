@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import pytest
 import requests
 
-from browser import PLAYER_LOCATIONS, chromium
+from browser import PLAYER_LOCATIONS
 from nginx_instance import NginxInstance, wait_for
 from ports import free_port
 from test_package import INGEST, make_film, run, storage_http
@@ -448,12 +448,6 @@ def test_stalled_clients_cost_little_and_killed_ones_nothing(node, place):
         wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) < 64, 10)
     assert memory_kb(pid) <= most + 1024
     assert node.worker_pids() == pids
-
-
-@pytest.fixture(scope="module", name="browser")
-def _browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
 
 
 SEEN = """

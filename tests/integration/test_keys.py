@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from browser import PLAYER_LOCATIONS, chromium
+from browser import PLAYER_LOCATIONS
 from nginx_instance import NginxInstance, wait_for
 from ports import free_port
 from stand_in import StandIn
@@ -237,12 +237,6 @@ def test_a_period_without_a_key_is_never_sent_in_the_clear(node):
     assert "no key for track a0" in node.log()
     assert node.get("/periods/cenc/film/1/a0/4000000000.m4s"
                     ).status_code == 404
-
-
-@pytest.fixture(scope="module", name="browser")
-def _browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
 
 
 @pytest.mark.parametrize("player,place,scheme", [

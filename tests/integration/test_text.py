@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import requests
 
-from browser import PLAYER_LOCATIONS, chromium
+from browser import PLAYER_LOCATIONS
 from conftest import film_make, wait_until
 from mp4_text import webvtt_add
 from nginx_instance import BUILD, NginxInstance
@@ -408,12 +408,6 @@ def test_ingest_refuses_bad_subtitles_before_it_encodes(
 
 
 # ---- players ----
-
-
-@pytest.fixture(name="browser", scope="module")
-def _browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
 
 
 CUES_SCRIPT = """

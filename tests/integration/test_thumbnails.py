@@ -11,7 +11,7 @@ import requests
 from conftest import wait_until
 from test_ingest import Place
 from test_st_api import StApi
-from test_text import Node, _browser  # _browser: a fixture
+from test_text import Node
 
 SECONDS, INTERVAL_S, TILES = 55, 2, 25
 WIDTH, HEIGHT = 64, 36

@@ -13,7 +13,7 @@ import time
 import pytest
 import requests
 
-from browser import PLAYER_LOCATIONS, chromium
+from browser import PLAYER_LOCATIONS
 from gstreamer import GStreamer
 from nginx_instance import NginxInstance, wait_for
 from ports import free_port
@@ -366,12 +366,6 @@ def test_gstreamer_shows_every_picture(film, node, place, tmp_path):
     played = GStreamer(f"{node.url}/{place}/film/1/ts/master.m3u8", tmp_path)
     assert len(played.frames()) \
         == len(packets(film.with_name("source") / "v0.mp4", "v")[1])
-
-
-@pytest.fixture(name="browser", scope="module")
-def _browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
 
 
 @pytest.mark.parametrize("place,content,language", [
