@@ -26,7 +26,8 @@ static void
 put(struct texts *t, const void *bytes, size_t len)
 {
     assert_true(len <= sizeof t->memory - t->len);
-    memcpy(t->memory + t->len, bytes, len);
+    if (len > 0)
+        memcpy(t->memory + t->len, bytes, len);
     t->len += len;
 }
 
