@@ -14,7 +14,7 @@ from conftest import wait_until
 from nginx_instance import NginxInstance
 from ports import free_port
 from test_encryption import base64url
-from test_text import CUES_SCRIPT, INGEST, _browser, run  # a fixture
+from test_text import CUES_SCRIPT, INGEST, run
 
 SECONDS, SEGMENT_S, RATE = 30, 2, 24000 / 1001
 BORDER_S = 2.002  # from one to the next

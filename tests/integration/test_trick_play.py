@@ -13,7 +13,7 @@ from browser import PLAYER_LOCATIONS
 from conftest import wait_until
 from nginx_instance import NginxInstance
 from ports import free_port
-from test_text import INGEST, MPD, _browser, run  # _browser: a fixture
+from test_text import INGEST, MPD, run
 
 SECONDS, SEGMENT_S = 40, 2
 KEYS = "http://dashif.org/guidelines/trickmode"
