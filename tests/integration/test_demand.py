@@ -15,11 +15,9 @@ import requests
 from conftest import VODST, wait_until
 
 # An origin carries 600 requests/s, so one more owner stands for 60, and the
-# CDN helps above 1440. The last step is well above that: of 1,650 the lower bound
-# that a second tells is within 8 %, and a report that comes late leaves it to
-# what two seconds tell.
+# CDN helps above 1440.
 CAPACITY = 600
-STEPS = [("normal", 2, 95), ("hot", 3, 260), ("critical", 3, 2000)]
+STEPS = [("normal", 2, 95), ("hot", 3, 260), ("critical", 3, 1650)]
 PLAYS = ["--requests-per-play", "13"]
 
 

@@ -406,10 +406,10 @@ def site(plain, sealed):
     server.server_close()
 
 
+@pytest.mark.parametrize("player", ["playbin", "playbin3"])
 @pytest.mark.parametrize("folder", ["out", "sealed"])
-def test_gstreamer_shows_every_picture(plain, site, folder, tmp_path):
-    # playbin's HLS of TS waits for itself in one of eight runs
-    played = GStreamer(f"{site}/{folder}/master.m3u8", tmp_path)
+def test_gstreamer_shows_every_picture(plain, site, folder, player, tmp_path):
+    played = GStreamer(f"{site}/{folder}/master.m3u8", tmp_path, player)
     assert len(played.frames()) == len(pictures(plain.video))
 
 
