@@ -17,8 +17,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SHORTEST_BUCKETS (WINDOW_BUCKETS / 10) /* of the surge's windows */
-#define RATE_TINY 1e-6                         /* requests/s; as good as none */
+#define SHORTEST_BUCKETS (WINDOW_BUCKETS / 20)  /* of the surge's windows */
+#define UNTOLD_BUCKETS_MAX (WINDOW_BUCKETS / 4) /* one with more is too old */
+#define NEWEST_BUCKETS (UNTOLD_BUCKETS_MAX + WINDOW_BUCKETS / 2)
+#define RATE_TINY 1e-6   /* requests/s; as good as none */
 #define PRIOR_PLAYS 50.0 /* weight of the assumed requests per play */
 #define PLAYS_MEMORY 1e5 /* plays after which what was learnt is halved */
 
@@ -62,31 +64,61 @@ asked_of(const struct demand *d, uint32_t ring, double requests_per_play)
     };
 }
 
-/* n - 2 sigma over the shorter windows: what the demand is at least. */
+/* Of what was asked in the newest buckets, as rings_newest() gives it: what
+ * came between two of them, as n - 2 sigma of requests/s. */
+struct newest {
+    double requests_per_play;
+    double served[NEWEST_BUCKETS + 1], plays[NEWEST_BUCKETS + 1];
+};
+
+static double
+least_rate(const struct newest *newest, unsigned from, unsigned until,
+           double seconds)
+{
+    const double per_play = newest->requests_per_play;
+    double served = newest->served[until] - newest->served[from];
+    double plays = newest->plays[until] - newest->plays[from];
+    double n = served + plays * per_play;
+    double variance = served + plays * per_play * per_play;
+    return (n - 2 * sqrt(variance)) / seconds;
+}
+
+/*
+ * What the demand is at least, by the shorter windows. Those up to now see a
+ * great jump early, but miss what the nodes have not reported yet: one that is
+ * little above a limit would stay unseen. Those of whole buckets that all nodes
+ * have told of miss nothing.
+ */
 static double
 surge_of(const struct demand *d, uint32_t ring, const struct asked *asked,
          double requests_per_play)
 {
-    const struct rings *rings = &d->contents.rings;
-    static const unsigned windows[] = {SHORTEST_BUCKETS, WINDOW_BUCKETS / 5,
-                                       WINDOW_BUCKETS / 2};
+    static const unsigned windows[] = {SHORTEST_BUCKETS, WINDOW_BUCKETS / 10,
+                                       WINDOW_BUCKETS / 5, WINDOW_BUCKETS / 2};
+    const struct window_clock *clock = &d->clock;
+    const uint64_t told = d->nodes.heard_until_ms / clock->bucket_ms;
+    const uint64_t untold = clock->bucket - told + 1; /* the newest buckets */
+    struct newest newest;
     double greatest = 0;
     /* n - 2 sqrt(n) is above 0 from 5 on: most contents end here */
     if (asked->served + asked->offloaded < 5)
         return 0;
+    newest.requests_per_play = requests_per_play;
+    rings_newest(&d->contents.rings, RING_SERVED, ring, clock->bucket,
+                 NEWEST_BUCKETS, newest.served);
+    if (asked->offloaded == 0)
+        memset(newest.plays, 0, sizeof newest.plays);
+    else
+        rings_newest(&d->contents.rings, RING_OFFLOADED + plays_role(d), ring,
+                     clock->bucket, NEWEST_BUCKETS, newest.plays);
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
-        double served =
-            rings_sum(rings, RING_SERVED, ring, d->clock.bucket, windows[i]);
-        double plays = 0;
-        if (asked->offloaded > 0)
-            plays = rings_sum(rings, RING_OFFLOADED + plays_role(d), ring,
-                              d->clock.bucket, windows[i]);
-        double n = served + plays * requests_per_play;
-        double variance =
-            served + plays * requests_per_play * requests_per_play;
-        double rate =
-            (n - 2 * sqrt(variance)) / window_seconds(&d->clock, windows[i]);
-        greatest = rate > greatest ? rate : greatest;
+        const unsigned n = windows[i];
+        greatest = fmax(
+            greatest, least_rate(&newest, 0, n + 1, window_seconds(clock, n)));
+        if (untold <= UNTOLD_BUCKETS_MAX)
+            greatest = fmax(greatest, least_rate(&newest, (unsigned) untold,
+                                                 (unsigned) untold + n,
+                                                 n * clock->bucket_ms / 1e3));
     }
     return greatest;
 }

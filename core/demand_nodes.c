@@ -151,6 +151,7 @@ nodes_refresh(struct nodes *nodes, const struct window_clock *clock,
 {
     size_t kept = 0;
     nodes->has_redirector = false;
+    nodes->heard_until_ms = clock->now_ms;
     for (size_t i = 0; i < nodes->count; i++) {
         struct node *node = nodes->list[i];
         if (clock->now_ms - node->view.heard_ms > DEMAND_NODE_FORGET_MS) {
@@ -159,6 +160,8 @@ nodes_refresh(struct nodes *nodes, const struct window_clock *clock,
         }
         bool is_silent = clock->now_ms - node->view.heard_ms > timeout_ms;
         node_refresh(node, clock, is_silent);
+        if (!is_silent && node->view.heard_ms < nodes->heard_until_ms)
+            nodes->heard_until_ms = node->view.heard_ms;
         nodes->has_redirector |=
             node->view.last.role == NODE_ROLE_REDIRECTOR && !is_silent;
         nodes->views[kept] = node->view;

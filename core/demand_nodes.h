@@ -57,6 +57,7 @@ struct nodes {
     size_t count;
     struct demand_node views[NODES_MAX]; /* as of the last refresh */
     size_t view_count;
+    uint64_t heard_until_ms; /* all that are not silent have reported since */
     uint32_t boot_number; /* of the last boot that was added */
     bool has_redirector;  /* heard, as of the last refresh */
 };

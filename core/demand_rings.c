@@ -202,18 +202,17 @@ rings_rotate(struct rings *rings, uint64_t from, uint64_t to)
     }
 }
 
-double
-rings_sum(const struct rings *rings, enum ring_kind kind, uint32_t ring,
-          uint64_t bucket, unsigned whole)
+void
+rings_newest(const struct rings *rings, enum ring_kind kind, uint32_t ring,
+             uint64_t bucket, unsigned most, double sums[])
 {
     const struct ring_counts *counts = &rings->counts[kind];
-    uint64_t sum = 0;
     size_t at = bucket % BUCKETS;
-    if (counts->totals == NULL)
-        return 0;
-    for (unsigned i = 0; i <= whole && i <= bucket; i++) {
-        sum += counts->buckets[at][ring];
+    sums[0] = 0;
+    for (unsigned n = 1; n <= most; n++) {
+        sums[n] = sums[n - 1];
+        if (counts->totals != NULL)
+            sums[n] += counts->buckets[at][ring];
         at = at > 0 ? at - 1 : BUCKETS - 1;
     }
-    return (double) sum;
 }

@@ -65,8 +65,9 @@ rings_total(const struct rings *rings, enum ring_kind kind, uint32_t ring)
     return totals != NULL ? totals[ring] : 0;
 }
 
-/* Counts in the running bucket and the `whole` ones before. */
-double rings_sum(const struct rings *rings, enum ring_kind kind, uint32_t ring,
-                 uint64_t bucket, unsigned whole);
+/* Counts in the n newest buckets, from `bucket` back, for n from 0 to `most`,
+ * which is BUCKETS at most. */
+void rings_newest(const struct rings *rings, enum ring_kind kind, uint32_t ring,
+                  uint64_t bucket, unsigned most, double sums[]);
 
 #endif

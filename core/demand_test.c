@@ -172,6 +172,35 @@ a_surge_is_seen_within_a_second_or_two(void **state)
     demand_free(d);
 }
 
+/* Three nodes answer a third each and report once a second, one after the
+ * other: at no time has the last second been told whole. */
+static void
+a_surge_little_above_a_limit_is_seen_whoever_reports_when(void **state)
+{
+    enum { TICK_MS = 50, LIMIT = 1440 };
+    for (uint64_t phase = 0; phase < 1000; phase += TICK_MS) {
+        struct demand *d = demand_new(&demand_policy_default);
+        struct origin origins[] = {origin_make("o1", NODE_ROLE_ORIGIN),
+                                   origin_make("o2", NODE_ROLE_ORIGIN),
+                                   origin_make("o3", NODE_ROLE_ORIGIN)};
+        uint64_t jump_ms = START_MS + 20000 + phase, now = START_MS,
+                 seen_ms = 0;
+        for (; now < jump_ms + 6000; now += TICK_MS) {
+            for (unsigned i = 0; i < 3; i++) {
+                /* 240/s, then 1680/s */
+                origins[i].values[0].requests += now < jump_ms ? 4 : 28;
+                if ((now + i * 350) % 1000 == 0)
+                    report(d, &origins[i], true, now);
+            }
+            demand_advance(d, now);
+            if (seen_ms == 0 && rate_find(d, "a").rate_surge >= LIMIT)
+                seen_ms = now;
+        }
+        assert_in_range(seen_ms, jump_ms, jump_ms + 2100);
+        demand_free(d);
+    }
+}
+
 static void
 a_report_that_comes_late_is_no_surge(void **state)
 {
@@ -406,6 +435,8 @@ main(void)
         cmocka_unit_test(
             a_content_that_was_forgotten_is_counted_apart_from_then_on),
         cmocka_unit_test(a_surge_is_seen_within_a_second_or_two),
+        cmocka_unit_test(
+            a_surge_little_above_a_limit_is_seen_whoever_reports_when),
         cmocka_unit_test(a_report_that_comes_late_is_no_surge),
         cmocka_unit_test(a_first_report_counts_from_zero),
         cmocka_unit_test(

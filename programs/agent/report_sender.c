@@ -5,7 +5,7 @@
  *
  * Between two reports it looks whether a content jumps, and does not let the
  * Manager wait for that, nor for how it goes on: until the jump is all that its
- * shortest windows hold (1 to 1.5 s by default), as reports further apart would
+ * shorter windows hold (1 to 1.5 s by default), as reports further apart would
  * leave the end of these windows empty.
  */
 
