@@ -2,13 +2,11 @@
 
 /*
  * Pictures come one a PES packet. Sound comes some frames at a time: a packet
- * each would be half stuffing. Sound runs up to a quarter of a second ahead of
- * the pictures, so that what is read of either file is not a few hundred bytes.
+ * each would be half stuffing. No track runs ahead of the other by more than
+ * that: players wait with full queues of one for the other.
  */
 
 #include "media/ts/ts_schedule.h"
-
-#define AHEAD (TS_TIME_SECOND / 4)
 
 /* One PCR a PES packet of sound alone: those must not lie more than 100 ms
  * apart (13818-1 §2.7.2). */
@@ -57,9 +55,7 @@ turn_find(struct ts_inputs *inputs)
     }
     if (inputs->lanes[0].next == 0)
         return true;
-    const int64_t picture = lane_time(inputs, 0);
-    const int64_t lead = inputs->turn == 0 ? 0 : AHEAD;
-    inputs->turn = lane_time(inputs, 1) <= picture + lead;
+    inputs->turn = lane_time(inputs, 1) <= lane_time(inputs, 0);
     return true;
 }
 

@@ -28,8 +28,8 @@
 #define PID_MAP 0x1000
 #define PID_FIRST 0x100 /* of the tracks */
 
-/* How long what comes lies in the decoder's buffer; with sound a quarter of a
- * second ahead it is less than the second that is allowed (§2.4.2.6). */
+/* How long what comes lies in the decoder's buffer; a second is allowed
+ * (§2.4.2.6). */
 #define PCR_LEAD (TS_TIME_SECOND / 2)
 
 struct lane {

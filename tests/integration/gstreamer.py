@@ -6,7 +6,9 @@ import subprocess
 
 class GStreamer:
     """Plays a URL to its end, `frame_s` for each frame: 0 is as fast as it
-    can. `player` is playbin or playbin3: each has an HLS of its own."""
+    can. `player` is playbin or playbin3: each has an HLS of its own. Nothing
+    waits for the first sound: playbin at times stands still before that, in
+    FFmpeg's own transport streams as well (ADR 25)."""
 
     def __init__(self, url, folder, player="playbin3", frame_s=0):
         self.shown = folder / "frames"
@@ -15,7 +17,7 @@ class GStreamer:
             self.process = subprocess.Popen(
                 ["gst-launch-1.0", "-q", player, f"uri={url}",
                  f"video-sink={pace} ! checksumsink",
-                 "audio-sink=fakesink sync=false"],
+                 "audio-sink=fakesink sync=false async=false"],
                 stdin=subprocess.DEVNULL, stdout=shown,
                 stderr=subprocess.PIPE, text=True)
 

@@ -360,10 +360,11 @@ def test_times_go_on_to_the_tick(film, node, place):
     assert found["packets"][0]["pts"] == START
 
 
+@pytest.mark.parametrize("player", ["playbin", "playbin3"])
 @pytest.mark.parametrize("place", PLACES[1:3])
-def test_gstreamer_shows_every_picture(film, node, place, tmp_path):
-    # playbin's HLS waits for itself in one of eight runs, all answers sent
-    played = GStreamer(f"{node.url}/{place}/film/1/ts/master.m3u8", tmp_path)
+def test_gstreamer_shows_every_picture(film, node, place, player, tmp_path):
+    url = f"{node.url}/{place}/film/1/ts/master.m3u8"
+    played = GStreamer(url, tmp_path, player)
     assert len(played.frames()) \
         == len(packets(film.with_name("source") / "v0.mp4", "v")[1])
 
