@@ -17,7 +17,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SHORTEST_BUCKETS (WINDOW_BUCKETS / 20)  /* of the surge's windows */
+#define SHORTEST_BUCKETS (WINDOW_BUCKETS / 10)  /* of the surge's windows */
 #define UNTOLD_BUCKETS_MAX (WINDOW_BUCKETS / 4) /* one with more is too old */
 #define NEWEST_BUCKETS (UNTOLD_BUCKETS_MAX + WINDOW_BUCKETS / 2)
 #define RATE_TINY 1e-6   /* requests/s; as good as none */
@@ -93,8 +93,8 @@ static double
 surge_of(const struct demand *d, uint32_t ring, const struct asked *asked,
          double requests_per_play)
 {
-    static const unsigned windows[] = {SHORTEST_BUCKETS, WINDOW_BUCKETS / 10,
-                                       WINDOW_BUCKETS / 5, WINDOW_BUCKETS / 2};
+    static const unsigned windows[] = {SHORTEST_BUCKETS, WINDOW_BUCKETS / 5,
+                                       WINDOW_BUCKETS / 2};
     const struct window_clock *clock = &d->clock;
     const uint64_t told = d->nodes.heard_until_ms / clock->bucket_ms;
     const uint64_t untold = clock->bucket - told + 1; /* the newest buckets */
