@@ -392,7 +392,7 @@ class Playing:
     def until(self, condition, seconds, what):
         try:
             return wait_for(lambda: (seen := self.seen()) and condition(seen)
-                            and seen, seconds, what)
+                            and seen, seconds, what, 0.1)
         except TimeoutError as error:
             raise AssertionError(f"{error}: {self.seen()}") from None
 

@@ -170,14 +170,14 @@ def test_a_player_takes_them_for_trick_play_and_for_nothing_else(
             "return performance.getEntriesByType('resource')"
             ".filter((one) => one.name.includes('/iframes/')).length")
 
-    wait_until(lambda: time() > 1, 20, "the film")
+    wait_until(lambda: time() > 1, 20, "the film", 0.1)
     assert keys_asked() == 0
     if player == "shaka":
         browser.execute_script("trickPlay(8)")
-        wait_until(lambda: time() > 20, 20, "trick play")
+        wait_until(lambda: time() > 20, 20, "trick play", 0.1)
         assert keys_asked() > 3
         browser.execute_script("trickPlay(1)")
         asked, at = keys_asked(), time()
-        wait_until(lambda: time() > at + 1, 20, "the film after it")
+        wait_until(lambda: time() > at + 1, 20, "the film after it", 0.1)
         assert keys_asked() - asked < 3
     assert browser.execute_script("return seen.errors") == []

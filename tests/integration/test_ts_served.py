@@ -367,7 +367,7 @@ def test_hls_js_plays_and_seeks(node, browser, place, content, language):
                 "(t) => [...(t.cues || [])]).map((c) => c.startTime)}"))
             return is_true(seen)
         try:
-            wait_for(look, 30)
+            wait_for(look, 30, what, 0.1)
         except TimeoutError:
             raise AssertionError(f"no {what}: {seen}") from None
 
