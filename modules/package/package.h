@@ -152,12 +152,13 @@ ngx_int_t package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 ngx_int_t package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                            uint64_t start, uint64_t end);
 
-/* The window of an open file, through the transform where there is one. */
-ngx_int_t package_window_send(ngx_http_request_t *r, ngx_file_t *file,
-                              uint64_t start, uint64_t end);
-
-/* Sends what the current fill brings in. */
-ngx_int_t package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx);
+/* Sends a window of the track file, which comes through a fill or lies there,
+ * as the transform changes it where there is one. What lies there and is not
+ * changed nginx's filter may cut ranges from. */
+ngx_int_t package_window_answer(ngx_http_request_t *r,
+                                ngx_http_package_ctx_t *ctx,
+                                const struct segment *segment, uint64_t start,
+                                uint64_t end);
 
 /* Before a fill that passes: sends the header where it may be all of the
  * answer. NGX_DECLINED: go on, an error can still have its status. */

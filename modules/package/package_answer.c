@@ -432,7 +432,8 @@ package_range_take(ngx_http_request_t *r, struct byte_range *out)
     return NGX_OK;
 }
 
-ngx_int_t
+/* The window of an open file, through the transform where there is one. */
+static ngx_int_t
 package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
                     uint64_t end)
 {
@@ -464,26 +465,6 @@ package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
                : ngx_http_send_special(r, NGX_HTTP_LAST);
 }
 
-static ngx_int_t
-package_segment_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                     const struct segment *segment)
-{
-    ngx_file_t *file = ngx_pcalloc(r->pool, sizeof *file);
-    ngx_int_t rc;
-
-    if (file == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    rc = package_media_open(r, ctx, segment, file);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    r->allow_ranges = 1;
-    return package_window_send(r, file, segment_start(segment),
-                               segment_start(segment)
-                                   + segment_length(segment));
-}
-
 ngx_int_t
 package_header_begin(ngx_http_request_t *r)
 {
@@ -497,7 +478,8 @@ package_header_begin(ngx_http_request_t *r)
     return NGX_DECLINED;
 }
 
-ngx_int_t
+/* Sends what the current fill brings in. */
+static ngx_int_t
 package_fill_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     ngx_int_t rc = package_header_begin(r);
@@ -531,18 +513,32 @@ package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return ctx->fill.uri.data == NULL ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_OK;
 }
 
-static ngx_int_t
-package_segment_fill(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                     const struct segment *segment)
+ngx_int_t
+package_window_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                      const struct segment *segment, uint64_t start,
+                      uint64_t end)
 {
-    uint64_t start = segment_start(segment);
-    struct byte_range range;
-    ngx_int_t rc = package_range_take(r, &range);
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    const bool is_changed = ctx->transform.transform != NULL;
+    ngx_file_t *file;
+    ngx_int_t rc;
 
-    if (rc == NGX_OK) {
-        rc = package_fill_set(r, ctx, start + range.start, start + range.end);
+    if (package_is_filled(conf, ctx)) {
+        rc = package_fill_set(r, ctx, start, end);
+        ctx->fill.transform = is_changed ? &ctx->transform : NULL;
+        return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
     }
-    return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
+    file = ngx_pcalloc(r->pool, sizeof *file);
+    if (file == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = package_media_open(r, ctx, segment, file);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    r->allow_ranges = !is_changed;
+    return package_window_send(r, file, start, end);
 }
 
 /* ---- encrypted segments ---- */
@@ -636,15 +632,13 @@ package_encrypted_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     (void) track_index_segment(&ctx->use.index->track, ctx->path.segment,
                                &segment);
     rc = package_encrypted_begin(r, ctx, &segment);
-    if (rc == NGX_OK) {
-        rc = package_fill_set(r, ctx, package_samples_start(&segment),
-                              package_samples_start(&segment) + segment.size);
-    }
     if (rc != NGX_OK) {
         return rc;
     }
-    ctx->fill.transform = &ctx->transform;
-    return package_fill_send(r, ctx);
+    return package_window_answer(r, ctx, &segment,
+                                 package_samples_start(&segment),
+                                 package_samples_start(&segment)
+                                     + segment.size);
 }
 
 static ngx_int_t
@@ -694,30 +688,6 @@ package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
 /* ---- key frames alone ---- */
 
 static ngx_int_t
-package_key_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                 const struct segment *segment)
-{
-    ngx_http_package_loc_conf_t *conf =
-        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    const uint64_t start = package_samples_start(segment);
-    const uint64_t end = start + segment->key_size;
-    ngx_file_t *file;
-    ngx_int_t rc;
-
-    if (package_is_filled(conf, ctx)) {
-        rc = package_fill_set(r, ctx, start, end);
-        ctx->fill.transform = &ctx->transform;
-        return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
-    }
-    file = ngx_pcalloc(r->pool, sizeof *file);
-    if (file == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    rc = package_media_open(r, ctx, segment, file);
-    return rc == NGX_OK ? package_window_send(r, file, start, end) : rc;
-}
-
-static ngx_int_t
 package_key_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     struct package_transform *transform = &ctx->transform;
@@ -748,7 +718,10 @@ package_key_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     }
     transform->start = range.start;
     transform->end = range.end;
-    return package_key_send(r, ctx, &segment);
+    return package_window_answer(r, ctx, &segment,
+                                 package_samples_start(&segment),
+                                 package_samples_start(&segment)
+                                     + segment.key_size);
 }
 
 /* ---- all of it ---- */
@@ -802,6 +775,7 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     struct package_index *index = ctx->use.index;
+    struct byte_range range = {.start = 0};
     struct segment segment;
     struct bytes what;
 
@@ -811,15 +785,23 @@ package_segment_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (ctx->crypt.scheme != 0) {
         return package_encrypted_answer(r, ctx, &segment);
     }
+    range.end = segment_length(&segment);
     what = bytes_of(&segment.number, sizeof segment.number);
-    if (package_headers_set(r, ctx, (off_t) segment_length(&segment),
+    if (package_headers_set(r, ctx, (off_t) range.end,
                             package_index_hash(index, what))
         != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return package_is_filled(conf, ctx)
-               ? package_segment_fill(r, ctx, &segment)
-               : package_segment_send(r, ctx, &segment);
+    if (package_is_filled(conf, ctx)) {
+        ngx_int_t rc = package_range_take(r, &range);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+    const uint64_t start = segment_start(&segment);
+    return package_window_answer(r, ctx, &segment, start + range.start,
+                                 start + range.end);
 }
 
 ngx_int_t

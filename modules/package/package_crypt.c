@@ -85,6 +85,18 @@ package_period_count(const ngx_http_package_loc_conf_t *conf,
                : (track->segment_count - 1) / conf->key_period + 1;
 }
 
+/* 0 or ERR_*; the caller frees with ngx_free either way. */
+static int
+package_asset_open(const ngx_http_package_ctx_t *ctx, struct asset **out)
+{
+    const struct package_index *index = ctx->use.index;
+
+    *out = ngx_alloc(sizeof **out, ngx_cycle->log);
+    return *out == NULL
+               ? ERR_MEMORY
+               : asset_decode(bytes_of(index->file, index->file_size), *out);
+}
+
 /* Of the longest track: all of them have one asking. */
 static int
 package_asset_periods(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
@@ -92,21 +104,15 @@ package_asset_periods(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    const struct package_index *index = ctx->use.index;
-    struct asset *asset = ngx_palloc(r->pool, sizeof *asset);
-    int err =
-        asset == NULL
-            ? ERR_MEMORY
-            : asset_decode(bytes_of(index->file, index->file_size), asset);
+    struct asset *asset;
+    int err = package_asset_open(ctx, &asset);
 
     for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
         uint64_t count = package_period_count(conf, &asset->tracks[i]);
 
         *out = ngx_max(*out, count);
     }
-    if (asset != NULL) {
-        ngx_pfree(r->pool, asset);
-    }
+    ngx_free(asset);
     return err;
 }
 
@@ -279,25 +285,23 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 
 static int
 package_asset_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
-                    struct bytes clear, struct asset *asset, struct buffer *out)
+                    struct bytes clear, struct buffer *out)
 {
     struct crypt_track tracks[ASSET_TRACKS_MAX];
-    const struct package_index *index = ctx->use.index;
-    int err = asset_decode(bytes_of(index->file, index->file_size), asset);
+    struct asset *asset;
+    int err = package_asset_open(ctx, &asset);
 
     for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
         err = package_track_tell(r, ctx, &asset->tracks[i], &tracks[i]);
     }
-    if (err != 0) {
-        return err;
-    }
-    if (ctx->path.kind == PACKAGE_MPD) {
+    if (err == 0 && ctx->path.kind == PACKAGE_MPD) {
         crypt_mpd_write(clear, asset, tracks, package_systems(r), out);
-    } else {
+    } else if (err == 0) {
         crypt_multivariant_write(clear, tracks, asset->track_count,
                                  package_systems(r), out);
     }
-    return out->err;
+    ngx_free(asset);
+    return err != 0 ? err : out->err;
 }
 
 /* The init segment, or the media playlist. */
@@ -422,16 +426,8 @@ package_crypt_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (ctx->path.kind == PACKAGE_TS_PLAYLIST) {
         return package_key_playlist(r, ctx, out);
     }
-    if (!ctx->use.index->is_asset) {
-        return package_track_text(r, ctx, clear, out);
-    }
-    struct asset *asset = ngx_palloc(r->pool, sizeof *asset);
-    if (asset == NULL) {
-        return ERR_MEMORY;
-    }
-    int err = package_asset_crypt(r, ctx, clear, asset, out);
-    ngx_pfree(r->pool, asset);
-    return err;
+    return ctx->use.index->is_asset ? package_asset_crypt(r, ctx, clear, out)
+                                    : package_track_text(r, ctx, clear, out);
 }
 
 int

@@ -563,10 +563,7 @@ ts_step_end(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 ngx_int_t
 package_ts_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    const ngx_http_package_loc_conf_t *conf =
-        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     struct segment segment;
-    ngx_file_t *file;
     ngx_int_t rc;
 
     if (track_index_segment(&ctx->use.index->track, ctx->path.segment, &segment)
@@ -580,17 +577,7 @@ package_ts_text_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
-    if (package_is_filled(conf, ctx)) {
-        rc = package_fill_set(r, ctx, start, end);
-        ctx->fill.transform = &ctx->transform;
-        return rc == NGX_OK ? package_fill_send(r, ctx) : rc;
-    }
-    file = ngx_pcalloc(r->pool, sizeof *file);
-    if (file == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    rc = package_media_open(r, ctx, &segment, file);
-    return rc == NGX_OK ? package_window_send(r, file, start, end) : rc;
+    return package_window_answer(r, ctx, &segment, start, end);
 }
 
 ngx_int_t

@@ -21,7 +21,7 @@ TABLE_TOOL = BUILD / "modules" / "vodst-table"
 TEMPORARY_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
-def wait_for(condition, seconds=10, what="a condition"):
+def wait_for(condition, seconds=10, what="a condition", pause=0.02):
     """Returns the condition's first true value."""
     deadline = time.monotonic() + seconds
     while True:
@@ -30,7 +30,7 @@ def wait_for(condition, seconds=10, what="a condition"):
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds} s for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def environment(folder):

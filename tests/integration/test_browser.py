@@ -81,11 +81,20 @@ def platform(start_platform, tmp_path_factory):
     return platform
 
 
+@pytest.fixture(name="driver", scope="module")
+def _driver(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("browser"),
+                  "--window-size=1400,1100", log=True) as driver:
+        yield driver
+
+
 @pytest.fixture
-def page(platform, tmp_path):
-    with chromium(tmp_path, "--window-size=1400,1100", log=True) as driver:
-        driver.get(platform.front + "/")
-        yield Page(driver)
+def page(platform, driver):
+    """The page anew; what the one before complained of is forgotten."""
+    driver.get("about:blank")
+    driver.get_log("browser")
+    driver.get(platform.front + "/")
+    return Page(driver)
 
 
 def film_choose(page):

@@ -322,6 +322,7 @@ def test_what_nobody_ingested_is_the_same(film):
 # ---- picture and sound ----
 
 
+@functools.cache
 def decoded(source):
     """Of each stream, hash by hash, the times of what is seen and heard."""
     said = ffmpeg("-copyts", "-i", source, "-map", "0:v:0", "-map", "0:a:0",

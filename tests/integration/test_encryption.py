@@ -473,7 +473,7 @@ def test_players_play_with_clearkey(node, browser, place, scheme, player,
         seen.update(browser.execute_script(SEEN))
         return seen["time"] > 5 and seen["frames"] > 60
     try:
-        wait_for(plays, 30)
+        wait_for(plays, 30, player, 0.1)
     except TimeoutError:
         raise AssertionError(f"{player} stands still: {seen}") from None
     assert seen["hasKeys"]

@@ -10,7 +10,8 @@ import time
 import pytest
 import requests
 
-from nginx_instance import NginxInstance, wait_for
+from nginx_instance import wait_for
+from package_node import SLICES_KEPT, PackageNode
 from ports import free_port
 from test_package import make_film, run
 
@@ -37,51 +38,36 @@ def names(place):
     return found
 
 
-class Node(NginxInstance):
-    """Both versions, each on a port of its own; it is its own storage."""
+class Node(PackageNode):
+    """Both versions, each on a port of its own."""
 
     def __init__(self, folder, root):
-        port, self.port_2 = free_port(), free_port()
-        self.url_2 = f"https://127.0.0.1:{self.port_2}"
+        port_2 = free_port()
+        self.url_2 = f"https://127.0.0.1:{port_2}"
         folder.mkdir(parents=True)
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
             "-keyout", folder / "tls.key", "-out", folder / "tls.crt",
             "-subj", "/CN=localhost")
         (folder / "keys").write_text(KEYS)
-        super().__init__(folder, f"""
+        super().__init__(folder, root, f"""
+            listen 127.0.0.1:{port_2} ssl http2;
+            ssl_certificate {folder}/tls.crt;
+            ssl_certificate_key {folder}/tls.key;
             sendfile on;
             output_buffers 1 32k;
             package_slice 20011;
             package_keys {folder}/keys;
             package_key_uri /key/$package_kid;
-            proxy_cache_path cache keys_zone=fill:1m use_temp_path=off;
-            map $uri $file {{ volatile; ~^/[a-z]+(?<name>/.*)$ $name; }}
-            server {{
-                listen 127.0.0.1:{port};
-                listen 127.0.0.1:{self.port_2} ssl http2;
-                ssl_certificate {folder}/tls.crt;
-                ssl_certificate_key {folder}/tls.key;
-                location ~ ^/local/([a-z0-9-]+)/(.*)$ {{
-                    package $2;
-                    package_root {root};
-                    package_encryption $1;
-                }}
-                location ~ ^/fill/([a-z0-9-]+)/(.*)$ {{
-                    package $2;
-                    package_fill /slices/;
-                    package_encryption $1;
-                }}
-                location /slices/ {{
-                    internal;
-                    proxy_pass http://127.0.0.1:{port}/stored/;
-                    proxy_set_header Range $package_slice_range;
-                    proxy_cache fill;
-                    proxy_cache_key $file?$package_slice_range;
-                    proxy_cache_valid 200 206 30d;
-                }}
-                location /stored/ {{ alias {root}/; }}
-            }}""", port, modules=("package",),
-                         http_defaults="access_log off;")
+            location ~ ^/local/([a-z0-9-]+)/(.*)$ {{
+                package $2;
+                package_root {root};
+                package_encryption $1;
+            }}
+            location ~ ^/fill/([a-z0-9-]+)/(.*)$ {{
+                package $2;
+                package_fill /slices/;
+                package_encryption $1;
+            }}""", SLICES_KEPT)
 
 
 @pytest.fixture(name="node", scope="module")

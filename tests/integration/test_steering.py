@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from browser import PLAYER_LOCATIONS, chromium
+from browser import PLAYER_LOCATIONS
 from conftest import film_make
 from gstreamer import GStreamer
 from http_probe import ask
@@ -113,6 +113,16 @@ def _films(tmp_path_factory):
 @pytest.fixture(name="cluster")
 def _cluster(tmp_path, films):
     cluster = Steered(tmp_path, films)
+    cluster.publish("1.1")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(name="calm", scope="module")
+def _calm(tmp_path_factory, films):
+    """For tests that only ask: nothing happens to it."""
+    cluster = Steered(tmp_path_factory.mktemp("calm"), films)
+    cluster.publish("1.1")
     yield cluster
     cluster.stop()
 
@@ -145,23 +155,22 @@ def pathways_of(playlist, base):
 
 # ---- the playlist ----
 
-def test_a_playlist_declares_owners_and_the_cdn_with_what_plays(cluster):
-    cluster.publish("1.1")
-    answer, url = cluster.master("film")
-    owner = cluster.owner("film")
+def test_a_playlist_declares_owners_and_the_cdn_with_what_plays(calm):
+    answer, url = calm.master("film")
+    owner = calm.owner("film")
     playlist = answer.body.decode()
     assert "no-store" in answer.headers["cache-control"]
     said = steering_of(playlist)
     assert said["PATHWAY-ID"] == owner
     pathways = pathways_of(playlist, url)
     assert set(pathways) >= {owner, "cdn"} and len(pathways) == 3
-    nodes = {**cluster.origins, "cdn": cluster.cdn}
+    nodes = {**calm.origins, "cdn": calm.cdn}
     for name, urls in pathways.items():
         assert len(urls) == 3 # two variants and the sound
         for one in urls:
             assert one.startswith(nodes[name].url + "/p/")
             # a new play at a node that owns nothing is sent on, and plays
-            answer, _, _ = cluster.follow(one)
+            answer, _, _ = calm.follow(one)
             assert answer.status == 200 and b"#EXTINF" in answer.body
 
 
@@ -183,18 +192,17 @@ class Mpd:
                 MPD + "AdaptationSet")]
 
 
-def test_an_mpd_declares_what_the_playlist_does(cluster):
-    cluster.publish("1.1")
-    owner = cluster.owner("film")
-    playlist, url = cluster.master("film")
+def test_an_mpd_declares_what_the_playlist_does(calm):
+    owner = calm.owner("film")
+    playlist, url = calm.master("film")
     said = steering_of(playlist.body.decode())
-    answer, url = cluster.master("film", file=DASH)
+    answer, url = calm.master("film", file=DASH)
     assert answer.headers["content-type"] == "application/dash+xml"
     assert "no-store" in answer.headers["cache-control"]
     mpd = Mpd(answer.body, url)
     assert mpd.steering.text == said["SERVER-URI"]
     assert mpd.steering.get("defaultServiceLocation") == owner
-    nodes = {**cluster.origins, "cdn": cluster.cdn}
+    nodes = {**calm.origins, "cdn": calm.cdn}
     assert {name for name, _ in mpd.places} \
         == set(pathways_of(playlist.body.decode(), url))
     # dash.js reads nothing behind a relative one
@@ -207,17 +215,15 @@ def test_an_mpd_declares_what_the_playlist_does(cluster):
             assert answer.status == 200, (name, file)
 
 
-def test_the_mpd_of_a_spilled_play_says_so(cluster):
-    cluster.publish("1.1")
-    other = next(node for name, node in cluster.origins.items()
-                 if name != cluster.owner("film"))
-    path = cluster.path("film", file=DASH) + "?hop=1&spill=1"
+def test_the_mpd_of_a_spilled_play_says_so(calm):
+    other = next(node for name, node in calm.origins.items()
+                 if name != calm.owner("film"))
+    path = calm.path("film", 2, DASH) + "?hop=1&spill=1"
     mpd = Mpd(ask(other.port, path).body, other.url + path)
     assert re.search(r"\?pathways=[a-z0-9,]+&moved=\d+$", mpd.steering.text)
 
 
 def test_an_mpd_of_a_lone_node_has_no_steering(cluster):
-    cluster.publish("1.1")
     alone = cluster.origins["origin1"]
     Steered.settle(alone, "redirect_self origin1;" + ORIGIN.replace(
         "FILMS", str(cluster.films)))
@@ -231,7 +237,6 @@ def test_an_mpd_of_a_lone_node_has_no_steering(cluster):
 
 def test_a_pathway_keeps_who_fled_to_it_though_its_table_names_another(
         cluster):
-    cluster.publish("1.1")
     answer, url = cluster.master("film")
     owner = cluster.owner("film")
     name, urls = next((name, urls) for name, urls in
@@ -247,10 +252,9 @@ def test_a_pathway_keeps_who_fled_to_it_though_its_table_names_another(
         assert answer.status == 200 and answer.decision["rule"] == "stay"
 
 
-def test_what_a_cdn_pulls_starts_on_the_cdn(cluster):
-    cluster.publish("1.1")
-    node = cluster.origins[cluster.owner("film")]
-    answer = ask(node.port, cluster.path("film"), headers={"X-Pull": "1"})
+def test_what_a_cdn_pulls_starts_on_the_cdn(calm):
+    node = calm.origins[calm.owner("film")]
+    answer = ask(node.port, calm.path("film"), headers={"X-Pull": "1"})
     said = steering_of(answer.body.decode())
     assert said["PATHWAY-ID"] == "cdn"
     assert node.name in pathways_of(answer.body.decode(), node.url + "/p/")
@@ -258,7 +262,6 @@ def test_what_a_cdn_pulls_starts_on_the_cdn(cluster):
 
 
 def test_a_playlist_of_a_lone_node_has_no_steering(cluster):
-    cluster.publish("1.1")
     alone = cluster.origins["origin1"]
     assert b"STEERING" not in ask(cluster.cdn.port,
                                   cluster.path("film")).body
@@ -272,12 +275,11 @@ def test_a_playlist_of_a_lone_node_has_no_steering(cluster):
 # ---- the answer ----
 
 def test_the_answer_is_for_hls_and_dash_and_never_ends_a_players_steering(
-        cluster):
-    cluster.publish("1.1")
-    answer, _ = cluster.master("film")
+        calm):
+    answer, _ = calm.master("film")
     uri = steering_of(answer.body.decode())["SERVER-URI"]
-    owner = cluster.owner("film")
-    answer = cluster.steer(uri) # as Shaka does first
+    owner = calm.owner("film")
+    answer = calm.steer(uri) # as Shaka does first
     assert answer.status == 200
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cache-control"] == "no-store"
@@ -288,22 +290,21 @@ def test_the_answer_is_for_hls_and_dash_and_never_ends_a_players_steering(
     assert manifest["SERVICE-LOCATION-PRIORITY"] \
         == manifest["PATHWAY-PRIORITY"]
     # and what it says to ask next is good for the same
-    again = cluster.steer(manifest["RELOAD-URI"], _HLS_pathway=owner,
-                          _HLS_throughput="5000000").json()
+    again = calm.steer(manifest["RELOAD-URI"], _HLS_pathway=owner,
+                       _HLS_throughput="5000000").json()
     assert again == manifest
-    again = cluster.steer(manifest["RELOAD-URI"], _DASH_pathway=f'"{owner}"',
-                          _DASH_throughput="1").json()
+    again = calm.steer(manifest["RELOAD-URI"], _DASH_pathway=f'"{owner}"',
+                       _DASH_throughput="1").json()
     assert again == manifest
 
 
-def test_a_token_that_ran_out_is_steered_but_gets_no_media(cluster):
-    cluster.publish("1.1")
-    token, = sign(cluster.redirector.folder / "keys", [("film", 1)],
+def test_a_token_that_ran_out_is_steered_but_gets_no_media(calm):
+    token, = sign(calm.redirector.folder / "keys", [("film", 1)],
                   int(time.time()) - 10)
-    answer = ask(cluster.redirector.port, f"/steering/{token}/film")
+    answer = ask(calm.redirector.port, f"/steering/{token}/film")
     assert answer.status == 200
     assert len(answer.json()["PATHWAY-PRIORITY"]) >= 2
-    for node in cluster.running:
+    for node in calm.running:
         for file in ("master.m3u8", "v0/index.m3u8", "v0/0.m4s"):
             assert ask(node.port, f"/p/{token}/film/v1/{file}").status == 403
 
@@ -323,15 +324,13 @@ def test_a_token_that_ran_out_is_steered_but_gets_no_media(cluster):
     ("/steering/TOKEN/film?_HLS_pathway=nobody&y=%22", 200),
 ])
 def test_a_bad_question_is_refused_with_what_no_player_stops_at(
-        cluster, path, status):
-    cluster.publish("1.1")
-    token = cluster.path("film").split("/")[2]
-    answer = ask(cluster.redirector.port, path.replace("TOKEN", token))
+        calm, path, status):
+    token = calm.path("film").split("/")[2]
+    answer = ask(calm.redirector.port, path.replace("TOKEN", token))
     assert answer.status == status
 
 
 def test_the_answer_follows_the_table(cluster):
-    cluster.publish("1.1")
     owner = cluster.owner("film")
     answer, _ = cluster.master("film")
     uri = steering_of(answer.body.decode())["SERVER-URI"]
@@ -357,28 +356,21 @@ def test_the_answer_follows_the_table(cluster):
     assert order(reload)[0] == second
 
 
-def test_a_spilled_play_is_not_steered_back_at_once(cluster):
-    cluster.publish("1.1")
-    other = next(node for name, node in cluster.origins.items()
-                 if name != cluster.owner("film"))
-    answer = ask(other.port, cluster.path("film") + "?hop=1&spill=1")
+def test_a_spilled_play_is_not_steered_back_at_once(calm):
+    other = next(node for name, node in calm.origins.items()
+                 if name != calm.owner("film"))
+    answer = ask(other.port, calm.path("film", 3) + "?hop=1&spill=1")
     said = steering_of(answer.body.decode())
     assert said["PATHWAY-ID"] == other.name
-    manifest = cluster.steer(said["SERVER-URI"]).json()
+    manifest = calm.steer(said["SERVER-URI"]).json()
     assert manifest["PATHWAY-PRIORITY"][0] == other.name
     since = int(re.search(r"moved=(\d+)", manifest["RELOAD-URI"])[1])
     later = manifest["RELOAD-URI"].replace(str(since), str(since - 301))
-    assert cluster.steer(later).json()["PATHWAY-PRIORITY"][0] \
-        == cluster.owner("film")
+    assert calm.steer(later).json()["PATHWAY-PRIORITY"][0] \
+        == calm.owner("film")
 
 
 # ---- players ----
-
-@pytest.fixture(name="browser")
-def _browser(tmp_path):
-    with chromium(tmp_path) as driver:
-        yield driver
-
 
 class Playing:
     def __init__(self, driver, cluster, player, file=HLS):
@@ -400,7 +392,7 @@ class Playing:
     def until(self, condition, seconds, what):
         try:
             return wait_for(lambda: (seen := self.seen()) and condition(seen)
-                            and seen, seconds, what)
+                            and seen, seconds, what, 0.1)
         except TimeoutError as error:
             raise AssertionError(f"{error}: {self.seen()}") from None
 
@@ -425,7 +417,6 @@ class Playing:
     ("hls", HLS), ("shaka", HLS), ("dash", DASH), ("shaka", DASH)])
 def test_a_player_changes_origin_within_one_ttl_without_a_stall(
         cluster, browser, player, file):
-    cluster.publish("1.1")
     first = cluster.owner("film")
     playing = Playing(browser, cluster, player, file)
     before = playing.until(lambda seen: seen["time"] > 3 and seen["steering"],
@@ -460,7 +451,6 @@ def test_a_player_changes_origin_within_one_ttl_without_a_stall(
 
 def test_hls_js_goes_to_the_cdn_when_the_film_becomes_critical(cluster,
                                                                browser):
-    cluster.publish("1.1")
     playing = Playing(browser, cluster, "hls")
     before = playing.until(lambda seen: seen["time"] > 3, 20, "the film")
     cluster.publish("1.2", [("film", "critical", 3, 10000)])
@@ -473,7 +463,6 @@ def test_hls_js_goes_to_the_cdn_when_the_film_becomes_critical(cluster,
 @pytest.mark.parametrize("player, file", [("hls", HLS), ("dash", DASH)])
 def test_a_player_outlives_its_origin_by_the_pathways_it_knows(
         cluster, browser, player, file):
-    cluster.publish("1.1")
     first = cluster.origins[cluster.owner("film")]
     playing = Playing(browser, cluster, player, file)
     before = playing.until(lambda seen: seen["time"] > 3 and seen["steering"],
@@ -488,7 +477,6 @@ def test_a_player_outlives_its_origin_by_the_pathways_it_knows(
 
 @pytest.mark.parametrize("player", ["dash", "shaka"])
 def test_an_mpd_plays_to_its_end_and_no_further(cluster, browser, player):
-    cluster.publish("1.1")
     playing = Playing(browser, cluster, player, DASH)
     playing.until(lambda seen: seen["time"] > 1, 20, "the film")
     browser.execute_script("document.getElementById('video').playbackRate = 4")
@@ -503,7 +491,6 @@ def test_an_mpd_plays_to_its_end_and_no_further(cluster, browser, player):
 # ---- a player without steering ----
 
 def test_ffmpeg_is_moved_by_the_redirect_of_each_segment(cluster, tmp_path):
-    cluster.publish("1.1")
     first = cluster.owner("film")
     url = cluster.redirector.url + cluster.path("film")
     # at four times the pace of the film, from one rendition; it asks for
@@ -542,7 +529,6 @@ def test_ffmpeg_is_moved_by_the_redirect_of_each_segment(cluster, tmp_path):
 @pytest.mark.parametrize("player", ["playbin", "playbin3"])
 def test_gstreamer_is_moved_by_the_redirect_of_each_segment(
         cluster, films, tmp_path, player):
-    cluster.publish("1.1")
     first = cluster.owner("film")
     # at four times the pace of the film
     playing = GStreamer(cluster.redirector.url + cluster.path("film"),

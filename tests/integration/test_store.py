@@ -10,10 +10,9 @@ import struct
 import subprocess
 
 import pytest
-import requests
 
-from nginx_instance import BUILD, NginxInstance
-from ports import free_port
+from nginx_instance import BUILD
+from package_node import PackageNode, film_tracks
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
 SECONDS = 11
@@ -38,33 +37,19 @@ def ingest(folder, segment_ms, *tracks):
     run(INGEST, folder, segment_ms, *tracks)
 
 
-class Node(NginxInstance):
-    def __init__(self, folder, root, more=""):
-        port = free_port()
-        super().__init__(folder, f"""
-            {more}
-            server {{
-                listen 127.0.0.1:{port};
-                location / {{
-                    package_root {root};
-                    location ~ ^/(.*)$ {{ package $1; }}
-                }}
-            }}""", port, modules=("package",), http_defaults="")
-
-    def get(self, path, **arguments):
-        return requests.get(self.url + path, timeout=20, **arguments)
+def serving(folder, root):
+    return PackageNode(folder, root, f"""
+        location / {{
+            package_root {root};
+            location ~ ^/(.*)$ {{ package $1; }}
+        }}""")
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """B-frames, a rate that no millisecond divides, and sound with priming."""
     folder = tmp_path_factory.mktemp("store") / "film" / "1"
     folder.mkdir(parents=True)
-    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=320x180:r=24000/1001:d={SECONDS}",
-           "-f", "lavfi", "-i", f"sine=440:r=44100:d={SECONDS}",
-           "-map", "0:v", "-c:v", "libx264", "-preset", "veryfast", "-bf", 3,
-           "-g", 48, "-sc_threshold", 0, "-pix_fmt", "yuv420p",
-           folder / "v0.mp4", "-map", "1:a", "-c:a", "aac", folder / "a0.mp4")
+    film_tracks(folder, SECONDS, gop=48)
     ingest(folder, 2000, "v0", "a0")
     return folder
 
@@ -122,7 +107,7 @@ def test_a_track_file_can_be_sought_in(film):
 
 
 def test_what_is_served_lies_in_the_track_file_as_it_is(film, tmp_path):
-    with Node(tmp_path / "node", film.parents[1]) as node:
+    with serving(tmp_path / "node", film.parents[1]) as node:
         for track in ("v0", "a0"):
             stored = (film / f"{track}.mp4").read_bytes()
             found = boxes(stored)
@@ -145,7 +130,7 @@ def test_what_is_served_lies_in_the_track_file_as_it_is(film, tmp_path):
 def test_each_range_of_the_iframe_playlist_is_one_picture(film, tmp_path):
     """The one of the source with that time; a decoder needs no more."""
     keys = iter(frames_of_keys(film.with_name("source") / "v0.mp4"))
-    with Node(tmp_path / "node", film.parents[1]) as node:
+    with serving(tmp_path / "node", film.parents[1]) as node:
         top = "/film/1/v0/"
         playlist = node.get(top + "iframes.m3u8").text
         assert "#EXT-X-I-FRAMES-ONLY\n" in playlist
@@ -210,7 +195,7 @@ def test_the_index_of_two_hours_is_small_in_the_file_and_in_a_worker(
     root = long_film.parents[1]
     (root / "other").symlink_to(root / "film")
     used = []
-    with Node(tmp_path / "node", root) as node:
+    with serving(tmp_path / "node", root) as node:
         worker, = node.worker_pids()
         # the first content brings in what the worker has but once
         for content in ("other", "film"):

@@ -10,11 +10,10 @@ from xml.etree import ElementTree
 import pytest
 import requests
 
-from browser import PLAYER_LOCATIONS
 from conftest import film_make, wait_until
 from mp4_text import webvtt_add
-from nginx_instance import BUILD, NginxInstance
-from ports import free_port
+from nginx_instance import BUILD
+from package_node import PackageNode, film_tracks
 from test_ingest import FAST, Place
 from test_st_api import StApi
 
@@ -103,31 +102,17 @@ def cues_by_ffmpeg(path, *options, track=0):
     return cues
 
 
-class Node(NginxInstance):
+class Node(PackageNode):
     def __init__(self, folder, root):
-        port = free_port()
-        super().__init__(folder, f"""
-            server {{
-                listen 127.0.0.1:{port};
-                location / {{
-                    package_root {root};
-                    location ~ ^/film/(.*)$ {{ package film/$1; }}
-                    location ~ ^/filled/(.*)$ {{
-                        package film/$1;
-                        package_fill /fill/;
-                    }}
+        super().__init__(folder, root, f"""
+            location / {{
+                package_root {root};
+                location ~ ^/film/(.*)$ {{ package film/$1; }}
+                location ~ ^/filled/(.*)$ {{
+                    package film/$1;
+                    package_fill /slices/;
                 }}
-                location /fill/ {{
-                    internal;
-                    proxy_set_header Range $package_slice_range;
-                    proxy_pass http://127.0.0.1:{port}/stored/;
-                }}
-                location /stored/ {{ alias {root}/; }}
-                {PLAYER_LOCATIONS}
-            }}""", port, modules=("package",), http_defaults="")
-
-    def get(self, path, **arguments):
-        return requests.get(self.url + path, timeout=20, **arguments)
+            }}""")
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +120,7 @@ def film(tmp_path_factory):
     """B-frames, so that no time is 0 by luck, and two tracks of subtitles."""
     folder = tmp_path_factory.mktemp("text") / "film" / "1"
     folder.mkdir(parents=True)
-    run("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
-        f"testsrc2=s=320x180:r=24000/1001:d={SECONDS}", "-f", "lavfi", "-i",
-        f"sine=440:r=44100:d={SECONDS}", "-map", "0:v", "-c:v", "libx264",
-        "-preset", "veryfast", "-bf", 3, "-g", 24, "-sc_threshold", 0,
-        "-pix_fmt", "yuv420p", folder / "v0.mp4", "-map", "1:a", "-c:a",
-        "aac", folder / "a0.mp4")
+    film_tracks(folder, SECONDS)
     (folder / "s0.srt").write_text(SUBRIP)
     (folder / "s1.vtt").write_text(WEBVTT)
     run(INGEST, folder, 1000 * SEGMENT_S, "v0", "a0", "s0.srt:en:English",

@@ -9,53 +9,37 @@ from xml.etree import ElementTree
 import pytest
 import requests
 
-from browser import PLAYER_LOCATIONS
 from conftest import wait_until
-from nginx_instance import NginxInstance
-from ports import free_port
+from package_node import PackageNode, film_tracks
 from test_text import INGEST, MPD, run
 
 SECONDS, SEGMENT_S = 40, 2
 KEYS = "http://dashif.org/guidelines/trickmode"
 
 
-class Node(NginxInstance):
+class Node(PackageNode):
     """/film/<path>; /filled/<path> comes in slices, /sealed/<path> is
     encrypted."""
 
     def __init__(self, folder, root):
-        port = free_port()
         (folder / "keys").write_text(f"* * {'0a' * 16} {'0b' * 16}\n")
-        super().__init__(folder, f"""
+        super().__init__(folder, root, f"""
             package_trick_play $arg_trick;
             package_keys {folder}/keys;
             package_plain {folder}/kept segment={SEGMENT_S}s;
-            server {{
-                listen 127.0.0.1:{port};
-                location / {{
-                    package_root {root};
-                    location ~ ^/((film|plain)/.*)$ {{ package $1; }}
-                    location ~ ^/sealed/(.*)$ {{
-                        package film/$1;
-                        package_encryption cenc;
-                    }}
-                    location ~ ^/filled/(.*)$ {{
-                        package film/$1;
-                        package_fill /fill/;
-                        package_slice 1777;
-                    }}
+            location / {{
+                package_root {root};
+                location ~ ^/((film|plain)/.*)$ {{ package $1; }}
+                location ~ ^/sealed/(.*)$ {{
+                    package film/$1;
+                    package_encryption cenc;
                 }}
-                location /fill/ {{
-                    internal;
-                    proxy_set_header Range $package_slice_range;
-                    proxy_pass http://127.0.0.1:{port}/stored/;
+                location ~ ^/filled/(.*)$ {{
+                    package film/$1;
+                    package_fill /slices/;
+                    package_slice 1777;
                 }}
-                location /stored/ {{ alias {root}/; }}
-                {PLAYER_LOCATIONS}
-            }}""", port, modules=("package",), http_defaults="")
-
-    def get(self, path, **arguments):
-        return requests.get(self.url + path, timeout=20, **arguments)
+            }}""")
 
 
 @pytest.fixture(name="film", scope="module")
@@ -64,14 +48,9 @@ def _film(tmp_path_factory):
     that the next is decoded at other distances than it is shown."""
     folder = tmp_path_factory.mktemp("keys") / "film" / "1"
     folder.mkdir(parents=True)
-    run("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
-        f"testsrc2=s=320x180:r=24000/1001:d={SECONDS}", "-f", "lavfi", "-i",
-        f"sine=440:r=44100:d={SECONDS}", "-map", "0:v", "-vf",
-        "settb=1/24000,setpts=PTS+480*gte(mod(N\\,48)\\,45)", "-fps_mode",
-        "passthrough", "-enc_time_base", "1/24000", "-c:v", "libx264",
-        "-preset", "veryfast", "-bf", 3, "-g", 24, "-sc_threshold", 0,
-        "-pix_fmt", "yuv420p", folder / "v0.mp4", "-map", "1:a", "-c:a",
-        "aac", folder / "a0.mp4")
+    film_tracks(folder, SECONDS, "-vf",
+                "settb=1/24000,setpts=PTS+480*gte(mod(N\\,48)\\,45)",
+                "-fps_mode", "passthrough", "-enc_time_base", "1/24000")
     shutil.copy(folder / "v0.mp4", folder / "source.mp4")
     plain = folder.parents[1] / "plain" / "1"
     plain.mkdir(parents=True)
@@ -191,14 +170,14 @@ def test_a_player_takes_them_for_trick_play_and_for_nothing_else(
             "return performance.getEntriesByType('resource')"
             ".filter((one) => one.name.includes('/iframes/')).length")
 
-    wait_until(lambda: time() > 1, 20, "the film")
+    wait_until(lambda: time() > 1, 20, "the film", 0.1)
     assert keys_asked() == 0
     if player == "shaka":
         browser.execute_script("trickPlay(8)")
-        wait_until(lambda: time() > 20, 20, "trick play")
+        wait_until(lambda: time() > 20, 20, "trick play", 0.1)
         assert keys_asked() > 3
         browser.execute_script("trickPlay(1)")
         asked, at = keys_asked(), time()
-        wait_until(lambda: time() > at + 1, 20, "the film after it")
+        wait_until(lambda: time() > at + 1, 20, "the film after it", 0.1)
         assert keys_asked() - asked < 3
     assert browser.execute_script("return seen.errors") == []

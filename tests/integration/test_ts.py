@@ -13,7 +13,6 @@ import threading
 
 import pytest
 
-from browser import chromium
 from conftest import BUILD, ROOT, wait_until
 from gstreamer import GStreamer
 
@@ -414,9 +413,9 @@ def test_gstreamer_shows_every_picture(plain, site, folder, player, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["out", "sealed"])
-def test_hls_js_plays_and_seeks(plain, site, folder, tmp_path):
+def test_hls_js_plays_and_seeks(site, browser, folder):
     def look():
-        return driver.execute_script(
+        return browser.execute_script(
             "return {...window.seen, time: video.currentTime, ended: "
             "video.ended, length: video.duration, frames: "
             "video.getVideoPlaybackQuality().totalVideoFrames, dropped: "
@@ -431,12 +430,11 @@ def test_hls_js_plays_and_seeks(plain, site, folder, tmp_path):
             return now if condition(now) else None
         return wait_until(seen, 30, what, 0.1)
 
-    with chromium(tmp_path) as driver:
-        driver.get(f"{site}/page?url=/{folder}/master.m3u8")
-        seen = until(lambda s: s["time"] > 5, "5 s of the film")
-        # two borders' worth of pictures, and none skipped
-        assert seen["frames"] >= 5 * 23
-        assert seen["length"] == pytest.approx(11.011, abs=0.1)
-        assert seen["stalls"] == 0
-        driver.execute_script("video.currentTime = 9")
-        until(lambda s: s["ended"], "the end")
+    browser.get(f"{site}/page?url=/{folder}/master.m3u8")
+    seen = until(lambda s: s["time"] > 5, "5 s of the film")
+    # two borders' worth of pictures, and none skipped
+    assert seen["frames"] >= 5 * 23
+    assert seen["length"] == pytest.approx(11.011, abs=0.1)
+    assert seen["stalls"] == 0
+    browser.execute_script("video.currentTime = 9")
+    until(lambda s: s["ended"], "the end")

@@ -13,10 +13,9 @@ import time
 import pytest
 import requests
 
-from browser import PLAYER_LOCATIONS
 from gstreamer import GStreamer
-from nginx_instance import NginxInstance, wait_for
-from ports import free_port
+from nginx_instance import wait_for
+from package_node import SLICES_KEPT, PackageNode
 from test_encryption import memory_kb, stalled_client
 from test_package import INGEST
 from test_ts import START, TS_DUMP, packets, pictures, run, sound, stream_time
@@ -36,75 +35,55 @@ PRIMING = 2 * 1024  # bytes: samples of one channel
 PLACES = ("local/off", "fill/off", "local/aes-128", "fill/aes-128")
 
 
-class Node(NginxInstance):
-    """/<source>/<encryption>/<path>; it is its own storage. Slices that nothing
-    is aligned to, so that each piece of sound is of several."""
+class Node(PackageNode):
+    """/<source>/<encryption>/<path>; slices that nothing is aligned to, so that
+    each piece of sound is of several."""
 
     def __init__(self, folder, root):
-        port = free_port()
         for name, key in ((VIDEO_KID, VIDEO_KEY), (AUDIO_KID, AUDIO_KEY),
                           *TURNS):
             (folder / "key").mkdir(parents=True, exist_ok=True)
             (folder / "key" / name).write_bytes(bytes.fromhex(key))
         (folder / "keys").write_text(KEYS)
-        super().__init__(folder, f"""
+        super().__init__(folder, root, f"""
             sendfile on;
             output_buffers 1 16k;
             package_keys {folder}/keys;
             package_key_uri /key/$package_kid;
-            proxy_cache_path cache keys_zone=fill:1m use_temp_path=off;
-            map $uri $file {{ volatile; ~^/[a-z]+(?<name>/.*)$ $name; }}
-            server {{
-                listen 127.0.0.1:{port};
-                location ~ ^/local/([a-z0-9-]+)/(.*)$ {{
-                    package $2;
-                    package_root {root};
-                    package_encryption $1;
-                }}
-                location ~ ^/fill/([a-z0-9-]+)/(.*)$ {{
-                    package $2;
-                    package_fill /slices/;
-                    package_slice 20011;
-                    package_encryption $1;
-                }}
-                location ~ ^/large/([a-z0-9-]+)/(.*)$ {{
-                    package $2;
-                    package_fill /slices/;
-                    package_encryption $1;
-                }}
-                location ~ ^/(turns|one-uri)/aes-128/(.*)$ {{
-                    package $2;
-                    package_root {root};
-                    package_encryption aes-128;
-                    package_key_period {PERIOD};
-                    package_clear_lead {LEAD};
-                    location ~ ^/one-uri/[^/]*/(.*)$ {{
-                        package $1;
-                        package_key_uri /key/one;
-                    }}
-                }}
-                location ~ ^/nowhere/(.*)$ {{
+            location ~ ^/local/([a-z0-9-]+)/(.*)$ {{
+                package $2;
+                package_root {root};
+                package_encryption $1;
+            }}
+            location ~ ^/fill/([a-z0-9-]+)/(.*)$ {{
+                package $2;
+                package_fill /slices/;
+                package_slice 20011;
+                package_encryption $1;
+            }}
+            location ~ ^/large/([a-z0-9-]+)/(.*)$ {{
+                package $2;
+                package_fill /slices/;
+                package_encryption $1;
+            }}
+            location ~ ^/(turns|one-uri)/aes-128/(.*)$ {{
+                package $2;
+                package_root {root};
+                package_encryption aes-128;
+                package_key_period {PERIOD};
+                package_clear_lead {LEAD};
+                location ~ ^/one-uri/[^/]*/(.*)$ {{
                     package $1;
-                    package_root {root};
-                    package_encryption aes-128;
-                    package_key_uri "";
+                    package_key_uri /key/one;
                 }}
-                location /slices/ {{
-                    internal;
-                    proxy_pass http://127.0.0.1:{port}/stored/;
-                    proxy_set_header Range $package_slice_range;
-                    proxy_cache fill;
-                    proxy_cache_key $file?$package_slice_range;
-                    proxy_cache_valid 200 206 30d;
-                }}
-                location /stored/ {{ alias {root}/; }}
-                location /key/ {{ root {folder}; }}
-                {PLAYER_LOCATIONS}
-            }}""", port, modules=("package",),
-                         http_defaults="access_log off;")
-
-    def get(self, path, **arguments):
-        return requests.get(self.url + path, timeout=20, **arguments)
+            }}
+            location ~ ^/nowhere/(.*)$ {{
+                package $1;
+                package_root {root};
+                package_encryption aes-128;
+                package_key_uri "";
+            }}
+            location /key/ {{ root {folder}; }}""", SLICES_KEPT)
 
 
 @pytest.fixture(name="film", scope="module")
@@ -388,7 +367,7 @@ def test_hls_js_plays_and_seeks(node, browser, place, content, language):
                 "(t) => [...(t.cues || [])]).map((c) => c.startTime)}"))
             return is_true(seen)
         try:
-            wait_for(look, 30)
+            wait_for(look, 30, what, 0.1)
         except TimeoutError:
             raise AssertionError(f"no {what}: {seen}") from None
 
