@@ -35,7 +35,9 @@
  *   package_key_period n;      segments until the key changes; 0: it never does
  *   package_key_server /prefix/ [valid=1h];
  *                              asked for keys instead of a file, through an
- *                              internal location; see docs/runbook/keys.md
+ *                              internal location; what it gives of them for
+ *                              package_drm's systems players are told as it is;
+ *                              see docs/runbook/keys.md
  *   package_key_uri $text;     where players of aes-128 get the key: a URI,
  *                              absolute or relative to the playlist, another
  *                              for each key

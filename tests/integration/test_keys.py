@@ -277,6 +277,24 @@ CPIX = "{urn:dashif:org:cpix}"
 PSKC = "{urn:ietf:params:xml:ns:keyprov:pskc}"
 
 
+WIDEVINE = "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"
+PLAYREADY = "9a04f079-9840-4286-ab92-e65be0885f95"
+FAIRPLAY = "94ce86fb-07ff-4f43-adb8-93d2fa968ca2"
+
+
+def given(tag, playlist, kid, system):
+    if tag == f"{CPIX}PSSH":
+        data = f"box of {kid}".encode()
+        return b"".join((
+            (32 + len(data)).to_bytes(4, "big"), b"pssh", bytes(4),
+            uuid.UUID(system).bytes, len(data).to_bytes(4, "big"), data))
+    if tag == f"{CPIX}ContentProtectionData":
+        return f'<p:mark xmlns:p="urn:p">{system} {kid}</p:mark>'.encode()
+    tag = "SESSION-KEY" if playlist == "master" else "KEY"
+    return (f'#EXT-X-{tag}:METHOD=SAMPLE-AES,URI="given:{kid}",'
+            f'KEYFORMAT="{system}"\n').encode()
+
+
 class KeyServer:
     """In a key server's place: it fills the document that it gets, with KIDs
     of its own that say what they are for. `mode` is what else it may do."""
@@ -296,9 +314,23 @@ class KeyServer:
             time.sleep(1)
         if self.mode == "lie":
             return 200, {}, b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"
-        self.fill(document)
+        kids = self.fill(document)
+        if self.mode in ("give", "give half a box"):
+            self.give(document, kids, self.mode != "give")
         return 200, {"Content-Type": "application/xml"}, \
             ElementTree.tostring(document)
+
+    @staticmethod
+    def give(document, kids, is_half):
+        """What tells players of each key, all of it another than ours."""
+        for system in document.iter(f"{CPIX}DRMSystem"):
+            kid = kids[system.get("kid")]
+            system.set("kid", str(uuid.UUID(kid)))
+            for part in system:
+                text = given(part.tag, part.get("playlist"), kid,
+                             system.get("systemId"))
+                part.text = base64.b64encode(
+                    text[:-1] if is_half else text).decode()
 
     @staticmethod
     def fill(document):
@@ -317,6 +349,7 @@ class KeyServer:
                 ElementTree.SubElement(key, f"{CPIX}Data"),
                 f"{PSKC}Secret"), f"{PSKC}PlainValue")
             value.text = base64.b64encode(bytes.fromhex(key_of(kid))).decode()
+        return kids
 
 
 def server_http(port, root, key_server):
@@ -422,6 +455,54 @@ def test_a_key_server_is_asked_once_for_all_keys(served, node, tmp_path,
             content = file.read_bytes()
             assert bytes.fromhex(secret) not in content
             assert base64.b64encode(bytes.fromhex(secret)) not in content
+
+
+def test_what_a_key_server_gives_for_players_is_told_them(served):
+    """Of each of the film's keys in the init segment and the MPD, of its own
+    in each fragment and before each period of a playlist; nothing of ours."""
+    served.keys.mode = "give"
+    base = "/periods/cbcs/film/1"
+
+    def box(kid, system):
+        return given(f"{CPIX}PSSH", None, kid, system)
+    for track, name in CLASS_OF.items():
+        kids = [kid_of(name, period) for period in range(PERIODS)]
+        init = served.get(f"{base}/{track}/init.mp4").content
+        assert init.endswith(b"".join(box(kid, system)
+                                      for system in (WIDEVINE, PLAYREADY)
+                                      for kid in kids))
+        assert init.count(b"pssh") == 2 * PERIODS
+        (_, (_, moof), _) = boxes(served.get(f"{base}/{track}/4.m4s").content)
+        assert moof.endswith(box(kids[1], WIDEVINE) + box(kids[1], PLAYREADY))
+        assert moof.count(b"pssh") == 2
+        text = served.get(f"{base}/{track}/index.m3u8").text
+        found = re.findall(r'^#EXT-X-KEY.*"given:(.*)",.*"(.*)"$', text, re.M)
+        assert found == [(kid, system) for kid in kids for system in
+                         (WIDEVINE, PLAYREADY, FAIRPLAY)]
+        assert text.count("#EXT-X-KEY") == len(found)
+    text = served.get(f"{base}/master.m3u8").text
+    found = re.findall(r'^#EXT-X-SESSION-KEY.*"given:(.*)",.*"(.*)"$', text,
+                       re.M)
+    assert set(found) == {(kid_of(name, 0), system)
+                          for name in CLASS_OF.values()
+                          for system in (WIDEVINE, PLAYREADY, FAIRPLAY)}
+    assert text.count("#EXT-X-SESSION-KEY") == len(found) == 9
+    mpd = ElementTree.fromstring(served.get(f"{base}/manifest.mpd").content)
+    for key_set in mpd.iter(f"{DASH}AdaptationSet"):
+        first, *others = key_set.findall(f"{DASH}ContentProtection")
+        kid = first.get(f"{CENC}default_KID").replace("-", "")
+        assert [(other.get("schemeIdUri"), other.find("{urn:p}mark").text)
+                for other in others] == [
+            (f"urn:uuid:{system}", f"{system} {kid[:-2]}{period:02x}")
+            for system in (WIDEVINE, PLAYREADY) for period in range(PERIODS)]
+    assert len(served.keys.asked) == 1
+
+
+def test_what_would_break_segments_is_not_taken(served):
+    served.keys.mode = "give half a box"
+    assert served.get("/classes/cbcs/film/2/v0/init.mp4").status_code == 503
+    assert ('the keys of "film/2" failed (status 200, invalid value: a PSSH is '
+            'not made of whole pssh boxes of its system)') in served.log()
 
 
 def test_one_request_at_a_time_asks_for_keys(served):
