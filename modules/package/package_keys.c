@@ -17,7 +17,8 @@
 #define KEYS_REQUEST_SIZE_MAX (4u << 20)
 
 struct package_keys {
-    ngx_str_node_t node; /* first; the key is "<prefix><folder> <scheme>" */
+    ngx_str_node_t node; /* first; the key is "<prefix><folder> <scheme>
+                          * <systems>": what is given is of those */
     ngx_queue_t age;     /* while unused */
     ngx_queue_t waiters;
     unsigned use_count;
@@ -104,15 +105,21 @@ keys_hold(ngx_http_request_t *r, struct package_keys_use *use,
 {
     ngx_str_t folder = {what->folder.len,
                         (u_char *) (uintptr_t) what->folder.ptr};
+    unsigned systems = 0;
     ngx_str_t name;
 
+    for (enum crypt_system i = 0; i < CRYPT_SYSTEM_COUNT; i++) {
+        systems |=
+            (unsigned) crypt_system_is_wanted(what->systems, i, what->scheme)
+            << i;
+    }
     name.data =
-        ngx_pnalloc(r->pool, prefix->len + folder.len + 1 + NGX_INT_T_LEN);
+        ngx_pnalloc(r->pool, prefix->len + folder.len + 2 + 2 * NGX_INT_T_LEN);
     if (name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    name.len = (size_t) (ngx_sprintf(name.data, "%V%V %d", prefix, &folder,
-                                     (int) what->scheme)
+    name.len = (size_t) (ngx_sprintf(name.data, "%V%V %d %ud", prefix, &folder,
+                                     (int) what->scheme, systems)
                          - name.data);
     uint32_t hash = ngx_murmur_hash2(name.data, name.len);
     ngx_str_node_t *node = ngx_str_rbtree_lookup(&all.tree, &name, hash);
