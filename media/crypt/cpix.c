@@ -4,12 +4,16 @@
  * as UTF-8 whatever it says of itself, and memory that is wiped when it is
  * freed. Of the document these count (CPIX 2.3 §5.2):
  *
- *   ContentKey@kid, @explicitIV  Data/Secret/PlainValue
+ *   DeliveryData  DeliveryKey/X509Data/X509Certificate
+ *                 DocumentKey, MACMethod@Algorithm  CipherValue
+ *   ContentKey@kid, @explicitIV  PlainValue, or CipherValue and ValueMAC
  *   DRMSystem@kid, @systemId  PSSH  ContentProtectionData
  *                             HLSSignalingData@playlist
  *   ContentKeyUsageRule@kid, @intendedTrackType  KeyPeriodFilter@periodId
  *
- * Systems that are not told to players are passed over.
+ * Systems that are not told to players are passed over, and so is what is
+ * delivered to others than us. How deep a value lies in its element does not
+ * matter: of MACMethod's key there are several spellings.
  */
 #include "media/crypt/cpix_private.h"
 
@@ -22,6 +26,8 @@
 
 #define CPIX(name) CPIX_NAMESPACE "|" name
 #define PSKC(name) CPIX_PSKC_NAMESPACE "|" name
+#define DS(name) CPIX_DS_NAMESPACE "|" name
+#define ENC(name) CPIX_ENC_NAMESPACE "|" name
 #define DEPTH_MAX 32
 #define PART_SIZE_MAX (16u << 10) /* bytes, of what is given of a key */
 #define TEXT_LEN_MAX ((PART_SIZE_MAX + 2) / 3 * 4) /* as base64 */
@@ -40,43 +46,31 @@ static const struct {
     {"ALL", CLASS(SD) | CLASS(HD) | CLASS(UHD) | CLASS(AUDIO)},
 };
 
-struct part { /* of what is given; offsets, since that grows */
-    uint32_t at, len;
+enum place {
+    PLACE_TOP,
+    PLACE_DELIVERY,
+    PLACE_DOCUMENT_KEY,
+    PLACE_MAC,
+    PLACE_KEY,
+    PLACE_SYSTEM,
+    PLACE_RULE
 };
-
-struct content_key {
-    struct crypt_key key;
-    bool has_value, has_iv;
-    struct part parts[CRYPT_SYSTEM_COUNT][CRYPT_PART_COUNT];
-};
-
-struct rule {
-    uint8_t kid[CRYPT_KEY_SIZE];
-    unsigned classes;
-    uint32_t period; /* CRYPT_PERIODS_MAX: all */
-};
-
-enum place { PLACE_TOP, PLACE_KEY, PLACE_SYSTEM, PLACE_RULE };
 
 struct reader {
     XML_Parser parser;
     const struct cpix_request *request;
-    size_t count_max; /* of keys, and of rules */
-    struct content_key *keys;
-    size_t key_count;
-    struct rule *rules;
-    size_t rule_count;
-    struct buffer given;
+    struct cpix_document *document;
     unsigned depth;
     enum place place;
-    struct content_key *system_key; /* of the DRMSystem; NULL: passed over */
+    bool is_for_us; /* the DeliveryData */
+    struct cpix_content_key
+        *system_key; /* of the DRMSystem; NULL: passed over */
     enum crypt_system system;
     enum crypt_part part;
     const struct element *value; /* whose text is gathered, or NULL */
     char text[TEXT_LEN_MAX];
     size_t text_len;
     int err;
-    const char *reason;
 };
 
 static void
@@ -84,7 +78,7 @@ reader_fail(struct reader *reader, int err, const char *reason)
 {
     if (reader->err == 0) {
         reader->err = err;
-        reader->reason = reason;
+        reader->document->reason = reason;
     }
     (void) XML_StopParser(reader->parser, XML_FALSE);
 }
@@ -105,19 +99,18 @@ base64_read(struct bytes text, uint8_t *out, size_t *len)
     return true;
 }
 
-/* Of a key's size. */
+/* Base64 of exactly so many bytes. */
 static bool
-base64_key_read(struct bytes text, uint8_t out[CRYPT_KEY_SIZE])
+base64_read_all(struct bytes text, uint8_t *out, size_t size)
 {
-    uint8_t bytes[(CRYPT_KEY_SIZE + 2) / 3 * 3];
+    uint8_t bytes[(CPIX_MAC_SIZE + 2) / 3 * 3];
     size_t len;
-    const bool is_key = text.len == sizeof bytes / 3 * 4
-                        && base64_read(text, bytes, &len)
-                        && len == CRYPT_KEY_SIZE;
-    if (is_key)
-        memcpy(out, bytes, CRYPT_KEY_SIZE);
+    const bool is_whole = text.len == (size + 2) / 3 * 4
+                          && base64_read(text, bytes, &len) && len == size;
+    if (is_whole)
+        memcpy(out, bytes, size);
     explicit_bzero(bytes, sizeof bytes);
-    return is_key;
+    return is_whole;
 }
 
 /* "SD+HD"; what else a server may have names for is passed over. */
@@ -155,45 +148,154 @@ key_begin(struct reader *reader, const char **attributes)
     const char *iv = attribute(attributes, "explicitIV");
     const char *scheme = attribute(attributes, "commonEncryptionScheme");
     const char *wanted = cpix_scheme_name(reader->request->scheme);
-    struct content_key found = {.has_iv = iv != NULL};
+    struct cpix_content_key found = {.has_iv = iv != NULL};
     if (kid == NULL || !cpix_uuid_read(kid, found.key.kid))
         reader_fail(reader, ERR_INVALID, "a ContentKey has no kid");
-    else if (iv != NULL && !base64_key_read(bytes_of_text(iv), found.key.iv))
+    else if (iv != NULL
+             && !base64_read_all(bytes_of_text(iv), found.key.iv,
+                                 CRYPT_KEY_SIZE))
         reader_fail(reader, ERR_INVALID, "an explicitIV is not of 16 bytes");
     else if (scheme != NULL && wanted != NULL && strcmp(scheme, wanted) != 0)
         reader_fail(reader, ERR_INVALID,
                     "a ContentKey is for another commonEncryptionScheme");
-    else if (reader->key_count == reader->count_max)
+    else if (reader->document->key_count == reader->document->count_max)
         reader_fail(reader, ERR_LIMIT, "it has more keys than were asked for");
     else
-        reader->keys[reader->key_count++] = found;
+        reader->document->keys[reader->document->key_count++] = found;
 }
 
 static void
 value_end(struct reader *reader, struct bytes text)
 {
-    struct content_key *key = &reader->keys[reader->key_count - 1];
-    if (key->has_value || !base64_key_read(text, key->key.key))
+    struct cpix_content_key *key =
+        &reader->document->keys[reader->document->key_count - 1];
+    if (key->has_value || key->has_cipher
+        || !base64_read_all(text, key->key.key, CRYPT_KEY_SIZE))
         reader_fail(reader, ERR_INVALID, "a key is not of 16 bytes");
+    else if (reader->request->recipient != NULL)
+        reader_fail(reader, ERR_DENIED,
+                    "a key is in the clear: the server is to encrypt keys to "
+                    "the certificate in the request");
     key->has_value = true;
 }
 
-/* Until the keys can be decrypted: */
+/* ---- encrypted keys ---- */
+
+static void
+delivery_begin(struct reader *reader, const char **attributes)
+{
+    reader->is_for_us = false;
+}
+
+static void
+certificate_end(struct reader *reader, struct bytes text)
+{
+    const struct cpix_recipient *recipient = reader->request->recipient;
+    uint8_t bytes[PART_SIZE_MAX + 2];
+    size_t len = 0;
+    reader->is_for_us = recipient != NULL && text.len > 0
+                        && base64_read(text, bytes, &len)
+                        && bytes_equal(bytes_of(bytes, len),
+                                       cpix_recipient_certificate(recipient));
+}
+
+static void
+algorithm_check(struct reader *reader, const char **attributes,
+                const char *wanted)
+{
+    const char *algorithm = attribute(attributes, "Algorithm");
+    if (algorithm == NULL || strcmp(algorithm, wanted) != 0)
+        reader_fail(reader, ERR_UNSUPPORTED,
+                    "an algorithm is none of CPIX 2.3's: RSA-OAEP with SHA-1, "
+                    "AES-256-CBC, HMAC-SHA512");
+}
+
+static void
+mac_method_begin(struct reader *reader, const char **attributes)
+{
+    algorithm_check(reader, attributes,
+                    "http://www.w3.org/2001/04/xmldsig-more#hmac-sha512");
+}
+
+static void
+wrapping_begin(struct reader *reader, const char **attributes)
+{
+    algorithm_check(reader, attributes, CPIX_ENC_NAMESPACE "rsa-oaep-mgf1p");
+}
+
+static void
+digest_begin(struct reader *reader, const char **attributes)
+{
+    algorithm_check(reader, attributes, CPIX_DS_NAMESPACE "sha1");
+}
+
 static void
 encrypted_begin(struct reader *reader, const char **attributes)
 {
-    reader_fail(reader, ERR_UNSUPPORTED,
-                "its keys are encrypted to a certificate");
+    if (reader->request->recipient == NULL)
+        reader_fail(reader, ERR_UNSUPPORTED,
+                    "its keys are encrypted to a certificate: name yours with "
+                    "package_key_certificate");
 }
 
-static struct content_key *
-key_find(const struct reader *reader, const uint8_t *kid)
+static void
+encryption_begin(struct reader *reader, const char **attributes)
 {
-    for (size_t i = 0; i < reader->key_count; i++)
-        if (memcmp(reader->keys[i].key.kid, kid, CRYPT_KEY_SIZE) == 0)
-            return &reader->keys[i];
-    return NULL;
+    algorithm_check(reader, attributes, CPIX_ENC_NAMESPACE "aes256-cbc");
 }
+
+static void
+wrapped_take(struct reader *reader, struct bytes text, struct cpix_wrapped *out)
+{
+    uint8_t bytes[PART_SIZE_MAX + 2];
+    size_t len = 0;
+    if (!reader->is_for_us)
+        return;
+    if (text.len == 0 || !base64_read(text, bytes, &len)
+        || len > sizeof out->bytes || out->len > 0) {
+        reader_fail(reader, ERR_INVALID,
+                    "a DocumentKey or MACMethod has no value, or several");
+        return;
+    }
+    memcpy(out->bytes, bytes, len);
+    out->len = len;
+}
+
+static void
+document_key_end(struct reader *reader, struct bytes text)
+{
+    wrapped_take(reader, text, &reader->document->document_key);
+}
+
+static void
+mac_key_end(struct reader *reader, struct bytes text)
+{
+    wrapped_take(reader, text, &reader->document->mac_key);
+}
+
+static void
+cipher_end(struct reader *reader, struct bytes text)
+{
+    struct cpix_content_key *key =
+        &reader->document->keys[reader->document->key_count - 1];
+    if (key->has_value || key->has_cipher
+        || !base64_read_all(text, key->cipher, sizeof key->cipher))
+        reader_fail(reader, ERR_INVALID,
+                    "an encrypted key is not of 48 bytes: IV, key, padding");
+    key->has_cipher = true;
+}
+
+static void
+mac_end(struct reader *reader, struct bytes text)
+{
+    struct cpix_content_key *key =
+        &reader->document->keys[reader->document->key_count - 1];
+    if (key->has_mac || !base64_read_all(text, key->mac, sizeof key->mac))
+        reader_fail(reader, ERR_INVALID, "a ValueMAC is not of 64 bytes");
+    key->has_mac = true;
+}
+
+/* ---- systems ---- */
 
 static void
 system_begin(struct reader *reader, const char **attributes)
@@ -211,7 +313,7 @@ system_begin(struct reader *reader, const char **attributes)
         if (strcasecmp(id, crypt_system_id(i)) == 0
             && crypt_system_is_wanted(request->systems, i, request->scheme)) {
             reader->system = i;
-            reader->system_key = key_find(reader, bytes);
+            reader->system_key = cpix_key_find(reader->document, bytes);
         }
     }
 }
@@ -261,7 +363,7 @@ part_end(struct reader *reader, struct bytes text)
     size_t len = 0;
     if (reader->system_key == NULL || text.len == 0)
         return;
-    struct part *part =
+    struct cpix_part *part =
         &reader->system_key->parts[reader->system][reader->part];
     if (part->len > 0 || !base64_read(text, bytes, &len)
         || !cpix_part_is_valid(bytes_of(bytes, len), reader->system,
@@ -271,13 +373,13 @@ part_end(struct reader *reader, struct bytes text)
     }
     const bool is_line = reader->part == CRYPT_PART_MEDIA
                          || reader->part == CRYPT_PART_MULTIVARIANT;
-    part->at = (uint32_t) reader->given.len;
-    buffer_append(&reader->given, bytes, len);
+    part->at = (uint32_t) reader->document->given.len;
+    buffer_append(&reader->document->given, bytes, len);
     if (is_line && bytes[len - 1] != '\n')
-        buffer_append_u8(&reader->given, '\n');
-    part->len = (uint32_t) (reader->given.len - part->at);
-    if (reader->given.err != 0)
-        reader_fail(reader, reader->given.err, NULL);
+        buffer_append_u8(&reader->document->given, '\n');
+    part->len = (uint32_t) (reader->document->given.len - part->at);
+    if (reader->document->given.err != 0)
+        reader_fail(reader, reader->document->given.err, NULL);
 }
 
 static void
@@ -285,15 +387,15 @@ rule_begin(struct reader *reader, const char **attributes)
 {
     const char *kid = attribute(attributes, "kid");
     const char *type = attribute(attributes, "intendedTrackType");
-    struct rule found = {.period = CRYPT_PERIODS_MAX};
+    struct cpix_rule found = {.period = CRYPT_PERIODS_MAX};
     if (kid == NULL || !cpix_uuid_read(kid, found.kid) || type == NULL) {
         reader_fail(reader, ERR_INVALID,
                     "a ContentKeyUsageRule has no kid or intendedTrackType");
-    } else if (reader->rule_count == reader->count_max) {
+    } else if (reader->document->rule_count == reader->document->count_max) {
         reader_fail(reader, ERR_LIMIT, "it has more rules than were asked for");
     } else {
         found.classes = classes_read(type);
-        reader->rules[reader->rule_count++] = found;
+        reader->document->rules[reader->document->rule_count++] = found;
     }
 }
 
@@ -310,7 +412,8 @@ filter_read(struct reader *reader, const char **attributes)
         reader_fail(reader, ERR_INVALID,
                     "a KeyPeriodFilter has a period that was not asked for");
     else
-        reader->rules[reader->rule_count - 1].period = (uint32_t) number;
+        reader->document->rules[reader->document->rule_count - 1].period =
+            (uint32_t) number;
 }
 
 static const struct element {
@@ -321,10 +424,32 @@ static const struct element {
     void (*begin)(struct reader *reader, const char **attributes);
     void (*end)(struct reader *reader, struct bytes text); /* it is a value */
 } elements[] = {
+    {CPIX("DeliveryData"), PLACE_TOP, PLACE_DELIVERY, true, delivery_begin,
+     NULL},
+    {DS("X509Certificate"), PLACE_DELIVERY, PLACE_DELIVERY, false, NULL,
+     certificate_end},
+    {CPIX("DocumentKey"), PLACE_DELIVERY, PLACE_DOCUMENT_KEY, true, NULL, NULL},
+    {ENC("EncryptionMethod"), PLACE_DOCUMENT_KEY, PLACE_DOCUMENT_KEY, false,
+     wrapping_begin, NULL},
+    {DS("DigestMethod"), PLACE_DOCUMENT_KEY, PLACE_DOCUMENT_KEY, false,
+     digest_begin, NULL},
+    {ENC("CipherValue"), PLACE_DOCUMENT_KEY, PLACE_DOCUMENT_KEY, false, NULL,
+     document_key_end},
+    {CPIX("MACMethod"), PLACE_DELIVERY, PLACE_MAC, true, mac_method_begin,
+     NULL},
+    {ENC("EncryptionMethod"), PLACE_MAC, PLACE_MAC, false, wrapping_begin,
+     NULL},
+    {DS("DigestMethod"), PLACE_MAC, PLACE_MAC, false, digest_begin, NULL},
+    {ENC("CipherValue"), PLACE_MAC, PLACE_MAC, false, NULL, mac_key_end},
     {CPIX("ContentKey"), PLACE_TOP, PLACE_KEY, true, key_begin, NULL},
     {PSKC("PlainValue"), PLACE_KEY, PLACE_KEY, false, NULL, value_end},
+    {ENC("EncryptionMethod"), PLACE_KEY, PLACE_KEY, false, encryption_begin,
+     NULL},
     {PSKC("EncryptedValue"), PLACE_KEY, PLACE_KEY, false, encrypted_begin,
      NULL},
+    {ENC("CipherValue"), PLACE_KEY, PLACE_KEY, false, encrypted_begin,
+     cipher_end},
+    {PSKC("ValueMAC"), PLACE_KEY, PLACE_KEY, false, NULL, mac_end},
     {CPIX("DRMSystem"), PLACE_TOP, PLACE_SYSTEM, true, system_begin, NULL},
     {CPIX("PSSH"), PLACE_SYSTEM, PLACE_SYSTEM, true, pssh_begin, part_end},
     {CPIX("ContentProtectionData"), PLACE_SYSTEM, PLACE_SYSTEM, true,
@@ -336,20 +461,41 @@ static const struct element {
     {CPIX("KeyPeriodFilter"), PLACE_RULE, PLACE_RULE, true, filter_read, NULL},
 };
 
+/* That has its children in, or is in, this place; NULL with *is_strict: it is
+ * one of ours that is not. */
 static const struct element *
-element_find(const char *name)
+element_find(const char *name, enum place place, bool is_end, bool *is_strict)
 {
-    for (size_t i = 0; i < sizeof elements / sizeof elements[0]; i++)
-        if (strcmp(elements[i].name, name) == 0)
-            return &elements[i];
+    *is_strict = false;
+    for (size_t i = 0; i < sizeof elements / sizeof elements[0]; i++) {
+        const struct element *e = &elements[i];
+        if (strcmp(e->name, name) != 0)
+            continue;
+        if ((is_end ? e->inside : e->place) == place)
+            return e;
+        *is_strict = *is_strict || e->is_strict;
+    }
     return NULL;
+}
+
+static void
+element_enter(struct reader *reader, const struct element *element,
+              const char **attributes)
+{
+    if (element->begin != NULL)
+        element->begin(reader, attributes);
+    reader->place = element->inside;
+    reader->value = element->end == NULL ? NULL : element;
+    reader->text_len = 0;
 }
 
 static void
 element_begin(void *context, const char *name, const char **attributes)
 {
     struct reader *reader = context;
-    const struct element *element = element_find(name);
+    bool is_strict;
+    const struct element *element =
+        element_find(name, reader->place, false, &is_strict);
     if (reader->err != 0) /* of an empty one both ends come */
         return;
     if (reader->depth++ == DEPTH_MAX)
@@ -358,15 +504,9 @@ element_begin(void *context, const char *name, const char **attributes)
         reader_fail(reader, ERR_INVALID, "it is no CPIX document");
     else if (reader->value != NULL)
         reader_fail(reader, ERR_INVALID, "a value has elements in it");
-    else if (element == NULL)
-        return;
-    else if (element->place == reader->place) {
-        if (element->begin != NULL)
-            element->begin(reader, attributes);
-        reader->place = element->inside;
-        reader->value = element->end == NULL ? NULL : element;
-        reader->text_len = 0;
-    } else if (element->is_strict)
+    else if (element != NULL)
+        element_enter(reader, element, attributes);
+    else if (is_strict)
         reader_fail(reader, ERR_INVALID, "an element is out of place");
 }
 
@@ -374,15 +514,18 @@ static void
 element_end(void *context, const char *name)
 {
     struct reader *reader = context;
-    const struct element *element = element_find(name);
+    bool is_strict;
+    const struct element *element =
+        element_find(name, reader->place, true, &is_strict);
     if (reader->err != 0)
         return;
     reader->depth--;
     if (reader->value != NULL) {
+        const struct element *value = reader->value;
         reader->value = NULL;
-        element->end(reader, bytes_of(reader->text, reader->text_len));
+        value->end(reader, bytes_of(reader->text, reader->text_len));
     }
-    if (element != NULL && element->inside == reader->place)
+    if (element != NULL)
         reader->place = element->place;
 }
 
@@ -462,123 +605,46 @@ document_read(struct reader *reader, struct bytes document)
     if (reader->err != 0)
         return reader->err;
     if (status != XML_STATUS_OK) {
-        reader->reason = XML_ErrorString(error);
+        reader->document->reason = XML_ErrorString(error);
         return error == XML_ERROR_NO_MEMORY ? ERR_MEMORY : ERR_INVALID;
     }
     return 0;
 }
 
-/* The first rule that fits counts. */
+/* Takes what `document` has room for. */
 static int
-key_choose(struct reader *reader, unsigned class, uint32_t period,
-           const struct content_key **out)
+document_fill(struct bytes text, struct cpix_document *document)
 {
-    for (size_t i = 0; i < reader->rule_count; i++) {
-        const struct rule *rule = &reader->rules[i];
-        if (!(rule->classes & 1u << class)
-            || (rule->period != CRYPT_PERIODS_MAX && rule->period != period))
-            continue;
-        const struct content_key *found = key_find(reader, rule->kid);
-        if (found == NULL || !found->has_value) {
-            reader->reason = "a ContentKey that a rule names has no value";
-            return ERR_NOT_FOUND;
-        }
-        *out = found;
-        return 0;
-    }
-    reader->reason = "a key that was asked for has no ContentKeyUsageRule";
-    return ERR_NOT_FOUND;
-}
-
-static void
-key_take(const struct content_key *found, size_t index, struct cpix_answer *out)
-{
-    struct crypt_key *key = &out->keys[index];
-    *key = found->key;
-    if (!found->has_iv)
-        memcpy(key->iv, key->kid, CRYPT_KEY_SIZE);
-    for (size_t i = 0; i < CRYPT_SYSTEM_COUNT && out->signals != NULL; i++) {
-        for (size_t j = 0; j < CRYPT_PART_COUNT; j++) {
-            const struct part *part = &found->parts[i][j];
-            if (part->len > 0)
-                out->signals[index].parts[i][j] =
-                    bytes_of(out->given + part->at, part->len);
-        }
-    }
-}
-
-/* Takes what is given, which the parts lie in. */
-static int
-answer_alloc(struct reader *reader, struct cpix_answer *out)
-{
-    const size_t count = reader->count_max;
-    struct buffer *given = &reader->given;
-    out->keys = calloc(count, sizeof *out->keys);
-    if (out->keys == NULL)
-        return ERR_MEMORY;
-    out->size = count * sizeof *out->keys;
-    if (given->len == 0)
-        return 0;
-    out->signals = calloc(count, sizeof *out->signals);
-    if (out->signals == NULL)
-        return ERR_MEMORY;
-    uint8_t *less = realloc(given->ptr, given->len);
-    out->given = less != NULL ? less : given->ptr;
-    out->size += count * sizeof *out->signals + given->len;
-    given->ptr = NULL;
-    return 0;
-}
-
-static int
-answer_make(struct reader *reader, struct cpix_answer *out)
-{
-    struct cpix_answer made = {0};
-    int err = answer_alloc(reader, &made);
-    for (uint32_t p = 0; p < reader->request->period_count; p++) {
-        for (unsigned c = 0; c < CRYPT_CLASS_COUNT && err == 0; c++) {
-            const struct content_key *found;
-            err = key_choose(reader, c, p, &found);
-            if (err == 0)
-                key_take(found, cpix_key_index(c, p), &made);
-        }
-    }
-    if (err == 0)
-        *out = made;
-    else
-        cpix_answer_fini(&made);
+    struct reader reader = {.request = document->request, .document = document};
+    const int err = document_read(&reader, text);
+    explicit_bzero(&reader, sizeof reader);
     return err;
 }
 
-void
-cpix_answer_fini(struct cpix_answer *answer)
-{
-    wiped_free(answer->keys);
-    free(answer->signals);
-    free(answer->given);
-    *answer = (struct cpix_answer){0};
-}
-
 int
-cpix_read(struct bytes document, const struct cpix_request *request,
+cpix_read(struct bytes text, const struct cpix_request *request,
           struct cpix_answer *out, const char **reason)
 {
-    struct reader reader = {.request = request,
-                            .count_max = cpix_key_count(request)};
+    struct cpix_document document = {.request = request,
+                                     .count_max = cpix_key_count(request)};
     *reason = "it is over 16 MB: longer periods make it smaller";
-    if (document.len > CPIX_SIZE_MAX)
+    if (text.len > CPIX_SIZE_MAX)
         return ERR_LIMIT;
-    buffer_init(&reader.given, CPIX_SIZE_MAX);
-    reader.keys = calloc(reader.count_max, sizeof *reader.keys);
-    reader.rules = calloc(reader.count_max, sizeof *reader.rules);
-    int err = reader.keys == NULL || reader.rules == NULL ? ERR_MEMORY : 0;
+    buffer_init(&document.given, CPIX_SIZE_MAX);
+    document.keys = calloc(document.count_max, sizeof *document.keys);
+    document.rules = calloc(document.count_max, sizeof *document.rules);
+    int err = document.keys == NULL || document.rules == NULL ? ERR_MEMORY : 0;
     if (err == 0)
-        err = document_read(&reader, document);
+        err = document_fill(text, &document);
     if (err == 0)
-        err = answer_make(&reader, out);
-    *reason = reader.reason;
-    wiped_free(reader.keys);
-    free(reader.rules);
-    buffer_fini(&reader.given);
-    explicit_bzero(&reader, sizeof reader);
+        err = cpix_answer_make(&document, out);
+    *reason = document.reason;
+    if (document.keys != NULL)
+        explicit_bzero(document.keys,
+                       document.count_max * sizeof *document.keys);
+    free(document.keys);
+    free(document.rules);
+    buffer_fini(&document.given);
+    explicit_bzero(&document, sizeof document);
     return err;
 }

@@ -9,6 +9,7 @@
  * players of it (§5.2.7), which is taken as it is.
  */
 
+#include "media/crypt/cpix_recipient.h"
 #include "media/crypt/keys.h"
 #include "media/crypt/signal.h"
 
@@ -20,6 +21,8 @@ struct cpix_request {
     uint32_t period_count; /* to CRYPT_PERIODS_MAX */
     bool has_periods;      /* the document names them */
     const struct crypt_systems *systems;
+    const struct cpix_recipient *recipient; /* NULL: keys come in the clear;
+                                             * else none do */
 };
 
 /* The same bytes for the same request: a KID is a hash of what it is for. */
@@ -39,17 +42,20 @@ cpix_key_index(enum crypt_class class, uint32_t period)
 }
 
 struct cpix_answer {
-    struct crypt_key *keys;        /* cpix_key_count of them */
+    struct crypt_key *keys; /* cpix_key_count of them */
+    size_t key_count;
     struct crypt_signals *signals; /* as many, or NULL: none are given */
     uint8_t *given;                /* which they point into */
     size_t size;                   /* bytes, of all three */
 };
 
 /* All keys, and what is given for the systems that the request names. What was
- * read is wiped but for `document` and `out`. *reason says what is wrong, or is
- * NULL. ERR_INVALID; ERR_LIMIT; ERR_UNSUPPORTED: keys that are encrypted;
- * ERR_NOT_FOUND: a key that was asked for is missing; ERR_MEMORY. */
-int cpix_read(struct bytes document, const struct cpix_request *request,
+ * read is wiped but for `text` and `out`. *reason says what is wrong, or is
+ * NULL. ERR_INVALID; ERR_LIMIT; ERR_UNSUPPORTED: keys that are encrypted to
+ * nobody here, or by something else than CPIX has (§6.1.4); ERR_DENIED: keys in
+ * the clear that are not to be; ERR_CHECKSUM: a MAC is wrong; ERR_NOT_FOUND: a
+ * key that was asked for is missing; ERR_MEMORY. */
+int cpix_read(struct bytes text, const struct cpix_request *request,
               struct cpix_answer *out, const char **reason);
 void cpix_answer_fini(struct cpix_answer *answer); /* wipes; may be empty */
 

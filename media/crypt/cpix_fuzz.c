@@ -6,6 +6,7 @@
 #include "media/crypt/cpix.h"
 
 #include "core/err.h"
+#include "media/testing/recipient.h"
 
 #include <stdlib.h>
 
@@ -50,8 +51,8 @@ tell(const struct cpix_answer *answer, const struct crypt_systems *systems,
     buffer_fini(&out);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static int
+read_one(struct bytes text, const struct cpix_recipient *recipient)
 {
     static const struct crypt_systems systems = {.has_widevine = true,
                                                  .has_playready = true,
@@ -61,16 +62,34 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                          .scheme = CRYPT_CENC,
                                          .period_count = PERIODS,
                                          .has_periods = true,
-                                         .systems = &systems};
+                                         .systems = &systems,
+                                         .recipient = recipient};
     struct cpix_answer answer;
     const char *reason;
-    if (cpix_read(bytes_of(data, size), &request, &answer, &reason) != 0)
-        return 0;
+    const int err = cpix_read(text, &request, &answer, &reason);
+    if (err != 0)
+        return err;
     /* a document in which each of them is named, with a key */
-    if (size < PERIODS * 2 * CRYPT_KEY_SIZE)
+    if (text.len < PERIODS * 2 * CRYPT_KEY_SIZE)
         abort();
     tell(&answer, &systems, CRYPT_CLASS_SD);
     tell(&answer, &systems, CRYPT_CLASS_AUDIO);
     cpix_answer_fini(&answer);
+    return 0;
+}
+
+/* First without a certificate, and as what has one where it takes that. */
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct cpix_recipient *recipient;
+    const char *reason;
+    if (recipient == NULL
+        && cpix_recipient_new(bytes_of_text(RECIPIENT_CERTIFICATE),
+                              bytes_of_text(RECIPIENT_KEY), &recipient, &reason)
+               != 0)
+        abort();
+    if (read_one(bytes_of(data, size), NULL) == ERR_UNSUPPORTED)
+        (void) read_one(bytes_of(data, size), recipient);
     return 0;
 }

@@ -137,6 +137,28 @@ systems_write(const struct cpix_request *request, struct buffer *out)
     buffer_append_text(out, "</cpix:DRMSystemList>\n");
 }
 
+/* Of an answer this has the wrapped keys, too, which SPEKE v2 leaves out here
+ * and the schema does not. */
+static void
+delivery_write(const struct cpix_recipient *recipient, struct buffer *out)
+{
+    struct bytes rest = cpix_recipient_certificate(recipient);
+    uint8_t line[64 + 1];
+    buffer_append_text(out, "<cpix:DeliveryDataList>\n"
+                            "<cpix:DeliveryData id=\"packager\">"
+                            "<cpix:DeliveryKey><ds:X509Data>"
+                            "<ds:X509Certificate>");
+    while (rest.len > 0) {
+        const size_t len = rest.len < 48 ? rest.len : 48;
+        const int n = EVP_EncodeBlock(line, rest.ptr, (int) len);
+        buffer_append(out, line, (size_t) n);
+        rest = bytes_of(rest.ptr + len, rest.len - len);
+    }
+    buffer_append_text(out, "</ds:X509Certificate></ds:X509Data>"
+                            "</cpix:DeliveryKey></cpix:DeliveryData>\n"
+                            "</cpix:DeliveryDataList>\n");
+}
+
 void
 cpix_request_write(const struct cpix_request *request, struct buffer *out)
 {
@@ -144,8 +166,14 @@ cpix_request_write(const struct cpix_request *request, struct buffer *out)
                             "<cpix:CPIX contentId=\"");
     buffer_append_bytes(out, request->folder);
     buffer_append_text(out, "\" version=\"2.3\" xmlns:cpix=\"" CPIX_NAMESPACE
-                            "\" xmlns:pskc=\"" CPIX_PSKC_NAMESPACE "\">\n"
-                            "<cpix:ContentKeyList>\n");
+                            "\" xmlns:pskc=\"" CPIX_PSKC_NAMESPACE "\"");
+    if (request->recipient != NULL)
+        buffer_append_text(out, " xmlns:ds=\"" CPIX_DS_NAMESPACE
+                                "\" xmlns:enc=\"" CPIX_ENC_NAMESPACE "\"");
+    buffer_append_text(out, ">\n");
+    if (request->recipient != NULL)
+        delivery_write(request->recipient, out);
+    buffer_append_text(out, "<cpix:ContentKeyList>\n");
     keys_write(request, content_key_write, 0, out);
     buffer_append_text(out, "</cpix:ContentKeyList>\n");
     systems_write(request, out);

@@ -4,9 +4,14 @@ period. FFmpeg gets each period back with its own key alone; players get the
 keys of ClearKey that they ask for and no others."""
 
 import base64
+import hashlib
+import hmac
 import json
+import os
 import re
+import shutil
 import socket
+import subprocess
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -273,6 +278,8 @@ def test_players_get_the_keys_they_need(node, browser, player, place, scheme):
 
 # ---- a key server ----
 
+DS = "{http://www.w3.org/2000/09/xmldsig#}"
+ENC = "{http://www.w3.org/2001/04/xmlenc#}"
 CPIX = "{urn:dashif:org:cpix}"
 PSKC = "{urn:ietf:params:xml:ns:keyprov:pskc}"
 
@@ -295,6 +302,25 @@ def given(tag, playlist, kid, system):
             f'KEYFORMAT="{system}"\n').encode()
 
 
+def openssl(*args, data=b""):
+    return subprocess.run(("openssl", *map(str, args)), input=data,
+                          capture_output=True, check=True).stdout
+
+
+def below(element, *path):
+    """The last of new elements in each other."""
+    for name in path:
+        element = ElementTree.SubElement(element, name)
+    return element
+
+
+def cipher_value(element, algorithm, value):
+    below(element, f"{ENC}EncryptionMethod").set("Algorithm",
+                                                 ENC[1:-1] + algorithm)
+    below(element, f"{ENC}CipherData", f"{ENC}CipherValue").text = \
+        base64.b64encode(value).decode()
+
+
 class KeyServer:
     """In a key server's place: it fills the document that it gets, with KIDs
     of its own that say what they are for. `mode` is what else it may do."""
@@ -315,10 +341,49 @@ class KeyServer:
         if self.mode == "lie":
             return 200, {}, b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"
         kids = self.fill(document)
+        is_sealed = document.find(f"{CPIX}DeliveryDataList") is not None
+        if is_sealed and self.mode != "open":
+            self.seal(document, self.mode == "forge")
         if self.mode in ("give", "give half a box"):
             self.give(document, kids, self.mode != "give")
         return 200, {"Content-Type": "application/xml"}, \
             ElementTree.tostring(document)
+
+    def seal(self, document, is_forged):
+        """Encrypts the keys to the certificate in the request, as SPEKE v2
+        spells it, by the openssl program and Python's hmac."""
+        (delivery,) = document.iter(f"{CPIX}DeliveryData")
+        (certificate,) = delivery.findall(
+            f"{CPIX}DeliveryKey/{DS}X509Data/{DS}X509Certificate")
+        self.certificate.write_bytes(openssl(
+            "x509", "-inform", "DER", data=base64.b64decode(certificate.text)))
+        document_key, mac_key = os.urandom(32), os.urandom(64)
+        value = below(delivery, f"{CPIX}DocumentKey", f"{CPIX}Data",
+                      f"{PSKC}Secret", f"{PSKC}EncryptedValue")
+        method = below(delivery, f"{CPIX}MACMethod")
+        method.set("Algorithm",
+                   "http://www.w3.org/2001/04/xmldsig-more#hmac-sha512")
+        for element, secret in (
+                (value, document_key),
+                (below(method, f"{CPIX}Key", f"{PSKC}EncryptedValue"),
+                 mac_key)):
+            cipher_value(element, "rsa-oaep-mgf1p", openssl(
+                "pkeyutl", "-encrypt", "-certin", "-inkey", self.certificate,
+                "-pkeyopt", "rsa_padding_mode:oaep", data=secret))
+        for secret in document.iterfind(f".//{CPIX}ContentKey//{PSKC}Secret"):
+            (plain,) = secret
+            secret.remove(plain)
+            iv = os.urandom(16)
+            cipher = iv + openssl(
+                "enc", "-aes-256-cbc", "-K", document_key.hex(), "-iv",
+                iv.hex(), data=base64.b64decode(plain.text))
+            mac = hmac.digest(mac_key, cipher, hashlib.sha512)
+            if is_forged:
+                cipher = cipher[:-1] + bytes([cipher[-1] ^ 1])
+            cipher_value(below(secret, f"{PSKC}EncryptedValue"), "aes256-cbc",
+                         cipher)
+            below(secret, f"{PSKC}ValueMAC").text = \
+                base64.b64encode(mac).decode()
 
     @staticmethod
     def give(document, kids, is_half):
@@ -376,6 +441,13 @@ def server_http(port, root, key_server):
             package_key_server /keys/ valid=1s;
             package_key_period {PERIOD};
         }}
+        location ~ ^/sealed/([a-z]+)/(.*)$ {{
+            package $2;
+            package_encryption $1;
+            package_key_server /keys/;
+            package_key_certificate cert.pem key.pem;
+            package_key_period {PERIOD};
+        }}
         location ~ ^/fill/([a-z]+)/(.*)$ {{
             package $2;
             package_fill /slices/;
@@ -397,11 +469,23 @@ def server_http(port, root, key_server):
     }}"""
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A certificate and its key, cert.pem and key.pem."""
+    folder = tmp_path_factory.mktemp("pair")
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj",
+            "/CN=packager", "-keyout", folder / "key.pem", "-out",
+            folder / "cert.pem")
+    return folder
+
+
 @pytest.fixture
-def served(node, tmp_path):
+def served(node, pair, tmp_path):
     """A node that has its keys from a key server."""
     port = free_port()
+    shutil.copytree(pair, tmp_path / "served")
     with StandIn(KeyServer()) as key_server:
+        key_server.answer.certificate = tmp_path / "certificate.pem"
         http = server_http(port, node.root, key_server)
         with NginxInstance(tmp_path / "served", http, port,
                            modules=("package",),
@@ -505,6 +589,27 @@ def test_what_would_break_segments_is_not_taken(served):
             'not made of whole pssh boxes of its system)') in served.log()
 
 
+def test_keys_may_come_encrypted_to_a_certificate(served, node):
+    base = "film/1/v0/11.m4s"
+    ours = served.get(f"/sealed/cenc/{base}").content
+    theirs = node.get(f"/periods/cenc/{base}").content
+    assert ours[ours.index(b"mdat"):] == theirs[theirs.index(b"mdat"):]
+    assert served.keys.certificate.read_text() == \
+        (served.folder / "cert.pem").read_text()
+    (document,) = served.keys.asked
+    assert not list(document.iter(f"{PSKC}PlainValue"))
+
+
+@pytest.mark.parametrize("mode,reason", [
+    ("forge", "checksum does not match: an encrypted key's ValueMAC"),
+    ("open", "not allowed: a key is in the clear")])
+def test_keys_that_anyone_may_have_changed_or_read_are_not_taken(
+        served, mode, reason):
+    served.keys.mode = mode
+    assert served.get("/sealed/cenc/film/1/v0/0.m4s").status_code == 503
+    assert reason in served.log()
+
+
 def test_one_request_at_a_time_asks_for_keys(served):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(
@@ -584,7 +689,10 @@ def test_a_location_has_one_source_of_keys(served):
             ("package_keys keys; package_key_server /keys/;", "second source"),
             ("package_key_server /keys;", "end with a slash"),
             ("package_key_server /keys/ valid=x;", "invalid time"),
-            ("package_key_server /keys/ often;", "unknown parameter")):
+            ("package_key_server /keys/ often;", "unknown parameter"),
+            ("package_key_certificate none.pem key.pem;", "cannot be opened"),
+            ("package_key_certificate cert.pem cert.pem;",
+             "no private key in PEM")):
         (served.folder / "keys").write_text("")
         (served.folder / "nginx.conf").write_text(
             http.replace("package_drm", wrong + " package_drm", 1))
