@@ -447,6 +447,7 @@ def server_http(port, root, key_server):
             package_key_server /keys/;
             package_key_certificate cert.pem key.pem;
             package_key_period {PERIOD};
+            package_drm playready;
         }}
         location ~ ^/fill/([a-z]+)/(.*)$ {{
             package $2;
@@ -549,6 +550,11 @@ def test_what_a_key_server_gives_for_players_is_told_them(served):
 
     def box(kid, system):
         return given(f"{CPIX}PSSH", None, kid, system)
+    # a location that tells another system asks for itself
+    init = served.get("/sealed/cbcs/film/1/v0/init.mp4").content
+    assert init.endswith(b"".join(box(kid_of("hd", period), PLAYREADY)
+                                  for period in range(PERIODS)))
+    assert init.count(b"pssh") == PERIODS
     for track, name in CLASS_OF.items():
         kids = [kid_of(name, period) for period in range(PERIODS)]
         init = served.get(f"{base}/{track}/init.mp4").content
@@ -579,7 +585,7 @@ def test_what_a_key_server_gives_for_players_is_told_them(served):
                 for other in others] == [
             (f"urn:uuid:{system}", f"{system} {kid[:-2]}{period:02x}")
             for system in (WIDEVINE, PLAYREADY) for period in range(PERIODS)]
-    assert len(served.keys.asked) == 1
+    assert len(served.keys.asked) == 2
 
 
 def test_what_would_break_segments_is_not_taken(served):
