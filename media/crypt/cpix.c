@@ -2,14 +2,20 @@
 /*
  * The answer is read by expat, which gets no document type and so no entities,
  * as UTF-8 whatever it says of itself, and memory that is wiped when it is
- * freed. Of the document three things count:
+ * freed. Of the document these count (CPIX 2.3 §5.2):
  *
- *   ContentKey@kid, @explicitIV  Data/Secret/PlainValue
+ *   DeliveryData  DeliveryKey/X509Data/X509Certificate
+ *                 DocumentKey, MACMethod@Algorithm  CipherValue
+ *   ContentKey@kid, @explicitIV  PlainValue, or CipherValue and ValueMAC
+ *   DRMSystem@kid, @systemId  PSSH  ContentProtectionData
+ *                             HLSSignalingData@playlist
  *   ContentKeyUsageRule@kid, @intendedTrackType  KeyPeriodFilter@periodId
  *
- * The signalling for the systems (DRMSystem) is written here, not taken.
+ * Systems that are not told to players are passed over, and so is what is
+ * delivered to others than us. How deep a value lies in its element does not
+ * matter: of MACMethod's key there are several spellings.
  */
-#include "media/crypt/cpix.h"
+#include "media/crypt/cpix_private.h"
 
 #include "core/err.h"
 
@@ -18,247 +24,93 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 
-#define CPIX "urn:dashif:org:cpix"
-#define PSKC "urn:ietf:params:xml:ns:keyprov:pskc"
-#define NAME(space, name) space "|" name
+#define CPIX(name) CPIX_NAMESPACE "|" name
+#define PSKC(name) CPIX_PSKC_NAMESPACE "|" name
+#define DS(name) CPIX_DS_NAMESPACE "|" name
+#define ENC(name) CPIX_ENC_NAMESPACE "|" name
 #define DEPTH_MAX 32
-#define PERIOD_ID "keyPeriod_"
-#define BASE64_LEN 24 /* of 16 bytes */
+#define PART_SIZE_MAX (16u << 10) /* bytes, of what is given of a key */
+#define TEXT_LEN_MAX ((PART_SIZE_MAX + 2) / 3 * 4) /* as base64 */
 
 #define CLASS(name) (1u << CRYPT_CLASS_##name)
 
 static const struct {
     const char *name;
     unsigned classes;
-    const char *filter; /* of the request: pixels, as 1024x576 and 1920x1080 */
 } track_types[] = {
-    [CRYPT_CLASS_SD] = {"SD", CLASS(SD),
-                        "<cpix:VideoFilter maxPixels=\"589824\"/>"},
-    [CRYPT_CLASS_HD] = {"HD", CLASS(HD),
-                        "<cpix:VideoFilter minPixels=\"589825\" "
-                        "maxPixels=\"2073600\"/>"},
-    [CRYPT_CLASS_UHD] = {"UHD", CLASS(UHD),
-                         "<cpix:VideoFilter minPixels=\"2073601\"/>"},
-    [CRYPT_CLASS_AUDIO] = {"AUDIO", CLASS(AUDIO), "<cpix:AudioFilter/>"},
-    {"VIDEO", CLASS(SD) | CLASS(HD) | CLASS(UHD), NULL},
-    {"ALL", CLASS(SD) | CLASS(HD) | CLASS(UHD) | CLASS(AUDIO), NULL},
+    {"SD", CLASS(SD)},
+    {"HD", CLASS(HD)},
+    {"UHD", CLASS(UHD)},
+    {"AUDIO", CLASS(AUDIO)},
+    {"VIDEO", CLASS(SD) | CLASS(HD) | CLASS(UHD)},
+    {"ALL", CLASS(SD) | CLASS(HD) | CLASS(UHD) | CLASS(AUDIO)},
 };
 
-static const char *
-scheme_name(enum crypt_scheme scheme)
-{
-    switch (scheme) {
-    case CRYPT_CENC:
-        return "cenc";
-    case CRYPT_CBCS:
-        return "cbcs";
-    case CRYPT_AES128: /* is none of Common Encryption's */
-        break;
-    }
-    return NULL;
-}
-
-/* ---- the request ---- */
-
-/* A UUID of version 8 (RFC 9562). */
-static void
-kid_make(const struct cpix_request *request, unsigned class, uint32_t period,
-         uint8_t kid[CRYPT_KEY_SIZE])
-{
-    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
-    struct buffer what;
-    buffer_init(&what, 512);
-    buffer_append_bytes(&what, request->folder);
-    buffer_printf(&what, " %d %s %u", request->scheme, track_types[class].name,
-                  period);
-    (void) EVP_Digest(what.ptr, what.len, digest, NULL, EVP_sha256(), NULL);
-    buffer_fini(&what);
-    memcpy(kid, digest, CRYPT_KEY_SIZE);
-    kid[6] = (uint8_t) (kid[6] & 0x0f) | 0x80;
-    kid[8] = (uint8_t) (kid[8] & 0x3f) | 0x80;
-}
-
-typedef void key_write(const struct cpix_request *request, unsigned class,
-                       uint32_t period, const char *argument,
-                       struct buffer *out);
-
-static void
-keys_write(const struct cpix_request *request, key_write *write,
-           const char *argument, struct buffer *out)
-{
-    for (uint32_t period = 0; period < request->period_count; period++)
-        for (unsigned class = 0; class < CRYPT_CLASS_COUNT; class ++)
-            write(request, class, period, argument, out);
-}
-
-static void
-kid_write(const struct cpix_request *request, unsigned class, uint32_t period,
-          struct buffer *out)
-{
-    uint8_t kid[CRYPT_KEY_SIZE];
-    kid_make(request, class, period, kid);
-    buffer_append_text(out, " kid=\"");
-    crypt_uuid_append(kid, out);
-    buffer_append_text(out, "\"");
-}
-
-static void
-content_key_write(const struct cpix_request *request, unsigned class,
-                  uint32_t period, const char *scheme, struct buffer *out)
-{
-    buffer_append_text(out, "<cpix:ContentKey");
-    kid_write(request, class, period, out);
-    if (scheme != NULL)
-        buffer_printf(out, " commonEncryptionScheme=\"%s\"", scheme);
-    buffer_append_text(out, "/>\n");
-}
-
-static void
-system_write(const struct cpix_request *request, unsigned class,
-             uint32_t period, const char *system, struct buffer *out)
-{
-    buffer_append_text(out, "<cpix:DRMSystem");
-    kid_write(request, class, period, out);
-    buffer_printf(out, " systemId=\"%s\"><cpix:PSSH/></cpix:DRMSystem>\n",
-                  system);
-}
-
-static void
-rule_write(const struct cpix_request *request, unsigned class, uint32_t period,
-           const char *unused, struct buffer *out)
-{
-    buffer_append_text(out, "<cpix:ContentKeyUsageRule");
-    kid_write(request, class, period, out);
-    buffer_printf(out, " intendedTrackType=\"%s\">", track_types[class].name);
-    if (request->has_periods)
-        buffer_printf(out,
-                      "<cpix:KeyPeriodFilter periodId=\"" PERIOD_ID "%u\"/>",
-                      period);
-    buffer_printf(out, "%s</cpix:ContentKeyUsageRule>\n",
-                  track_types[class].filter);
-}
-
-static void
-systems_write(const struct cpix_request *request, struct buffer *out)
-{
-    const struct crypt_systems *systems = request->systems;
-    const struct {
-        bool is_wanted;
-        const char *id;
-    } list[] = {
-        {systems->has_widevine, CRYPT_WIDEVINE},
-        {systems->has_playready, CRYPT_PLAYREADY},
-        {systems->has_fairplay && request->scheme == CRYPT_CBCS,
-         CRYPT_FAIRPLAY},
-        {systems->has_clearkey, CRYPT_COMMON},
-    };
-    buffer_append_text(out, "<cpix:DRMSystemList>\n");
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
-        if (list[i].is_wanted)
-            keys_write(request, system_write, list[i].id, out);
-    }
-    buffer_append_text(out, "</cpix:DRMSystemList>\n");
-}
-
-void
-cpix_request_write(const struct cpix_request *request, struct buffer *out)
-{
-    buffer_append_text(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-                            "<cpix:CPIX contentId=\"");
-    buffer_append_bytes(out, request->folder);
-    buffer_append_text(out, "\" version=\"2.3\" xmlns:cpix=\"" CPIX
-                            "\" xmlns:pskc=\"" PSKC "\">\n"
-                            "<cpix:ContentKeyList>\n");
-    keys_write(request, content_key_write, scheme_name(request->scheme), out);
-    buffer_append_text(out, "</cpix:ContentKeyList>\n");
-    systems_write(request, out);
-    if (request->has_periods) {
-        buffer_append_text(out, "<cpix:ContentKeyPeriodList>\n");
-        for (uint32_t i = 0; i < request->period_count; i++)
-            buffer_printf(out,
-                          "<cpix:ContentKeyPeriod id=\"" PERIOD_ID
-                          "%u\" index=\"%u\"/>\n",
-                          i, i);
-        buffer_append_text(out, "</cpix:ContentKeyPeriodList>\n");
-    }
-    buffer_append_text(out, "<cpix:ContentKeyUsageRuleList>\n");
-    keys_write(request, rule_write, NULL, out);
-    buffer_append_text(out, "</cpix:ContentKeyUsageRuleList>\n</cpix:CPIX>\n");
-}
-
-/* ---- the answer ---- */
-
-struct content_key {
-    struct crypt_key key;
-    bool has_value, has_iv;
-};
-
-struct rule {
-    uint8_t kid[CRYPT_KEY_SIZE];
-    unsigned classes;
-    uint32_t period; /* CRYPT_PERIODS_MAX: all */
+enum place {
+    PLACE_TOP,
+    PLACE_DELIVERY,
+    PLACE_DOCUMENT_KEY,
+    PLACE_MAC,
+    PLACE_KEY,
+    PLACE_SYSTEM,
+    PLACE_RULE
 };
 
 struct reader {
     XML_Parser parser;
     const struct cpix_request *request;
-    size_t count_max; /* of keys, and of rules */
-    struct content_key *keys;
-    size_t key_count;
-    struct rule *rules;
-    size_t rule_count;
+    struct cpix_document *document;
     unsigned depth;
-    bool is_in_key, is_in_rule, is_in_value;
-    char value[BASE64_LEN];
-    size_t value_len;
+    enum place place;
+    bool is_for_us; /* the DeliveryData */
+    struct cpix_content_key
+        *system_key; /* of the DRMSystem; NULL: passed over */
+    enum crypt_system system;
+    enum crypt_part part;
+    const struct element *value; /* whose text is gathered, or NULL */
+    char text[TEXT_LEN_MAX];
+    size_t text_len;
     int err;
 };
 
 static void
-reader_fail(struct reader *reader, int err)
+reader_fail(struct reader *reader, int err, const char *reason)
 {
-    if (reader->err == 0)
+    if (reader->err == 0) {
         reader->err = err;
+        reader->document->reason = reason;
+    }
     (void) XML_StopParser(reader->parser, XML_FALSE);
 }
 
+/* The length is what comes of it; false: it is not base64. */
 static bool
-base64_read(struct bytes text, uint8_t out[CRYPT_KEY_SIZE])
+base64_read(struct bytes text, uint8_t *out, size_t *len)
 {
-    uint8_t bytes[BASE64_LEN / 4 * 3];
-    const bool is_key =
-        text.len == BASE64_LEN && text.ptr[BASE64_LEN - 3] != '='
-        && text.ptr[BASE64_LEN - 2] == '=' && text.ptr[BASE64_LEN - 1] == '='
-        && EVP_DecodeBlock(bytes, text.ptr, BASE64_LEN) == sizeof bytes;
-    if (is_key)
-        memcpy(out, bytes, CRYPT_KEY_SIZE);
+    size_t padding = 0;
+    while (padding < 2 && padding < text.len
+           && text.ptr[text.len - 1 - padding] == '=')
+        padding++;
+    if (text.len % 4 != 0 || memchr(text.ptr, '=', text.len - padding) != NULL
+        || EVP_DecodeBlock(out, text.ptr, (int) text.len)
+               != (int) (text.len / 4 * 3))
+        return false;
+    *len = text.len / 4 * 3 - padding;
+    return true;
+}
+
+/* Base64 of exactly so many bytes. */
+static bool
+base64_read_all(struct bytes text, uint8_t *out, size_t size)
+{
+    uint8_t bytes[(CPIX_MAC_SIZE + 2) / 3 * 3];
+    size_t len;
+    const bool is_whole = text.len == (size + 2) / 3 * 4
+                          && base64_read(text, bytes, &len) && len == size;
+    if (is_whole)
+        memcpy(out, bytes, size);
     explicit_bzero(bytes, sizeof bytes);
-    return is_key;
-}
-
-static int
-digit_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool
-uuid_read(const char *text, uint8_t out[CRYPT_KEY_SIZE])
-{
-    for (size_t i = 0; i < CRYPT_KEY_SIZE; i++) {
-        if ((i == 4 || i == 6 || i == 8 || i == 10) && *text++ != '-')
-            return false;
-        const int high = digit_of(text[0]);
-        const int low = high < 0 ? -1 : digit_of(text[1]);
-        if (low < 0)
-            return false;
-        out[i] = (uint8_t) (high << 4 | low);
-        text += 2;
-    }
-    return *text == 0;
+    return is_whole;
 }
 
 /* "SD+HD"; what else a server may have names for is passed over. */
@@ -287,25 +139,247 @@ attribute(const char **attributes, const char *name)
     return NULL;
 }
 
+/* ---- elements ---- */
+
 static void
 key_begin(struct reader *reader, const char **attributes)
 {
     const char *kid = attribute(attributes, "kid");
     const char *iv = attribute(attributes, "explicitIV");
     const char *scheme = attribute(attributes, "commonEncryptionScheme");
-    const char *wanted = scheme_name(reader->request->scheme);
-    struct content_key found = {.has_iv = iv != NULL};
-    if (reader->is_in_key || reader->is_in_rule || kid == NULL
-        || !uuid_read(kid, found.key.kid)
-        || (iv != NULL && !base64_read(bytes_of_text(iv), found.key.iv))
-        || (scheme != NULL && wanted != NULL && strcmp(scheme, wanted) != 0)) {
-        reader_fail(reader, ERR_INVALID);
-    } else if (reader->key_count == reader->count_max) {
-        reader_fail(reader, ERR_LIMIT);
-    } else {
-        reader->keys[reader->key_count++] = found;
-        reader->is_in_key = true;
+    const char *wanted = cpix_scheme_name(reader->request->scheme);
+    struct cpix_content_key found = {.has_iv = iv != NULL};
+    if (kid == NULL || !cpix_uuid_read(kid, found.key.kid))
+        reader_fail(reader, ERR_INVALID, "a ContentKey has no kid");
+    else if (iv != NULL
+             && !base64_read_all(bytes_of_text(iv), found.key.iv,
+                                 CRYPT_KEY_SIZE))
+        reader_fail(reader, ERR_INVALID, "an explicitIV is not of 16 bytes");
+    else if (scheme != NULL && wanted != NULL && strcmp(scheme, wanted) != 0)
+        reader_fail(reader, ERR_INVALID,
+                    "a ContentKey is for another commonEncryptionScheme");
+    else if (reader->document->key_count == reader->document->count_max)
+        reader_fail(reader, ERR_LIMIT, "it has more keys than were asked for");
+    else
+        reader->document->keys[reader->document->key_count++] = found;
+}
+
+static void
+value_end(struct reader *reader, struct bytes text)
+{
+    struct cpix_content_key *key =
+        &reader->document->keys[reader->document->key_count - 1];
+    if (key->has_value || key->has_cipher
+        || !base64_read_all(text, key->key.key, CRYPT_KEY_SIZE))
+        reader_fail(reader, ERR_INVALID, "a key is not of 16 bytes");
+    else if (reader->request->recipient != NULL)
+        reader_fail(reader, ERR_DENIED,
+                    "a key is in the clear: the server is to encrypt keys to "
+                    "the certificate in the request");
+    key->has_value = true;
+}
+
+/* ---- encrypted keys ---- */
+
+static void
+delivery_begin(struct reader *reader, const char **attributes)
+{
+    reader->is_for_us = false;
+}
+
+static void
+certificate_end(struct reader *reader, struct bytes text)
+{
+    const struct cpix_recipient *recipient = reader->request->recipient;
+    uint8_t bytes[PART_SIZE_MAX + 2];
+    size_t len = 0;
+    reader->is_for_us = recipient != NULL && text.len > 0
+                        && base64_read(text, bytes, &len)
+                        && bytes_equal(bytes_of(bytes, len),
+                                       cpix_recipient_certificate(recipient));
+}
+
+static void
+algorithm_check(struct reader *reader, const char **attributes,
+                const char *wanted)
+{
+    const char *algorithm = attribute(attributes, "Algorithm");
+    if (algorithm == NULL || strcmp(algorithm, wanted) != 0)
+        reader_fail(reader, ERR_UNSUPPORTED,
+                    "an algorithm is none of CPIX 2.3's: RSA-OAEP with SHA-1, "
+                    "AES-256-CBC, HMAC-SHA512");
+}
+
+static void
+mac_method_begin(struct reader *reader, const char **attributes)
+{
+    algorithm_check(reader, attributes,
+                    "http://www.w3.org/2001/04/xmldsig-more#hmac-sha512");
+}
+
+static void
+wrapping_begin(struct reader *reader, const char **attributes)
+{
+    algorithm_check(reader, attributes, CPIX_ENC_NAMESPACE "rsa-oaep-mgf1p");
+}
+
+static void
+digest_begin(struct reader *reader, const char **attributes)
+{
+    algorithm_check(reader, attributes, CPIX_DS_NAMESPACE "sha1");
+}
+
+static void
+encrypted_begin(struct reader *reader, const char **attributes)
+{
+    if (reader->request->recipient == NULL)
+        reader_fail(reader, ERR_UNSUPPORTED,
+                    "its keys are encrypted to a certificate: name yours with "
+                    "package_key_certificate");
+}
+
+static void
+encryption_begin(struct reader *reader, const char **attributes)
+{
+    algorithm_check(reader, attributes, CPIX_ENC_NAMESPACE "aes256-cbc");
+}
+
+static void
+wrapped_take(struct reader *reader, struct bytes text, struct cpix_wrapped *out)
+{
+    uint8_t bytes[PART_SIZE_MAX + 2];
+    size_t len = 0;
+    if (!reader->is_for_us)
+        return;
+    if (text.len == 0 || !base64_read(text, bytes, &len)
+        || len > sizeof out->bytes || out->len > 0) {
+        reader_fail(reader, ERR_INVALID,
+                    "a DocumentKey or MACMethod has no value, or several");
+        return;
     }
+    memcpy(out->bytes, bytes, len);
+    out->len = len;
+}
+
+static void
+document_key_end(struct reader *reader, struct bytes text)
+{
+    wrapped_take(reader, text, &reader->document->document_key);
+}
+
+static void
+mac_key_end(struct reader *reader, struct bytes text)
+{
+    wrapped_take(reader, text, &reader->document->mac_key);
+}
+
+static void
+cipher_end(struct reader *reader, struct bytes text)
+{
+    struct cpix_content_key *key =
+        &reader->document->keys[reader->document->key_count - 1];
+    if (key->has_value || key->has_cipher
+        || !base64_read_all(text, key->cipher, sizeof key->cipher))
+        reader_fail(reader, ERR_INVALID,
+                    "an encrypted key is not of 48 bytes: IV, key, padding");
+    key->has_cipher = true;
+}
+
+static void
+mac_end(struct reader *reader, struct bytes text)
+{
+    struct cpix_content_key *key =
+        &reader->document->keys[reader->document->key_count - 1];
+    if (key->has_mac || !base64_read_all(text, key->mac, sizeof key->mac))
+        reader_fail(reader, ERR_INVALID, "a ValueMAC is not of 64 bytes");
+    key->has_mac = true;
+}
+
+/* ---- systems ---- */
+
+static void
+system_begin(struct reader *reader, const char **attributes)
+{
+    const char *kid = attribute(attributes, "kid");
+    const char *id = attribute(attributes, "systemId");
+    const struct cpix_request *request = reader->request;
+    uint8_t bytes[CRYPT_KEY_SIZE];
+    reader->system_key = NULL;
+    if (kid == NULL || id == NULL || !cpix_uuid_read(kid, bytes)) {
+        reader_fail(reader, ERR_INVALID, "a DRMSystem has no kid or systemId");
+        return;
+    }
+    for (enum crypt_system i = 0; i < CRYPT_SYSTEM_COUNT; i++) {
+        if (strcasecmp(id, crypt_system_id(i)) == 0
+            && crypt_system_is_wanted(request->systems, i, request->scheme)) {
+            reader->system = i;
+            reader->system_key = cpix_key_find(reader->document, bytes);
+        }
+    }
+}
+
+static void
+pssh_begin(struct reader *reader, const char **attributes)
+{
+    reader->part = CRYPT_PART_PSSH;
+}
+
+static void
+protection_begin(struct reader *reader, const char **attributes)
+{
+    reader->part = CRYPT_PART_PROTECTION;
+}
+
+static void
+hls_begin(struct reader *reader, const char **attributes)
+{
+    const char *playlist = attribute(attributes, "playlist");
+    reader->part = playlist != NULL && strcmp(playlist, "master") == 0
+                       ? CRYPT_PART_MULTIVARIANT
+                       : CRYPT_PART_MEDIA;
+}
+
+static const char *
+part_reason(enum crypt_part part)
+{
+    switch (part) {
+    case CRYPT_PART_PSSH:
+        return "a PSSH is not made of whole pssh boxes of its system";
+    case CRYPT_PART_PROTECTION:
+        return "a ContentProtectionData is no XML that can stand alone";
+    case CRYPT_PART_MEDIA:
+        return "an HLSSignalingData is no tags with an EXT-X-KEY";
+    case CRYPT_PART_MULTIVARIANT:
+        break;
+    }
+    return "an HLSSignalingData is no tags with an EXT-X-SESSION-KEY";
+}
+
+/* An empty one is as good as none: so were all in the request. */
+static void
+part_end(struct reader *reader, struct bytes text)
+{
+    uint8_t bytes[PART_SIZE_MAX + 2];
+    size_t len = 0;
+    if (reader->system_key == NULL || text.len == 0)
+        return;
+    struct cpix_part *part =
+        &reader->system_key->parts[reader->system][reader->part];
+    if (part->len > 0 || !base64_read(text, bytes, &len)
+        || !cpix_part_is_valid(bytes_of(bytes, len), reader->system,
+                               reader->part)) {
+        reader_fail(reader, ERR_INVALID, part_reason(reader->part));
+        return;
+    }
+    const bool is_line = reader->part == CRYPT_PART_MEDIA
+                         || reader->part == CRYPT_PART_MULTIVARIANT;
+    part->at = (uint32_t) reader->document->given.len;
+    buffer_append(&reader->document->given, bytes, len);
+    if (is_line && bytes[len - 1] != '\n')
+        buffer_append_u8(&reader->document->given, '\n');
+    part->len = (uint32_t) (reader->document->given.len - part->at);
+    if (reader->document->given.err != 0)
+        reader_fail(reader, reader->document->given.err, NULL);
 }
 
 static void
@@ -313,16 +387,15 @@ rule_begin(struct reader *reader, const char **attributes)
 {
     const char *kid = attribute(attributes, "kid");
     const char *type = attribute(attributes, "intendedTrackType");
-    struct rule found = {.period = CRYPT_PERIODS_MAX};
-    if (reader->is_in_key || reader->is_in_rule || kid == NULL
-        || !uuid_read(kid, found.kid) || type == NULL) {
-        reader_fail(reader, ERR_INVALID);
-    } else if (reader->rule_count == reader->count_max) {
-        reader_fail(reader, ERR_LIMIT);
+    struct cpix_rule found = {.period = CRYPT_PERIODS_MAX};
+    if (kid == NULL || !cpix_uuid_read(kid, found.kid) || type == NULL) {
+        reader_fail(reader, ERR_INVALID,
+                    "a ContentKeyUsageRule has no kid or intendedTrackType");
+    } else if (reader->document->rule_count == reader->document->count_max) {
+        reader_fail(reader, ERR_LIMIT, "it has more rules than were asked for");
     } else {
         found.classes = classes_read(type);
-        reader->rules[reader->rule_count++] = found;
-        reader->is_in_rule = true;
+        reader->document->rules[reader->document->rule_count++] = found;
     }
 }
 
@@ -331,63 +404,129 @@ static void
 filter_read(struct reader *reader, const char **attributes)
 {
     const char *id = attribute(attributes, "periodId");
-    const size_t head = strlen(PERIOD_ID);
+    const size_t head = strlen(CPIX_PERIOD_ID);
     uint64_t number;
-    if (!reader->is_in_rule || id == NULL || strncmp(id, PERIOD_ID, head) != 0
+    if (id == NULL || strncmp(id, CPIX_PERIOD_ID, head) != 0
         || !bytes_number(bytes_of_text(id + head), &number)
         || number >= reader->request->period_count)
-        reader_fail(reader, ERR_INVALID);
+        reader_fail(reader, ERR_INVALID,
+                    "a KeyPeriodFilter has a period that was not asked for");
     else
-        reader->rules[reader->rule_count - 1].period = (uint32_t) number;
+        reader->document->rules[reader->document->rule_count - 1].period =
+            (uint32_t) number;
+}
+
+static const struct element {
+    const char *name;
+    enum place place;  /* where it counts */
+    enum place inside; /* where its children are */
+    bool is_strict;    /* elsewhere it is an error, not somebody else's */
+    void (*begin)(struct reader *reader, const char **attributes);
+    void (*end)(struct reader *reader, struct bytes text); /* it is a value */
+} elements[] = {
+    {CPIX("DeliveryData"), PLACE_TOP, PLACE_DELIVERY, true, delivery_begin,
+     NULL},
+    {DS("X509Certificate"), PLACE_DELIVERY, PLACE_DELIVERY, false, NULL,
+     certificate_end},
+    {CPIX("DocumentKey"), PLACE_DELIVERY, PLACE_DOCUMENT_KEY, true, NULL, NULL},
+    {ENC("EncryptionMethod"), PLACE_DOCUMENT_KEY, PLACE_DOCUMENT_KEY, false,
+     wrapping_begin, NULL},
+    {DS("DigestMethod"), PLACE_DOCUMENT_KEY, PLACE_DOCUMENT_KEY, false,
+     digest_begin, NULL},
+    {ENC("CipherValue"), PLACE_DOCUMENT_KEY, PLACE_DOCUMENT_KEY, false, NULL,
+     document_key_end},
+    {CPIX("MACMethod"), PLACE_DELIVERY, PLACE_MAC, true, mac_method_begin,
+     NULL},
+    {ENC("EncryptionMethod"), PLACE_MAC, PLACE_MAC, false, wrapping_begin,
+     NULL},
+    {DS("DigestMethod"), PLACE_MAC, PLACE_MAC, false, digest_begin, NULL},
+    {ENC("CipherValue"), PLACE_MAC, PLACE_MAC, false, NULL, mac_key_end},
+    {CPIX("ContentKey"), PLACE_TOP, PLACE_KEY, true, key_begin, NULL},
+    {PSKC("PlainValue"), PLACE_KEY, PLACE_KEY, false, NULL, value_end},
+    {ENC("EncryptionMethod"), PLACE_KEY, PLACE_KEY, false, encryption_begin,
+     NULL},
+    {PSKC("EncryptedValue"), PLACE_KEY, PLACE_KEY, false, encrypted_begin,
+     NULL},
+    {ENC("CipherValue"), PLACE_KEY, PLACE_KEY, false, encrypted_begin,
+     cipher_end},
+    {PSKC("ValueMAC"), PLACE_KEY, PLACE_KEY, false, NULL, mac_end},
+    {CPIX("DRMSystem"), PLACE_TOP, PLACE_SYSTEM, true, system_begin, NULL},
+    {CPIX("PSSH"), PLACE_SYSTEM, PLACE_SYSTEM, true, pssh_begin, part_end},
+    {CPIX("ContentProtectionData"), PLACE_SYSTEM, PLACE_SYSTEM, true,
+     protection_begin, part_end},
+    {CPIX("HLSSignalingData"), PLACE_SYSTEM, PLACE_SYSTEM, true, hls_begin,
+     part_end},
+    {CPIX("ContentKeyUsageRule"), PLACE_TOP, PLACE_RULE, true, rule_begin,
+     NULL},
+    {CPIX("KeyPeriodFilter"), PLACE_RULE, PLACE_RULE, true, filter_read, NULL},
+};
+
+/* That has its children in, or is in, this place; NULL with *is_strict: it is
+ * one of ours that is not. */
+static const struct element *
+element_find(const char *name, enum place place, bool is_end, bool *is_strict)
+{
+    *is_strict = false;
+    for (size_t i = 0; i < sizeof elements / sizeof elements[0]; i++) {
+        const struct element *e = &elements[i];
+        if (strcmp(e->name, name) != 0)
+            continue;
+        if ((is_end ? e->inside : e->place) == place)
+            return e;
+        *is_strict = *is_strict || e->is_strict;
+    }
+    return NULL;
+}
+
+static void
+element_enter(struct reader *reader, const struct element *element,
+              const char **attributes)
+{
+    if (element->begin != NULL)
+        element->begin(reader, attributes);
+    reader->place = element->inside;
+    reader->value = element->end == NULL ? NULL : element;
+    reader->text_len = 0;
 }
 
 static void
 element_begin(void *context, const char *name, const char **attributes)
 {
     struct reader *reader = context;
-    if (++reader->depth > DEPTH_MAX)
-        reader_fail(reader, ERR_LIMIT);
-    else if (reader->is_in_value
-             || (reader->depth == 1 && strcmp(name, NAME(CPIX, "CPIX")) != 0))
-        reader_fail(reader, ERR_INVALID);
-    else if (strcmp(name, NAME(CPIX, "ContentKey")) == 0)
-        key_begin(reader, attributes);
-    else if (strcmp(name, NAME(CPIX, "ContentKeyUsageRule")) == 0)
-        rule_begin(reader, attributes);
-    else if (strcmp(name, NAME(CPIX, "KeyPeriodFilter")) == 0)
-        filter_read(reader, attributes);
-    else if (reader->is_in_key
-             && strcmp(name, NAME(PSKC, "EncryptedValue")) == 0)
-        reader_fail(reader, ERR_UNSUPPORTED);
-    else if (reader->is_in_key && strcmp(name, NAME(PSKC, "PlainValue")) == 0) {
-        reader->is_in_value = true;
-        reader->value_len = 0;
-    }
-}
-
-static void
-value_end(struct reader *reader)
-{
-    struct content_key *key = &reader->keys[reader->key_count - 1];
-    reader->is_in_value = false;
-    if (key->has_value
-        || !base64_read(bytes_of(reader->value, reader->value_len),
-                        key->key.key))
-        reader_fail(reader, ERR_INVALID);
-    key->has_value = true;
+    bool is_strict;
+    const struct element *element =
+        element_find(name, reader->place, false, &is_strict);
+    if (reader->err != 0) /* of an empty one both ends come */
+        return;
+    if (reader->depth++ == DEPTH_MAX)
+        reader_fail(reader, ERR_LIMIT, "its elements are nested too deep");
+    else if (reader->depth == 1 && strcmp(name, CPIX("CPIX")) != 0)
+        reader_fail(reader, ERR_INVALID, "it is no CPIX document");
+    else if (reader->value != NULL)
+        reader_fail(reader, ERR_INVALID, "a value has elements in it");
+    else if (element != NULL)
+        element_enter(reader, element, attributes);
+    else if (is_strict)
+        reader_fail(reader, ERR_INVALID, "an element is out of place");
 }
 
 static void
 element_end(void *context, const char *name)
 {
     struct reader *reader = context;
+    bool is_strict;
+    const struct element *element =
+        element_find(name, reader->place, true, &is_strict);
+    if (reader->err != 0)
+        return;
     reader->depth--;
-    if (reader->is_in_value)
-        value_end(reader);
-    else if (strcmp(name, NAME(CPIX, "ContentKey")) == 0)
-        reader->is_in_key = false;
-    else if (strcmp(name, NAME(CPIX, "ContentKeyUsageRule")) == 0)
-        reader->is_in_rule = false;
+    if (reader->value != NULL) {
+        const struct element *value = reader->value;
+        reader->value = NULL;
+        value->end(reader, bytes_of(reader->text, reader->text_len));
+    }
+    if (element != NULL)
+        reader->place = element->place;
 }
 
 static bool
@@ -400,14 +539,14 @@ static void
 text_take(void *context, const char *text, int len)
 {
     struct reader *reader = context;
-    for (int i = 0; i < len && reader->is_in_value; i++) {
+    for (int i = 0; i < len && reader->value != NULL; i++) {
         if (is_blank(text[i]))
             continue;
-        if (reader->value_len == sizeof reader->value) {
-            reader_fail(reader, ERR_INVALID);
+        if (reader->text_len == sizeof reader->text) {
+            reader_fail(reader, ERR_LIMIT, "a value is over 16 kB");
             return;
         }
-        reader->value[reader->value_len++] = text[i];
+        reader->text[reader->text_len++] = text[i];
     }
 }
 
@@ -415,7 +554,7 @@ static void
 type_refuse(void *context, const char *name, const char *system,
             const char *public, int has_more)
 {
-    reader_fail(context, ERR_INVALID);
+    reader_fail(context, ERR_INVALID, "it has a document type");
 }
 
 /* ---- memory that holds keys ---- */
@@ -446,6 +585,8 @@ static const XML_Memory_Handling_Suite wiped_memory = {malloc, wiped_realloc,
 
 /* ---- all of it ---- */
 
+/* ---- all of it ---- */
+
 static int
 document_read(struct reader *reader, struct bytes document)
 {
@@ -459,73 +600,51 @@ document_read(struct reader *reader, struct bytes document)
     const enum XML_Status status =
         XML_Parse(reader->parser, (const char *) document.ptr,
                   (int) document.len, XML_TRUE);
-    const bool is_memory =
-        XML_GetErrorCode(reader->parser) == XML_ERROR_NO_MEMORY;
+    const enum XML_Error error = XML_GetErrorCode(reader->parser);
     XML_ParserFree(reader->parser);
     if (reader->err != 0)
         return reader->err;
-    if (status != XML_STATUS_OK)
-        return is_memory ? ERR_MEMORY : ERR_INVALID;
+    if (status != XML_STATUS_OK) {
+        reader->document->reason = XML_ErrorString(error);
+        return error == XML_ERROR_NO_MEMORY ? ERR_MEMORY : ERR_INVALID;
+    }
     return 0;
 }
 
-static const struct content_key *
-key_find(const struct reader *reader, const uint8_t *kid)
-{
-    for (size_t i = 0; i < reader->key_count; i++)
-        if (memcmp(reader->keys[i].key.kid, kid, CRYPT_KEY_SIZE) == 0)
-            return &reader->keys[i];
-    return NULL;
-}
-
-/* The first rule that fits counts. */
+/* Takes what `document` has room for. */
 static int
-key_choose(const struct reader *reader, unsigned class, uint32_t period,
-           struct crypt_key *out)
+document_fill(struct bytes text, struct cpix_document *document)
 {
-    for (size_t i = 0; i < reader->rule_count; i++) {
-        const struct rule *rule = &reader->rules[i];
-        if (!(rule->classes & 1u << class)
-            || (rule->period != CRYPT_PERIODS_MAX && rule->period != period))
-            continue;
-        const struct content_key *found = key_find(reader, rule->kid);
-        if (found == NULL || !found->has_value)
-            return ERR_NOT_FOUND;
-        *out = found->key;
-        if (!found->has_iv)
-            memcpy(out->iv, out->kid, CRYPT_KEY_SIZE);
-        return 0;
-    }
-    return ERR_NOT_FOUND;
-}
-
-static int
-keys_choose(const struct reader *reader, struct crypt_key *out)
-{
-    int err = 0;
-    for (uint32_t p = 0; p < reader->request->period_count; p++)
-        for (unsigned c = 0; c < CRYPT_CLASS_COUNT && err == 0; c++)
-            err = key_choose(reader, c, p, &out[cpix_key_index(c, p)]);
+    struct reader reader = {.request = document->request, .document = document};
+    const int err = document_read(&reader, text);
+    explicit_bzero(&reader, sizeof reader);
     return err;
 }
 
 int
-cpix_read(struct bytes document, const struct cpix_request *request,
-          struct crypt_key *out)
+cpix_read(struct bytes text, const struct cpix_request *request,
+          struct cpix_answer *out, const char **reason)
 {
-    struct reader reader = {.request = request,
-                            .count_max = cpix_key_count(request)};
-    if (document.len > CPIX_SIZE_MAX)
+    struct cpix_document document = {.request = request,
+                                     .count_max = cpix_key_count(request)};
+    *reason = "it is over 16 MB: longer periods make it smaller";
+    if (text.len > CPIX_SIZE_MAX)
         return ERR_LIMIT;
-    reader.keys = calloc(reader.count_max, sizeof *reader.keys);
-    reader.rules = calloc(reader.count_max, sizeof *reader.rules);
-    int err = reader.keys == NULL || reader.rules == NULL ? ERR_MEMORY : 0;
+    buffer_init(&document.given, CPIX_SIZE_MAX);
+    document.keys = calloc(document.count_max, sizeof *document.keys);
+    document.rules = calloc(document.count_max, sizeof *document.rules);
+    int err = document.keys == NULL || document.rules == NULL ? ERR_MEMORY : 0;
     if (err == 0)
-        err = document_read(&reader, document);
+        err = document_fill(text, &document);
     if (err == 0)
-        err = keys_choose(&reader, out);
-    wiped_free(reader.keys);
-    free(reader.rules);
-    explicit_bzero(&reader, sizeof reader);
+        err = cpix_answer_make(&document, out);
+    *reason = document.reason;
+    if (document.keys != NULL)
+        explicit_bzero(document.keys,
+                       document.count_max * sizeof *document.keys);
+    free(document.keys);
+    free(document.rules);
+    buffer_fini(&document.given);
+    explicit_bzero(&document, sizeof document);
     return err;
 }

@@ -5,13 +5,15 @@
 /*
  * What a key server is asked for and answers: CPIX 2.3 of the DASH Industry
  * Forum, in the profile of SPEKE v2. One key for each class in each period; the
- * server may give another KID than the one that it is asked for.
+ * server may give another KID than the one that it is asked for, and what tells
+ * players of it (§5.2.7), which is taken as it is.
  */
 
+#include "media/crypt/cpix_recipient.h"
 #include "media/crypt/keys.h"
 #include "media/crypt/signal.h"
 
-#define CPIX_SIZE_MAX (8u << 20) /* bytes, of an answer */
+#define CPIX_SIZE_MAX (16u << 20) /* bytes, of an answer */
 
 struct cpix_request {
     struct bytes folder; /* "<content>/<version>" */
@@ -19,6 +21,8 @@ struct cpix_request {
     uint32_t period_count; /* to CRYPT_PERIODS_MAX */
     bool has_periods;      /* the document names them */
     const struct crypt_systems *systems;
+    const struct cpix_recipient *recipient; /* NULL: keys come in the clear;
+                                             * else none do */
 };
 
 /* The same bytes for the same request: a KID is a hash of what it is for. */
@@ -37,11 +41,22 @@ cpix_key_index(enum crypt_class class, uint32_t period)
     return (size_t) CRYPT_CLASS_COUNT * period + class;
 }
 
-/* All keys of the answer into `out`, which has room for cpix_key_count. What
- * was read is wiped but for `document` and `out`. ERR_INVALID; ERR_LIMIT;
- * ERR_UNSUPPORTED: keys that are encrypted; ERR_NOT_FOUND: a key that was asked
- * for is missing; ERR_MEMORY. */
-int cpix_read(struct bytes document, const struct cpix_request *request,
-              struct crypt_key *out);
+struct cpix_answer {
+    struct crypt_key *keys; /* cpix_key_count of them */
+    size_t key_count;
+    struct crypt_signals *signals; /* as many, or NULL: none are given */
+    uint8_t *given;                /* which they point into */
+    size_t size;                   /* bytes, of all three */
+};
+
+/* All keys, and what is given for the systems that the request names. What was
+ * read is wiped but for `text` and `out`. *reason says what is wrong, or is
+ * NULL. ERR_INVALID; ERR_LIMIT; ERR_UNSUPPORTED: keys that are encrypted to
+ * nobody here, or by something else than CPIX has (§6.1.4); ERR_DENIED: keys in
+ * the clear that are not to be; ERR_CHECKSUM: a MAC is wrong; ERR_NOT_FOUND: a
+ * key that was asked for is missing; ERR_MEMORY. */
+int cpix_read(struct bytes text, const struct cpix_request *request,
+              struct cpix_answer *out, const char **reason);
+void cpix_answer_fini(struct cpix_answer *answer); /* wipes; may be empty */
 
 #endif

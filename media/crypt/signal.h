@@ -5,11 +5,32 @@
 /*
  * How a player learns of a key: `pssh` boxes of init segments (ISO/IEC 23001-7
  * §8.1), EXT-X-KEY of HLS (RFC 8216bis §4.4.4.4), ContentProtection of DASH
- * (ISO/IEC 23009-1 §5.8.4.1). Written from the key alone, for Widevine,
- * PlayReady, FairPlay and ClearKey.
+ * (ISO/IEC 23009-1 §5.8.4.1). For Widevine, PlayReady, FairPlay and ClearKey:
+ * as the key's provider gives it, or else written from the key alone.
  */
 
 #include "media/crypt/cenc.h"
+
+enum crypt_system {
+    CRYPT_SYSTEM_WIDEVINE,
+    CRYPT_SYSTEM_PLAYREADY,
+    CRYPT_SYSTEM_FAIRPLAY,
+    CRYPT_SYSTEM_COMMON, /* ClearKey */
+};
+#define CRYPT_SYSTEM_COUNT 4
+
+/* What a provider may give of a key for a system (CPIX 2.3 §5.2.7). */
+enum crypt_part {
+    CRYPT_PART_PSSH,         /* whole boxes */
+    CRYPT_PART_PROTECTION,   /* what is in the MPD's ContentProtection */
+    CRYPT_PART_MEDIA,        /* whole lines of media playlists */
+    CRYPT_PART_MULTIVARIANT, /* whole lines of multivariant playlists */
+};
+#define CRYPT_PART_COUNT 4
+
+struct crypt_signals { /* of one key; empty: not given */
+    struct bytes parts[CRYPT_SYSTEM_COUNT][CRYPT_PART_COUNT];
+};
 
 /* What players are told of a track's encryption: one key, or another in each
  * period. */
@@ -18,6 +39,8 @@ struct crypt_track {
     const uint8_t (*kids)[CRYPT_KEY_SIZE]; /* of the periods in order */
     uint32_t period_count;                 /* 1 and more */
     uint32_t period_segments;              /* how long they are, of several */
+    const struct crypt_signals *const *signals; /* of the kids, or NULL; as each
+                                                 * of them */
 };
 
 /* The systems' identifiers in DASH-IF's registry; COMMON is ClearKey's where it
@@ -33,11 +56,24 @@ struct crypt_systems {
     struct bytes clearkey_url; /* of the licences, for DASH; empty: none */
 };
 
+/* "edef8ba9-..." */
+const char *crypt_system_id(enum crypt_system system);
+
+/* Are players told of it? */
+bool crypt_system_is_wanted(const struct crypt_systems *systems,
+                            enum crypt_system system, enum crypt_scheme scheme);
+
+/* Prefixes that are declared around CRYPT_PART_PROTECTION. */
+#define CRYPT_PROTECTION_PREFIXES        \
+    " xmlns:cenc=\"urn:mpeg:cenc:2013\"" \
+    " xmlns:mspr=\"urn:microsoft:playready\""
+
 /* A KID as text: "00112233-4455-6677-8899-aabbccddeeff". */
 void crypt_uuid_append(const uint8_t id[CRYPT_KEY_SIZE], struct buffer *out);
 
 /* The boxes of all systems that have one. They, and those in an MPD, are of the
- * first 64 keys; fragments have those of their own period. */
+ * first 64 keys; fragments have those of their own period. What is given stands
+ * behind what is made for the keys that nothing is given for. */
 void crypt_pssh_write(const struct crypt_track *track,
                       const struct crypt_systems *systems, struct buffer *out);
 

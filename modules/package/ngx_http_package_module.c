@@ -35,7 +35,13 @@
  *   package_key_period n;      segments until the key changes; 0: it never does
  *   package_key_server /prefix/ [valid=1h];
  *                              asked for keys instead of a file, through an
- *                              internal location; see docs/runbook/keys.md
+ *                              internal location; what it gives of them for
+ *                              package_drm's systems players are told as it is;
+ *                              see docs/runbook/keys.md
+ *   package_key_certificate certificate key;
+ *                              files in PEM: the key server is to encrypt its
+ *                              keys to the certificate, and none in the clear
+ *                              is taken
  *   package_key_uri $text;     where players of aes-128 get the key: a URI,
  *                              absolute or relative to the playlist, another
  *                              for each key
@@ -151,6 +157,14 @@ static ngx_command_t ngx_http_package_commands[] = {
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
           | NGX_CONF_TAKE12,
       package_key_server_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("package_key_certificate"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE2,
+      package_key_certificate_directive,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -720,6 +734,9 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->keys = prev->keys;
         conf->key_server = prev->key_server;
         conf->key_valid = prev->key_valid;
+    }
+    if (conf->key_recipient == NULL) {
+        conf->key_recipient = prev->key_recipient;
     }
     if (conf->systems == NULL) {
         conf->systems = prev->systems;

@@ -45,6 +45,7 @@ typedef struct {
     struct crypt_keys *keys;              /* NULL: none */
     ngx_str_t key_server;                 /* or else this; slashes as fill */
     time_t key_valid;                     /* s */
+    struct cpix_recipient *key_recipient; /* of its keys; NULL: none */
     struct crypt_systems *systems;        /* NULL: none */
     ngx_http_complex_value_t *key_uri;    /* NULL: none */
     ngx_uint_t clear_lead;                /* segments */
@@ -130,6 +131,8 @@ int package_crypt_open(ngx_http_package_ctx_t *ctx,
 char *package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *package_key_server_directive(ngx_conf_t *cf, ngx_command_t *cmd,
                                    void *conf);
+char *package_key_certificate_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+                                        void *conf);
 char *package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* ---- what answers are made of ---- */

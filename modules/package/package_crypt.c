@@ -53,9 +53,16 @@ package_systems(ngx_http_request_t *r)
     return conf->systems == NULL ? &none : conf->systems;
 }
 
-static const struct crypt_key *
+/* A key, and what its server gives of it for players, which may be NULL. */
+struct package_key {
+    const struct crypt_key *key;
+    const struct crypt_signals *signals;
+};
+
+static int
 package_key_find(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
-                 const struct track_info *track, uint32_t period)
+                 const struct track_info *track, uint32_t period,
+                 struct package_key *out)
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
@@ -64,16 +71,20 @@ package_key_find(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
         .class = crypt_class_of(track),
         .period = period,
     };
-    const struct crypt_key *key = conf->keys != NULL
-                                      ? crypt_keys_find(conf->keys, &name)
-                                      : package_keys_find(&ctx->keys, &name);
+    struct package_key found = {
+        .key = conf->keys != NULL ? crypt_keys_find(conf->keys, &name)
+                                  : package_keys_find(&ctx->keys, &name),
+        .signals = package_keys_signals(&ctx->keys, &name),
+    };
 
-    if (key == NULL) {
+    if (found.key == NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: no key for track %s of \"%V\" in period %uD",
                       track->name, &ctx->use.index->node.str, period);
+        return ERR_NOT_FOUND;
     }
-    return key;
+    *out = found;
+    return 0;
 }
 
 static uint64_t
@@ -132,6 +143,7 @@ package_keys_get(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         .period_count = 1,
         .has_periods = conf->key_period != 0,
         .systems = package_systems(r),
+        .recipient = conf->key_recipient,
     };
     uint64_t count = 1;
 
@@ -148,33 +160,27 @@ package_keys_get(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
                              &what);
 }
 
-/* The key of one track in one period, and what else goes into its segments. */
-static int
+/* What else goes into a track's segments than the key. */
+static struct crypt
 package_track_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
-                    const struct track_info *track, uint32_t period,
-                    struct crypt *out)
+                    const struct track_info *track, const struct crypt_key *key)
 {
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    const struct crypt_key *key = package_key_find(r, ctx, track, period);
 
-    if (key == NULL) {
-        return ERR_NOT_FOUND;
-    }
     /* the same wherever the track is served, another for each version */
     const struct bytes folder = ctx->path.folder;
     const uint64_t seed = XXH3_64bits(folder.ptr, folder.len);
-    *out = (struct crypt){
+    return (struct crypt){
         .scheme = ctx->crypt.scheme,
         .key = *key,
         .has_periods = conf->clear_lead != 0 || conf->key_period != 0,
         .iv_base =
             XXH3_64bits_withSeed(track->name, ngx_strlen(track->name), seed),
     };
-    return 0;
 }
 
-/* What players are told of it; the KIDs lie in the request's pool. */
+/* What players are told of it; the lists lie in the request's pool. */
 static int
 package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
                    const struct track_info *track, struct crypt_track *out)
@@ -195,42 +201,52 @@ package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
                       (uint32_t) CRYPT_PERIODS_MAX);
         return ERR_LIMIT;
     }
+    const struct crypt_signals **signals =
+        ngx_palloc(r->pool, count * sizeof *signals);
     u_char *kids = ngx_pnalloc(r->pool, count * CRYPT_KEY_SIZE);
-    if (kids == NULL) {
+    if (signals == NULL || kids == NULL) {
         return ERR_MEMORY;
     }
     for (uint32_t i = 0; i < count; i++) {
-        const struct crypt_key *key = package_key_find(r, ctx, track, i);
+        struct package_key found;
+        int err = package_key_find(r, ctx, track, i, &found);
 
-        if (key == NULL) {
-            return ERR_NOT_FOUND;
+        if (err != 0) {
+            return err;
         }
-        ngx_memcpy(kids + i * CRYPT_KEY_SIZE, key->kid, CRYPT_KEY_SIZE);
+        ngx_memcpy(kids + i * CRYPT_KEY_SIZE, found.key->kid, CRYPT_KEY_SIZE);
+        signals[i] = found.signals;
     }
     *out = (struct crypt_track){
         .scheme = ctx->crypt.scheme,
         .kids = (const uint8_t(*)[CRYPT_KEY_SIZE]) kids,
         .period_count = (uint32_t) count,
         .period_segments = (uint32_t) conf->key_period,
+        .signals = signals,
     };
     return 0;
 }
 
+/* What is given of 64 keys may have 16 kB for each system. */
+#define PACKAGE_BOXES_SIZE_MAX (4u << 20)
+
 /* With keys that change each fragment has the boxes of its own, so that a
  * player may begin anywhere. */
 static int
-package_fragment_boxes(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+package_fragment_boxes(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                       const struct package_key *key)
 {
     const struct crypt_track track = {
         .scheme = ctx->crypt.scheme,
-        .kids = (const uint8_t(*)[CRYPT_KEY_SIZE]) ctx->crypt.key.kid,
+        .kids = &key->key->kid,
         .period_count = 1,
+        .signals = &key->signals,
     };
     struct buffer boxes;
     u_char *copy;
     int err;
 
-    buffer_init(&boxes, 16u << 10);
+    buffer_init(&boxes, PACKAGE_BOXES_SIZE_MAX);
     crypt_pssh_write(&track, package_systems(r), &boxes);
     err = boxes.err;
     copy = ngx_pnalloc(r->pool, boxes.len + 1);
@@ -275,10 +291,14 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (is_in_period) {
         period = (uint32_t) (ctx->path.segment / conf->key_period);
     }
-    err = package_track_crypt(r, ctx, &index->track.info, period, &ctx->crypt);
+    struct package_key key;
+    err = package_key_find(r, ctx, &index->track.info, period, &key);
+    if (err == 0) {
+        ctx->crypt = package_track_crypt(r, ctx, &index->track.info, key.key);
+    }
     ctx->crypt.is_clear = is_segment && ctx->path.segment < conf->clear_lead;
     if (err == 0 && is_in_period && ctx->path.kind == PACKAGE_SEGMENT) {
-        err = package_fragment_boxes(r, ctx);
+        err = package_fragment_boxes(r, ctx, &key);
     }
     return err == 0 ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -321,7 +341,7 @@ package_track_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         crypt_playlist_write(clear, &track, package_systems(r), out);
         return out->err;
     }
-    buffer_init(&pssh, 64u << 10);
+    buffer_init(&pssh, PACKAGE_BOXES_SIZE_MAX);
     crypt_pssh_write(&track, package_systems(r), &pssh);
     cenc_init_write(info, &ctx->crypt, buffer_bytes(&pssh), out);
     err = pssh.err;
@@ -461,137 +481,4 @@ package_crypt_open(ngx_http_package_ctx_t *ctx, const struct segment *segment,
     }
     ngx_free(memory);
     return err;
-}
-
-/* ---- configuration ---- */
-
-static char *
-package_keys_refuse(ngx_conf_t *cf, ngx_str_t *name, ngx_err_t error,
-                    unsigned line, const char *reason)
-{
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, error,
-                       "\"package_keys\": read \"%V\" failed (line %uD: %s)",
-                       name, (uint32_t) line, reason);
-    return NGX_CONF_ERROR;
-}
-
-static void
-package_keys_cleanup(void *context)
-{
-    crypt_keys_fini(context);
-}
-
-static char *
-package_keys_read(ngx_conf_t *cf, ngx_str_t *name, ngx_fd_t fd,
-                  struct crypt_keys *out)
-{
-    ngx_file_info_t info;
-    unsigned line = 0;
-
-    if (ngx_fd_info(fd, &info) == NGX_FILE_ERROR || !ngx_is_file(&info)
-        || ngx_file_size(&info) > (off_t) CRYPT_KEYS_SIZE_MAX) {
-        return package_keys_refuse(cf, name, 0, 0, "not a file of keys");
-    }
-    size_t size = (size_t) ngx_file_size(&info);
-    u_char *text = ngx_palloc(cf->pool, size + 1); /* names point into it */
-    if (text == NULL || ngx_read_fd(fd, text, size) != (ssize_t) size) {
-        return package_keys_refuse(cf, name, ngx_errno, 0, "cannot be read");
-    }
-    int err = crypt_keys_parse(bytes_of(text, size), out, &line);
-    return err == 0 ? NGX_CONF_OK
-                    : package_keys_refuse(cf, name, 0, line, err_text(err));
-}
-
-char *
-package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_package_loc_conf_t *plcf = conf;
-    ngx_str_t *value = cf->args->elts;
-    ngx_str_t name = value[1];
-    ngx_pool_cleanup_t *cleanup =
-        ngx_pool_cleanup_add(cf->pool, sizeof *plcf->keys);
-
-    if (plcf->keys != NULL || plcf->key_server.len != 0) {
-        return "is a second source of keys";
-    }
-    if (cleanup == NULL || ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-    plcf->keys = cleanup->data;
-    ngx_memzero(plcf->keys, sizeof *plcf->keys);
-    cleanup->handler = package_keys_cleanup;
-    ngx_fd_t fd = ngx_open_file(name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-    if (fd == NGX_INVALID_FILE) {
-        return package_keys_refuse(cf, &name, ngx_errno, 0, "cannot be opened");
-    }
-    char *rc = package_keys_read(cf, &name, fd, plcf->keys);
-    (void) ngx_close_file(fd);
-    return rc;
-}
-
-char *
-package_key_server_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_package_loc_conf_t *plcf = conf;
-    ngx_str_t *value = cf->args->elts;
-    ngx_str_t valid = ngx_string("valid=1h");
-
-    if (plcf->keys != NULL || plcf->key_server.len != 0) {
-        return "is a second source of keys";
-    }
-    if (value[1].len == 0 || value[1].data[0] != '/'
-        || value[1].data[value[1].len - 1] != '/') {
-        return "must start and end with a slash";
-    }
-    if (cf->args->nelts > 2) {
-        valid = value[2];
-    }
-    if (valid.len < 6 || ngx_strncmp(valid.data, "valid=", 6) != 0) {
-        return "has an unknown parameter";
-    }
-    valid.data += 6;
-    valid.len -= 6;
-    plcf->key_valid = ngx_parse_time(&valid, 1);
-    if (plcf->key_valid == (time_t) NGX_ERROR) {
-        return "has an invalid time";
-    }
-    plcf->key_server = value[1];
-    return NGX_CONF_OK;
-}
-
-char *
-package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    static const struct bytes clearkey = {(const uint8_t *) "clearkey=", 9};
-    ngx_http_package_loc_conf_t *plcf = conf;
-    ngx_str_t *value = cf->args->elts;
-
-    if (plcf->systems != NULL) {
-        return "is duplicate";
-    }
-    plcf->systems = ngx_pcalloc(cf->pool, sizeof *plcf->systems);
-    if (plcf->systems == NULL) {
-        return NGX_CONF_ERROR;
-    }
-    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
-        const struct bytes name = bytes_of(value[i].data, value[i].len);
-
-        if (bytes_equal(name, BYTES_LITERAL("widevine"))) {
-            plcf->systems->has_widevine = true;
-        } else if (bytes_equal(name, BYTES_LITERAL("playready"))) {
-            plcf->systems->has_playready = true;
-        } else if (bytes_equal(name, BYTES_LITERAL("fairplay"))) {
-            plcf->systems->has_fairplay = true;
-        } else if (bytes_equal(name, BYTES_LITERAL("clearkey"))) {
-            plcf->systems->has_clearkey = true;
-        } else if (name.len > clearkey.len
-                   && bytes_equal(bytes_of(name.ptr, clearkey.len), clearkey)) {
-            plcf->systems->has_clearkey = true;
-            plcf->systems->clearkey_url =
-                bytes_of(name.ptr + clearkey.len, name.len - clearkey.len);
-        } else {
-            return "has an unknown name";
-        }
-    }
-    return NGX_CONF_OK;
 }

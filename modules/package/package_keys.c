@@ -17,12 +17,13 @@
 #define KEYS_REQUEST_SIZE_MAX (4u << 20)
 
 struct package_keys {
-    ngx_str_node_t node; /* first; the key is "<prefix><folder> <scheme>" */
+    ngx_str_node_t node; /* first; the key is "<prefix><folder> <scheme>
+                          * <systems>": what is given is of those */
     ngx_queue_t age;     /* while unused */
     ngx_queue_t waiters;
     unsigned use_count;
     bool is_loading;
-    struct crypt_key *keys; /* NULL: none */
+    struct cpix_answer answer; /* empty: there are none */
     uint32_t period_count;
     time_t old_at;   /* the keys are old */
     time_t again_at; /* after a failure */
@@ -43,12 +44,6 @@ static ngx_http_output_body_filter_pt ngx_http_next_body_filter;
 
 /* ---- what is kept ---- */
 
-static size_t
-keys_size(uint32_t period_count)
-{
-    return sizeof(struct crypt_key) * CRYPT_CLASS_COUNT * period_count;
-}
-
 static void
 wiped_free(void *memory, size_t size)
 {
@@ -58,14 +53,15 @@ wiped_free(void *memory, size_t size)
     }
 }
 
+/* Takes the answer. */
 static void
-keys_set(struct package_keys *k, struct crypt_key *keys, uint32_t count)
+keys_set(struct package_keys *k, struct cpix_answer answer, uint32_t count)
 {
-    wiped_free(k->keys, keys_size(k->period_count));
-    all.memory -= keys_size(k->period_count);
-    k->keys = keys;
+    all.memory -= k->answer.size;
+    cpix_answer_fini(&k->answer);
+    k->answer = answer;
     k->period_count = count;
-    all.memory += keys_size(count);
+    all.memory += answer.size;
 }
 
 static void
@@ -77,7 +73,7 @@ keys_shrink(void)
 
         ngx_queue_remove(&k->age);
         ngx_rbtree_delete(&all.tree, &k->node.node);
-        keys_set(k, NULL, 0);
+        keys_set(k, (struct cpix_answer){0}, 0);
         all.memory -= k->size;
         ngx_free(k);
     }
@@ -109,15 +105,21 @@ keys_hold(ngx_http_request_t *r, struct package_keys_use *use,
 {
     ngx_str_t folder = {what->folder.len,
                         (u_char *) (uintptr_t) what->folder.ptr};
+    unsigned systems = 0;
     ngx_str_t name;
 
+    for (enum crypt_system i = 0; i < CRYPT_SYSTEM_COUNT; i++) {
+        systems |=
+            (unsigned) crypt_system_is_wanted(what->systems, i, what->scheme)
+            << i;
+    }
     name.data =
-        ngx_pnalloc(r->pool, prefix->len + folder.len + 1 + NGX_INT_T_LEN);
+        ngx_pnalloc(r->pool, prefix->len + folder.len + 2 + 2 * NGX_INT_T_LEN);
     if (name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    name.len = (size_t) (ngx_sprintf(name.data, "%V%V %d", prefix, &folder,
-                                     (int) what->scheme)
+    name.len = (size_t) (ngx_sprintf(name.data, "%V%V %d %ud", prefix, &folder,
+                                     (int) what->scheme, systems)
                          - name.data);
     uint32_t hash = ngx_murmur_hash2(name.data, name.len);
     ngx_str_node_t *node = ngx_str_rbtree_lookup(&all.tree, &name, hash);
@@ -341,42 +343,38 @@ package_keys_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 /* ---- the answer ---- */
 
 static int
-answer_read(struct package_keys_use *use, time_t valid)
+answer_read(struct package_keys_use *use, time_t valid, const char **reason)
 {
-    uint32_t count = use->request.period_count;
-    struct crypt_key *keys;
+    struct cpix_answer answer;
     int err;
 
+    *reason = NULL;
     if (use->status != NGX_HTTP_OK) {
         return ERR_UPSTREAM;
     }
-    keys = ngx_calloc(keys_size(count), ngx_cycle->log);
-    if (keys == NULL) {
-        return ERR_MEMORY;
+    err = cpix_read(bytes_of(use->answer, use->answer_len), &use->request,
+                    &answer, reason);
+    if (err == 0) {
+        keys_set(use->keys, answer, use->request.period_count);
+        use->keys->old_at = ngx_time() + valid;
+        use->keys->again_at = 0;
     }
-    err =
-        cpix_read(bytes_of(use->answer, use->answer_len), &use->request, keys);
-    if (err != 0) {
-        wiped_free(keys, keys_size(count));
-        return err;
-    }
-    keys_set(use->keys, keys, count);
-    use->keys->old_at = ngx_time() + valid;
-    use->keys->again_at = 0;
-    return 0;
+    return err;
 }
 
 static void
 answer_take(ngx_http_request_t *r, struct package_keys_use *use, time_t valid)
 {
-    int err = answer_read(use, valid);
+    const char *reason;
+    int err = answer_read(use, valid, &reason);
 
     if (err != 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: ask for the keys of \"%*s\" failed (status "
-                      "%ui, %s)",
+                      "%ui, %s%s%s)",
                       use->request.folder.len, use->request.folder.ptr,
-                      use->status, err_text(err));
+                      use->status, err_text(err), reason == NULL ? "" : ": ",
+                      reason == NULL ? "" : reason);
         use->keys->again_at = ngx_time() + PACKAGE_KEYS_AGAIN_S;
     }
     keys_settle(use);
@@ -432,7 +430,8 @@ package_keys_step(ngx_http_request_t *r, struct package_keys_use *use,
         answer_take(r, use, valid);
     }
     struct package_keys *k = use->keys;
-    bool has_keys = k->keys != NULL && k->period_count >= what->period_count;
+    bool has_keys =
+        k->answer.keys != NULL && k->period_count >= what->period_count;
     if (has_keys && (ngx_time() < k->old_at || k->is_loading)) {
         return NGX_OK;
     }
@@ -460,15 +459,33 @@ package_keys_step(ngx_http_request_t *r, struct package_keys_use *use,
     return rc;
 }
 
+static bool
+keys_have(const struct package_keys *k, const struct crypt_key_name *name)
+{
+    return k != NULL && k->answer.keys != NULL
+           && name->period < k->period_count;
+}
+
 const struct crypt_key *
 package_keys_find(const struct package_keys_use *use,
                   const struct crypt_key_name *name)
 {
     const struct package_keys *k = use->keys;
 
-    return k == NULL || k->keys == NULL || name->period >= k->period_count
-               ? NULL
-               : &k->keys[cpix_key_index(name->class, name->period)];
+    return keys_have(k, name)
+               ? &k->answer.keys[cpix_key_index(name->class, name->period)]
+               : NULL;
+}
+
+const struct crypt_signals *
+package_keys_signals(const struct package_keys_use *use,
+                     const struct crypt_key_name *name)
+{
+    const struct package_keys *k = use->keys;
+
+    return keys_have(k, name) && k->answer.signals != NULL
+               ? &k->answer.signals[cpix_key_index(name->class, name->period)]
+               : NULL;
 }
 
 void

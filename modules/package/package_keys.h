@@ -54,6 +54,10 @@ ngx_int_t package_keys_step(ngx_http_request_t *r, struct package_keys_use *use,
 const struct crypt_key *package_keys_find(const struct package_keys_use *use,
                                           const struct crypt_key_name *name);
 
+/* What the server gives of that key for players, or NULL; as long. */
+const struct crypt_signals *package_keys_signals(
+    const struct package_keys_use *use, const struct crypt_key_name *name);
+
 /* Empties `use`. */
 void package_keys_release(struct package_keys_use *use);
 

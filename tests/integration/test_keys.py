@@ -4,9 +4,14 @@ period. FFmpeg gets each period back with its own key alone; players get the
 keys of ClearKey that they ask for and no others."""
 
 import base64
+import hashlib
+import hmac
 import json
+import os
 import re
+import shutil
 import socket
+import subprocess
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -273,8 +278,47 @@ def test_players_get_the_keys_they_need(node, browser, player, place, scheme):
 
 # ---- a key server ----
 
+DS = "{http://www.w3.org/2000/09/xmldsig#}"
+ENC = "{http://www.w3.org/2001/04/xmlenc#}"
 CPIX = "{urn:dashif:org:cpix}"
 PSKC = "{urn:ietf:params:xml:ns:keyprov:pskc}"
+
+
+WIDEVINE = "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"
+PLAYREADY = "9a04f079-9840-4286-ab92-e65be0885f95"
+FAIRPLAY = "94ce86fb-07ff-4f43-adb8-93d2fa968ca2"
+
+
+def given(tag, playlist, kid, system):
+    if tag == f"{CPIX}PSSH":
+        data = f"box of {kid}".encode()
+        return b"".join((
+            (32 + len(data)).to_bytes(4, "big"), b"pssh", bytes(4),
+            uuid.UUID(system).bytes, len(data).to_bytes(4, "big"), data))
+    if tag == f"{CPIX}ContentProtectionData":
+        return f'<p:mark xmlns:p="urn:p">{system} {kid}</p:mark>'.encode()
+    tag = "SESSION-KEY" if playlist == "master" else "KEY"
+    return (f'#EXT-X-{tag}:METHOD=SAMPLE-AES,URI="given:{kid}",'
+            f'KEYFORMAT="{system}"\n').encode()
+
+
+def openssl(*args, data=b""):
+    return subprocess.run(("openssl", *map(str, args)), input=data,
+                          capture_output=True, check=True).stdout
+
+
+def below(element, *path):
+    """The last of new elements in each other."""
+    for name in path:
+        element = ElementTree.SubElement(element, name)
+    return element
+
+
+def cipher_value(element, algorithm, value):
+    below(element, f"{ENC}EncryptionMethod").set("Algorithm",
+                                                 ENC[1:-1] + algorithm)
+    below(element, f"{ENC}CipherData", f"{ENC}CipherValue").text = \
+        base64.b64encode(value).decode()
 
 
 class KeyServer:
@@ -296,9 +340,62 @@ class KeyServer:
             time.sleep(1)
         if self.mode == "lie":
             return 200, {}, b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"
-        self.fill(document)
+        kids = self.fill(document)
+        is_sealed = document.find(f"{CPIX}DeliveryDataList") is not None
+        if is_sealed and self.mode != "open":
+            self.seal(document, self.mode == "forge")
+        if self.mode in ("give", "give half a box"):
+            self.give(document, kids, self.mode != "give")
         return 200, {"Content-Type": "application/xml"}, \
             ElementTree.tostring(document)
+
+    def seal(self, document, is_forged):
+        """Encrypts the keys to the certificate in the request, as SPEKE v2
+        spells it, by the openssl program and Python's hmac."""
+        (delivery,) = document.iter(f"{CPIX}DeliveryData")
+        (certificate,) = delivery.findall(
+            f"{CPIX}DeliveryKey/{DS}X509Data/{DS}X509Certificate")
+        self.certificate.write_bytes(openssl(
+            "x509", "-inform", "DER", data=base64.b64decode(certificate.text)))
+        document_key, mac_key = os.urandom(32), os.urandom(64)
+        value = below(delivery, f"{CPIX}DocumentKey", f"{CPIX}Data",
+                      f"{PSKC}Secret", f"{PSKC}EncryptedValue")
+        method = below(delivery, f"{CPIX}MACMethod")
+        method.set("Algorithm",
+                   "http://www.w3.org/2001/04/xmldsig-more#hmac-sha512")
+        for element, secret in (
+                (value, document_key),
+                (below(method, f"{CPIX}Key", f"{PSKC}EncryptedValue"),
+                 mac_key)):
+            cipher_value(element, "rsa-oaep-mgf1p", openssl(
+                "pkeyutl", "-encrypt", "-certin", "-inkey", self.certificate,
+                "-pkeyopt", "rsa_padding_mode:oaep", data=secret))
+        for secret in document.iterfind(f".//{CPIX}ContentKey//{PSKC}Secret"):
+            (plain,) = secret
+            secret.remove(plain)
+            iv = os.urandom(16)
+            cipher = iv + openssl(
+                "enc", "-aes-256-cbc", "-K", document_key.hex(), "-iv",
+                iv.hex(), data=base64.b64decode(plain.text))
+            mac = hmac.digest(mac_key, cipher, hashlib.sha512)
+            if is_forged:
+                cipher = cipher[:-1] + bytes([cipher[-1] ^ 1])
+            cipher_value(below(secret, f"{PSKC}EncryptedValue"), "aes256-cbc",
+                         cipher)
+            below(secret, f"{PSKC}ValueMAC").text = \
+                base64.b64encode(mac).decode()
+
+    @staticmethod
+    def give(document, kids, is_half):
+        """What tells players of each key, all of it another than ours."""
+        for system in document.iter(f"{CPIX}DRMSystem"):
+            kid = kids[system.get("kid")]
+            system.set("kid", str(uuid.UUID(kid)))
+            for part in system:
+                text = given(part.tag, part.get("playlist"), kid,
+                             system.get("systemId"))
+                part.text = base64.b64encode(
+                    text[:-1] if is_half else text).decode()
 
     @staticmethod
     def fill(document):
@@ -317,6 +414,7 @@ class KeyServer:
                 ElementTree.SubElement(key, f"{CPIX}Data"),
                 f"{PSKC}Secret"), f"{PSKC}PlainValue")
             value.text = base64.b64encode(bytes.fromhex(key_of(kid))).decode()
+        return kids
 
 
 def server_http(port, root, key_server):
@@ -343,6 +441,14 @@ def server_http(port, root, key_server):
             package_key_server /keys/ valid=1s;
             package_key_period {PERIOD};
         }}
+        location ~ ^/sealed/([a-z]+)/(.*)$ {{
+            package $2;
+            package_encryption $1;
+            package_key_server /keys/;
+            package_key_certificate cert.pem key.pem;
+            package_key_period {PERIOD};
+            package_drm playready;
+        }}
         location ~ ^/fill/([a-z]+)/(.*)$ {{
             package $2;
             package_fill /slices/;
@@ -364,11 +470,23 @@ def server_http(port, root, key_server):
     }}"""
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A certificate and its key, cert.pem and key.pem."""
+    folder = tmp_path_factory.mktemp("pair")
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj",
+            "/CN=packager", "-keyout", folder / "key.pem", "-out",
+            folder / "cert.pem")
+    return folder
+
+
 @pytest.fixture
-def served(node, tmp_path):
+def served(node, pair, tmp_path):
     """A node that has its keys from a key server."""
     port = free_port()
+    shutil.copytree(pair, tmp_path / "served")
     with StandIn(KeyServer()) as key_server:
+        key_server.answer.certificate = tmp_path / "certificate.pem"
         http = server_http(port, node.root, key_server)
         with NginxInstance(tmp_path / "served", http, port,
                            modules=("package",),
@@ -422,6 +540,80 @@ def test_a_key_server_is_asked_once_for_all_keys(served, node, tmp_path,
             content = file.read_bytes()
             assert bytes.fromhex(secret) not in content
             assert base64.b64encode(bytes.fromhex(secret)) not in content
+
+
+def test_what_a_key_server_gives_for_players_is_told_them(served):
+    """Of each of the film's keys in the init segment and the MPD, of its own
+    in each fragment and before each period of a playlist; nothing of ours."""
+    served.keys.mode = "give"
+    base = "/periods/cbcs/film/1"
+
+    def box(kid, system):
+        return given(f"{CPIX}PSSH", None, kid, system)
+    # a location that tells another system asks for itself
+    init = served.get("/sealed/cbcs/film/1/v0/init.mp4").content
+    assert init.endswith(b"".join(box(kid_of("hd", period), PLAYREADY)
+                                  for period in range(PERIODS)))
+    assert init.count(b"pssh") == PERIODS
+    for track, name in CLASS_OF.items():
+        kids = [kid_of(name, period) for period in range(PERIODS)]
+        init = served.get(f"{base}/{track}/init.mp4").content
+        assert init.endswith(b"".join(box(kid, system)
+                                      for system in (WIDEVINE, PLAYREADY)
+                                      for kid in kids))
+        assert init.count(b"pssh") == 2 * PERIODS
+        (_, (_, moof), _) = boxes(served.get(f"{base}/{track}/4.m4s").content)
+        assert moof.endswith(box(kids[1], WIDEVINE) + box(kids[1], PLAYREADY))
+        assert moof.count(b"pssh") == 2
+        text = served.get(f"{base}/{track}/index.m3u8").text
+        found = re.findall(r'^#EXT-X-KEY.*"given:(.*)",.*"(.*)"$', text, re.M)
+        assert found == [(kid, system) for kid in kids for system in
+                         (WIDEVINE, PLAYREADY, FAIRPLAY)]
+        assert text.count("#EXT-X-KEY") == len(found)
+    text = served.get(f"{base}/master.m3u8").text
+    found = re.findall(r'^#EXT-X-SESSION-KEY.*"given:(.*)",.*"(.*)"$', text,
+                       re.M)
+    assert set(found) == {(kid_of(name, 0), system)
+                          for name in CLASS_OF.values()
+                          for system in (WIDEVINE, PLAYREADY, FAIRPLAY)}
+    assert text.count("#EXT-X-SESSION-KEY") == len(found) == 9
+    mpd = ElementTree.fromstring(served.get(f"{base}/manifest.mpd").content)
+    for key_set in mpd.iter(f"{DASH}AdaptationSet"):
+        first, *others = key_set.findall(f"{DASH}ContentProtection")
+        kid = first.get(f"{CENC}default_KID").replace("-", "")
+        assert [(other.get("schemeIdUri"), other.find("{urn:p}mark").text)
+                for other in others] == [
+            (f"urn:uuid:{system}", f"{system} {kid[:-2]}{period:02x}")
+            for system in (WIDEVINE, PLAYREADY) for period in range(PERIODS)]
+    assert len(served.keys.asked) == 2
+
+
+def test_what_would_break_segments_is_not_taken(served):
+    served.keys.mode = "give half a box"
+    assert served.get("/classes/cbcs/film/2/v0/init.mp4").status_code == 503
+    assert ('the keys of "film/2" failed (status 200, invalid value: a PSSH is '
+            'not made of whole pssh boxes of its system)') in served.log()
+
+
+def test_keys_may_come_encrypted_to_a_certificate(served, node):
+    base = "film/1/v0/11.m4s"
+    ours = served.get(f"/sealed/cenc/{base}").content
+    theirs = node.get(f"/periods/cenc/{base}").content
+    assert ours[ours.index(b"mdat"):] == theirs[theirs.index(b"mdat"):]
+    assert served.keys.certificate.read_text() == \
+        (served.folder / "cert.pem").read_text()
+    (document,) = served.keys.asked
+    assert not list(document.iter(f"{PSKC}PlainValue"))
+
+
+@pytest.mark.parametrize("mode,reason", [
+    ("forge", "checksum does not match: an encrypted key's ValueMAC"),
+    ("open", "not allowed: a key is in the clear")])
+def test_keys_that_anyone_may_have_changed_or_read_are_not_taken(
+        served, mode, reason):
+    served.keys.mode = mode
+    assert served.get("/sealed/cenc/film/1/v0/0.m4s").status_code == 503
+    assert reason in served.log()
 
 
 def test_one_request_at_a_time_asks_for_keys(served):
@@ -503,7 +695,10 @@ def test_a_location_has_one_source_of_keys(served):
             ("package_keys keys; package_key_server /keys/;", "second source"),
             ("package_key_server /keys;", "end with a slash"),
             ("package_key_server /keys/ valid=x;", "invalid time"),
-            ("package_key_server /keys/ often;", "unknown parameter")):
+            ("package_key_server /keys/ often;", "unknown parameter"),
+            ("package_key_certificate none.pem key.pem;", "cannot be opened"),
+            ("package_key_certificate cert.pem cert.pem;",
+             "no private key in PEM")):
         (served.folder / "keys").write_text("")
         (served.folder / "nginx.conf").write_text(
             http.replace("package_drm", wrong + " package_drm", 1))
