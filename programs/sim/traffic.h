@@ -51,6 +51,12 @@ struct traffic_stats { /* since the start */
     uint64_t fills_least;   /* had none but owners got them */
 };
 
+/* What is known of a content; side by side, as it lies anywhere. */
+struct traffic_content {
+    uint32_t plays;          /* on origins */
+    uint16_t owners, starts; /* most owners; saturating */
+};
+
 /* A content that is looked at until a step. */
 struct rechecked {
     uint32_t content, until;
@@ -72,10 +78,9 @@ struct traffic {
     uint32_t node_count; /* origins, a redirector, the CDN: in this order */
     bool has_dead;       /* one of them */
 
-    uint32_t *content_plays;                   /* on origins */
-    uint16_t *content_owners, *content_starts; /* most owners; saturating */
-    uint32_t active_contents, active_pairs;    /* with plays on origins */
-    uint32_t crowd_plays;                      /* the CDN's too */
+    struct traffic_content *contents;
+    uint32_t active_contents, active_pairs; /* with plays on origins */
+    uint32_t crowd_plays;                   /* the CDN's too */
 
     uint64_t *rechecked; /* bits: contents whose owners changed lately, */
     uint64_t maybe_rechecked[RECHECKED_BITS / 64]; /* modulo their number, */
