@@ -180,6 +180,11 @@ play_start(struct traffic *t, uint32_t content, struct phase *phase)
     play.left = (uint16_t) (segments - at_start);
     play.since_s = is_running(t) ? now_s(t) : -age_s(t);
     const uint32_t node = play_find_node(t, &play, &first);
+    if (t->is_trial) {
+        if (node != NOWHERE)
+            t->nodes[node].plays++;
+        return;
+    }
     if (node != NOWHERE) {
         play_enter(t, &play, node);
         play.home = play.node;
@@ -435,6 +440,7 @@ traffic_init(struct traffic *traffic, const struct sim_config *config,
         .audience = audience,
         .rng = rng_of(config->seed, 2),
         .step = 1,
+        .is_trial = true,
         .phase_count = (uint32_t) (config->segment_ms / config->step_ms),
         .node_count = config->nodes + 2,
     };
@@ -471,27 +477,21 @@ traffic_fini(struct traffic *traffic)
 }
 
 void
-traffic_clear(struct traffic *traffic)
-{
-    const size_t contents = (size_t) traffic->config->contents + 1;
-    for (uint32_t i = 0; i < traffic->phase_count; i++)
-        traffic->phases[i].count = traffic->phases[i].sorted = 0;
-    for (uint32_t i = 0; i < traffic->node_count; i++)
-        traffic->nodes[i].plays = 0;
-    pairs_fini(&traffic->pairs);
-    memset(traffic->contents, 0, contents * sizeof *traffic->contents);
-    traffic->active_contents = traffic->active_pairs = 0;
-    traffic->crowd_plays = 0;
-    traffic->stats = (struct traffic_stats){0};
-}
-
-void
 traffic_populate(struct traffic *traffic, uint32_t parts)
 {
     const double plays = audience_plays(traffic->audience) / parts;
     for (uint64_t n = rng_poisson(&traffic->rng, plays); n > 0; n--)
         play_start(traffic, audience_pick(traffic->audience),
                    &traffic->phases[n % traffic->phase_count]);
+}
+
+void
+traffic_begin(struct traffic *traffic)
+{
+    for (uint32_t i = 0; i < traffic->node_count; i++)
+        traffic->nodes[i].plays = 0;
+    traffic->is_trial = false;
+    traffic->stats = (struct traffic_stats){0};
 }
 
 void

@@ -69,6 +69,7 @@ struct traffic {
     uint32_t step; /* from 1 */
     uint64_t now_ms;
     bool is_counting; /* not before time runs, nor when nobody reads it */
+    bool is_trial;    /* of the plays that start, only where they go counts */
     struct pairs pairs;
     struct phase *phases;
     uint32_t phase_count;
@@ -108,10 +109,10 @@ traffic_cdn(const struct traffic *traffic)
     return traffic->config->nodes + 1;
 }
 
-/* No play under way and no copy anywhere, before time runs. */
-void traffic_clear(struct traffic *traffic);
 /* As many plays as are under way at any moment, in one of `parts` parts. */
 void traffic_populate(struct traffic *traffic, uint32_t parts);
+/* Ends the trial: no play is under way. */
+void traffic_begin(struct traffic *traffic);
 void traffic_step(struct traffic *traffic, uint64_t now_ms);
 /* The content's owners changed: its plays may be led elsewhere, each at its
  * next request or when it is no longer held. */
