@@ -155,10 +155,11 @@ select_ring(struct demand *d, struct select *select, uint32_t ring,
         surge = rate;
     if (rate <= 0 || surge < surge_from || surge >= surge_until)
         return;
-    const struct content *c = &d->contents.list[rings->contents[ring]];
+    const struct bytes id =
+        content_id(content_at(&d->contents, rings->contents[ring]));
     d->contents.rates[select->count++] = (struct demand_rate){
-        .id = bytes_of(c->id, c->id_len),
-        .hash = c->hash,
+        .id = id,
+        .hash = content_hash(id),
         .rate = rate,
         .rate_surge = surge,
         .starts = rings_total(rings, RING_STARTS + role, ring) / seconds,
@@ -195,9 +196,9 @@ select_rows(struct demand *d, struct select *select,
         uint32_t position;
         if ((selection->skips_calm && row->level == LEVEL_CALM)
             || !contents_find(&d->contents, row->id, row->hash, &position)
-            || d->contents.list[position].ring == 0)
+            || content_at(&d->contents, position)->ring == 0)
             continue;
-        select_ring(d, select, d->contents.list[position].ring - 1, 0,
+        select_ring(d, select, content_at(&d->contents, position)->ring - 1, 0,
                     select->surge_min);
     }
 }
@@ -317,7 +318,13 @@ demand_sums(const struct demand *d, struct bytes id,
     uint32_t position;
     if (!contents_find(&d->contents, id, content_hash(id), &position))
         return ERR_NOT_FOUND;
-    *out = d->contents.list[position].sums;
+    const struct totals *sums = &content_at(&d->contents, position)->sums;
+    *out = (struct counters_values){
+        .requests = sums->requests,
+        .bytes = sums->bytes,
+        .starts = sums->starts,
+        .offloaded = sums->offloaded,
+    };
     return 0;
 }
 

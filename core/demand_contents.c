@@ -42,16 +42,28 @@ index_grow(struct contents *contents)
     if (err != 0)
         return err;
     for (uint32_t i = 0; i < contents->count; i++)
-        index_put(&contents->index, contents->list[i].hash, i);
+        index_put(&contents->index,
+                  content_hash(content_id(content_at(contents, i))), i);
     return 0;
 }
 
-static bool
-is_content(const struct contents *contents, uint32_t position, struct bytes id,
-           uint64_t hash)
+/* Room for one more. */
+static int
+blocks_grow(struct contents *contents)
 {
-    const struct content *c = &contents->list[position];
-    return c->hash == hash && bytes_equal(bytes_of(c->id, c->id_len), id);
+    struct content **block = contents->blocks;
+    size_t size = (size_t) 1 << BLOCK_POWER; /* contents */
+    for (; contents->count >= 2 * size - (1u << BLOCK_POWER); size *= 2)
+        block++;
+    if (*block == NULL)
+        *block = aligned_alloc(CONTENT_SIZE, size * CONTENT_SIZE);
+    return *block == NULL ? ERR_MEMORY : 0;
+}
+
+static bool
+is_content(const struct contents *contents, uint32_t position, struct bytes id)
+{
+    return bytes_equal(content_id(content_at(contents, position)), id);
 }
 
 void
@@ -62,7 +74,8 @@ contents_fini(struct contents *contents)
         free(contents->texts);
         contents->texts = next;
     }
-    free(contents->list);
+    for (unsigned i = 0; i < BLOCKS_MAX; i++)
+        free(contents->blocks[i]);
     free(contents->index.slots);
     rings_fini(&contents->rings);
     free(contents->rates);
@@ -75,7 +88,7 @@ contents_find(const struct contents *contents, struct bytes id, uint64_t hash,
     struct index_walk walk = index_walk(hash);
     uint32_t at;
     while (index_next(&contents->index, &walk, &at)) {
-        if (is_content(contents, at, id, hash)) {
+        if (is_content(contents, at, id)) {
             *position = at;
             return true;
         }
@@ -93,15 +106,15 @@ contents_prefetch(const struct contents *contents, const uint64_t *hashes,
     for (size_t i = 0; i < count; i++) {
         struct index_walk walk = index_walk(hashes[i]);
         if (index_next(index, &walk, &positions[i]))
-            __builtin_prefetch(&contents->list[positions[i]], 1);
+            __builtin_prefetch(content_at(contents, positions[i]), 1);
         else
             positions[i] = CONTENT_UNKNOWN;
     }
     for (size_t i = 0; i < count; i++) {
         if (positions[i] == CONTENT_UNKNOWN)
             continue;
-        const struct content *c = &contents->list[positions[i]];
-        __builtin_prefetch(c->id);
+        const struct content *c = content_at(contents, positions[i]);
+        __builtin_prefetch(content_id(c).ptr);
         if (c->ring != 0)
             rings_prefetch(&contents->rings, c->ring - 1, bucket);
     }
@@ -111,25 +124,21 @@ int
 contents_intern(struct contents *contents, struct bytes id, uint64_t hash,
                 uint32_t *position)
 {
-    if ((*position != CONTENT_UNKNOWN
-         && is_content(contents, *position, id, hash))
+    if ((*position != CONTENT_UNKNOWN && is_content(contents, *position, id))
         || contents_find(contents, id, hash, position))
         return 0;
     if (contents->count == CONTENTS_MAX)
         return ERR_LIMIT;
-    int err = array_grow(&contents->list, contents->count, &contents->capacity,
-                         sizeof *contents->list);
+    int err = blocks_grow(contents);
     if (err != 0 || (err = index_grow(contents)) != 0)
         return err;
-    const uint8_t *kept = text_keep(contents, id);
-    if (kept == NULL)
+    struct content new = {.id_len = (uint32_t) id.len};
+    if (id.len <= sizeof new.id.near)
+        memcpy(new.id.near, id.ptr, id.len);
+    else if ((new.id.far = text_keep(contents, id)) == NULL)
         return ERR_MEMORY;
     *position = contents->count++;
-    contents->list[*position] = (struct content){
-        .hash = hash,
-        .id = kept,
-        .id_len = (uint32_t) id.len,
-    };
+    *content_at(contents, *position) = new;
     index_put(&contents->index, hash, *position);
     return 0;
 }
@@ -137,7 +146,7 @@ contents_intern(struct contents *contents, struct bytes id, uint64_t hash,
 int
 contents_ring(struct contents *contents, uint32_t position, uint32_t *ring)
 {
-    struct content *content = &contents->list[position];
+    struct content *content = content_at(contents, position);
     if (content->ring == 0) {
         int err =
             array_grow(&contents->rates, contents->rings.count,
@@ -160,7 +169,7 @@ contents_rotate(struct contents *contents, uint64_t from, uint64_t to)
     rings_rotate(rings, from, to);
     for (; i < rings->unused_count; i++) {
         uint32_t *content = &rings->contents[rings->unused[i]];
-        contents->list[*content].ring = 0;
+        content_at(contents, *content)->ring = 0;
         *content = RING_UNUSED;
     }
 }

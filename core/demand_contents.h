@@ -13,22 +13,32 @@
 #include "core/demand_index.h"
 #include "core/demand_rings.h"
 
+#define CONTENT_SIZE 64 /* bytes, a line of the processor's cache */
+
 struct content {
-    uint64_t hash;
-    const uint8_t *id;
+    union {
+        uint8_t near[16]; /* most ids fit: comparing one costs no look more */
+        const uint8_t *far;
+    } id;
     uint32_t id_len;
     uint32_t ring; /* index + 1; 0: no requests in the window */
     /* Most are asked for at one node: the boot that was merged last, and where
      * in its list the content is. */
     uint32_t boot, place;
-    struct counters_values sums;
+    struct totals sums;
 };
+
+_Static_assert(sizeof(struct content) == CONTENT_SIZE, "see above");
 
 struct text_chunk;
 
+#define CONTENTS_MAX (1u << 24)
+#define BLOCK_POWER 6 /* 2^6 contents lie in the first block, */
+#define BLOCKS_MAX 19 /* and in each later one twice as many as before */
+
 struct contents {
-    struct content *list;
-    uint32_t count, capacity;
+    struct content *blocks[BLOCKS_MAX]; /* none ever moves: rates have ids */
+    uint32_t count;
     struct index index; /* by hash */
     struct text_chunk *texts;
 
@@ -40,9 +50,24 @@ struct contents {
 /* All zeros is an empty one. */
 void contents_fini(struct contents *contents);
 
+static inline struct content *
+content_at(const struct contents *contents, uint32_t position)
+{
+    const uint32_t at = position + (1u << BLOCK_POWER);
+    const unsigned power = 31 - (unsigned) __builtin_clz(at);
+    return &contents->blocks[power - BLOCK_POWER][at - (1u << power)];
+}
+
+/* Its text lies where it is for as long as the contents. */
+static inline struct bytes
+content_id(const struct content *c)
+{
+    return bytes_of(c->id_len <= sizeof c->id.near ? c->id.near : c->id.far,
+                    c->id_len);
+}
+
 bool contents_find(const struct contents *contents, struct bytes id,
                    uint64_t hash, uint32_t *position);
-#define CONTENTS_MAX (1u << 24)
 #define CONTENT_UNKNOWN UINT32_MAX
 /* Asks the processor for what finding these and counting them in this bucket
  * will touch, all at once: one by one, each would wait for memory some times.

@@ -4,10 +4,15 @@
 
 /*
  * For core/demand*.c alone: arrays that grow and hash indexes over them, for
- * items that are found by a key and never removed.
+ * items that are found by a key and never removed, and what those count.
  */
 
 #include "core/bytes.h"
+
+/* What reports tell of a content: of them all, or the most that one told. */
+struct totals {
+    uint64_t requests, bytes, starts, offloaded;
+};
 
 /* Grows an array of `size`-byte items by half when it is full. `array` is the
  * address of the pointer to it, of whatever type. ERR_MEMORY. */

@@ -44,13 +44,19 @@ in_window(const struct merge *m, uint64_t n)
                        / (double) m->since_ms);
 }
 
+/* An entry on its way from the report to the sums. */
+struct found {
+    struct report_entry entry;
+    uint64_t hash;
+    uint32_t content; /* where it lies, or may lie */
+};
+
 /* What of n new counts falls into which bucket. */
 static void
-count_spread(const struct merge *m, uint32_t content, uint64_t n,
+count_spread(const struct merge *m, const struct found *found, uint64_t n,
              struct spread *out)
 {
-    spread_over(&m->span, in_window(m, n),
-                m->demand->contents.list[content].hash, out);
+    spread_over(&m->span, in_window(m, n), found->hash, out);
 }
 
 static int
@@ -64,51 +70,51 @@ window_add(const struct merge *m, uint32_t content, enum ring_kind kind,
 }
 
 static int
-requests_add(const struct merge *m, uint32_t content, uint64_t n)
+requests_add(const struct merge *m, const struct found *found, uint64_t n)
 {
     struct spread spread;
     if (n == 0)
         return 0;
-    count_spread(m, content, n, &spread);
+    count_spread(m, found, n, &spread);
     m->node->requests_ever += n;
     series_add(&m->node->requests, &spread);
     if (m->role != NODE_ROLE_ORIGIN)
         return 0;
     m->demand->requests_seen += (double) n;
-    return window_add(m, content, RING_SERVED, &spread);
+    return window_add(m, found->content, RING_SERVED, &spread);
 }
 
 static int
-plays_add(const struct merge *m, uint32_t content, enum ring_kind kind,
+plays_add(const struct merge *m, const struct found *found, enum ring_kind kind,
           uint64_t n)
 {
     struct spread spread;
     if (n == 0)
         return 0;
-    count_spread(m, content, n, &spread);
-    return window_add(m, content, kind + m->role, &spread);
+    count_spread(m, found, n, &spread);
+    return window_add(m, found->content, kind + m->role, &spread);
 }
 
 static int
-rates_add(const struct merge *m, uint32_t content,
-          const struct counters_values *more)
+rates_add(const struct merge *m, const struct found *found,
+          const struct totals *more)
 {
     struct demand *d = m->demand;
-    int err = requests_add(m, content, more->requests);
+    int err = requests_add(m, found, more->requests);
     if (err == 0)
-        err = plays_add(m, content, RING_STARTS, more->starts);
+        err = plays_add(m, found, RING_STARTS, more->starts);
     if (err == 0)
-        err = plays_add(m, content, RING_OFFLOADED, more->offloaded);
+        err = plays_add(m, found, RING_OFFLOADED, more->offloaded);
     d->plays_seen[m->role] += (double) more->starts - (double) more->offloaded;
     return err;
 }
 
 /* The largest values seen of a content; valid until the next call. NULL:
  * memory. */
-static struct counters_values *
+static struct totals *
 maximum_of(const struct merge *m, uint32_t content)
 {
-    struct content *c = &m->demand->contents.list[content];
+    struct content *c = content_at(&m->demand->contents, content);
     uint32_t place;
     if (c->boot != m->boot->number) {
         if (boot_place(m->boot, content, &place) != 0)
@@ -119,31 +125,23 @@ maximum_of(const struct merge *m, uint32_t content)
     return &m->boot->list[c->place].values;
 }
 
-/* An entry on its way from the report to the sums. */
-struct found {
-    struct report_entry entry;
-    uint64_t hash;
-    uint32_t content; /* where it may lie */
-};
-
 static int
-entry_merge(struct merge *m, const struct found *found)
+entry_merge(struct merge *m, struct found *found)
 {
     struct demand *d = m->demand;
     const struct counters_values *new = &found->entry.values;
-    uint32_t content = found->content;
 
     if ((new->requests | new->bytes | new->starts | new->offloaded) == 0)
         return 0;
-    int err =
-        contents_intern(&d->contents, found->entry.id, found->hash, &content);
+    int err = contents_intern(&d->contents, found->entry.id, found->hash,
+                              &found->content);
     d->left_out += err == ERR_LIMIT;
     if (err != 0)
         return err == ERR_LIMIT ? 0 : err;
-    struct counters_values *maximum = maximum_of(m, content);
+    struct totals *maximum = maximum_of(m, found->content);
     if (maximum == NULL)
         return ERR_MEMORY;
-    struct counters_values more = {
+    struct totals more = {
         .requests = raise_to(&maximum->requests, new->requests),
         .bytes = raise_to(&maximum->bytes, new->bytes),
         .starts = raise_to(&maximum->starts, new->starts),
@@ -152,14 +150,22 @@ entry_merge(struct merge *m, const struct found *found)
     if ((more.requests | more.bytes | more.starts | more.offloaded) == 0)
         return 0;
     m->has_changed = true;
-    struct counters_values *sums = &d->contents.list[content].sums;
+    struct totals *sums = &content_at(&d->contents, found->content)->sums;
     sums->requests += more.requests;
     sums->bytes += more.bytes;
     if ((more.starts | more.offloaded) != 0) { /* spares a cache line */
         sums->starts += more.starts;
         sums->offloaded += more.offloaded;
     }
-    return m->is_base ? 0 : rates_add(m, content, &more);
+    return m->is_base ? 0 : rates_add(m, found, &more);
+}
+
+/* They may lie in two lines of the processor's cache. */
+static void
+totals_prefetch(const struct totals *totals)
+{
+    __builtin_prefetch(&totals->requests, 1);
+    __builtin_prefetch(&totals->offloaded, 1);
 }
 
 /* As many entries as are looked up together; how many there were. */
@@ -182,9 +188,9 @@ entries_take(const struct merge *m, struct report_reader *reader,
         found[i].content = positions[i];
         if (positions[i] == CONTENT_UNKNOWN)
             continue;
-        const struct content *c = &contents->list[positions[i]];
+        const struct content *c = content_at(contents, positions[i]);
         if (c->boot == m->boot->number)
-            __builtin_prefetch(&m->boot->list[c->place].values, 1);
+            totals_prefetch(&m->boot->list[c->place].values);
         else
             boot_prefetch(m->boot, positions[i]);
     }

@@ -2,6 +2,7 @@
 /* Which reports a demand takes in, and that neither their order, nor
  * repetition, nor loss matters. */
 
+#include "core/content.h"
 #include "core/demand_private.h"
 #include "core/demand_world.h"
 #include "core/err.h"
@@ -32,6 +33,50 @@ a_node_that_ran_before_the_manager_is_asked_for_a_base(void **state)
     assert_true(!r.wants_full && r.is_new);
     demand_advance(d, START_MS + 1000);
     assert_true(fabs(rate_find(d, "a").rate - 5) < 0.5);
+    demand_free(d);
+}
+
+/* "xxx...", of as many bytes. */
+static struct bytes
+id_of(size_t len)
+{
+    static uint8_t text[CONTENT_ID_LEN_MAX];
+    memset(text, 'x', sizeof text);
+    return bytes_of(text, len);
+}
+
+/* Short ones lie elsewhere than long ones. */
+static void
+ids_of_all_lengths_are_told_apart_and_stay_where_they_are(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    struct buffer b;
+    struct counters_values found;
+    size_t count;
+    buffer_init(&b, REPORT_SIZE_MAX);
+    o.header.sequence = 1;
+    report_begin(&b, &o.header);
+    for (size_t len = 1; len <= CONTENT_ID_LEN_MAX; len++) {
+        const struct report_entry entry = {id_of(len), {.requests = len}};
+        report_add(&b, &entry);
+    }
+    assert_int_equal(report_finish(&b), 0);
+    merge(d, &b, START_MS);
+    buffer_fini(&b);
+    for (size_t len = 1; len <= CONTENT_ID_LEN_MAX; len++) {
+        assert_int_equal(demand_sums(d, id_of(len), &found), 0);
+        assert_int_equal(found.requests, len);
+    }
+    demand_advance(d, START_MS);
+    const struct demand_rate *rates = demand_rates(d, &count);
+    assert_int_equal(count, CONTENT_ID_LEN_MAX);
+    const struct bytes longest = rates[0].id, shortest = rates[count - 1].id;
+    for (unsigned i = 0; i < CONTENTS; i++)
+        o.values[i].requests = 1;
+    report(d, &o, false, START_MS);
+    assert_true(bytes_equal(longest, id_of(CONTENT_ID_LEN_MAX)));
+    assert_true(bytes_equal(shortest, id_of(1)));
     demand_free(d);
 }
 
@@ -454,6 +499,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             a_node_that_ran_before_the_manager_is_asked_for_a_base),
+        cmocka_unit_test(
+            ids_of_all_lengths_are_told_apart_and_stay_where_they_are),
         cmocka_unit_test(
             changes_on_top_of_what_another_manager_was_told_are_not_merged),
         cmocka_unit_test(

@@ -22,7 +22,7 @@
 
 struct maximum {
     uint32_t content;
-    struct counters_values values;
+    struct totals values;
 };
 
 struct boot {
@@ -58,8 +58,8 @@ struct nodes {
     struct demand_node views[NODES_MAX]; /* as of the last refresh */
     size_t view_count;
     uint64_t heard_until_ms; /* all that are not silent have reported since */
-    uint32_t boot_number; /* of the last boot that was added */
-    bool has_redirector;  /* heard, as of the last refresh */
+    uint32_t boot_number;    /* of the last boot that was added */
+    bool has_redirector;     /* heard, as of the last refresh */
 };
 
 /* All zeros is an empty one. */

@@ -68,18 +68,22 @@ kind_begin(struct rings *rings, struct ring_counts *counts)
     return counts->totals != NULL ? 0 : counts_grow(counts, 0, rings->capacity);
 }
 
-static void
+/* True: a ring has no counts of this kind any more. */
+static bool
 block_empty(struct ring_counts *counts, uint32_t *bucket, uint32_t block)
 {
     uint32_t *restrict totals = &counts->totals[block * BLOCK];
     uint32_t *restrict parts = &bucket[block * BLOCK];
     uint64_t sum = 0;
+    uint32_t gone = 0;
     for (unsigned i = 0; i < BLOCK; i++) {
+        gone |= totals[i] == parts[i] ? parts[i] : 0;
         totals[i] -= parts[i];
         sum += parts[i];
         parts[i] = 0;
     }
     counts->sum -= sum;
+    return gone != 0;
 }
 
 static void
@@ -88,9 +92,9 @@ bucket_empty(struct rings *rings, struct ring_counts *counts, unsigned at)
     for (uint32_t block = 0; block * BLOCK < rings->count; block++) {
         if (!counts->used[at][block])
             continue;
-        block_empty(counts, counts->buckets[at], block);
+        rings->emptied[block] |=
+            block_empty(counts, counts->buckets[at], block);
         counts->used[at][block] = false;
-        rings->emptied[block] = true;
     }
 }
 
@@ -104,7 +108,7 @@ is_empty(const struct rings *rings, uint32_t ring)
     return rings->contents[ring] != RING_UNUSED;
 }
 
-/* Those without counts in a block that something was taken out of. */
+/* Those without counts in a block where one lost its last of a kind. */
 static void
 block_release(struct rings *rings, uint32_t block)
 {

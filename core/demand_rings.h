@@ -39,7 +39,7 @@ struct rings {
     uint32_t *contents; /* whose it is: a position, or RING_UNUSED */
     uint32_t *unused;
     uint32_t count, unused_count, capacity;
-    bool *emptied; /* by block: something was taken out of it */
+    bool *emptied; /* by block: a ring lost its last counts of a kind */
 };
 
 /* All zeros is none. */

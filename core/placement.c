@@ -146,18 +146,27 @@ owners_select(const struct placement_node *nodes, size_t count,
     return found;
 }
 
-/* The same for equal weights, where the hash itself gives the order. */
+/* The same for equal weights, where the hash itself gives the order; none
+ * where weights turn out to differ. */
 static size_t
 owners_select_equal(const struct placement_node *nodes, size_t count,
                     uint64_t content, size_t k, uint16_t *owners)
 {
     uint64_t best[SELECT_MAX];
-    uint64_t worst = 0; /* of the k best, once there are k */
+    uint64_t worst = 0;           /* of the k best, once there are k */
+    uint32_t weight = UINT32_MAX; /* of all owners; no node has this one */
     size_t found = 0;
 
     for (size_t i = 0; i < count; i++) {
+        if (nodes[i].weight != weight) {
+            if (nodes[i].weight == 0)
+                continue;
+            if (weight != UINT32_MAX)
+                return 0;
+            weight = nodes[i].weight;
+        }
         uint64_t mixed = mix(content, nodes[i].hash);
-        if (nodes[i].weight == 0 || (found == k && mixed <= worst))
+        if (found == k && mixed <= worst)
             continue;
         size_t at = found < k ? found++ : k - 1;
         for (; at > 0 && mixed > best[at - 1]; at--) {
@@ -291,10 +300,10 @@ placement_owners(const struct placement_node *nodes, size_t count,
         k = count;
     if (k == 0)
         return 0;
-    const bool is_select = k <= SELECT_MAX;
-    if (nodes_are_weighted(nodes, count))
-        return is_select ? owners_select(nodes, count, content, k, owners)
-                         : owners_sort(nodes, count, content, k, owners);
-    return is_select ? owners_select_equal(nodes, count, content, k, owners)
-                     : owners_sort_equal(nodes, count, content, k, owners);
+    if (k > SELECT_MAX)
+        return nodes_are_weighted(nodes, count)
+                   ? owners_sort(nodes, count, content, k, owners)
+                   : owners_sort_equal(nodes, count, content, k, owners);
+    const size_t found = owners_select_equal(nodes, count, content, k, owners);
+    return found > 0 ? found : owners_select(nodes, count, content, k, owners);
 }

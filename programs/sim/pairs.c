@@ -5,6 +5,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define LINE_SIZE 64 /* bytes, of the processor's cache */
 
 static void
 memory_is_out(void)
@@ -66,17 +69,33 @@ list_grow(void *list, uint32_t count, uint32_t *capacity, size_t size)
     return grown;
 }
 
+/* Room for a block more, at a line's begin. */
+static void
+blocks_grow(struct pairs *pairs)
+{
+    const uint32_t blocks = pairs->capacity / PAIRS_BLOCK;
+    const size_t more = (size_t) (blocks + blocks / 2 + 1) * PAIRS_BLOCK;
+    if (pairs->end + PAIRS_BLOCK <= pairs->capacity)
+        return;
+    struct pair *grown = aligned_alloc(LINE_SIZE, more * sizeof *grown);
+    if (grown == NULL)
+        memory_is_out();
+    if (pairs->end > 0)
+        memcpy(grown, pairs->list, pairs->end * sizeof *grown);
+    free(pairs->list);
+    pairs->list = grown;
+    pairs->capacity = (uint32_t) more;
+}
+
 /* A place for one more of the node. */
 static uint32_t
 place_take(struct pairs *pairs, uint16_t node)
 {
     uint32_t *next = &pairs->next[node];
     if (*next % PAIRS_BLOCK == 0) {
+        blocks_grow(pairs);
         *next = pairs->end;
         pairs->end += PAIRS_BLOCK;
-        while (pairs->capacity < pairs->end)
-            pairs->list = list_grow(pairs->list, pairs->capacity,
-                                    &pairs->capacity, sizeof *pairs->list);
         for (uint32_t i = *next; i < pairs->end; i++)
             pairs->list[i].node = PAIR_OF_NOBODY;
     }

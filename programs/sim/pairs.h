@@ -11,15 +11,14 @@
 
 #include "core/placement.h"
 
+/* Two to a line of the processor's cache, and each lies in one. */
 struct pair {
     uint32_t content;
-    uint16_t node;
     uint32_t plays;                       /* now */
     uint32_t changed_step;                /* when the counts last changed */
     uint32_t requests, starts, offloaded; /* since the start */
-    /* requests as of the last report that told them, how many more they were
-     * than before, and when that was */
-    uint32_t told, told_more, told_step;
+    uint32_t told;                        /* requests, of them, in reports */
+    uint16_t node;
 };
 
 /* A pair lies anywhere: who walks over many has it brought so far ahead. */

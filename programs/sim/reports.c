@@ -26,6 +26,12 @@ struct agent {
     uint64_t jumping_until_ms;
 };
 
+/* Of a pair: how many requests more its last report told than the one before,
+ * and when that was. */
+struct told {
+    uint32_t more, step;
+};
+
 struct reports {
     const struct sim_config *config;
     struct traffic *traffic;
@@ -34,16 +40,34 @@ struct reports {
     struct agent agents[PLACEMENT_NODES_MAX];
     struct message *messages; /* under way */
     uint32_t message_count, message_capacity;
+    struct told *told; /* by place; NULL unless agents look between reports */
+    uint32_t told_count;
     struct buffer spare; /* of the last report that came in */
     uint64_t bytes;
 };
 
+/* Room for all pairs that there are; what is new was never told. */
 static void
-pair_add(const struct reports *r, struct buffer *report, struct pair *pair)
+told_grow(struct reports *r)
 {
-    pair->told_more = pair->requests - pair->told;
+    const uint32_t count = r->traffic->pairs.capacity;
+    if (r->config->step_ms >= r->config->interval_ms || count <= r->told_count)
+        return;
+    const uint32_t before = r->told_count;
+    while (r->told_count < count)
+        r->told =
+            list_grow(r->told, r->told_count, &r->told_count, sizeof *r->told);
+    memset(r->told + before, 0, (r->told_count - before) * sizeof *r->told);
+}
+
+static void
+pair_add(const struct reports *r, struct buffer *report, uint32_t at)
+{
+    struct pair *pair = &r->traffic->pairs.list[at];
+    if (r->told != NULL)
+        r->told[at] = (struct told){.more = pair->requests - pair->told,
+                                    .step = r->traffic->step};
     pair->told = pair->requests;
-    pair->told_step = r->traffic->step;
     uint8_t name[CONTENT_NAME_LEN];
     const struct report_entry entry = {
         .id = content_name(r->config, pair->content, name),
@@ -59,11 +83,11 @@ static void
 changes_add(const struct reports *r, uint32_t i, struct buffer *report)
 {
     const struct traffic_node *node = &r->traffic->nodes[i];
-    struct pair *pairs = r->traffic->pairs.list;
+    const struct pair *pairs = r->traffic->pairs.list;
     for (uint32_t j = 0; j < node->changed_count; j++) {
         if (j + PAIRS_AHEAD < node->changed_count)
             __builtin_prefetch(&pairs[node->changed[j + PAIRS_AHEAD]], 1);
-        pair_add(r, report, &pairs[node->changed[j]]);
+        pair_add(r, report, node->changed[j]);
     }
 }
 
@@ -103,7 +127,7 @@ report_write(struct reports *r, uint32_t i, struct buffer *report)
     if (agent->base == 0 && traffic->nodes[i].acknowledged_step > 0) {
         for (uint32_t j = 0; j < traffic->pairs.end; j++)
             if (traffic->pairs.list[j].node == i)
-                pair_add(r, report, &traffic->pairs.list[j]);
+                pair_add(r, report, j);
     } else {
         changes_add(r, i, report);
     }
@@ -129,8 +153,9 @@ has_jumped(const struct reports *r, uint32_t i)
         fmax(1, (double) since_ms(r, i) / (double) r->agents[i].span_ms);
     for (uint32_t j = 0; j < node->changed_count; j++) {
         const struct pair *pair = &r->traffic->pairs.list[node->changed[j]];
-        const bool is_usual = pair->told_step == r->agents[i].sent_step;
-        const double usual = is_usual ? pair->told_more * spans : 0;
+        const struct told *told = &r->told[node->changed[j]];
+        const bool is_usual = told->step == r->agents[i].sent_step;
+        const double usual = is_usual ? told->more * spans : 0;
         if (pair->requests - pair->told >= least + 2 * usual)
             return true;
     }
@@ -248,12 +273,14 @@ reports_free(struct reports *r)
         buffer_fini(&r->messages[i].report);
     buffer_fini(&r->spare);
     free(r->messages);
+    free(r->told);
     free(r);
 }
 
 int
 reports_step(struct reports *r, uint64_t now_ms)
 {
+    told_grow(r);
     for (uint32_t i = 0; i <= traffic_redirector(r->traffic); i++) {
         if (r->traffic->nodes[i].is_dead || !is_due(r, i))
             continue;

@@ -61,7 +61,7 @@ static int
 sim_begin(struct sim *s)
 {
     int err = plays_begin(s);
-    traffic_clear(&s->traffic);
+    traffic_begin(&s->traffic);
     return err == 0 ? plays_begin(s) : err;
 }
 

@@ -114,7 +114,7 @@ play_leave(struct traffic *t, const struct play *play)
     if (!is_origin(t, play->node))
         return;
     t->active_pairs -= pair->plays == 0;
-    t->active_contents -= --t->content_plays[play->content] == 0;
+    t->active_contents -= --t->contents[play->content].plays == 0;
 }
 
 static void
@@ -133,15 +133,15 @@ play_enter(struct traffic *t, struct play *play, uint32_t node)
         pace_add(&t->nodes[node].pace, pace_ms(t), PACE_START_REQUESTS, 0);
     t->stats.fills += t->pairs.count > known;
     t->active_pairs += pair->plays == 1;
-    t->active_contents += t->content_plays[play->content]++ == 0;
+    t->active_contents += t->contents[play->content].plays++ == 0;
 }
 
 /* One fill for each owner, as long as there were plays for so many. */
 static void
 least_fills_count(struct traffic *t, uint32_t content, uint32_t owner_count)
 {
-    uint16_t *owners = &t->content_owners[content];
-    uint16_t *starts = &t->content_starts[content];
+    uint16_t *owners = &t->contents[content].owners;
+    uint16_t *starts = &t->contents[content].starts;
     const uint16_t before = *owners < *starts ? *owners : *starts;
     if (owner_count > *owners)
         *owners = (uint16_t) owner_count;
@@ -173,11 +173,18 @@ play_start(struct traffic *t, uint32_t content, struct phase *phase)
 {
     struct play play = {.content = content, .node = NOWHERE};
     struct route_decision first;
+    /* by the time its node is known */
+    __builtin_prefetch(&t->contents[content], 1);
     const uint32_t segments = audience_segments(t->audience);
     const uint32_t at_start = segments_at_start(t, segments);
     play.left = (uint16_t) (segments - at_start);
     play.since_s = is_running(t) ? now_s(t) : -age_s(t);
     const uint32_t node = play_find_node(t, &play, &first);
+    if (t->is_trial) {
+        if (node != NOWHERE)
+            t->nodes[node].plays++;
+        return;
+    }
     if (node != NOWHERE) {
         play_enter(t, &play, node);
         play.home = play.node;
@@ -433,19 +440,17 @@ traffic_init(struct traffic *traffic, const struct sim_config *config,
         .audience = audience,
         .rng = rng_of(config->seed, 2),
         .step = 1,
+        .is_trial = true,
         .phase_count = (uint32_t) (config->segment_ms / config->step_ms),
         .node_count = config->nodes + 2,
     };
     traffic->phases = calloc(traffic->phase_count, sizeof *traffic->phases);
-    traffic->content_plays = calloc(contents, sizeof *traffic->content_plays);
-    traffic->content_owners = calloc(contents, sizeof *traffic->content_owners);
-    traffic->content_starts = calloc(contents, sizeof *traffic->content_starts);
+    traffic->contents = calloc(contents, sizeof *traffic->contents);
     traffic->rechecked = calloc(contents / 64 + 1, sizeof *traffic->rechecked);
     traffic->changed_step = calloc(contents, sizeof *traffic->changed_step);
     traffic->shrunk_step = calloc(contents, sizeof *traffic->shrunk_step);
     if (traffic->changed_step == NULL || traffic->shrunk_step == NULL
-        || traffic->phases == NULL || traffic->content_plays == NULL
-        || traffic->content_owners == NULL || traffic->content_starts == NULL
+        || traffic->phases == NULL || traffic->contents == NULL
         || traffic->rechecked == NULL) {
         traffic_fini(traffic);
         return ERR_MEMORY;
@@ -463,34 +468,12 @@ traffic_fini(struct traffic *traffic)
     pairs_fini(&traffic->pairs);
     free(traffic->phases);
     free(traffic->sorting);
-    free(traffic->content_plays);
-    free(traffic->content_owners);
-    free(traffic->content_starts);
+    free(traffic->contents);
     free(traffic->rechecked);
     free(traffic->rechecked_list);
     free(traffic->changed_step);
     free(traffic->shrunk_step);
     *traffic = (struct traffic){0};
-}
-
-void
-traffic_clear(struct traffic *traffic)
-{
-    const size_t contents = (size_t) traffic->config->contents + 1;
-    for (uint32_t i = 0; i < traffic->phase_count; i++)
-        traffic->phases[i].count = traffic->phases[i].sorted = 0;
-    for (uint32_t i = 0; i < traffic->node_count; i++)
-        traffic->nodes[i].plays = 0;
-    pairs_fini(&traffic->pairs);
-    memset(traffic->content_plays, 0,
-           contents * sizeof *traffic->content_plays);
-    memset(traffic->content_owners, 0,
-           contents * sizeof *traffic->content_owners);
-    memset(traffic->content_starts, 0,
-           contents * sizeof *traffic->content_starts);
-    traffic->active_contents = traffic->active_pairs = 0;
-    traffic->crowd_plays = 0;
-    traffic->stats = (struct traffic_stats){0};
 }
 
 void
@@ -500,6 +483,15 @@ traffic_populate(struct traffic *traffic, uint32_t parts)
     for (uint64_t n = rng_poisson(&traffic->rng, plays); n > 0; n--)
         play_start(traffic, audience_pick(traffic->audience),
                    &traffic->phases[n % traffic->phase_count]);
+}
+
+void
+traffic_begin(struct traffic *traffic)
+{
+    for (uint32_t i = 0; i < traffic->node_count; i++)
+        traffic->nodes[i].plays = 0;
+    traffic->is_trial = false;
+    traffic->stats = (struct traffic_stats){0};
 }
 
 void

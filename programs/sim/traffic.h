@@ -51,6 +51,12 @@ struct traffic_stats { /* since the start */
     uint64_t fills_least;   /* had none but owners got them */
 };
 
+/* What is known of a content; side by side, as it lies anywhere. */
+struct traffic_content {
+    uint32_t plays;          /* on origins */
+    uint16_t owners, starts; /* most owners; saturating */
+};
+
 /* A content that is looked at until a step. */
 struct rechecked {
     uint32_t content, until;
@@ -63,6 +69,7 @@ struct traffic {
     uint32_t step; /* from 1 */
     uint64_t now_ms;
     bool is_counting; /* not before time runs, nor when nobody reads it */
+    bool is_trial;    /* of the plays that start, only where they go counts */
     struct pairs pairs;
     struct phase *phases;
     uint32_t phase_count;
@@ -72,10 +79,9 @@ struct traffic {
     uint32_t node_count; /* origins, a redirector, the CDN: in this order */
     bool has_dead;       /* one of them */
 
-    uint32_t *content_plays;                   /* on origins */
-    uint16_t *content_owners, *content_starts; /* most owners; saturating */
-    uint32_t active_contents, active_pairs;    /* with plays on origins */
-    uint32_t crowd_plays;                      /* the CDN's too */
+    struct traffic_content *contents;
+    uint32_t active_contents, active_pairs; /* with plays on origins */
+    uint32_t crowd_plays;                   /* the CDN's too */
 
     uint64_t *rechecked; /* bits: contents whose owners changed lately, */
     uint64_t maybe_rechecked[RECHECKED_BITS / 64]; /* modulo their number, */
@@ -103,10 +109,10 @@ traffic_cdn(const struct traffic *traffic)
     return traffic->config->nodes + 1;
 }
 
-/* No play under way and no copy anywhere, before time runs. */
-void traffic_clear(struct traffic *traffic);
 /* As many plays as are under way at any moment, in one of `parts` parts. */
 void traffic_populate(struct traffic *traffic, uint32_t parts);
+/* Ends the trial: no play is under way. */
+void traffic_begin(struct traffic *traffic);
 void traffic_step(struct traffic *traffic, uint64_t now_ms);
 /* The content's owners changed: its plays may be led elsewhere, each at its
  * next request or when it is no longer held. */
