@@ -15,6 +15,7 @@ from fractions import Fraction
 import pytest
 import requests
 
+from he_aac import CONFIGS as HE_AAC, he_aac_make
 from nginx_instance import BUILD, TREE, NginxInstance
 from ports import free_port
 
@@ -73,6 +74,9 @@ SOUNDS = {
     "aac-5.1": (["-c:a", "aac", "-ac", 6], [], "mp4a.40.2"),
     "aac-late": (["-c:a", "aac"], [], "mp4a.40.2"),
     "aac-quicktime": (["-c:a", "aac"], ["-f", "mov"], "mp4a.40.2"),
+    "he-aac": ([], [], "mp4a.40.5"),
+    "he-aac-behind": ([], [], "mp4a.40.5"),
+    "he-aac-v2": ([], [], "mp4a.40.29"),
     "ac-3": (["-c:a", "ac3", "-ac", 6], [], "ac-3"),
     "e-ac-3": (["-c:a", "eac3"], [], "ec-3"),
     "opus": (["-c:a", "libopus"], [], "opus"),
@@ -83,7 +87,7 @@ SOUNDS = {
 }
 LATE = ["-itsoffset", "0.3"]
 # what HLS knows to put into a transport stream
-CARRIED = ("h264", "hevc", "aac", "ac-3", "e-ac-3", "mp3")
+CARRIED = ("h264", "hevc", "aac", "he-aac", "ac-3", "e-ac-3", "mp3")
 SCHEMES = ("cenc", "cbcs")
 KEY, KID = "0f1e2d3c4b5a69788796a5b4c3d2e100", "00112233445566778899aabbccddeeff"
 
@@ -122,7 +126,11 @@ def picture(name, out):
 
 def sound(name, out):
     options, mux, _ = SOUNDS[name]
-    encode(f"sine=440:r=48000:d={SECONDS}", name, out, options, mux)
+    source = f"sine=440:r=48000:d={SECONDS}"
+    if name in HE_AAC:
+        he_aac_make(name, source, out)
+    else:
+        encode(source, name, out, options, mux)
 
 
 def pairs():
@@ -353,7 +361,8 @@ def test_codecs_are_named_and_shown_sizes_told(film):
     else:
         assert not re.search("VIDEO-RANGE=(PQ|HLG)", master)
     # FFmpeg writes 2 for any MP3, and only its frames know better
-    channels = {"aac-5.1": 6, "ac-3": 6, "mp3": 2}.get(film.audio, 1)
+    channels = {"aac-5.1": 6, "he-aac-v2": 2, "ac-3": 6,
+                "mp3": 2}.get(film.audio, 1)
     assert f'CHANNELS="{channels}"' in master
     assert ("F801" in mpd) == (film.audio == "ac-3")
 
