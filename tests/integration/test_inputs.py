@@ -15,8 +15,9 @@ from fractions import Fraction
 import pytest
 import requests
 
+from browser import PLAYER_LOCATIONS
 from he_aac import CONFIGS as HE_AAC, he_aac_make
-from nginx_instance import BUILD, TREE, NginxInstance
+from nginx_instance import BUILD, TREE, NginxInstance, wait_for
 from ports import free_port
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
@@ -199,6 +200,7 @@ def origin(tmp_path_factory):
     server {{
         listen 127.0.0.1:{port};
         location = /key {{ alias {folder}/key; }}
+        {PLAYER_LOCATIONS}
         location ~ ^/(cenc|cbcs|aes-128)/(.*)$ {{
             package $2;
             package_encryption $1;
@@ -506,3 +508,56 @@ def test_a_film_cut_between_key_frames_is_refused_by_name(tmp_path):
                           capture_output=True, check=False)
     assert done.returncode != 0
     assert "elst: edit starts between two key frames" in done.stderr
+
+
+# ---- Chromium ----
+
+CMAF, STREAMS = ("hls", "master.m3u8"), ("hls", "ts/master.m3u8")
+DASH = [("shaka", "manifest.mpd"), ("dash", "manifest.mpd")]
+# its Media Source takes no MP3 in MP4, however it is called
+DECODED = {"he-aac": [CMAF, STREAMS, *DASH], "he-aac-v2": [CMAF, STREAMS],
+           "opus": [CMAF, *DASH], "flac": [CMAF, *DASH], "mp3": [STREAMS]}
+PLAYED = [f"{player}-{audio}/1/{top}" for audio, players in DECODED.items()
+          for player, top in players]
+
+
+@pytest.fixture(name="frames", scope="module")
+def _frames(origin, browser):
+    """Each player with each sound, all at once: a film takes its time."""
+    picture("h264", origin.films / "silent.mp4")
+    for audio in DECODED:
+        folder = origin.films / audio / "1"
+        folder.mkdir(parents=True)
+        shutil.copy(origin.films / "silent.mp4", folder / "v0.mp4")
+        sound(audio, folder / "a0.mp4")
+        run(INGEST, folder, 1000, "v0", "a0")
+    browser.get(f"{origin.url}/nothing")
+    browser.execute_script("""
+        for (const id of arguments[0]) {
+          const [, player, url] = id.match(/(.*?)-(.*)/);
+          document.body.append(Object.assign(document.createElement('iframe'),
+            { id, src: `/player.html?player=${player}&url=/${url}` }));
+        }""", PLAYED)
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_chromium_decodes_the_sound(frames, browser, name):
+    seen = {"time": 0}
+
+    def is_played():
+        seen.update(browser.execute_script("""
+            const { video, seen } =
+              document.getElementById(arguments[0]).contentWindow;
+            return seen && { ...seen, time: video.currentTime,
+              decoded: video.webkitAudioDecodedByteCount };
+            """, name) or {})
+        return seen["time"] > SECONDS - 0.5
+
+    try:
+        wait_for(is_played, 20)
+    except TimeoutError:
+        raise AssertionError(f"stands still: {seen}") from None
+    # time 0 of a transport stream is that of the first decoding
+    holes = {"bufferSeekOverHole"} if "/ts/" in name else set()
+    assert set(seen["errors"]) <= holes
+    assert seen["decoded"] > 1000
