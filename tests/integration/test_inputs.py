@@ -15,7 +15,9 @@ from fractions import Fraction
 import pytest
 import requests
 
-from nginx_instance import BUILD, TREE, NginxInstance
+from browser import PLAYER_LOCATIONS
+from he_aac import CONFIGS as HE_AAC, he_aac_make
+from nginx_instance import BUILD, TREE, NginxInstance, wait_for
 from ports import free_port
 
 INGEST = BUILD / "modules" / "package" / "package_test_ingest"
@@ -73,6 +75,9 @@ SOUNDS = {
     "aac-5.1": (["-c:a", "aac", "-ac", 6], [], "mp4a.40.2"),
     "aac-late": (["-c:a", "aac"], [], "mp4a.40.2"),
     "aac-quicktime": (["-c:a", "aac"], ["-f", "mov"], "mp4a.40.2"),
+    "he-aac": ([], [], "mp4a.40.5"),
+    "he-aac-behind": ([], [], "mp4a.40.5"),
+    "he-aac-v2": ([], [], "mp4a.40.29"),
     "ac-3": (["-c:a", "ac3", "-ac", 6], [], "ac-3"),
     "e-ac-3": (["-c:a", "eac3"], [], "ec-3"),
     "opus": (["-c:a", "libopus"], [], "opus"),
@@ -83,7 +88,7 @@ SOUNDS = {
 }
 LATE = ["-itsoffset", "0.3"]
 # what HLS knows to put into a transport stream
-CARRIED = ("h264", "hevc", "aac", "ac-3", "e-ac-3", "mp3")
+CARRIED = ("h264", "hevc", "aac", "he-aac", "ac-3", "e-ac-3", "mp3")
 SCHEMES = ("cenc", "cbcs")
 KEY, KID = "0f1e2d3c4b5a69788796a5b4c3d2e100", "00112233445566778899aabbccddeeff"
 
@@ -122,7 +127,11 @@ def picture(name, out):
 
 def sound(name, out):
     options, mux, _ = SOUNDS[name]
-    encode(f"sine=440:r=48000:d={SECONDS}", name, out, options, mux)
+    source = f"sine=440:r=48000:d={SECONDS}"
+    if name in HE_AAC:
+        he_aac_make(name, source, out)
+    else:
+        encode(source, name, out, options, mux)
 
 
 def pairs():
@@ -191,6 +200,7 @@ def origin(tmp_path_factory):
     server {{
         listen 127.0.0.1:{port};
         location = /key {{ alias {folder}/key; }}
+        {PLAYER_LOCATIONS}
         location ~ ^/(cenc|cbcs|aes-128)/(.*)$ {{
             package $2;
             package_encryption $1;
@@ -353,7 +363,8 @@ def test_codecs_are_named_and_shown_sizes_told(film):
     else:
         assert not re.search("VIDEO-RANGE=(PQ|HLG)", master)
     # FFmpeg writes 2 for any MP3, and only its frames know better
-    channels = {"aac-5.1": 6, "ac-3": 6, "mp3": 2}.get(film.audio, 1)
+    channels = {"aac-5.1": 6, "he-aac-v2": 2, "ac-3": 6,
+                "mp3": 2}.get(film.audio, 1)
     assert f'CHANNELS="{channels}"' in master
     assert ("F801" in mpd) == (film.audio == "ac-3")
 
@@ -497,3 +508,56 @@ def test_a_film_cut_between_key_frames_is_refused_by_name(tmp_path):
                           capture_output=True, check=False)
     assert done.returncode != 0
     assert "elst: edit starts between two key frames" in done.stderr
+
+
+# ---- Chromium ----
+
+CMAF, STREAMS = ("hls", "master.m3u8"), ("hls", "ts/master.m3u8")
+DASH = [("shaka", "manifest.mpd"), ("dash", "manifest.mpd")]
+# its Media Source takes no MP3 in MP4, however it is called
+DECODED = {"he-aac": [CMAF, STREAMS, *DASH], "he-aac-v2": [CMAF, STREAMS],
+           "opus": [CMAF, *DASH], "flac": [CMAF, *DASH], "mp3": [STREAMS]}
+PLAYED = [f"{player}-{audio}/1/{top}" for audio, players in DECODED.items()
+          for player, top in players]
+
+
+@pytest.fixture(name="frames", scope="module")
+def _frames(origin, browser):
+    """Each player with each sound, all at once: a film takes its time."""
+    picture("h264", origin.films / "silent.mp4")
+    for audio in DECODED:
+        folder = origin.films / audio / "1"
+        folder.mkdir(parents=True)
+        shutil.copy(origin.films / "silent.mp4", folder / "v0.mp4")
+        sound(audio, folder / "a0.mp4")
+        run(INGEST, folder, 1000, "v0", "a0")
+    browser.get(f"{origin.url}/nothing")
+    browser.execute_script("""
+        for (const id of arguments[0]) {
+          const [, player, url] = id.match(/(.*?)-(.*)/);
+          document.body.append(Object.assign(document.createElement('iframe'),
+            { id, src: `/player.html?player=${player}&url=/${url}` }));
+        }""", PLAYED)
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_chromium_decodes_the_sound(frames, browser, name):
+    seen = {"time": 0}
+
+    def is_played():
+        seen.update(browser.execute_script("""
+            const { video, seen } =
+              document.getElementById(arguments[0]).contentWindow;
+            return seen && { ...seen, time: video.currentTime,
+              decoded: video.webkitAudioDecodedByteCount };
+            """, name) or {})
+        return seen["time"] > SECONDS - 0.5
+
+    try:
+        wait_for(is_played, 20)
+    except TimeoutError:
+        raise AssertionError(f"stands still: {seen}") from None
+    # time 0 of a transport stream is that of the first decoding
+    holes = {"bufferSeekOverHole"} if "/ts/" in name else set()
+    assert set(seen["errors"]) <= holes
+    assert seen["decoded"] > 1000
