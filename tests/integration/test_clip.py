@@ -51,6 +51,16 @@ class Node(NginxInstance):
                     package $2;
                     package_encryption $1;
                 }}
+                location ~ ^/far/(.*)$ {{
+                    package $1;
+                    package_fill /fill/;
+                }}
+                location /fill/ {{
+                    internal;
+                    proxy_set_header Range $package_slice_range;
+                    proxy_pass http://127.0.0.1:{port}/stored/;
+                }}
+                location /stored/ {{ alias {root}/; }}
                 location ~ ^/periods/(.*)$ {{
                     package $1;
                     package_encryption cenc;
@@ -99,6 +109,12 @@ def _films(tmp_path_factory):
 def _node(films, tmp_path_factory):
     with Node(tmp_path_factory.mktemp("node"), films) as node:
         yield node
+
+
+def test_an_ingested_film_from_afar_is_not_taken_for_a_plain_one(node):
+    """Also not when two indexes are fetched for one answer."""
+    url = "film/1/ts/v0~a0/4.ts"
+    assert node.get(f"far/{url}").content == node.get(f"off/{url}").content
 
 
 def digests(source, *options):
