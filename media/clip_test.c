@@ -246,28 +246,36 @@ manifests_of_a_part_ask_for_playlists_of_it(void **state)
 }
 
 static void
-subtitles_of_a_part_are_no_whole_files_unless_it_starts_with_the_film(
+subtitles_of_a_part_are_a_file_of_their_own_unless_it_starts_with_the_film(
     void **state)
 {
-    static const char *const queries[] = {"start=2.002", "end=4"};
-    for (size_t i = 0; i < 2; i++) {
+    static const struct {
+        const char *query, *file;
+    } cases[] = {
+        {"start=2", "<BaseURL>s0/1-2.vtt?h=2</BaseURL>"},
+        {"start=2&end=3", "<BaseURL>s0/1-1.vtt?h=2</BaseURL>"},
+        {"end=4", "<BaseURL>s0/all.vtt?h=2</BaseURL>"},
+    };
+    static const struct pathways steering = {
+        .server_uri = BYTES_LITERAL("http://r/"),
+        .list = {{.name = BYTES_LITERAL("o1"), .query = BYTES_LITERAL("?h=2")}},
+        .count = 1};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static struct asset asset;
-        const struct clip clip = clip_of(queries[i]);
-        struct film film;
+        const struct clip clip = clip_of(cases[i].query);
         struct buffer text;
         buffer_init(&text, 1u << 20);
-        film_make(&film, 432, &asset);
-        asset.tracks[asset.track_count++] =
-            test_info(TRACK_TEXT, "s0", "wvtt", "en", "");
+        asset = (struct asset){
+            .tracks = {test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", ""),
+                       test_info(TRACK_TEXT, "s0", "wvtt", "en", "")},
+            .track_count = 2};
         assert_int_equal(asset_clip(&asset, &clip), 0);
-        assert_int_equal(asset.track_count, 3);
+        assert_int_equal(asset.track_count, 2);
         hls_multivariant_write(&asset, NULL, &text);
         assert_non_null(strstr(test_text(&text), "URI=\"s0/index.m3u8?start="));
         text.len = 0;
-        dash_mpd_write(&asset, NULL, &text);
-        assert_int_equal(strstr(test_text(&text), "s0/all.vtt") != NULL,
-                         i == 1);
-        film_free(&film);
+        dash_mpd_write(&asset, &steering, &text);
+        assert_non_null(strstr(test_text(&text), cases[i].file));
         buffer_fini(&text);
     }
 }
@@ -283,7 +291,7 @@ main(void)
         cmocka_unit_test(playlists_of_a_part_name_the_same_segments),
         cmocka_unit_test(manifests_of_a_part_ask_for_playlists_of_it),
         cmocka_unit_test(
-            subtitles_of_a_part_are_no_whole_files_unless_it_starts_with_the_film),
+            subtitles_of_a_part_are_a_file_of_their_own_unless_it_starts_with_the_film),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -295,15 +295,26 @@ set_write(const struct asset *asset, const struct track_info *first,
 
 /* ---- subtitles ---- */
 
-/* One file each, for the whole film; dash.js takes its times as they are, so
- * one of a part that does not start with the film is of no use. */
+/* One file each, whose times dash.js takes as they are: a part that does not
+ * start with the film has one of its own. */
+static void
+text_name_write(const struct track_info *track, struct buffer *out)
+{
+    const uint32_t first = track->part.first_segment;
+    if (track->part.zero == 0)
+        buffer_append_text(out, "all.vtt");
+    else
+        buffer_printf(out, "%u-%u.vtt", first,
+                      first + track->segment_count - 1);
+}
+
 static void
 subtitles_write(const struct asset *asset, struct bytes query,
                 struct buffer *out)
 {
     const struct track_info *const end = asset->tracks + asset->track_count;
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (t->kind != TRACK_TEXT || t->part.zero > 0)
+        if (t->kind != TRACK_TEXT)
             continue;
         buffer_append_text(out, "<AdaptationSet contentType=\"text\""
                                 " mimeType=\"text/vtt\"");
@@ -315,9 +326,10 @@ subtitles_write(const struct asset *asset, struct bytes query,
                       "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\""
                       " value=\"%s\"/>\n"
                       "<Representation id=\"%s\" bandwidth=\"%u\">\n"
-                      "<BaseURL>%s/all.vtt",
+                      "<BaseURL>%s/",
                       t->is_forced ? "forced-subtitle" : "subtitle", t->name,
                       t->bandwidth_peak, t->name);
+        text_name_write(t, out);
         markup_append(out, query);
         buffer_append_text(out, "</BaseURL>\n</Representation>\n"
                                 "</AdaptationSet>\n");

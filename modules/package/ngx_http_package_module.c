@@ -389,6 +389,7 @@ package_clip_read(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_KEY_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_TEXT_PART:
     case PACKAGE_IMAGE:
     case PACKAGE_TS_SEGMENT:
     case PACKAGE_TS_TEXT_SEGMENT:

@@ -205,7 +205,6 @@ def test_a_player_plays_the_part_from_its_start_to_its_end(
     license_url = "/license" if is_sealed else ""
     browser.get(f"{node.url}/player.html?player={player}&url={url}"
                 f"&license={license_url}")
-    has_subtitles = file.endswith("m3u8")
 
     def seen():
         return browser.execute_script(SEEN)
@@ -214,8 +213,7 @@ def test_a_player_plays_the_part_from_its_start_to_its_end(
     assert abs(seen()["length"] - PART_S) < 0.1
     assert seen()["keys"] == is_sealed
     browser.execute_script("document.getElementById('video').pause()")
-    if has_subtitles:
-        browser.execute_script("subtitlesShow('en')")
+    browser.execute_script("subtitlesShow('en')")
     for number in (8, 4, 6):
         browser.execute_script(
             "document.getElementById('video').currentTime = arguments[0]",
@@ -224,10 +222,9 @@ def test_a_player_plays_the_part_from_its_start_to_its_end(
         wait_until(lambda: seen()["ready"] and (
             is_sealed or abs(seen()["red"] - shade) < 4), 20,
             f"segment {number}")
-        if has_subtitles:
-            wait_until(lambda: [text for _, _, text in browser.execute_script(
-                CUES_SCRIPT, True)] == [f"segment {number}"], 20,
-                f"the subtitle of segment {number}")
+        wait_until(lambda: [text for _, _, text in browser.execute_script(
+            CUES_SCRIPT, True)] == [f"segment {number}"], 20,
+            f"the subtitle of segment {number}")
     browser.execute_script(
         "const video = document.getElementById('video');"
         "video.currentTime = arguments[0]; video.play()",
