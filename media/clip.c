@@ -278,3 +278,65 @@ asset_clip(struct asset *asset, const struct clip *clip)
     query_write(asset, &wide_clip);
     return 0;
 }
+
+/* ---- bandwidths ---- */
+
+int
+clip_rates_init(struct clip_rates *rates, const struct asset *part)
+{
+    rates->count = 0;
+    const int err = clip_parse(bytes_of_text(part->query), &rates->clip);
+    if (err != 0)
+        return err;
+    for (; rates->count < part->track_count; rates->count++) {
+        struct clip_rate *rate = &rates->list[rates->count];
+        *rate = (struct clip_rate){.peak = 0};
+        memcpy(rate->name, part->tracks[rates->count].name, sizeof rate->name);
+    }
+    return 0;
+}
+
+void
+clip_rates_find(struct clip_rates *rates, size_t number,
+                const struct track_index *index)
+{
+    struct clip_rate *rate = &rates->list[number];
+    struct track_index part = *index;
+    if (track_index_clip(&part, &rates->clip) != 0)
+        return;
+    struct track_info info = part.info;
+    info.duration = info.segment_duration_max = 0;
+    for (uint32_t i = 0; i < info.segment_count; i++) {
+        struct segment s;
+        index_segment_load(&part, i, &s);
+        info.duration += s.duration;
+        if (s.duration > info.segment_duration_max)
+            info.segment_duration_max = s.duration;
+    }
+    index_bandwidths_set(&info, &part);
+    rate->peak = info.bandwidth_peak;
+    rate->average = info.bandwidth_average;
+    rate->key_peak = info.key_bandwidth_peak;
+    rate->key_average = info.key_bandwidth_average;
+}
+
+static void
+rate_set(struct track_info *track, const struct clip_rate *rate)
+{
+    track->bandwidth_peak = rate->peak;
+    track->bandwidth_average = rate->average;
+    track->key_bandwidth_peak = rate->key_peak;
+    track->key_bandwidth_average = rate->key_average;
+}
+
+void
+asset_rates_set(struct asset *part, const struct clip_rates *rates)
+{
+    for (size_t i = 0; i < part->track_count; i++) {
+        for (size_t k = 0; k < rates->count; k++) {
+            if (rates->list[k].peak != 0
+                && strcmp(part->tracks[i].name, rates->list[k].name) == 0)
+                rate_set(&part->tracks[i], &rates->list[k]);
+        }
+    }
+}

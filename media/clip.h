@@ -35,4 +35,27 @@ int asset_clip(struct asset *asset, const struct clip *clip);
  * nothing is in it. */
 int track_index_clip(struct track_index *index, const struct clip *clip);
 
+/* The bandwidths of a part, which its segments tell, and so the indexes of its
+ * tracks: an asset has those of the whole film. */
+struct clip_rate {
+    char name[TRACK_NAME_LEN_MAX + 1]; /* of the track */
+    uint32_t peak, average;            /* bit/s; 0: not known */
+    uint32_t key_peak, key_average;    /* of key frames alone */
+};
+
+struct clip_rates {
+    struct clip clip; /* its borders */
+    size_t count;
+    struct clip_rate list[ASSET_TRACKS_MAX];
+};
+
+/* Which tracks there are in an asset that is clipped; none is known.
+ * ERR_INVALID: a film of more than 10^9 s. */
+int clip_rates_init(struct clip_rates *rates, const struct asset *part);
+/* Of the track with that number in the list, by its index of the whole film. */
+void clip_rates_find(struct clip_rates *rates, size_t number,
+                     const struct track_index *index);
+/* What is known takes the place of the film's. */
+void asset_rates_set(struct asset *part, const struct clip_rates *rates);
+
 #endif

@@ -263,6 +263,7 @@ package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         return package_text_answer(r, ctx, text(ctx->use.index));
     }
     what.steering = is_steered ? &steering : NULL;
+    what.rates = ctx->rates;
     if (is_steered && package_private_set(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -117,6 +117,45 @@ def test_an_ingested_film_from_afar_is_not_taken_for_a_plain_one(node):
     assert node.get(f"far/{url}").content == node.get(f"off/{url}").content
 
 
+def rate(node, top, track):
+    """Bits a second of the segments that the track's playlist names: of all,
+    and of the one with most."""
+    playlist = node.get(f"{top}{track}/index.m3u8?{TRACK_PART}").text
+    found = [(8 * len(node.get(f"{top}{track}/{name}").content), float(time))
+             for time, name in re.findall("#EXTINF:(.*),\n(.*)", playlist)]
+    assert len(found) == END - FIRST
+    return sum(bits for bits, _ in found) / sum(time for _, time in found), \
+        max(bits / time for bits, time in found)
+
+
+@pytest.mark.parametrize("top", ("off/film/1/", "far/film/1/", "off/plain/1/"))
+def test_bandwidths_of_a_part_are_those_of_its_segments(node, top):
+    average, peak = (sum(both) for both in zip(rate(node, top, "v0"),
+                                               rate(node, top, "a0")))
+    pattern = "STREAM-INF:BANDWIDTH=(\\d+),AVERAGE-BANDWIDTH=(\\d+),"
+    found = re.search(pattern, node.get(f"{top}master.m3u8?{PART}").text)
+    assert int(found[1]) == pytest.approx(peak, abs=3)
+    assert int(found[2]) == pytest.approx(average, abs=3)
+    whole = re.search(pattern, node.get(f"{top}master.m3u8").text)
+    assert abs(int(whole[2]) - average) > 100
+    mpd = node.get(f"{top}manifest.mpd?{PART}").text
+    assert sum(map(int, re.findall('<Representation id="[va]0".* '
+                                   'bandwidth="(\\d+)"', mpd))) \
+        == pytest.approx(peak, abs=3)
+
+
+def test_a_part_of_what_is_not_there_has_the_answer_of_the_whole(node, films):
+    gone = films / "gone" / "1"
+    gone.mkdir(parents=True)
+    shutil.copy(films / "film" / "1" / "asset.idx", gone)
+    for top in ("off", "far"):
+        for name in ("master.m3u8", "manifest.mpd"):
+            url = f"{top}/gone/1/{name}"
+            assert node.get(url).status_code == 200
+            assert node.get(f"{url}?{PART}").status_code == 404
+            assert node.get(f"{top}/none/1/{name}?{PART}").status_code == 404
+
+
 def digests(source, *options):
     told = run("ffmpeg", "-v", "error", *options, "-i", source, "-map", "0:v:0",
                "-fps_mode", "passthrough", "-f", "framemd5", "-")
