@@ -201,13 +201,47 @@ borders_find(const struct track_info *track, const struct clip *clip,
 
 /* ---- parts ---- */
 
+static uint64_t
+ticks_of(const struct track_info *track, uint64_t us)
+{
+    return (uint64_t) ((scaled(track, us) + MICROSECONDS / 2) / MICROSECONDS);
+}
+
+/* Thumbnails are not cut where the video is: the first and the last are seen
+ * for as long as they are in the part. */
+static int
+images_clip(struct track_info *track, const struct clip *clip)
+{
+    const uint64_t each = track->frame_rate_den;
+    const uint64_t start = ticks_of(track, clip->start_us);
+    uint64_t end = track->duration;
+    if (!track_is_of_parts(track))
+        return ERR_NOT_FOUND;
+    if (clip->end_us != CLIP_TO_END && ticks_of(track, clip->end_us) < end)
+        end = ticks_of(track, clip->end_us);
+    if (start >= end)
+        return ERR_NOT_FOUND;
+    track->part =
+        (struct track_part){.first_segment = (uint32_t) (start / each),
+                            .start = start,
+                            .zero = start};
+    track->segment_count = (uint32_t) ((end + each - 1) / each - start / each);
+    track->duration = end - start;
+    return 0;
+}
+
 int
 track_index_clip(struct track_index *index, const struct clip *clip)
 {
     struct track_info *info = &index->info;
     struct border start, end;
-    if (info->kind == TRACK_IMAGE)
-        return ERR_NOT_FOUND;
+    if (info->kind == TRACK_IMAGE) {
+        const int err = images_clip(info, clip);
+        if (err == 0)
+            index->segments +=
+                (size_t) info->part.first_segment * INDEX_SEGMENT_SIZE;
+        return err;
+    }
     const int err = borders_find(info, clip, &start, &end);
     if (err != 0)
         return err;
@@ -222,14 +256,14 @@ static int
 track_clip(struct track_info *track, const struct clip *clip)
 {
     struct border start, end;
+    if (track->kind == TRACK_IMAGE)
+        return images_clip(track, clip);
     const int err = borders_find(track, clip, &start, &end);
     if (err != 0)
         return err;
     track->part.first_segment = start.number;
     track->part.start = start.ticks;
-    track->part.zero =
-        (uint64_t) ((scaled(track, clip->start_us) + MICROSECONDS / 2)
-                    / MICROSECONDS);
+    track->part.zero = ticks_of(track, clip->start_us);
     track->segment_count = end.number - start.number;
     track->duration = end.ticks - track->part.zero;
     return 0;
@@ -269,7 +303,7 @@ asset_clip(struct asset *asset, const struct clip *clip)
     size_t count = 0;
     for (size_t i = 0; i < asset->track_count; i++) {
         struct track_info track = asset->tracks[i];
-        if (track.kind != TRACK_IMAGE && track_clip(&track, &wide_clip) == 0)
+        if (track_clip(&track, &wide_clip) == 0)
             asset->tracks[count++] = track;
     }
     if (count == 0)

@@ -25,8 +25,8 @@ int clip_parse(struct bytes query, struct clip *out);
 /* The manifests that are written of the asset from now on are those of the
  * part: from the border before the start to the one behind the end, of the
  * segments of its first video. What has nothing in it is taken out, and so are
- * thumbnails, whose sheets are longer than that. ERR_NOT_FOUND when the film is
- * over before it; the asset is then of no more use. */
+ * sheets of thumbnails, which may have begun long before. ERR_NOT_FOUND when
+ * the film is over before it; the asset is then of no more use. */
 int asset_clip(struct asset *asset, const struct clip *clip);
 
 /* The playlists of the index are those of the part, from the border nearest to

@@ -216,7 +216,7 @@ tone_filters(struct buffer *graph, enum video_range range)
  *
  * FFmpeg tells no progress before each output has begun, so an empty sheet
  * comes first, and takes an output that is ahead for how far it is, so they are
- * a ms apart.
+ * a ms apart, and so are those that are each a picture of its own.
  */
 static void
 thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails)
@@ -224,7 +224,8 @@ thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails)
     buffer_printf(graph,
                   ";[si]fps=1000/%u:start_time=0:round=up,"
                   "scale=%u:%u:flags=area:out_color_matrix=bt601,setsar=1,"
-                  "format=yuvj420p,tile=%dx%d[sheets]"
+                  "format=yuvj420p,split=2[st][sp];[st]tile=%dx%d[sheets]"
+                  ";[sp]settb=1/1000,setpts=N[i1]"
                   ";color=s=%ux%u,trim=end_frame=1,setsar=1,format=yuvj420p"
                   "[empty];[empty][sheets]concat,settb=1/1000,setpts=N[i0]",
                   thumbnails->interval_ms, thumbnails->width,
@@ -351,11 +352,9 @@ audio_output(struct arguments *a, const struct source *source, unsigned i)
 
 /* One thread, as slices would make other bytes of the same picture. */
 static void
-thumbnails_output(struct arguments *a)
+thumbnails_output(struct arguments *a, unsigned number)
 {
-    static const char *const fixed[] = {"-map",
-                                        "[i0]",
-                                        "-c:v",
+    static const char *const fixed[] = {"-c:v",
                                         "mjpeg",
                                         "-q:v",
                                         "4",
@@ -372,9 +371,11 @@ thumbnails_output(struct arguments *a)
                                         "image2",
                                         "-start_number",
                                         "0",
-                                        "i0.%d.jpg",
                                         NULL};
+    argument(a, "-map");
+    argument_printf(a, "[i%u]", number);
     arguments_of(a, fixed);
+    argument_printf(a, "i%u.%%d.jpg", number);
 }
 
 int
@@ -419,8 +420,9 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
         video_output(&a, source, plan, i);
     for (unsigned i = 0; i < plan->audio_count; i++)
         audio_output(&a, source, i);
-    if (plan->thumbnails.interval_ms != 0)
-        thumbnails_output(&a);
+    for (unsigned i = 0; i < THUMBNAIL_TRACKS; i++)
+        if (plan->thumbnails.interval_ms != 0)
+            thumbnails_output(&a, i);
     if (err == 0)
         err = text->err;
     for (size_t i = 0; err == 0 && i < a.count; i++)

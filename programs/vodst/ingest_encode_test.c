@@ -178,20 +178,23 @@ thumbnails_are_made_of_the_same_pictures(void **state)
     buffer_init(&text, 1 << 16);
     const char *argv[ENCODE_ARGUMENTS_MAX];
     assert_int_equal(encode_arguments(&source, &plan, &text, argv), 0);
-    assert_true(has(argv, "-filter_complex",
-                    "[0:0]setpts=PTS-STARTPTS,split=2[s0][si]"
-                    ";[s0]scale=640:360:flags=bicubic,setsar=1,"
-                    "format=yuv420p[v0]"
-                    ";[si]fps=1000/2500:start_time=0:round=up,"
-                    "scale=160:90:flags=area:out_color_matrix=bt601,setsar=1,"
-                    "format=yuvj420p,tile=5x5[sheets]"
-                    ";color=s=800x450,trim=end_frame=1,setsar=1,"
-                    "format=yuvj420p[empty];[empty][sheets]concat,"
-                    "settb=1/1000,setpts=N[i0]"));
+    assert_true(
+        has(argv, "-filter_complex",
+            "[0:0]setpts=PTS-STARTPTS,split=2[s0][si]"
+            ";[s0]scale=640:360:flags=bicubic,setsar=1,"
+            "format=yuv420p[v0]"
+            ";[si]fps=1000/2500:start_time=0:round=up,"
+            "scale=160:90:flags=area:out_color_matrix=bt601,setsar=1,"
+            "format=yuvj420p,split=2[st][sp];[st]tile=5x5[sheets]"
+            ";[sp]settb=1/"
+            "1000,setpts=N[i1];color=s=800x450,trim=end_frame=1,setsar=1,"
+            "format=yuvj420p[empty];[empty][sheets]concat,"
+            "settb=1/1000,setpts=N[i0]"));
     size_t count = 0;
     while (argv[count] != NULL)
         count++;
-    assert_string_equal(argv[count - 1], "i0.%d.jpg");
+    assert_string_equal(argv[count - 1], "i1.%d.jpg");
+    assert_true(has(argv, "-map", "[i0]") && has(argv, "0", "i0.%d.jpg"));
     buffer_fini(&text);
 }
 
