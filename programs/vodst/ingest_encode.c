@@ -2,7 +2,8 @@
 /*
  * Writes FFmpeg's command line and follows its progress.
  *
- * Time: the film's zero is its first video frame. Video frames keep their own
+ * Time: the film's zero is its first video frame, but of a film that is copied,
+ * and of which there are thumbnails alone. Video frames keep their own
  * times (nothing is doubled, nothing dropped); audio that begins earlier is
  * cut, later is preceded by silence, and gaps in it are filled, so that every
  * file starts at 0 and needs no edit beyond the encoder's delay.
@@ -239,7 +240,8 @@ video_filters(struct buffer *graph, const struct source *source,
               const struct encode_plan *plan)
 {
     const bool has_thumbnails = plan->thumbnails.interval_ms != 0;
-    buffer_printf(graph, "[0:%d]setpts=PTS-STARTPTS%s", source->video_stream,
+    buffer_printf(graph, "[0:%d]setpts=PTS%s%s", source->video_stream,
+                  plan->rung_count > 0 ? "-STARTPTS" : "",
                   source->is_interlaced ? ",yadif=deint=interlaced" : "");
     tone_filters(graph, source->video_range);
     buffer_printf(graph, ",split=%u", plan->rung_count + has_thumbnails);
@@ -405,7 +407,7 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
 
     struct buffer graph;
     buffer_init(&graph, ARGUMENTS_SIZE_MAX);
-    if (plan->rung_count > 0)
+    if (plan->rung_count > 0 || plan->thumbnails.interval_ms != 0)
         video_filters(&graph, source, plan);
     for (unsigned i = 0; i < plan->audio_count; i++)
         audio_filters(&graph, source, i);

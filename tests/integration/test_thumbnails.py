@@ -156,6 +156,10 @@ def test_the_same_film_has_the_same_thumbnails_and_none_where_none_are_wanted(
     _, again = place.ingest(film, "again", *options, "--thumbnails",
                             f"{INTERVAL_S}s", "--thumbnail-size", WIDTH)
     assert again.name == made.name
+    _, copied = place.ingest(film, "copied", "--copy", "--thumbnails",
+                             f"{INTERVAL_S}s", "--thumbnail-size", WIDTH)
+    for name in ("i0.sheets", "i0.idx", "i1.sheets", "i1.idx"):
+        assert (copied / name).read_bytes() == (made / name).read_bytes(), name
     _, plain = place.ingest(film, "plain", *options, "--no-thumbnails")
     assert {path.name for path in plain.iterdir()} \
         == {"asset.idx", "v0.mp4", "v0.idx"}
