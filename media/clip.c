@@ -201,13 +201,47 @@ borders_find(const struct track_info *track, const struct clip *clip,
 
 /* ---- parts ---- */
 
+static uint64_t
+ticks_of(const struct track_info *track, uint64_t us)
+{
+    return (uint64_t) ((scaled(track, us) + MICROSECONDS / 2) / MICROSECONDS);
+}
+
+/* Thumbnails are not cut where the video is: the first and the last are seen
+ * for as long as they are in the part. */
+static int
+images_clip(struct track_info *track, const struct clip *clip)
+{
+    const uint64_t each = track->frame_rate_den;
+    const uint64_t start = ticks_of(track, clip->start_us);
+    uint64_t end = track->duration;
+    if (!track_is_of_parts(track))
+        return ERR_NOT_FOUND;
+    if (clip->end_us != CLIP_TO_END && ticks_of(track, clip->end_us) < end)
+        end = ticks_of(track, clip->end_us);
+    if (start >= end)
+        return ERR_NOT_FOUND;
+    track->part =
+        (struct track_part){.first_segment = (uint32_t) (start / each),
+                            .start = start,
+                            .zero = start};
+    track->segment_count = (uint32_t) ((end + each - 1) / each - start / each);
+    track->duration = end - start;
+    return 0;
+}
+
 int
 track_index_clip(struct track_index *index, const struct clip *clip)
 {
     struct track_info *info = &index->info;
     struct border start, end;
-    if (info->kind == TRACK_IMAGE)
-        return ERR_NOT_FOUND;
+    if (info->kind == TRACK_IMAGE) {
+        const int err = images_clip(info, clip);
+        if (err == 0)
+            index->segments +=
+                (size_t) info->part.first_segment * INDEX_SEGMENT_SIZE;
+        return err;
+    }
     const int err = borders_find(info, clip, &start, &end);
     if (err != 0)
         return err;
@@ -222,14 +256,14 @@ static int
 track_clip(struct track_info *track, const struct clip *clip)
 {
     struct border start, end;
+    if (track->kind == TRACK_IMAGE)
+        return images_clip(track, clip);
     const int err = borders_find(track, clip, &start, &end);
     if (err != 0)
         return err;
     track->part.first_segment = start.number;
     track->part.start = start.ticks;
-    track->part.zero =
-        (uint64_t) ((scaled(track, clip->start_us) + MICROSECONDS / 2)
-                    / MICROSECONDS);
+    track->part.zero = ticks_of(track, clip->start_us);
     track->segment_count = end.number - start.number;
     track->duration = end.ticks - track->part.zero;
     return 0;
@@ -269,7 +303,7 @@ asset_clip(struct asset *asset, const struct clip *clip)
     size_t count = 0;
     for (size_t i = 0; i < asset->track_count; i++) {
         struct track_info track = asset->tracks[i];
-        if (track.kind != TRACK_IMAGE && track_clip(&track, &wide_clip) == 0)
+        if (track_clip(&track, &wide_clip) == 0)
             asset->tracks[count++] = track;
     }
     if (count == 0)
@@ -277,4 +311,66 @@ asset_clip(struct asset *asset, const struct clip *clip)
     asset->track_count = count;
     query_write(asset, &wide_clip);
     return 0;
+}
+
+/* ---- bandwidths ---- */
+
+int
+clip_rates_init(struct clip_rates *rates, const struct asset *part)
+{
+    rates->count = 0;
+    const int err = clip_parse(bytes_of_text(part->query), &rates->clip);
+    if (err != 0)
+        return err;
+    for (; rates->count < part->track_count; rates->count++) {
+        struct clip_rate *rate = &rates->list[rates->count];
+        *rate = (struct clip_rate){.peak = 0};
+        memcpy(rate->name, part->tracks[rates->count].name, sizeof rate->name);
+    }
+    return 0;
+}
+
+void
+clip_rates_find(struct clip_rates *rates, size_t number,
+                const struct track_index *index)
+{
+    struct clip_rate *rate = &rates->list[number];
+    struct track_index part = *index;
+    if (track_index_clip(&part, &rates->clip) != 0)
+        return;
+    struct track_info info = part.info;
+    info.duration = info.segment_duration_max = 0;
+    for (uint32_t i = 0; i < info.segment_count; i++) {
+        struct segment s;
+        index_segment_load(&part, i, &s);
+        info.duration += s.duration;
+        if (s.duration > info.segment_duration_max)
+            info.segment_duration_max = s.duration;
+    }
+    index_bandwidths_set(&info, &part);
+    rate->peak = info.bandwidth_peak;
+    rate->average = info.bandwidth_average;
+    rate->key_peak = info.key_bandwidth_peak;
+    rate->key_average = info.key_bandwidth_average;
+}
+
+static void
+rate_set(struct track_info *track, const struct clip_rate *rate)
+{
+    track->bandwidth_peak = rate->peak;
+    track->bandwidth_average = rate->average;
+    track->key_bandwidth_peak = rate->key_peak;
+    track->key_bandwidth_average = rate->key_average;
+}
+
+void
+asset_rates_set(struct asset *part, const struct clip_rates *rates)
+{
+    for (size_t i = 0; i < part->track_count; i++) {
+        for (size_t k = 0; k < rates->count; k++) {
+            if (rates->list[k].peak != 0
+                && strcmp(part->tracks[i].name, rates->list[k].name) == 0)
+                rate_set(&part->tracks[i], &rates->list[k]);
+        }
+    }
 }

@@ -25,8 +25,8 @@ int clip_parse(struct bytes query, struct clip *out);
 /* The manifests that are written of the asset from now on are those of the
  * part: from the border before the start to the one behind the end, of the
  * segments of its first video. What has nothing in it is taken out, and so are
- * thumbnails, whose sheets are longer than that. ERR_NOT_FOUND when the film is
- * over before it; the asset is then of no more use. */
+ * sheets of thumbnails, which may have begun long before. ERR_NOT_FOUND when
+ * the film is over before it; the asset is then of no more use. */
 int asset_clip(struct asset *asset, const struct clip *clip);
 
 /* The playlists of the index are those of the part, from the border nearest to
@@ -34,5 +34,28 @@ int asset_clip(struct asset *asset, const struct clip *clip);
  * where those of the video are, and others are a little beside. ERR_NOT_FOUND:
  * nothing is in it. */
 int track_index_clip(struct track_index *index, const struct clip *clip);
+
+/* The bandwidths of a part, which its segments tell, and so the indexes of its
+ * tracks: an asset has those of the whole film. */
+struct clip_rate {
+    char name[TRACK_NAME_LEN_MAX + 1]; /* of the track */
+    uint32_t peak, average;            /* bit/s; 0: not known */
+    uint32_t key_peak, key_average;    /* of key frames alone */
+};
+
+struct clip_rates {
+    struct clip clip; /* its borders */
+    size_t count;
+    struct clip_rate list[ASSET_TRACKS_MAX];
+};
+
+/* Which tracks there are in an asset that is clipped; none is known.
+ * ERR_INVALID: a film of more than 10^9 s. */
+int clip_rates_init(struct clip_rates *rates, const struct asset *part);
+/* Of the track with that number in the list, by its index of the whole film. */
+void clip_rates_find(struct clip_rates *rates, size_t number,
+                     const struct track_index *index);
+/* What is known takes the place of the film's. */
+void asset_rates_set(struct asset *part, const struct clip_rates *rates);
 
 #endif

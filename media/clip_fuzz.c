@@ -10,12 +10,14 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define TRACKS 3
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* 40 segments of 4.004 s; sound beside it, whose borders are elsewhere, and
- * which ends earlier. */
+ * which ends earlier; and thumbnails. */
 static void
-film_make(struct asset *asset, struct buffer timelines[2])
+film_make(struct asset *asset, struct buffer timelines[TRACKS])
 {
     static const struct {
         const char *name;
@@ -25,8 +27,9 @@ film_make(struct asset *asset, struct buffer timelines[2])
     } tracks[] = {
         {"v0", TRACK_VIDEO, 24000, {{96096, 39}, {1001, 1}}},
         {"a0", TRACK_AUDIO, 44100, {{176128, 20}, {177152, 10}}},
+        {"i1", TRACK_IMAGE, 1000, {{10000, 15}, {6198, 1}}},
     };
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < TRACKS; i++) {
         struct track_info *t = &asset->tracks[asset->track_count++];
         buffer_init(&timelines[i], 100);
         *t = (struct track_info){.kind = tracks[i].kind,
@@ -35,10 +38,16 @@ film_make(struct asset *asset, struct buffer timelines[2])
                                  .bandwidth_peak = 1,
                                  .frame_rate_num = 24,
                                  .frame_rate_den = 1};
+        if (t->kind == TRACK_IMAGE) {
+            t->columns = t->rows = 1;
+            t->frame_rate_den = tracks[i].runs[0].duration;
+        }
         snprintf(t->name, sizeof t->name, "%s", tracks[i].name);
         for (size_t k = 0; k < 2; k++) {
             timeline_append(&timelines[i], &tracks[i].runs[k]);
             t->segment_count += tracks[i].runs[k].count;
+            t->duration +=
+                (uint64_t) tracks[i].runs[k].duration * tracks[i].runs[k].count;
         }
         t->timeline = buffer_bytes(&timelines[i]);
     }
@@ -48,7 +57,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct asset asset;
-    struct buffer timelines[2], out;
+    struct buffer timelines[TRACKS], out;
     struct clip clip;
     const int err = clip_parse(bytes_of(data, size), &clip);
     assert(err == 0 || err == ERR_NOT_FOUND || err == ERR_INVALID);
@@ -72,7 +81,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(clip_parse(bytes_of_text(asset.query), &clip) == 0);
     }
     buffer_fini(&out);
-    buffer_fini(&timelines[0]);
-    buffer_fini(&timelines[1]);
+    for (size_t i = 0; i < TRACKS; i++)
+        buffer_fini(&timelines[i]);
     return 0;
 }

@@ -246,29 +246,104 @@ manifests_of_a_part_ask_for_playlists_of_it(void **state)
 }
 
 static void
-subtitles_of_a_part_are_no_whole_files_unless_it_starts_with_the_film(
+subtitles_of_a_part_are_a_file_of_their_own_unless_it_starts_with_the_film(
     void **state)
 {
-    static const char *const queries[] = {"start=2.002", "end=4"};
-    for (size_t i = 0; i < 2; i++) {
+    static const struct {
+        const char *query, *file;
+    } cases[] = {
+        {"start=2", "<BaseURL>s0/1-2.vtt?h=2</BaseURL>"},
+        {"start=2&end=3", "<BaseURL>s0/1-1.vtt?h=2</BaseURL>"},
+        {"end=4", "<BaseURL>s0/all.vtt?h=2</BaseURL>"},
+    };
+    static const struct pathways steering = {
+        .server_uri = BYTES_LITERAL("http://r/"),
+        .list = {{.name = BYTES_LITERAL("o1"), .query = BYTES_LITERAL("?h=2")}},
+        .count = 1};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static struct asset asset;
-        const struct clip clip = clip_of(queries[i]);
-        struct film film;
+        const struct clip clip = clip_of(cases[i].query);
         struct buffer text;
         buffer_init(&text, 1u << 20);
-        film_make(&film, 432, &asset);
-        asset.tracks[asset.track_count++] =
-            test_info(TRACK_TEXT, "s0", "wvtt", "en", "");
+        asset = (struct asset){
+            .tracks = {test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", ""),
+                       test_info(TRACK_TEXT, "s0", "wvtt", "en", "")},
+            .track_count = 2};
         assert_int_equal(asset_clip(&asset, &clip), 0);
-        assert_int_equal(asset.track_count, 3);
+        assert_int_equal(asset.track_count, 2);
         hls_multivariant_write(&asset, NULL, &text);
         assert_non_null(strstr(test_text(&text), "URI=\"s0/index.m3u8?start="));
         text.len = 0;
-        dash_mpd_write(&asset, NULL, &text);
-        assert_int_equal(strstr(test_text(&text), "s0/all.vtt") != NULL,
-                         i == 1);
-        film_free(&film);
+        dash_mpd_write(&asset, &steering, &text);
+        assert_non_null(strstr(test_text(&text), cases[i].file));
         buffer_fini(&text);
+    }
+}
+
+static uint64_t
+rate_of(uint64_t bytes, uint64_t ticks, uint32_t timescale)
+{
+    return (bytes * 8 * timescale + ticks - 1) / ticks;
+}
+
+/* All bits over all seconds, and of the largest segment, as all are alike. */
+static void
+rates_expect(const struct track_info *track, const struct track_index *index)
+{
+    uint64_t all = 0, keys = 0, ticks = 0, peak = 0, key_peak = 0;
+    for (uint32_t i = 0; i < track->segment_count; i++) {
+        struct segment s;
+        assert_int_equal(
+            track_index_segment(index, track->part.first_segment + i, &s), 0);
+        const uint64_t rate =
+            rate_of(segment_length(&s), s.duration, track->timescale);
+        const uint64_t key_rate =
+            rate_of(segment_key_length(&s), s.duration, track->timescale);
+        all += segment_length(&s);
+        keys += segment_key_length(&s);
+        ticks += s.duration;
+        peak = rate > peak ? rate : peak;
+        key_peak = key_rate > key_peak ? key_rate : key_peak;
+    }
+    assert_int_equal(track->bandwidth_peak, peak);
+    assert_int_equal(track->bandwidth_average,
+                     rate_of(all, ticks, track->timescale));
+    if (track->kind != TRACK_VIDEO)
+        return;
+    assert_int_equal(track->key_bandwidth_peak, key_peak);
+    assert_int_equal(track->key_bandwidth_average,
+                     rate_of(keys, ticks, track->timescale));
+}
+
+static void
+bandwidths_of_a_part_are_those_of_its_segments(void **state)
+{
+    static const char *const queries[] = {"start=4.004&end=8.008", "end=2",
+                                          "start=6"};
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        static struct asset asset;
+        static struct clip_rates rates;
+        const struct clip clip = clip_of(queries[i]);
+        struct film film;
+        film_make(&film, 432, &asset);
+        const struct track_info whole = asset.tracks[0];
+        assert_int_equal(asset_clip(&asset, &clip), 0);
+        assert_int_equal(clip_rates_init(&rates, &asset), 0);
+        assert_int_equal(rates.count, 2);
+        /* not known yet: the film's stay */
+        asset_rates_set(&asset, &rates);
+        assert_int_equal(asset.tracks[0].bandwidth_average,
+                         whole.bandwidth_average);
+        clip_rates_find(&rates, 0, &film.video.index);
+        clip_rates_find(&rates, 1, &film.sound.index);
+        asset_rates_set(&asset, &rates);
+        rates_expect(&asset.tracks[0], &film.video.index);
+        rates_expect(&asset.tracks[1], &film.sound.index);
+        assert_int_not_equal(asset.tracks[0].bandwidth_average,
+                             whole.bandwidth_average);
+        assert_int_not_equal(asset.tracks[0].key_bandwidth_average,
+                             whole.key_bandwidth_average);
+        film_free(&film);
     }
 }
 
@@ -283,7 +358,8 @@ main(void)
         cmocka_unit_test(playlists_of_a_part_name_the_same_segments),
         cmocka_unit_test(manifests_of_a_part_ask_for_playlists_of_it),
         cmocka_unit_test(
-            subtitles_of_a_part_are_no_whole_files_unless_it_starts_with_the_film),
+            subtitles_of_a_part_are_a_file_of_their_own_unless_it_starts_with_the_film),
+        cmocka_unit_test(bandwidths_of_a_part_are_those_of_its_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,8 @@ void hls_multivariant_write(const struct asset *asset,
 
 /* ---- DASH (ISO/IEC 23009-1), written from the tracks ---- */
 
-/* MPD: "<track>/init.mp4", "<track>/<n>.m4s", of text "<track>/all.vtt", of
+/* MPD: "<track>/init.mp4", "<track>/<n>.m4s", of text "<track>/all.vtt" or, of
+ * a part of the film, "<track>/<first>-<last>.vtt" (media/text/text_part.h), of
  * images "<track>/<n>.jpg" relative to it, or to each pathway's base; with
  * has_trick_play "<track>/iframes/<n>.m4s", media/key_frame.h, too. A URL of a
  * segment is the same at every pathway: it has the first query that one of

@@ -57,4 +57,9 @@ index_segment_append(const struct segment *segment, struct buffer *out)
 int index_file_append(const struct track_info *info, struct bytes records,
                       struct buffer *out);
 
+/* Sets the bandwidths, of the segments that the index has: duration and
+ * segment_duration_max of the info are known to be theirs. */
+void index_bandwidths_set(struct track_info *info,
+                          const struct track_index *index);
+
 #endif

@@ -60,6 +60,20 @@ timeline_part_take(struct timeline_part *part, struct timeline_run *out)
     return false;
 }
 
+/* Where an image is no longer shown: as long as the others, but for what of it
+ * lies outside of the track, or of the part of it. `number` is one of its
+ * segments, from 0. */
+static inline uint64_t
+timeline_image_end(const struct track_info *track, uint32_t number)
+{
+    const uint64_t each =
+        (uint64_t) track->frame_rate_den * track->columns * track->rows;
+    const uint64_t full =
+        ((uint64_t) track->part.first_segment + number + 1) * each;
+    const uint64_t end = track->part.zero + track->duration;
+    return full < end ? full : end;
+}
+
 static inline void
 timeline_append(struct buffer *out, const struct timeline_run *run)
 {

@@ -75,6 +75,14 @@ struct track_info {
     struct track_part part;
 };
 
+/* Thumbnails that are each a picture of its own. They are those of parts of a
+ * film, which may begin in the middle of a sheet; the film has sheets. */
+static inline bool
+track_is_of_parts(const struct track_info *info)
+{
+    return info->kind == TRACK_IMAGE && info->columns == 1 && info->rows == 1;
+}
+
 /* Video and sound; what else there is is sent as it is, and never encrypted. */
 static inline bool
 track_has_samples(const struct track_info *info)
@@ -104,6 +112,14 @@ struct asset {
     char query[64];      /* that playlists of a part of it are asked for with */
     bool has_trick_play; /* an MPD has sets of key frames alone */
 };
+
+/* Is it thumbnails that the manifests have? */
+static inline bool
+asset_shows_images(const struct asset *asset, const struct track_info *track)
+{
+    const bool is_part = asset->query[0] != 0;
+    return track->kind == TRACK_IMAGE && track_is_of_parts(track) == is_part;
+}
 
 int asset_encode(const struct asset *asset, struct buffer *out);
 /* Verifies everything; sample_entry and timeline point into `file`. */

@@ -295,15 +295,26 @@ set_write(const struct asset *asset, const struct track_info *first,
 
 /* ---- subtitles ---- */
 
-/* One file each, for the whole film; dash.js takes its times as they are, so
- * one of a part that does not start with the film is of no use. */
+/* One file each, whose times dash.js takes as they are: a part that does not
+ * start with the film has one of its own. */
+static void
+text_name_write(const struct track_info *track, struct buffer *out)
+{
+    const uint32_t first = track->part.first_segment;
+    if (track->part.zero == 0)
+        buffer_append_text(out, "all.vtt");
+    else
+        buffer_printf(out, "%u-%u.vtt", first,
+                      first + track->segment_count - 1);
+}
+
 static void
 subtitles_write(const struct asset *asset, struct bytes query,
                 struct buffer *out)
 {
     const struct track_info *const end = asset->tracks + asset->track_count;
     for (const struct track_info *t = asset->tracks; t < end; t++) {
-        if (t->kind != TRACK_TEXT || t->part.zero > 0)
+        if (t->kind != TRACK_TEXT)
             continue;
         buffer_append_text(out, "<AdaptationSet contentType=\"text\""
                                 " mimeType=\"text/vtt\"");
@@ -315,9 +326,10 @@ subtitles_write(const struct asset *asset, struct bytes query,
                       "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\""
                       " value=\"%s\"/>\n"
                       "<Representation id=\"%s\" bandwidth=\"%u\">\n"
-                      "<BaseURL>%s/all.vtt",
+                      "<BaseURL>%s/",
                       t->is_forced ? "forced-subtitle" : "subtitle", t->name,
                       t->bandwidth_peak, t->name);
+        text_name_write(t, out);
         markup_append(out, query);
         buffer_append_text(out, "</BaseURL>\n</Representation>\n"
                                 "</AdaptationSet>\n");
@@ -326,8 +338,54 @@ subtitles_write(const struct asset *asset, struct bytes query,
 
 /* ---- thumbnails ---- */
 
+/* Of a part, whose first and last are seen for less long than the others. */
+static void
+images_timeline_write(const struct track_info *track, struct buffer *out)
+{
+    const uint32_t count = track->segment_count;
+    const uint64_t start = track->part.start;
+    buffer_printf(out, "<SegmentTimeline>\n<S t=\"%llu\" d=\"%llu\"/>\n",
+                  (unsigned long long) start,
+                  (unsigned long long) (timeline_image_end(track, 0) - start));
+    if (count > 3)
+        buffer_printf(out, "<S d=\"%u\" r=\"%u\"/>\n", track->frame_rate_den,
+                      count - 3);
+    else if (count > 2)
+        buffer_printf(out, "<S d=\"%u\"/>\n", track->frame_rate_den);
+    if (count > 1)
+        buffer_printf(
+            out, "<S d=\"%llu\"/>\n",
+            (unsigned long long) (timeline_image_end(track, count - 1)
+                                  - timeline_image_end(track, count - 2)));
+    buffer_append_text(out, "</SegmentTimeline>\n");
+}
+
 /* As the guidelines of the DASH Industry Forum have them. Every sheet is of the
  * same length, the last one, too: players find a thumbnail by its share. */
+static void
+images_template_write(const struct track_info *track, struct bytes query,
+                      struct buffer *out)
+{
+    const bool is_part = track_is_of_parts(track);
+    buffer_printf(out, "<SegmentTemplate timescale=\"%u\"", track->timescale);
+    if (!is_part)
+        buffer_printf(out, " duration=\"%u\"",
+                      track->frame_rate_den * track->columns * track->rows);
+    buffer_printf(out, " startNumber=\"%u\"", track->part.first_segment);
+    if (track->part.zero > 0)
+        buffer_printf(out, " presentationTimeOffset=\"%llu\"",
+                      (unsigned long long) track->part.zero);
+    buffer_append_text(out, " media=\"$RepresentationID$/$Number$.jpg");
+    query_write(query, out);
+    if (!is_part) {
+        buffer_append_text(out, "\"/>\n");
+        return;
+    }
+    buffer_append_text(out, "\">\n");
+    images_timeline_write(track, out);
+    buffer_append_text(out, "</SegmentTemplate>\n");
+}
+
 static void
 thumbnails_write(const struct asset *asset, struct bytes query,
                  struct buffer *out)
@@ -335,19 +393,14 @@ thumbnails_write(const struct asset *asset, struct bytes query,
     const struct track_info *const end = asset->tracks + asset->track_count;
     for (const struct track_info *t = asset->tracks; t < end; t++) {
         char layout[24];
-        if (t->kind != TRACK_IMAGE)
+        if (!asset_shows_images(asset, t))
             continue;
         snprintf(layout, sizeof layout, "%ux%u", t->columns, t->rows);
+        buffer_append_text(out, "<AdaptationSet contentType=\"image\""
+                                " mimeType=\"image/jpeg\">\n");
+        images_template_write(t, query, out);
         buffer_printf(out,
-                      "<AdaptationSet contentType=\"image\""
-                      " mimeType=\"image/jpeg\">\n"
-                      "<SegmentTemplate timescale=\"%u\" duration=\"%u\""
-                      " startNumber=\"0\""
-                      " media=\"$RepresentationID$/$Number$.jpg",
-                      t->timescale, t->frame_rate_den * t->columns * t->rows);
-        query_write(query, out);
-        buffer_printf(out,
-                      "\"/>\n<Representation id=\"%s\" bandwidth=\"%u\""
+                      "<Representation id=\"%s\" bandwidth=\"%u\""
                       " width=\"%u\" height=\"%u\">\n",
                       t->name, t->bandwidth_peak, t->width * t->columns,
                       t->height * t->rows);
@@ -422,7 +475,8 @@ dash_mpd_write(const struct asset *asset, const struct pathways *steering,
     for (const struct track_info *t = asset->tracks; t < end; t++) {
         const uint64_t d = microseconds(t->duration, t->timescale);
         const uint64_t s = microseconds(t->segment_duration_max, t->timescale);
-        segment_max = s > segment_max ? s : segment_max;
+        if (t->kind != TRACK_IMAGE || asset_shows_images(asset, t))
+            segment_max = s > segment_max ? s : segment_max;
         if (t->kind == TRACK_IMAGE)
             continue;
         duration = d > duration ? d : duration;

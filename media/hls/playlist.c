@@ -6,6 +6,7 @@
 
 #include "media/hls/tags.h"
 #include "media/index_format.h"
+#include "media/timeline.h"
 
 #include <stdio.h>
 
@@ -25,7 +26,8 @@ static struct clock
 clock_of(const struct track_index *index)
 {
     const uint64_t start = index->info.part.start;
-    return (struct clock){start, hls_microseconds(start, index->info.timescale)};
+    return (struct clock){start,
+                          hls_microseconds(start, index->info.timescale)};
 }
 
 static uint64_t
@@ -35,7 +37,9 @@ clock_step(const struct track_index *index, uint32_t number,
     struct segment s;
     index_segment_load(index, number, &s);
     const uint64_t before = clock->time;
-    clock->ticks += s.duration;
+    clock->ticks = index->info.kind == TRACK_IMAGE
+                       ? timeline_image_end(&index->info, number)
+                       : clock->ticks + s.duration;
     clock->time = hls_microseconds(clock->ticks, index->info.timescale);
     return clock->time - before;
 }
@@ -332,7 +336,7 @@ images_write(const struct asset *asset, struct buffer *out)
 {
     for (size_t i = 0; i < asset->track_count; i++) {
         const struct track_info *t = &asset->tracks[i];
-        if (t->kind != TRACK_IMAGE)
+        if (!asset_shows_images(asset, t))
             continue;
         buffer_printf(out,
                       "#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=%u,"

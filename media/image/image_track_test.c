@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "core/err.h"
+#include "media/clip.h"
 #include "media/image/image_track.h"
-#include "media/testing/movie.h"
+#include "media/testing/track.h"
 #include "media/track_record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -31,17 +33,17 @@ struct built {
     struct track_index index;
 };
 
-/* 3 x 2 of them, one each 1.5 s: a sheet is 9 s. */
+/* One each 1.5 s. */
 static int
-build(struct built *b, uint64_t duration_ms)
+build_of(struct built *b, uint64_t duration_ms, uint32_t columns, uint32_t rows)
 {
     const struct image_build build = {.sheet_read = sheet_read,
                                       .context = &b->reads,
                                       .sink = test_sink(&b->file),
                                       .width = 160,
                                       .height = 90,
-                                      .columns = 3,
-                                      .rows = 2,
+                                      .columns = columns,
+                                      .rows = rows,
                                       .interval_ms = 1500,
                                       .duration_ms = duration_ms,
                                       .name = "i0"};
@@ -53,6 +55,13 @@ build(struct built *b, uint64_t duration_ms)
         assert_int_equal(track_index_open(buffer_bytes(&b->bytes), &b->index),
                          0);
     return err;
+}
+
+/* 3 x 2 of them: a sheet is 9 s. */
+static int
+build(struct built *b, uint64_t duration_ms)
+{
+    return build_of(b, duration_ms, 3, 2);
 }
 
 static void
@@ -260,6 +269,110 @@ playlists_say_where_a_thumbnail_is(void **state)
     built_free(&b);
 }
 
+#define SINGLE "#EXT-X-TILES:RESOLUTION=160x90,LAYOUT=1x1,DURATION=1.500000\n"
+
+/* From 2 s to 6 s of 10.6, which is in the middle of the second picture and at
+ * the end of the fourth; and other parts. */
+static void
+a_part_has_single_pictures_for_as_long_as_they_are_in_it(void **state)
+{
+    static const struct {
+        const char *query, *playlist, *timeline;
+    } cases[] = {
+        {"start=2.000000&end=6.000000",
+         "#EXT-X-MEDIA-SEQUENCE:1\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+         "#EXT-X-IMAGES-ONLY\n#EXTINF:1.000000,\n" SINGLE "1.jpg\n"
+         "#EXTINF:1.500000,\n" SINGLE "2.jpg\n"
+         "#EXTINF:1.500000,\n" SINGLE "3.jpg\n#EXT-X-ENDLIST\n",
+         " startNumber=\"1\" presentationTimeOffset=\"2000\""
+         " media=\"$RepresentationID$/$Number$.jpg\">\n<SegmentTimeline>\n"
+         "<S t=\"2000\" d=\"1000\"/>\n<S d=\"1500\"/>\n"
+         "<S d=\"1500\"/>\n</SegmentTimeline>\n"},
+        {"start=8.000000",
+         "#EXT-X-MEDIA-SEQUENCE:5\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+         "#EXT-X-IMAGES-ONLY\n#EXTINF:1.000000,\n" SINGLE "5.jpg\n"
+         "#EXTINF:1.500000,\n" SINGLE "6.jpg\n"
+         "#EXTINF:0.100000,\n" SINGLE "7.jpg\n#EXT-X-ENDLIST\n",
+         " startNumber=\"5\" presentationTimeOffset=\"8000\""
+         " media=\"$RepresentationID$/$Number$.jpg\">\n<SegmentTimeline>\n"
+         "<S t=\"8000\" d=\"1000\"/>\n<S d=\"1500\"/>\n"
+         "<S d=\"100\"/>\n</SegmentTimeline>\n"},
+        {"start=1.600000&end=10.000000", "#EXTINF:1.400000,\n" SINGLE "1.jpg\n",
+         "<S t=\"1600\" d=\"1400\"/>\n<S d=\"1500\" r=\"3\"/>\n"
+         "<S d=\"1000\"/>\n</SegmentTimeline>\n"},
+        {"start=0.000000&end=2.000000",
+         "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+         "#EXT-X-IMAGES-ONLY\n#EXTINF:1.500000,\n" SINGLE "0.jpg\n"
+         "#EXTINF:0.500000,\n" SINGLE "1.jpg\n#EXT-X-ENDLIST\n",
+         " startNumber=\"0\""
+         " media=\"$RepresentationID$/$Number$.jpg\">\n<SegmentTimeline>\n"
+         "<S t=\"0\" d=\"1500\"/>\n<S d=\"500\"/>\n</SegmentTimeline>\n"},
+        {"start=4.000000&end=4.200000",
+         "#EXT-X-MEDIA-SEQUENCE:2\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+         "#EXT-X-IMAGES-ONLY\n#EXTINF:0.200000,\n" SINGLE "2.jpg\n"
+         "#EXT-X-ENDLIST\n",
+         "<S t=\"4000\" d=\"200\"/>\n</SegmentTimeline>\n"},
+    };
+    struct built b;
+    assert_int_equal(build_of(&b, 10600, 1, 1), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static struct asset asset;
+        struct track_index part = b.index;
+        struct buffer text;
+        struct clip clip;
+        buffer_init(&text, 1 << 20);
+        assert_int_equal(clip_parse(bytes_of_text(cases[i].query), &clip), 0);
+        assert_int_equal(track_index_clip(&part, &clip), 0);
+        hls_media_playlist_write(&part, &text);
+        assert_non_null(strstr(text_of(&text), cases[i].playlist));
+        asset = (struct asset){.tracks = {part.info}, .track_count = 1};
+        snprintf(asset.query, sizeof asset.query, "%s", cases[i].query);
+        text.len = 0;
+        dash_mpd_write(&asset, NULL, &text);
+        assert_non_null(strstr(text_of(&text), cases[i].timeline));
+        buffer_fini(&text);
+    }
+    built_free(&b);
+}
+
+static void
+a_part_has_no_sheets_and_a_film_no_single_pictures(void **state)
+{
+    const struct clip clip = {2000000, 6000000}, late = {10600000, CLIP_TO_END};
+    static struct asset asset;
+    struct built sheets, single;
+    struct buffer text;
+    buffer_init(&text, 1 << 20);
+    assert_int_equal(build_of(&sheets, 10600, 3, 2), 0);
+    assert_int_equal(build_of(&single, 10600, 1, 1), 0);
+    single.index.info.name[1] = '1';
+    struct track_index part = sheets.index;
+    assert_int_equal(track_index_clip(&part, &clip), ERR_NOT_FOUND);
+    part = single.index;
+    assert_int_equal(track_index_clip(&part, &late), ERR_NOT_FOUND);
+    const struct asset film = {
+        .tracks = {test_info(TRACK_VIDEO, "v0", "avc1.64001e", "und", ""),
+                   sheets.index.info, single.index.info},
+        .track_count = 3};
+    asset = film;
+    hls_multivariant_write(&asset, NULL, &text);
+    dash_mpd_write(&asset, NULL, &text);
+    assert_non_null(strstr(text_of(&text), "URI=\"i0/index.m3u8\""));
+    assert_non_null(strstr(text_of(&text), "<Representation id=\"i0\""));
+    assert_null(strstr(text_of(&text), "i1"));
+    text.len = 0;
+    assert_int_equal(asset_clip(&asset, &clip), 0);
+    assert_int_equal(asset.track_count, 2);
+    hls_multivariant_write(&asset, NULL, &text);
+    dash_mpd_write(&asset, NULL, &text);
+    assert_non_null(strstr(text_of(&text), "URI=\"i1/index.m3u8?start=2.0"));
+    assert_non_null(strstr(text_of(&text), "<Representation id=\"i1\""));
+    assert_null(strstr(text_of(&text), "i0"));
+    buffer_fini(&text);
+    built_free(&single);
+    built_free(&sheets);
+}
+
 int
 main(void)
 {
@@ -269,6 +382,9 @@ main(void)
         cmocka_unit_test(a_record_that_contradicts_itself_is_refused),
         cmocka_unit_test(a_sheet_before_the_last_that_is_not_full_is_refused),
         cmocka_unit_test(playlists_say_where_a_thumbnail_is),
+        cmocka_unit_test(
+            a_part_has_single_pictures_for_as_long_as_they_are_in_it),
+        cmocka_unit_test(a_part_has_no_sheets_and_a_film_no_single_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

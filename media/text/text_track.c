@@ -25,22 +25,12 @@ struct writer {
 };
 
 static void
-time_write(uint64_t ms, struct buffer *out)
-{
-    buffer_printf(out, "%02llu:%02llu:%02llu.%03llu",
-                  (unsigned long long) (ms / 3600000),
-                  (unsigned long long) (ms / 60000 % 60),
-                  (unsigned long long) (ms / 1000 % 60),
-                  (unsigned long long) (ms % 1000));
-}
-
-static void
 cue_write(const struct cues *cues, const struct cue *cue, struct buffer *out)
 {
     const struct bytes settings = cue_settings(cues, cue);
-    time_write(cue->start_ms, out);
+    text_time_write(cue->start_ms, out);
     buffer_append_text(out, " --> ");
-    time_write(cue->end_ms, out);
+    text_time_write(cue->end_ms, out);
     if (settings.len > 0)
         buffer_append_u8(out, ' ');
     buffer_append_bytes(out, settings);
@@ -168,6 +158,16 @@ all_write(struct writer *w, struct buffer *index)
     return err != 0
                ? err
                : index_file_append(&w->info, buffer_bytes(&w->records), index);
+}
+
+void
+text_time_write(uint64_t ms, struct buffer *out)
+{
+    buffer_printf(out, "%02llu:%02llu:%02llu.%03llu",
+                  (unsigned long long) (ms / 3600000),
+                  (unsigned long long) (ms / 60000 % 60),
+                  (unsigned long long) (ms / 1000 % 60),
+                  (unsigned long long) (ms % 1000));
 }
 
 int

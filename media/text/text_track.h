@@ -15,6 +15,9 @@
 #define TEXT_SEGMENT_START(time) \
     "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:" time "\n\n"
 
+/* "00:01:02.345"; hours have as many digits as they need. */
+void text_time_write(uint64_t ms, struct buffer *out);
+
 struct text_build {
     const struct cues *cues;
     const uint64_t *cuts; /* ticks; the film's, ascending from 0 */

@@ -269,6 +269,38 @@ package_indexes_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     return rc;
 }
 
+/* How large the segments of a part of a film are, the indexes of its tracks
+ * say: one after the other comes where a second track has its place. */
+static ngx_int_t
+package_rates_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    if (!ctx->is_clipped || !ctx->use.index->is_asset) {
+        return NGX_OK;
+    }
+    if (ctx->rates == NULL) {
+        ctx->rates = ngx_palloc(r->pool, sizeof *ctx->rates);
+        if (ctx->rates == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+        /* where it fails there are none, and the answer fails, too */
+        ctx->rates->count = 0;
+        (void) package_index_rates(ctx->use.index, &ctx->clip, ctx->rates);
+    }
+    for (; ctx->rate_count < ctx->rates->count; ctx->rate_count++) {
+        ctx->path.muxed = bytes_of_text(ctx->rates->list[ctx->rate_count].name);
+        package_track_turn(ctx, 1);
+        ngx_int_t rc = package_index_step(r, ctx);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+        clip_rates_find(ctx->rates, ctx->rate_count, &ctx->use.index->track);
+        package_index_release(&ctx->use);
+        package_track_turn(ctx, 0);
+    }
+    ctx->path.muxed.len = 0;
+    return NGX_OK;
+}
+
 static ngx_int_t
 package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
@@ -278,6 +310,9 @@ package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         return package_answer_resume(r, ctx);
     }
     rc = package_indexes_step(r, ctx);
+    if (rc == NGX_OK) {
+        rc = package_rates_step(r, ctx);
+    }
     if (rc != NGX_OK) {
         return rc;
     }
@@ -389,6 +424,7 @@ package_clip_read(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     case PACKAGE_KEY_SEGMENT:
     case PACKAGE_TEXT_SEGMENT:
     case PACKAGE_TEXT:
+    case PACKAGE_TEXT_PART:
     case PACKAGE_IMAGE:
     case PACKAGE_TS_SEGMENT:
     case PACKAGE_TS_TEXT_SEGMENT:

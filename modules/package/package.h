@@ -57,6 +57,8 @@ typedef struct {
     struct package_path path;
     struct clip clip; /* of a manifest, where is_clipped */
     bool is_clipped;
+    struct clip_rates *rates; /* of a multivariant playlist or MPD of a part */
+    size_t rate_count;        /* so many of them are looked for */
     struct package_use use;   /* of the index that the answer is made from */
     struct package_use muxed; /* of the other track's, where there are two */
     unsigned turn; /* 1: the two have changed places, in `path`, too */

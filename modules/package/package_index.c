@@ -117,10 +117,10 @@ text_finish(struct package_text *text)
 
 static const struct package_manifest written_once;
 
-/* Decoded for the moment: a hundredth of its size as a file. */
+/* Decoded for the moment: a hundredth of its size as a file. `clip` NULL: all
+ * of it. ngx_free'd by the caller. */
 static int
-asset_write(struct bytes file, package_asset_write *write,
-            const struct package_manifest *what, struct buffer *out)
+asset_open(struct bytes file, const struct clip *clip, struct asset **out)
 {
     struct asset *asset = ngx_alloc(sizeof *asset, ngx_cycle->log);
     int err = ERR_MEMORY;
@@ -129,16 +129,34 @@ asset_write(struct bytes file, package_asset_write *write,
         return err;
     }
     err = asset_decode(file, asset);
-    if (err == 0 && what->clip != NULL) {
-        err = asset_clip(asset, what->clip);
+    if (err == 0 && clip != NULL) {
+        err = asset_clip(asset, clip);
     }
-    if (err == 0) {
-        asset->has_trick_play = what->has_trick_play;
-        write(asset, what->steering, out);
-        err = out->err;
+    if (err != 0) {
+        ngx_free(asset);
+        return err;
     }
+    *out = asset;
+    return 0;
+}
+
+static int
+asset_write(struct bytes file, package_asset_write *write,
+            const struct package_manifest *what, struct buffer *out)
+{
+    struct asset *asset;
+    int err = asset_open(file, what->clip, &asset);
+
+    if (err != 0) {
+        return err;
+    }
+    if (what->clip != NULL) {
+        asset_rates_set(asset, what->rates);
+    }
+    asset->has_trick_play = what->has_trick_play;
+    write(asset, what->steering, out);
     ngx_free(asset);
-    return err;
+    return out->err;
 }
 
 int
@@ -148,6 +166,21 @@ package_index_manifest(const struct package_index *index,
 {
     return asset_write(bytes_of(index->file, index->file_size), write, what,
                        out);
+}
+
+int
+package_index_rates(const struct package_index *index, const struct clip *clip,
+                    struct clip_rates *out)
+{
+    struct asset *asset;
+    int err = asset_open(bytes_of(index->file, index->file_size), clip, &asset);
+
+    if (err != 0) {
+        return err;
+    }
+    err = clip_rates_init(out, asset);
+    ngx_free(asset);
+    return err;
 }
 
 int

@@ -50,10 +50,10 @@ struct package_index {
 
     /* READY */
     bool is_asset;
-    time_t modified;              /* of the file; -1: not known */
-    time_t touched;               /* its film, when plain: package_kept.h */
-    uint64_t hash;                /* of the file's bytes */
-    u_char *file;                 /* what `track` points into */
+    time_t modified; /* of the file; -1: not known */
+    time_t touched;  /* its film, when plain: package_kept.h */
+    uint64_t hash;   /* of the file's bytes */
+    u_char *file;    /* what `track` points into */
     size_t file_size;
     struct track_index track;     /* tracks only */
     struct package_text playlist; /* the asset's or the track's */
@@ -88,8 +88,8 @@ void package_index_fail(struct package_use *use, ngx_int_t status);
 /* Posts use->ready when the loading by another is over. */
 void package_index_wait(struct package_use *use);
 
-/* The playlist, MPD, I-frame playlist or init segment, written at first use; valid until
- * release. bytes.err says whether that went well. */
+/* The playlist, MPD, I-frame playlist or init segment, written at first use;
+ * valid until release. bytes.err says whether that went well. */
 const struct package_text *package_index_playlist(struct package_index *index);
 const struct package_text *package_index_mpd(struct package_index *index);
 const struct package_text *package_index_iframes(struct package_index *index);
@@ -104,6 +104,7 @@ const struct package_text *package_index_ts(struct package_index *index);
 struct package_manifest {
     const struct pathways *steering; /* of one play, or NULL */
     const struct clip *clip;         /* a part of the film, or NULL: all */
+    const struct clip_rates *rates;  /* of the part */
     bool has_trick_play;             /* in an MPD */
 };
 
@@ -117,6 +118,11 @@ int package_index_manifest(const struct package_index *index,
                            package_asset_write *write,
                            const struct package_manifest *what,
                            struct buffer *out);
+
+/* What tracks are in a part of the asset's film: the bandwidths are still to be
+ * found. ERR_MEMORY; ERR_NOT_FOUND as above, ERR_INVALID. */
+int package_index_rates(const struct package_index *index,
+                        const struct clip *clip, struct clip_rates *out);
 
 /* A track's playlist or I-frame playlist, by the function of media/index.h that
  * does, of a part of it. ERR_MEMORY, ERR_LIMIT; ERR_NOT_FOUND: nothing is in

@@ -29,6 +29,7 @@ package_kind_name(enum package_kind kind)
     case PACKAGE_TS_TEXT_SEGMENT:
         return "segment";
     case PACKAGE_TEXT:
+    case PACKAGE_TEXT_PART:
         return "text";
     case PACKAGE_IMAGE:
         return "image";
@@ -85,12 +86,12 @@ part_take(struct bytes *path, struct bytes *part)
     return content_id_is_valid(*part);
 }
 
-/* Takes the number off the front of "<n>.<suffix>". */
+/* Takes the number off the front of "<n>.<suffix>" or "<n>-<n>.<suffix>". */
 static bool
 segment_take(struct bytes *name, uint32_t *out)
 {
-    bool is_zero_first =
-        name->len > 1 && name->ptr[0] == '0' && name->ptr[1] != '.';
+    bool is_zero_first = name->len > 1 && name->ptr[0] == '0'
+                         && name->ptr[1] != '.' && name->ptr[1] != '-';
     uint64_t number;
 
     if (is_zero_first || number_take(name, &number) != 0
@@ -107,7 +108,13 @@ segment_parse(struct bytes name, struct package_path *out)
     if (!segment_take(&name, &out->segment)) {
         return ERR_NOT_FOUND;
     }
-    if (bytes_equal(name, BYTES_LITERAL(".m4s"))) {
+    if (byte_take(&name, '-')) {
+        out->kind = PACKAGE_TEXT_PART;
+        if (!segment_take(&name, &out->last) || out->last < out->segment
+            || !bytes_equal(name, BYTES_LITERAL(".vtt"))) {
+            return ERR_NOT_FOUND;
+        }
+    } else if (bytes_equal(name, BYTES_LITERAL(".m4s"))) {
         out->kind = PACKAGE_SEGMENT;
     } else if (bytes_equal(name, BYTES_LITERAL(".vtt"))) {
         out->kind = PACKAGE_TEXT_SEGMENT;

@@ -20,6 +20,7 @@ enum package_kind {
     PACKAGE_KEY_SEGMENT,  /* <content>/<version>/<track>/iframes/<n>.m4s */
     PACKAGE_TEXT_SEGMENT, /* <content>/<version>/<track>/<n>.vtt */
     PACKAGE_TEXT,         /* <content>/<version>/<track>/all.vtt */
+    PACKAGE_TEXT_PART,    /* <content>/<version>/<track>/<first>-<last>.vtt */
     PACKAGE_IMAGE,        /* <content>/<version>/<track>/<n>.jpg */
     /* transport streams; <tracks> is <track> or <video>~<audio> */
     PACKAGE_TS_MULTIVARIANT, /* <content>/<version>/ts/master.m3u8 */
@@ -35,7 +36,8 @@ struct package_path {
     struct bytes folder; /* "<content>/<version>": points into the path */
     struct bytes track;  /* empty for what is of all tracks */
     struct bytes muxed;  /* with it; empty: none */
-    uint32_t segment;    /* where there is an <n> */
+    uint32_t segment;    /* where there is an <n>, or the first */
+    uint32_t last;       /* where there are two, no less than the first */
 };
 
 /* One spelling for each thing: no empty, dotted or doubled parts, no leading

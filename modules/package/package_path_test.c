@@ -35,6 +35,8 @@ every_kind_of_path_is_told_apart(void **state)
         {"a/1/v0/iframes/10.m4s", PACKAGE_KEY_SEGMENT, "a/1", "v0", 10},
         {"a/1/s0/7.vtt", PACKAGE_TEXT_SEGMENT, "a/1", "s0", 7},
         {"a/1/s0/all.vtt", PACKAGE_TEXT, "a/1", "s0", 0},
+        {"a/1/s0/0-0.vtt", PACKAGE_TEXT_PART, "a/1", "s0", 0},
+        {"a/1/s0/7-12.vtt", PACKAGE_TEXT_PART, "a/1", "s0", 7},
         {"a/1/ts/master.m3u8", PACKAGE_TS_MULTIVARIANT, "a/1", "", 0},
         {"a/1/ts/a0/index.m3u8", PACKAGE_TS_PLAYLIST, "a/1", "a0", 0},
         {"a/1/ts/v0~a0/index.m3u8", PACKAGE_TS_PLAYLIST, "a/1", "v0~a0", 0},
@@ -58,6 +60,9 @@ every_kind_of_path_is_told_apart(void **state)
         }
         expect_text(tracks, cases[i].track);
         assert_int_equal(found.segment, cases[i].segment);
+        assert_int_equal(
+            found.last,
+            found.kind == PACKAGE_TEXT_PART && found.segment == 7 ? 12 : 0);
     }
 }
 
@@ -89,6 +94,18 @@ a_path_with_another_spelling_is_not_found(void **state)
         "a/1/v0/01.m4s",
         "a/1/s0/01.vtt",
         "a/1/s0/.vtt",
+        "a/1/s0/7-6.vtt",
+        "a/1/s0/7-.vtt",
+        "a/1/s0/-7.vtt",
+        "a/1/s0/7--8.vtt",
+        "a/1/s0/07-8.vtt",
+        "a/1/s0/7-08.vtt",
+        "a/1/s0/7-8-9.vtt",
+        "a/1/s0/7-4294967296.vtt",
+        "a/1/s0/7-8.m4s",
+        "a/1/s0/7-8",
+        "a/1/ts/s0/7-8.vtt",
+        "a/1/v0/iframes/1-2.vtt",
         "a/1/v0/iframes/",
         "a/1/v0/iframes/01.m4s",
         "a/1/v0/iframes/1.vtt",

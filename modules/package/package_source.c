@@ -193,11 +193,12 @@ package_index_load_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             return rc;
         }
         if (rc == NGX_OK) {
-            u_char *file = fill->memory;
+            const struct package_fill done = *fill;
 
-            fill->memory = NULL;
-            rc = package_index_take(r, ctx, file, (size_t) fill->total,
-                                    fill->modified, NGX_HTTP_BAD_GATEWAY);
+            /* another index may be looked for, by a fill of its own */
+            *fill = (struct package_fill){.pool = done.pool};
+            rc = package_index_take(r, ctx, done.memory, (size_t) done.total,
+                                    done.modified, NGX_HTTP_BAD_GATEWAY);
         }
     }
     if (rc != NGX_OK) {
@@ -236,6 +237,7 @@ package_index_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             .size_max = package_index_size_max(r, ctx),
             .end = PACKAGE_FILL_SIZE_UNKNOWN,
             .total = PACKAGE_FILL_SIZE_UNKNOWN,
+            .pool = ctx->fill.pool,
         };
     }
     return NGX_OK;

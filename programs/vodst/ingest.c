@@ -116,10 +116,11 @@ static const struct program program = {
         "into segments, stores the files "
         "under ID/VERSION/ and tells st-api. VERSION is a hash of the "
         "files.\n\n"
-        "With --copy every picture and sound stays as it is, and neither "
-        "FFmpeg nor the options of the encoder are used: H.264, HEVC, AV1 and "
-        "VP9; AAC, AC-3, E-AC-3, Opus, FLAC and MP3. There are no thumbnails "
-        "then. The sounds of a further file with a picture are left out.\n\n"
+        "With --copy every picture and sound stays as it is, and the options "
+        "of the encoder are not used: H.264, HEVC, AV1 and VP9; AAC, AC-3, "
+        "E-AC-3, Opus, FLAC and MP3. Thumbnails alone need FFmpeg then, which "
+        "decodes the film for them: where it cannot, there are none. The "
+        "sounds of a further file with a picture are left out.\n\n"
         "A failure at any step leaves nothing behind, and what was playable "
         "before stays playable. Exit status: 0 playable, 1 failed, 2 wrong "
         "use, 128 + signal when interrupted.",
@@ -279,14 +280,44 @@ step_encode(struct ingest *in)
                                  in->folder, &in->encoded_frame_count);
 }
 
+/* By FFmpeg, of the best rendition. */
+static int
+thumbnails_of_copy(struct ingest *in)
+{
+    struct encode_plan plan = {.segment_ms = in->plan.segment_ms};
+    static struct source film; /* large */
+    int err = source_probe(&in->progress, in->copy.videos[0].file->path, &film);
+    if (err != 0)
+        return err;
+    uint64_t frame_count;
+    thumbnails_fit((unsigned) in->config->thumbnail_size,
+                   (uint32_t) in->config->thumbnail_ms, &film, &plan);
+    err = encode_run(&in->progress, &film, &plan, in->folder, &frame_count);
+    if (err == 0)
+        in->plan.thumbnails = plan.thumbnails;
+    return err;
+}
+
+/* What can be copied is playable without them. */
+static int
+step_thumbnails(struct ingest *in)
+{
+    int err = temp_make(in);
+    if (err != 0 || in->config->no_thumbnails || in->copy.video_count == 0)
+        return err;
+    in->progress.is_optional = true;
+    err = thumbnails_of_copy(in);
+    in->progress.is_optional = false;
+    if (err != 0 && err != ERR_TIMEOUT)
+        progress_note(&in->progress, "so there are no thumbnails");
+    return err == ERR_TIMEOUT ? err : 0;
+}
+
 static int
 step_copy(struct ingest *in)
 {
-    const int err = temp_make(in);
-    return err != 0
-               ? err
-               : index_write(&in->progress, &in->source, &in->plan, &in->copy,
-                             in->subtitles, in->folder, &in->indexed);
+    return index_write(&in->progress, &in->source, &in->plan, &in->copy,
+                       in->subtitles, in->folder, &in->indexed);
 }
 
 /* Was the whole film encoded? FFmpeg ends a film that breaks off as if it were
@@ -413,8 +444,13 @@ static const struct step steps_of_encoding[] = {
 };
 
 static const struct step steps_of_copying[] = {
-    {"probe", step_probe_copy}, {"check", step_check},     {"copy", step_copy},
-    {"store", step_store},      {"publish", step_publish}, {NULL, NULL},
+    {"probe", step_probe_copy},
+    {"check", step_check},
+    {"thumbnails", step_thumbnails},
+    {"copy", step_copy},
+    {"store", step_store},
+    {"publish", step_publish},
+    {NULL, NULL},
 };
 
 /* ---- around the steps ---- */

@@ -2,7 +2,8 @@
 /*
  * Writes FFmpeg's command line and follows its progress.
  *
- * Time: the film's zero is its first video frame. Video frames keep their own
+ * Time: the film's zero is its first video frame, but of a film that is copied,
+ * and of which there are thumbnails alone. Video frames keep their own
  * times (nothing is doubled, nothing dropped); audio that begins earlier is
  * cut, later is preceded by silence, and gaps in it are filled, so that every
  * file starts at 0 and needs no edit beyond the encoder's delay.
@@ -216,7 +217,7 @@ tone_filters(struct buffer *graph, enum video_range range)
  *
  * FFmpeg tells no progress before each output has begun, so an empty sheet
  * comes first, and takes an output that is ahead for how far it is, so they are
- * a ms apart.
+ * a ms apart, and so are those that are each a picture of its own.
  */
 static void
 thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails)
@@ -224,7 +225,8 @@ thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails)
     buffer_printf(graph,
                   ";[si]fps=1000/%u:start_time=0:round=up,"
                   "scale=%u:%u:flags=area:out_color_matrix=bt601,setsar=1,"
-                  "format=yuvj420p,tile=%dx%d[sheets]"
+                  "format=yuvj420p,split=2[st][sp];[st]tile=%dx%d[sheets]"
+                  ";[sp]settb=1/1000,setpts=N[i1]"
                   ";color=s=%ux%u,trim=end_frame=1,setsar=1,format=yuvj420p"
                   "[empty];[empty][sheets]concat,settb=1/1000,setpts=N[i0]",
                   thumbnails->interval_ms, thumbnails->width,
@@ -238,7 +240,8 @@ video_filters(struct buffer *graph, const struct source *source,
               const struct encode_plan *plan)
 {
     const bool has_thumbnails = plan->thumbnails.interval_ms != 0;
-    buffer_printf(graph, "[0:%d]setpts=PTS-STARTPTS%s", source->video_stream,
+    buffer_printf(graph, "[0:%d]setpts=PTS%s%s", source->video_stream,
+                  plan->rung_count > 0 ? "-STARTPTS" : "",
                   source->is_interlaced ? ",yadif=deint=interlaced" : "");
     tone_filters(graph, source->video_range);
     buffer_printf(graph, ",split=%u", plan->rung_count + has_thumbnails);
@@ -351,11 +354,9 @@ audio_output(struct arguments *a, const struct source *source, unsigned i)
 
 /* One thread, as slices would make other bytes of the same picture. */
 static void
-thumbnails_output(struct arguments *a)
+thumbnails_output(struct arguments *a, unsigned number)
 {
-    static const char *const fixed[] = {"-map",
-                                        "[i0]",
-                                        "-c:v",
+    static const char *const fixed[] = {"-c:v",
                                         "mjpeg",
                                         "-q:v",
                                         "4",
@@ -372,9 +373,11 @@ thumbnails_output(struct arguments *a)
                                         "image2",
                                         "-start_number",
                                         "0",
-                                        "i0.%d.jpg",
                                         NULL};
+    argument(a, "-map");
+    argument_printf(a, "[i%u]", number);
     arguments_of(a, fixed);
+    argument_printf(a, "i%u.%%d.jpg", number);
 }
 
 int
@@ -404,7 +407,7 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
 
     struct buffer graph;
     buffer_init(&graph, ARGUMENTS_SIZE_MAX);
-    if (plan->rung_count > 0)
+    if (plan->rung_count > 0 || plan->thumbnails.interval_ms != 0)
         video_filters(&graph, source, plan);
     for (unsigned i = 0; i < plan->audio_count; i++)
         audio_filters(&graph, source, i);
@@ -419,8 +422,9 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
         video_output(&a, source, plan, i);
     for (unsigned i = 0; i < plan->audio_count; i++)
         audio_output(&a, source, i);
-    if (plan->thumbnails.interval_ms != 0)
-        thumbnails_output(&a);
+    for (unsigned i = 0; i < THUMBNAIL_TRACKS; i++)
+        if (plan->thumbnails.interval_ms != 0)
+            thumbnails_output(&a, i);
     if (err == 0)
         err = text->err;
     for (size_t i = 0; err == 0 && i < a.count; i++)

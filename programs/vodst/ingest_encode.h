@@ -16,9 +16,11 @@ struct rung {
     unsigned bitrate_kbps_max;
 };
 
-/* A grid of thumbnails is one picture, a sheet. */
+/* A grid of thumbnails is one picture, a sheet. Parts of the film, which may
+ * begin in the middle of one, have each as a picture of its own. */
 #define THUMBNAIL_COLUMNS 5
 #define THUMBNAIL_ROWS 5
+#define THUMBNAIL_TRACKS 2
 
 struct thumbnails {
     unsigned width, height; /* of one */
@@ -31,7 +33,7 @@ struct encode_plan {
     unsigned rung_count;
     unsigned audio_count;         /* a0, a1, ... as source.audio */
     unsigned subtitles_count;     /* s0, s1, ...; not the encoder's business */
-    struct thumbnails thumbnails; /* i0 */
+    struct thumbnails thumbnails; /* i0, and each alone: i1 */
     uint32_t segment_ms;
     unsigned threads; /* of the video encoder; 0: what there is */
     unsigned crf;
@@ -61,7 +63,8 @@ int encode_arguments(const struct source *source,
 
 /*
  * Writes v0.mp4, ..., a0.mp4, ... and i0.1.jpg, i0.2.jpg, ... into the folder:
- * sheets of what is seen at each interval; i0.0.jpg is empty. Tells what is
+ * sheets of what is seen at each interval; i0.0.jpg is empty; i1.0.jpg,
+ * i1.1.jpg, ... are the same one by one. Tells what is
  * wrong by progress_error. *frame_count: frames of each video rendition, as
  * FFmpeg counted them; 0 without video.
  */

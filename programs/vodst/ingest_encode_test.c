@@ -178,20 +178,47 @@ thumbnails_are_made_of_the_same_pictures(void **state)
     buffer_init(&text, 1 << 16);
     const char *argv[ENCODE_ARGUMENTS_MAX];
     assert_int_equal(encode_arguments(&source, &plan, &text, argv), 0);
-    assert_true(has(argv, "-filter_complex",
-                    "[0:0]setpts=PTS-STARTPTS,split=2[s0][si]"
-                    ";[s0]scale=640:360:flags=bicubic,setsar=1,"
-                    "format=yuv420p[v0]"
-                    ";[si]fps=1000/2500:start_time=0:round=up,"
-                    "scale=160:90:flags=area:out_color_matrix=bt601,setsar=1,"
-                    "format=yuvj420p,tile=5x5[sheets]"
-                    ";color=s=800x450,trim=end_frame=1,setsar=1,"
-                    "format=yuvj420p[empty];[empty][sheets]concat,"
-                    "settb=1/1000,setpts=N[i0]"));
+    assert_true(
+        has(argv, "-filter_complex",
+            "[0:0]setpts=PTS-STARTPTS,split=2[s0][si]"
+            ";[s0]scale=640:360:flags=bicubic,setsar=1,"
+            "format=yuv420p[v0]"
+            ";[si]fps=1000/2500:start_time=0:round=up,"
+            "scale=160:90:flags=area:out_color_matrix=bt601,setsar=1,"
+            "format=yuvj420p,split=2[st][sp];[st]tile=5x5[sheets]"
+            ";[sp]settb=1/"
+            "1000,setpts=N[i1];color=s=800x450,trim=end_frame=1,setsar=1,"
+            "format=yuvj420p[empty];[empty][sheets]concat,"
+            "settb=1/1000,setpts=N[i0]"));
     size_t count = 0;
     while (argv[count] != NULL)
         count++;
-    assert_string_equal(argv[count - 1], "i0.%d.jpg");
+    assert_string_equal(argv[count - 1], "i1.%d.jpg");
+    assert_true(has(argv, "-map", "[i0]") && has(argv, "0", "i0.%d.jpg"));
+    buffer_fini(&text);
+}
+
+/* At the times that the film has. */
+static void
+thumbnails_can_be_all_that_is_made(void **state)
+{
+    const struct source source = film(640, 360);
+    struct encode_plan plan = {.segment_ms = 4000};
+    thumbnails_fit(160, 2500, &source, &plan);
+    struct buffer text;
+    buffer_init(&text, 1 << 16);
+    const char *argv[ENCODE_ARGUMENTS_MAX];
+    assert_int_equal(encode_arguments(&source, &plan, &text, argv), 0);
+    const char *graph = NULL;
+    for (size_t i = 0; argv[i] != NULL; i++) {
+        assert_string_not_equal(argv[i], "libx264");
+        if (strcmp(argv[i], "-filter_complex") == 0)
+            graph = argv[i + 1];
+    }
+    assert_non_null(graph);
+    const char *start = "[0:0]setpts=PTS,split=1[si];[si]fps=1000/2500:";
+    assert_memory_equal(graph, start, strlen(start));
+    assert_true(has(argv, "-map", "[i0]") && has(argv, "-map", "[i1]"));
     buffer_fini(&text);
 }
 
@@ -241,6 +268,7 @@ main(void)
         cmocka_unit_test(arguments_name_source_filters_and_files),
         cmocka_unit_test(thumbnails_are_no_larger_than_the_film),
         cmocka_unit_test(thumbnails_are_made_of_the_same_pictures),
+        cmocka_unit_test(thumbnails_can_be_all_that_is_made),
         cmocka_unit_test(frame_times_are_exact_or_the_files_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+_Static_assert(LADDER_RUNGS_MAX + SOURCE_AUDIO_MAX + SUBTITLES_MAX
+                       + THUMBNAIL_TRACKS
+                   <= ASSET_TRACKS_MAX,
+               "all are in the asset");
+
 struct indexing {
     struct progress *progress;
     const struct source *source;
@@ -325,39 +330,59 @@ subtitles_store(struct indexing *ix, unsigned number, uint64_t duration)
 
 /* ---- thumbnails ---- */
 
+/* As the encoder leaves them in the folder. */
+struct thumbnail_kind {
+    const char *name;
+    uint32_t columns, rows;
+    unsigned first_file;
+};
+
+static const struct thumbnail_kind thumbnail_kinds[THUMBNAIL_TRACKS] = {
+    {"i0", THUMBNAIL_COLUMNS, THUMBNAIL_ROWS, 1}, /* behind the empty one */
+    {"i1", 1, 1, 0},
+};
+
+struct thumbnail_files {
+    struct indexing *ix;
+    const struct thumbnail_kind *kind;
+};
+
 static void
-sheet_path(const struct indexing *ix, uint64_t number, char out[PATH_MAX])
+thumbnail_path(const struct thumbnail_files *files, uint64_t number,
+               char out[PATH_MAX])
 {
-    snprintf(out, PATH_MAX, "%s/i0.%llu.jpg", ix->folder,
-             (unsigned long long) number + 1); /* behind the empty one */
+    snprintf(out, PATH_MAX, "%s/%s.%llu.jpg", files->ix->folder,
+             files->kind->name,
+             (unsigned long long) number + files->kind->first_file);
 }
 
 static int
-sheet_read(void *context, uint32_t number, struct buffer *out)
+thumbnail_read(void *context, uint32_t number, struct buffer *out)
 {
-    struct indexing *ix = context;
+    const struct thumbnail_files *files = context;
     char path[PATH_MAX];
-    sheet_path(ix, number, path);
+    thumbnail_path(files, number, path);
     const int err = stop_signal() != 0 ? ERR_TIMEOUT : file_read(path, out);
-    return err == ERR_IO || err == ERR_NOT_FOUND ? io_failed(ix) : err;
+    return err == ERR_IO || err == ERR_NOT_FOUND ? io_failed(files->ix) : err;
 }
 
 /* A picture that is shown for longer than a sheet at the film's end is not in
  * all of them: then the thumbnails end earlier. */
 static void
-thumbnails_shorten(const struct indexing *ix, struct image_build *build)
+thumbnails_shorten(const struct thumbnail_files *files,
+                   struct image_build *build)
 {
     const uint64_t needed = image_sheet_count(build);
     char path[PATH_MAX];
     uint64_t count = 0;
     for (; count < needed; count++) {
-        sheet_path(ix, count, path);
+        thumbnail_path(files, count, path);
         if (access(path, R_OK) != 0)
             break;
     }
     if (count > 0 && count < needed)
         build->duration_ms =
-            count * build->interval_ms * THUMBNAIL_COLUMNS * THUMBNAIL_ROWS;
+            count * build->interval_ms * build->columns * build->rows;
 }
 
 static int
@@ -365,7 +390,7 @@ thumbnails_build(struct indexing *ix, struct image_build *build,
                  struct buffer *out)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/i0.sheets", ix->folder);
+    snprintf(path, sizeof path, "%s/%s.sheets", ix->folder, build->name);
     struct storing storing = {ix, fopen(path, "wb")};
     if (storing.file == NULL)
         return io_failed(ix);
@@ -383,31 +408,32 @@ thumbnails_build(struct indexing *ix, struct image_build *build,
 
 /* For as long as there are pictures. */
 static int
-thumbnails_store(struct indexing *ix)
+thumbnails_store(struct indexing *ix, const struct thumbnail_kind *kind)
 {
     const struct thumbnails *thumbnails = &ix->plan->thumbnails;
     const struct track_info *video = &ix->asset.tracks[0];
+    struct thumbnail_files files = {ix, kind};
     struct image_build build = {
-        .sheet_read = sheet_read,
-        .context = ix,
+        .sheet_read = thumbnail_read,
+        .context = &files,
         .width = thumbnails->width,
         .height = thumbnails->height,
-        .columns = THUMBNAIL_COLUMNS,
-        .rows = THUMBNAIL_ROWS,
+        .columns = kind->columns,
+        .rows = kind->rows,
         .interval_ms = thumbnails->interval_ms,
         .duration_ms = (uint64_t) (((unsigned __int128) video->duration * 1000
                                     + video->timescale - 1)
                                    / video->timescale),
-        .name = "i0",
+        .name = kind->name,
     };
-    if (thumbnails->interval_ms == 0)
-        return 0;
+    char name[TRACK_NAME_LEN_MAX + sizeof ".idx"];
     struct buffer *index = &ix->indexes[ix->asset.track_count];
     buffer_init(index, INDEX_SIZE_MAX);
-    thumbnails_shorten(ix, &build);
+    thumbnails_shorten(&files, &build);
     const int err = thumbnails_build(ix, &build, index);
+    snprintf(name, sizeof name, "%s.idx", kind->name);
     if (err == 0)
-        return file_save(ix, "i0.idx", buffer_bytes(index));
+        return file_save(ix, name, buffer_bytes(index));
     if (err != ERR_TIMEOUT)
         progress_error(ix->progress, "cannot store the thumbnails: %s",
                        ix->reason[0] != '\0' ? ix->reason : err_text(err));
@@ -448,7 +474,14 @@ tracks_index(struct indexing *ix)
         if (err != 0)
             return err;
     }
-    return thumbnails_store(ix);
+    for (size_t i = 0; i < THUMBNAIL_TRACKS; i++) {
+        int err = plan->thumbnails.interval_ms == 0
+                      ? 0
+                      : thumbnails_store(ix, &thumbnail_kinds[i]);
+        if (err != 0)
+            return err;
+    }
+    return 0;
 }
 
 static int

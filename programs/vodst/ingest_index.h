@@ -26,8 +26,8 @@ struct indexed {
  * asset.idx, and opens what it wrote. With `copy`, which else is NULL, the
  * tracks are those of the copy, and its cuts are used up. Of
  * plan->subtitles_count subtitles it writes <track>.text and <track>.idx, of
- * thumbnails i0.sheets and i0.idx. Tells what is wrong by progress_error:
- * ERR_INVALID, ERR_UNSUPPORTED, ERR_IO, ERR_MEMORY.
+ * thumbnails i0.sheets, i1.sheets and an index of each. Tells what is wrong by
+ * progress_error: ERR_INVALID, ERR_UNSUPPORTED, ERR_IO, ERR_MEMORY.
  */
 int index_write(struct progress *progress, const struct source *source,
                 const struct encode_plan *plan, struct copy *copy,

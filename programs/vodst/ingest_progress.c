@@ -171,6 +171,16 @@ progress_update(struct progress *progress, double done, const char *speed)
         line_show(progress, done, left);
 }
 
+static void
+note_tell(struct progress *progress, const char *text)
+{
+    bar_clear(progress);
+    if (!progress->is_json)
+        fprintf(stderr, "%s\n", text);
+    progress_event(progress, "note",
+                   json_pack("{s:o}", "text", text_json(text)));
+}
+
 void
 progress_note(struct progress *progress, const char *format, ...)
 {
@@ -179,11 +189,7 @@ progress_note(struct progress *progress, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    bar_clear(progress);
-    if (!progress->is_json)
-        fprintf(stderr, "%s\n", text);
-    progress_event(progress, "note",
-                   json_pack("{s:o}", "text", text_json(text)));
+    note_tell(progress, text);
 }
 
 void
@@ -194,6 +200,10 @@ progress_error(struct progress *progress, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (progress->is_optional) {
+        note_tell(progress, text);
+        return;
+    }
     bar_clear(progress);
     fprintf(stderr, "vodst ingest: %s\n", text);
     json_t *fields = json_pack("{s:o}", "message", text_json(text));

@@ -16,6 +16,7 @@ struct json_t;
 struct progress {
     bool is_json;
     bool is_terminal;
+    bool is_optional; /* what is an error is a note: the step goes on */
     const char *step; /* NULL between steps */
     uint64_t started_ms, shown_ms;
     char speed[32]; /* as shown last */

@@ -111,7 +111,8 @@ version_make(struct progress *progress, const struct encode_plan *plan,
                          plan->subtitles_count);
     if (err == 0)
         err = tracks_add(progress, out, folder, 'i', ".sheets",
-                         plan->thumbnails.interval_ms != 0);
+                         plan->thumbnails.interval_ms != 0 ? THUMBNAIL_TRACKS
+                                                           : 0);
     if (err == 0) /* last: it makes the version readable */
         err = file_add(progress, out, folder, "asset", ".idx");
     return err != 0 ? err : version_name(progress, out);

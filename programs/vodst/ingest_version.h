@@ -12,8 +12,11 @@
 #include "programs/vodst/ingest_subtitles.h"
 
 #define VERSION_TEXT_SIZE 13 /* 12 hex digits and the end */
-#define VERSION_FILES_MAX \
-    (2 * (LADDER_RUNGS_MAX + SOURCE_AUDIO_MAX + SUBTITLES_MAX + 1) + 1)
+#define VERSION_FILES_MAX                                       \
+    (2                                                          \
+         * (LADDER_RUNGS_MAX + SOURCE_AUDIO_MAX + SUBTITLES_MAX \
+            + THUMBNAIL_TRACKS)                                 \
+     + 1)
 _Static_assert(VERSION_FILES_MAX <= STORAGE_FILES_MAX, "all can be stored");
 
 struct version {

@@ -51,6 +51,16 @@ class Node(NginxInstance):
                     package $2;
                     package_encryption $1;
                 }}
+                location ~ ^/far/(.*)$ {{
+                    package $1;
+                    package_fill /fill/;
+                }}
+                location /fill/ {{
+                    internal;
+                    proxy_set_header Range $package_slice_range;
+                    proxy_pass http://127.0.0.1:{port}/stored/;
+                }}
+                location /stored/ {{ alias {root}/; }}
                 location ~ ^/periods/(.*)$ {{
                     package $1;
                     package_encryption cenc;
@@ -99,6 +109,51 @@ def _films(tmp_path_factory):
 def _node(films, tmp_path_factory):
     with Node(tmp_path_factory.mktemp("node"), films) as node:
         yield node
+
+
+def test_an_ingested_film_from_afar_is_not_taken_for_a_plain_one(node):
+    """Also not when two indexes are fetched for one answer."""
+    url = "film/1/ts/v0~a0/4.ts"
+    assert node.get(f"far/{url}").content == node.get(f"off/{url}").content
+
+
+def rate(node, top, track):
+    """Bits a second of the segments that the track's playlist names: of all,
+    and of the one with most."""
+    playlist = node.get(f"{top}{track}/index.m3u8?{TRACK_PART}").text
+    found = [(8 * len(node.get(f"{top}{track}/{name}").content), float(time))
+             for time, name in re.findall("#EXTINF:(.*),\n(.*)", playlist)]
+    assert len(found) == END - FIRST
+    return sum(bits for bits, _ in found) / sum(time for _, time in found), \
+        max(bits / time for bits, time in found)
+
+
+@pytest.mark.parametrize("top", ("off/film/1/", "far/film/1/", "off/plain/1/"))
+def test_bandwidths_of_a_part_are_those_of_its_segments(node, top):
+    average, peak = (sum(both) for both in zip(rate(node, top, "v0"),
+                                               rate(node, top, "a0")))
+    pattern = "STREAM-INF:BANDWIDTH=(\\d+),AVERAGE-BANDWIDTH=(\\d+),"
+    found = re.search(pattern, node.get(f"{top}master.m3u8?{PART}").text)
+    assert int(found[1]) == pytest.approx(peak, abs=3)
+    assert int(found[2]) == pytest.approx(average, abs=3)
+    whole = re.search(pattern, node.get(f"{top}master.m3u8").text)
+    assert abs(int(whole[2]) - average) > 100
+    mpd = node.get(f"{top}manifest.mpd?{PART}").text
+    assert sum(map(int, re.findall('<Representation id="[va]0".* '
+                                   'bandwidth="(\\d+)"', mpd))) \
+        == pytest.approx(peak, abs=3)
+
+
+def test_a_part_of_what_is_not_there_has_the_answer_of_the_whole(node, films):
+    gone = films / "gone" / "1"
+    gone.mkdir(parents=True)
+    shutil.copy(films / "film" / "1" / "asset.idx", gone)
+    for top in ("off", "far"):
+        for name in ("master.m3u8", "manifest.mpd"):
+            url = f"{top}/gone/1/{name}"
+            assert node.get(url).status_code == 200
+            assert node.get(f"{url}?{PART}").status_code == 404
+            assert node.get(f"{top}/none/1/{name}?{PART}").status_code == 404
 
 
 def digests(source, *options):
@@ -189,7 +244,6 @@ def test_a_player_plays_the_part_from_its_start_to_its_end(
     license_url = "/license" if is_sealed else ""
     browser.get(f"{node.url}/player.html?player={player}&url={url}"
                 f"&license={license_url}")
-    has_subtitles = file.endswith("m3u8")
 
     def seen():
         return browser.execute_script(SEEN)
@@ -198,8 +252,7 @@ def test_a_player_plays_the_part_from_its_start_to_its_end(
     assert abs(seen()["length"] - PART_S) < 0.1
     assert seen()["keys"] == is_sealed
     browser.execute_script("document.getElementById('video').pause()")
-    if has_subtitles:
-        browser.execute_script("subtitlesShow('en')")
+    browser.execute_script("subtitlesShow('en')")
     for number in (8, 4, 6):
         browser.execute_script(
             "document.getElementById('video').currentTime = arguments[0]",
@@ -208,10 +261,9 @@ def test_a_player_plays_the_part_from_its_start_to_its_end(
         wait_until(lambda: seen()["ready"] and (
             is_sealed or abs(seen()["red"] - shade) < 4), 20,
             f"segment {number}")
-        if has_subtitles:
-            wait_until(lambda: [text for _, _, text in browser.execute_script(
-                CUES_SCRIPT, True)] == [f"segment {number}"], 20,
-                f"the subtitle of segment {number}")
+        wait_until(lambda: [text for _, _, text in browser.execute_script(
+            CUES_SCRIPT, True)] == [f"segment {number}"], 20,
+            f"the subtitle of segment {number}")
     browser.execute_script(
         "const video = document.getElementById('video');"
         "video.currentTime = arguments[0]; video.play()",

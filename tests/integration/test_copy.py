@@ -550,8 +550,10 @@ def test_steps_and_tracks_are_told(house):
     film = film_named(house, "six-sounds")
     events = film.events
     assert [e["step"] for e in events if e["event"] == "step_done"] \
-        == ["probe", "check", "copy", "store", "publish"]
+        == ["probe", "check", "thumbnails", "copy", "store", "publish"]
     notes = [e["text"] for e in events if e["event"] == "note"]
+    assert notes[-1] == "so there are no thumbnails" \
+        and notes[-2].startswith("ffprobe is missing")
     assert notes[0] == f"v0: {film.source}, 128x72, avc1.4d400a, 0:08"
     assert notes[2] == f"a1: {film.source}, de, ac-3, 0:08"
     assert film.result["frames"] == 200 and film.result["audio"] == 6

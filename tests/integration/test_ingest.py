@@ -208,7 +208,7 @@ def test_01_renditions_match_the_film_and_each_other(place, film):
     tracks = ["v0", "v1", "a0", "a1"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [t + e for t in tracks for e in (".mp4", ".idx")]
-        + ["asset.idx", "i0.idx", "i0.sheets"])
+        + ["asset.idx", "i0.idx", "i0.sheets", "i1.idx", "i1.sheets"])
     assert picture(folder / "v0.mp4") == (frames, duration, 320, 180)
     assert picture(folder / "v1.mp4") == (frames, duration, 214, 120)
     assert result["frames"] == frames
@@ -257,7 +257,7 @@ def test_03_storage_behind_http_gets_the_files_and_asset_last(nginx_place,
     place = nginx_place()
     result, folder = place.ingest(film, "demo", "--ladder", "120")
     names = ["v0.mp4", "v0.idx", "a0.mp4", "a0.idx", "a1.mp4", "a1.idx",
-             "i0.sheets", "i0.idx", "asset.idx"]
+             "i0.sheets", "i0.idx", "i1.sheets", "i1.idx", "asset.idx"]
     base = f"/media/demo/{result['version']}/"
     calls = [line.split() for line in place.log.read_text().splitlines()]
     assert [uri for method, uri, status in calls if method == "PUT"] \

@@ -202,10 +202,21 @@ def test_segments_have_the_times_of_the_video_and_the_cues_seen_in_them(
     assert node.get("/film/1/s1/3.vtt").text.endswith(style[8:])
 
 
+def test_a_part_is_a_file_whose_times_count_from_its_start(node, tmp_path):
+    """Segments are 2.002 s; the part starts in a subtitle, and ends in one."""
+    out = tmp_path / "part.vtt"
+    out.write_bytes(node.get("/film/1/s0/2-4.vtt").content)
+    assert cues_by_ffmpeg(out) == [
+        (0, 3246, CUES[1][2]), (997, 1995, "Meanwhile"),
+        (3996, 5996, CUES[3][2])]
+    out.write_bytes(node.get("/film/1/s1/0-1.vtt").content)
+    assert cues_by_ffmpeg(out) == [(1000, 4000, "<b>Eins</b>")]
+
+
 def test_text_is_answered_as_media_is(node):
     whole = node.get("/film/1/s0/all.vtt")
     assert whole.headers["Content-Type"] == "text/vtt"
-    for path in ("all.vtt", "2.vtt"):
+    for path in ("all.vtt", "1-3.vtt", "2.vtt"):
         url = f"/film/1/s0/{path}"
         answer = node.get(url)
         head = requests.head(node.url + url, timeout=20)
@@ -220,7 +231,7 @@ def test_text_is_answered_as_media_is(node):
         assert filled.headers["ETag"] == answer.headers["ETag"]
     assert whole.headers["ETag"] != answer.headers["ETag"]
     for path in ("s0/0.m4s", "s0/init.mp4", "s0/6.vtt", "v0/0.vtt",
-                 "v0/all.vtt", "s2/all.vtt"):
+                 "v0/all.vtt", "s2/all.vtt", "s0/4-6.vtt", "v0/0-1.vtt"):
         assert node.get(f"/film/1/{path}").status_code == 404, path
 
 
