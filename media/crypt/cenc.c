@@ -4,21 +4,22 @@
  * runs on over the encrypted bytes of a sample. Of `cbcs` the chain starts anew
  * with each subsample, and what is left behind its last whole block is clear.
  *
- * A block of CBC that comes or leaves in pieces is put together in `block`. Of
- * a pattern the blocks are brought together and encrypted in one call: a call
- * of EVP costs more than a block. Where the samples are changed in place such a
- * block is left until it is whole.
+ * What of the chains is there whole is put off until all of a run is known, and
+ * encrypted together; of a pattern the blocks are brought together for that. A
+ * block that comes or leaves in pieces is put together in `block`. Where the
+ * samples are changed in place such a block is left until it is whole.
  */
 #include "media/crypt/cenc_private.h"
 
 #include "core/err.h"
+#include "media/crypt/aes.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
 
-#define BLOCK 16u
+#define BLOCK AES_BLOCK_SIZE
 #define PATTERN_BLOCKS 10u
-#define BATCH_BLOCKS 64u
+#define BATCH_BLOCKS 256u
 
 struct cenc_transform {
     struct transform super;
@@ -33,29 +34,24 @@ struct cenc_transform {
     uint32_t stride; /* bytes from one encrypted block to the next */
     uint8_t iv[CRYPT_KEY_SIZE];
     uint64_t iv_next; /* of cenc */
-    EVP_CIPHER_CTX *cipher;
+    struct aes *aes;
+    uint8_t chain_iv[BLOCK]; /* of cbcs, what a chain goes on with */
     uint8_t block[BLOCK];
     uint32_t block_len, block_put; /* put: of the encrypted one */
 };
 
-static int
-iv_set(struct cenc_transform *t)
-{
-    return EVP_EncryptInit_ex(t->cipher, NULL, NULL, NULL, t->iv) == 1
-               ? 0
-               : ERR_MEMORY;
-}
+/* A part of a chain whose blocks lie in the output, not encrypted yet. */
+struct piece {
+    uint8_t *out;
+    size_t count;  /* blocks */
+    bool is_first; /* of its chain */
+};
 
-static int
-cipher_run(struct cenc_transform *t, const uint8_t *in, uint8_t *out,
-           size_t len)
-{
-    int put;
-    return EVP_EncryptUpdate(t->cipher, out, &put, in, (int) len) == 1
-                   && put == (int) len
-               ? 0
-               : ERR_MEMORY;
-}
+/* In one run; all but the last are a chain's end. */
+struct pieces {
+    struct piece list[AES_CHAINS_MAX];
+    size_t count, block_count;
+};
 
 static void
 io_pass(struct transform_io *io, size_t in, size_t out)
@@ -87,41 +83,73 @@ static int
 counter_run(struct cenc_transform *t, struct transform_io *io, size_t len)
 {
     len = least(least(len, 1u << 30), least(io->in_len, io->out_len));
-    const int err = cipher_run(t, io->in, io->out, len);
+    const int err = aes_counter_run(t->aes, io->in, io->out, len);
     io_pass(io, len, len);
     t->position += (uint32_t) len;
     return err;
 }
 
-/* As many encrypted blocks as are there whole, with what is between them. */
-static int
-blocks_run(struct cenc_transform *t, struct transform_io *io, size_t len)
+static void
+blocks_move(const struct cenc_transform *t, const struct piece *piece,
+            uint8_t *blocks, bool is_back)
 {
-    uint8_t batch[BATCH_BLOCKS * BLOCK];
+    for (size_t i = 0; i < piece->count; i++) {
+        uint8_t *out = piece->out + i * t->stride, *in = blocks + i * BLOCK;
+        memcpy(is_back ? out : in, is_back ? in : out, BLOCK);
+    }
+}
+
+static int
+pieces_run(struct cenc_transform *t, struct pieces *pieces)
+{
+    struct aes_chain chains[AES_CHAINS_MAX];
+    uint8_t blocks[BATCH_BLOCKS * BLOCK];
+    const bool is_pattern = t->stride > BLOCK;
+    size_t put = 0;
+    if (pieces->count == 0)
+        return 0;
+    for (size_t i = 0; i < pieces->count; i++) {
+        const struct piece *piece = &pieces->list[i];
+        chains[i].bytes = is_pattern ? blocks + put : piece->out;
+        chains[i].len = piece->count * BLOCK;
+        memcpy(chains[i].iv, piece->is_first ? t->iv : t->chain_iv, BLOCK);
+        if (is_pattern)
+            blocks_move(t, piece, chains[i].bytes, false);
+        put += chains[i].len;
+    }
+    const int err = aes_chains_run(t->aes, chains, pieces->count);
+    for (size_t i = 0; is_pattern && i < pieces->count; i++)
+        blocks_move(t, &pieces->list[i], chains[i].bytes, true);
+    memcpy(t->chain_iv, chains[pieces->count - 1].iv, BLOCK);
+    pieces->count = pieces->block_count = 0;
+    return err;
+}
+
+/* As many encrypted blocks as are there whole, with what is between them; `at`
+ * is how far in the chain they are. */
+static int
+blocks_run(struct cenc_transform *t, struct pieces *pieces,
+           struct transform_io *io, size_t len, uint32_t at)
+{
     len = least(len, least(io->in_len, io->out_len));
     size_t count = (len - BLOCK) / t->stride + 1;
-    if (t->stride == BLOCK) {
-        const size_t size = least(count * BLOCK, 1u << 30);
-        const int err = cipher_run(t, io->in, io->out, size);
-        io_pass(io, size, size);
-        t->position += (uint32_t) size;
-        return err;
+    int err = 0;
+    if (at > 0 || pieces->count == AES_CHAINS_MAX
+        || pieces->block_count == BATCH_BLOCKS)
+        err = pieces_run(t, pieces);
+    if (t->stride > BLOCK) {
+        count = least(count, BATCH_BLOCKS - pieces->block_count);
+        pieces->block_count += count;
     }
-    count = least(count, BATCH_BLOCKS);
-    const size_t size = least(len, count * t->stride);
-    uint8_t *out = io->out; /* where it is in the cache */
-    t->position += (uint32_t) copy_run(io, size);
-    for (size_t i = 0; i < count; i++)
-        memcpy(batch + i * BLOCK, out + i * t->stride, BLOCK);
-    const int err = cipher_run(t, batch, batch, count * BLOCK);
-    for (size_t i = 0; i < count; i++)
-        memcpy(out + i * t->stride, batch + i * BLOCK, BLOCK);
+    pieces->list[pieces->count++] =
+        (struct piece){.out = io->out, .count = count, .is_first = at == 0};
+    t->position += (uint32_t) copy_run(io, least(len, count * t->stride));
     return err;
 }
 
 /* A block that is not there whole, or for which there is no room. */
 static int
-block_run(struct cenc_transform *t, struct transform_io *io)
+block_run(struct cenc_transform *t, struct transform_io *io, uint32_t at)
 {
     if (t->block_len < BLOCK) {
         const size_t len = least(BLOCK - t->block_len, io->in_len);
@@ -131,7 +159,9 @@ block_run(struct cenc_transform *t, struct transform_io *io)
         io_pass(io, len, 0);
         if (t->block_len < BLOCK)
             return 0;
-        const int err = cipher_run(t, t->block, t->block, BLOCK);
+        struct pieces one = {.count = 1};
+        one.list[0] = (struct piece){t->block, 1, at == 0};
+        const int err = pieces_run(t, &one);
         if (err != 0)
             return err;
     }
@@ -149,8 +179,8 @@ block_run(struct cenc_transform *t, struct transform_io *io)
 
 /* `rest` is the encrypted part of the entry, `at` how far in it is. */
 static int
-chain_run(struct cenc_transform *t, struct transform_io *io, uint32_t rest,
-          uint32_t at)
+chain_run(struct cenc_transform *t, struct pieces *pieces,
+          struct transform_io *io, uint32_t rest, uint32_t at)
 {
     const uint32_t in_stride = at % t->stride, left = rest - at;
     if (in_stride != 0 || left < BLOCK) {
@@ -158,9 +188,12 @@ chain_run(struct cenc_transform *t, struct transform_io *io, uint32_t rest,
         t->position += (uint32_t) copy_run(io, least(len, left));
         return 0;
     }
-    if (t->block_len > 0 || io->in_len < BLOCK || io->out_len < BLOCK)
-        return io->in == io->out ? 0 : block_run(t, io);
-    return blocks_run(t, io, left);
+    if (t->block_len == 0 && io->in_len >= BLOCK && io->out_len >= BLOCK)
+        return blocks_run(t, pieces, io, left, at);
+    if (io->in == io->out)
+        return 0;
+    const int err = pieces_run(t, pieces); /* that of its chain */
+    return err != 0 ? err : block_run(t, io, at);
 }
 
 /* To the next entry that has bytes; false at the end. */
@@ -175,18 +208,16 @@ entry_next(struct cenc_transform *t, int *err)
         if (!t->is_cbc) {
             store_be64(t->iv, t->iv_next++);
             if (!t->is_clear)
-                *err = iv_set(t);
+                *err = aes_counter_start(t->aes, t->iv);
         }
     }
     t->position = 0;
-    if (t->is_cbc && !t->is_clear && table->entries[t->entry].rest > 0)
-        *err = iv_set(t);
     return *err == 0;
 }
 
 static int
-entry_run(struct cenc_transform *t, const struct subsample *entry,
-          struct transform_io *io)
+entry_run(struct cenc_transform *t, struct pieces *pieces,
+          const struct subsample *entry, struct transform_io *io)
 {
     const uint32_t clear =
         t->is_clear ? entry->clear + entry->rest : entry->clear;
@@ -195,8 +226,9 @@ entry_run(struct cenc_transform *t, const struct subsample *entry,
         t->position += (uint32_t) copy_run(io, clear - t->position);
         return 0;
     }
-    return t->is_cbc ? chain_run(t, io, entry->rest, t->position - entry->clear)
-                     : counter_run(t, io, end - t->position);
+    if (!t->is_cbc)
+        return counter_run(t, io, end - t->position);
+    return chain_run(t, pieces, io, entry->rest, t->position - entry->clear);
 }
 
 static int
@@ -212,12 +244,14 @@ cenc_run(struct transform *self, struct transform_io *io)
         return 0;
     buffer_fini(&t->header);
     t->header_put = 0;
+    struct pieces pieces;
     int err = 0;
+    pieces.count = pieces.block_count = 0;
     while (t->sample != t->table.sample_count && err == 0) {
         const struct subsample *entry = &t->table.entries[t->entry];
         if (t->entry_left > 0 && t->position < entry->clear + entry->rest) {
             const size_t in_len = io->in_len, out_len = io->out_len;
-            err = entry_run(t, entry, io);
+            err = entry_run(t, &pieces, entry, io);
             if (io->in_len == in_len && io->out_len == out_len)
                 break;
         } else {
@@ -229,32 +263,17 @@ cenc_run(struct transform *self, struct transform_io *io)
                 break;
         }
     }
-    return err;
+    return err != 0 ? err : pieces_run(t, &pieces);
 }
 
 static void
 cenc_close(struct transform *self)
 {
     struct cenc_transform *t = (struct cenc_transform *) self;
-    EVP_CIPHER_CTX_free(t->cipher);
+    aes_close(t->aes);
     cenc_table_fini(&t->table);
     buffer_fini(&t->header);
     free(t);
-}
-
-static int
-cipher_open(struct cenc_transform *t, const struct crypt *crypt)
-{
-    t->is_cbc = crypt->scheme == CRYPT_CBCS;
-    t->cipher = EVP_CIPHER_CTX_new();
-    if (t->cipher == NULL
-        || EVP_EncryptInit_ex(t->cipher,
-                              t->is_cbc ? EVP_aes_128_cbc() : EVP_aes_128_ctr(),
-                              NULL, crypt->key.key, t->iv)
-               != 1
-        || EVP_CIPHER_CTX_set_padding(t->cipher, 0) != 1)
-        return ERR_MEMORY;
-    return 0;
 }
 
 uint64_t
@@ -289,6 +308,7 @@ cenc_transform_open(const struct cenc_segment *segment,
     t->super.run = cenc_run;
     t->super.close = cenc_close;
     t->sample = UINT32_MAX; /* before the first */
+    t->is_cbc = crypt->scheme == CRYPT_CBCS;
     t->is_clear = crypt->is_clear;
     t->iv_next = iv;
     buffer_init(&t->header, 16u << 20);
@@ -297,7 +317,7 @@ cenc_transform_open(const struct cenc_segment *segment,
     int err =
         cenc_table_init(segment->info, segment->map, crypt->scheme, &t->table);
     if (err == 0)
-        err = cipher_open(t, crypt);
+        err = aes_open(crypt->key.key, &t->aes);
     if (err == 0)
         err = cenc_header_write(segment->header, &t->table, crypt, is_video, iv,
                                 &t->header);

@@ -3,7 +3,7 @@
 
 #include <ngx_event.h>
 
-#if PACKAGE_HAS_IPSEC_MB
+#if HAS_IPSEC_MB
 
 #include <intel-ipsec-mb.h>
 
