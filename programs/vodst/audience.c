@@ -324,15 +324,37 @@ arrival_take(struct audience *audience)
 }
 
 static void
+arrive(struct audience *audience)
+{
+    size_t content = arrival_take(audience);
+    if (audience->player_count < (size_t) audience->config.players)
+        play_begin(audience, content);
+    else
+        audience->report.turned_away++;
+}
+
+/* All whose moment has come: viewers do not wait for a machine that is late,
+ * nor stay away at the end because of it. */
+static void
+arrivals_due(struct audience *audience)
+{
+    const struct config *config = &audience->config;
+    double now_ms = (double) (clock_now_ms() - audience->began_ms);
+    if (config->duration_ms > 0 && now_ms > (double) config->duration_ms)
+        now_ms = (double) config->duration_ms;
+    while (config->rate > 0 && audience->arrivals.at_ms <= now_ms)
+        arrive(audience);
+}
+
+static void
 on_arrival(evutil_socket_t fd, short what, void *context)
 {
     struct audience *audience = context;
     const struct config *config = &audience->config;
-    size_t content = arrival_take(audience);
-    if (audience->player_count < (size_t) config->players)
-        play_begin(audience, content);
+    if (config->rate > 0)
+        arrivals_due(audience);
     else
-        audience->report.turned_away++;
+        arrive(audience);
     bool is_full = audience->player_count == (size_t) config->players;
     if (!all_have_come(audience) && (config->rate > 0 || !is_full))
         timer_in(audience->arrival, arrival_wait_ms(audience));
@@ -398,12 +420,19 @@ on_stop(evutil_socket_t fd, short what, void *context)
     event_base_loopbreak(audience->base);
 }
 
+static void
+on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    arrivals_due(context);
+    on_stop(fd, what, context);
+}
+
 static int
 events_set(struct audience *audience)
 {
     static const struct timeval second = {.tv_sec = 1};
     audience->arrival = evtimer_new(audience->base, on_arrival, audience);
-    audience->deadline = evtimer_new(audience->base, on_stop, audience);
+    audience->deadline = evtimer_new(audience->base, on_deadline, audience);
     audience->tick =
         event_new(audience->base, -1, EV_PERSIST, on_tick, audience);
     audience->interrupt =
