@@ -48,6 +48,13 @@ segment_start(const struct segment *segment)
     return segment->offset + segment->map_size;
 }
 
+/* Where in it the samples start. */
+static inline uint64_t
+segment_samples_start(const struct segment *segment)
+{
+    return segment_start(segment) + segment->header_size;
+}
+
 static inline uint64_t
 segment_length(const struct segment *segment)
 {

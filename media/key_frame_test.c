@@ -20,7 +20,7 @@ static const struct test_movie movie = {.sample_count = 120,
 static const uint8_t *
 key_of(const struct test_track *b, const struct segment *s)
 {
-    return b->media.ptr + segment_start(s) + s->header_size;
+    return b->media.ptr + segment_samples_start(s);
 }
 
 /* Appends a key frame's segment, run through in pieces of a size. */

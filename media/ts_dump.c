@@ -85,7 +85,7 @@ segment_write(const struct test_track *const *tracks, size_t count,
         sources[i].samples = map.samples;
         sources[i].sample_count = map.sample_count;
         sources[i].decode_time = s.decode_time;
-        samples[i] = track->media.ptr + segment_start(&s) + s.header_size;
+        samples[i] = track->media.ptr + segment_samples_start(&s);
     }
     struct transform *t;
     struct ts_inputs inputs;

@@ -55,6 +55,22 @@ test_index_make(struct test_track *t, const struct test_movie *movie,
 }
 
 void
+test_text_make(struct test_track *t, struct text_build build,
+               const char *webvtt)
+{
+    struct cues cues;
+    struct cues_error error;
+    int err = cues_read(bytes_of_text(webvtt), &cues, &error);
+    assert(err == 0);
+    build.cues = &cues;
+    track_init(t);
+    err = text_track_build(&build, &t->media, &t->file);
+    assert(err == 0);
+    track_open(t);
+    cues_free(&cues);
+}
+
+void
 test_track_fini(struct test_track *t)
 {
     buffer_fini(&t->file);

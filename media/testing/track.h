@@ -5,6 +5,7 @@
 /* For tests: tracks in their stored form, and what is known of one. */
 
 #include "media/testing/movie.h"
+#include "media/text/text_track.h"
 
 struct test_track {
     struct buffer media, file; /* the track file and its index */
@@ -21,6 +22,9 @@ void test_track_make(struct test_track *t, const struct test_movie *movie,
 /* The index alone: track files of very many segments are large. */
 void test_index_make(struct test_track *t, const struct test_movie *movie,
                      uint32_t target_ms);
+/* A text track: as `build` says, of the cues of a WebVTT file. */
+void test_text_make(struct test_track *t, struct text_build build,
+                    const char *webvtt);
 void test_track_fini(struct test_track *t);
 
 /* Three segments of 2 s in ticks of 1/512 s, 640x360 or stereo, 1000 bit/s;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "core/err.h"
-#include "media/text/text_track.h"
+#include "media/testing/track.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,45 +19,27 @@
 /* 2 s, 2 s, 2 s, in ticks of a third of one; the last cut is behind the end */
 static const uint64_t cuts[] = {0, 6, 12, 18};
 
-struct built {
-    struct buffer file, bytes;
-    struct track_index index;
-};
-
 static void
-build(struct built *b, const char *file)
+text_make(struct test_track *t, const char *webvtt)
 {
-    struct cues cues;
-    struct cues_error error;
-    assert_int_equal(cues_read(bytes_of_text(file), &cues, &error), 0);
-    const struct text_build build = {.cues = &cues,
-                                     .cuts = cuts,
-                                     .cut_count = 4,
-                                     .timescale = 3,
-                                     .duration = 18,
-                                     .name = "s0",
-                                     .label = "English",
-                                     .language = "en"};
-    buffer_init(&b->file, TEXT_TRACK_SIZE_MAX);
-    buffer_init(&b->bytes, INDEX_SIZE_MAX);
-    assert_int_equal(text_track_build(&build, &b->file, &b->bytes), 0);
-    assert_int_equal(track_index_open(buffer_bytes(&b->bytes), &b->index), 0);
-    cues_free(&cues);
+    test_text_make(t,
+                   (struct text_build){.cuts = cuts,
+                                       .cut_count = 4,
+                                       .timescale = 3,
+                                       .duration = 18,
+                                       .name = "s0",
+                                       .label = "English",
+                                       .language = "en"},
+                   webvtt);
 }
 
 static void
-built_free(struct built *b)
-{
-    buffer_fini(&b->file);
-    buffer_fini(&b->bytes);
-}
-
-static void
-range_expect(const struct built *b, const struct segment *s, const char *text)
+range_expect(const struct test_track *t, const struct segment *s,
+             const char *text)
 {
     const struct bytes range =
-        bytes_of(b->file.ptr + segment_start(s), segment_length(s));
-    assert_true(segment_start(s) + segment_length(s) <= b->file.len);
+        bytes_of(t->media.ptr + segment_start(s), segment_length(s));
+    assert_true(segment_start(s) + segment_length(s) <= t->media.len);
     assert_int_equal(range.len, strlen(text));
     assert_memory_equal(range.ptr, text, range.len);
 }
@@ -70,43 +52,43 @@ a_cue_is_in_each_segment_that_it_is_seen_in(void **state)
         SEGMENT LONG,
         SEGMENT LONG LAST,
     };
-    struct built b;
+    struct test_track t;
     struct segment s;
-    build(&b, "WEBVTT\n\n" HEAD LATE FIRST LONG LAST);
-    assert_int_equal(b.index.info.segment_count, 3);
-    assert_int_equal(b.index.info.sample_count, 5);
+    text_make(&t, "WEBVTT\n\n" HEAD LATE FIRST LONG LAST);
+    assert_int_equal(t.index.info.segment_count, 3);
+    assert_int_equal(t.index.info.sample_count, 5);
     for (uint32_t i = 0; i < 3; i++) {
-        assert_int_equal(track_index_segment(&b.index, i, &s), 0);
+        assert_int_equal(track_index_segment(&t.index, i, &s), 0);
         assert_int_equal(s.duration, 6);
         assert_int_equal(s.decode_time, 6 * i);
-        range_expect(&b, &s, expected[i]);
+        range_expect(&t, &s, expected[i]);
     }
-    assert_int_equal(track_index_whole(&b.index, &s), 0);
-    range_expect(&b, &s, "WEBVTT\n\n" HEAD FIRST LONG LAST);
-    built_free(&b);
+    assert_int_equal(track_index_whole(&t.index, &s), 0);
+    range_expect(&t, &s, "WEBVTT\n\n" HEAD FIRST LONG LAST);
+    test_track_fini(&t);
 }
 
 static void
 a_segment_without_cues_is_there(void **state)
 {
-    struct built b;
+    struct test_track t;
     struct segment s;
-    build(&b, "WEBVTT\n\n00:00.000 --> 00:02.000\na\n");
-    assert_int_equal(b.index.info.segment_count, 3);
-    assert_int_equal(track_index_segment(&b.index, 1, &s), 0);
-    range_expect(&b, &s,
+    text_make(&t, "WEBVTT\n\n00:00.000 --> 00:02.000\na\n");
+    assert_int_equal(t.index.info.segment_count, 3);
+    assert_int_equal(track_index_segment(&t.index, 1, &s), 0);
+    range_expect(&t, &s,
                  "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n");
-    built_free(&b);
+    test_track_fini(&t);
 }
 
 static void
 the_playlist_names_segments_of_text(void **state)
 {
-    struct built b;
+    struct test_track t;
     struct buffer out;
-    build(&b, "WEBVTT\n\n" LONG);
+    text_make(&t, "WEBVTT\n\n" LONG);
     buffer_init(&out, 4096);
-    hls_media_playlist_write(&b.index, &out);
+    hls_media_playlist_write(&t.index, &out);
     buffer_append_u8(&out, 0);
     assert_string_equal((char *) out.ptr,
                         "#EXTM3U\n#EXT-X-VERSION:7\n"
@@ -116,7 +98,7 @@ the_playlist_names_segments_of_text(void **state)
                         "#EXTINF:2.000000,\n0.vtt\n#EXTINF:2.000000,\n1.vtt\n"
                         "#EXTINF:2.000000,\n2.vtt\n#EXT-X-ENDLIST\n");
     buffer_fini(&out);
-    built_free(&b);
+    test_track_fini(&t);
 }
 
 static void
