@@ -506,26 +506,42 @@ packet_begin(struct ts_transform *t)
     t->head = bytes_of(t->head_memory, (size_t) (p - t->head_memory));
 }
 
-/* The packets that hold nothing but the next bytes of the sample: nearly all
- * of them. */
+/* How many packets hold nothing but the next bytes of the sample, which are
+ * there: nearly all of them. */
+static size_t
+packets_whole(const struct ts_transform *t, const struct transform_io *io)
+{
+    if (t->is_pes_start || t->text < t->text_count)
+        return 0;
+    const size_t count =
+        least(least(t->copy_left, io->in_len) / PAYLOAD_SIZE_MAX,
+              io->out_len / TS_PACKET_SIZE);
+    /* one byte is left for each of the others at least */
+    return least(least(count, t->packets_left),
+                 (t->pes_left - t->packets_left) / (PAYLOAD_SIZE_MAX - 1));
+}
+
 static void
 packets_put(struct ts_transform *t, struct transform_io *io)
 {
-    if (t->is_pes_start || t->text < t->text_count)
+    const size_t count = packets_whole(t, io), size = count * PAYLOAD_SIZE_MAX;
+    const uint8_t *in = io->in;
+    uint8_t *out = io->out;
+    if (count == 0)
         return;
-    while (t->copy_left >= PAYLOAD_SIZE_MAX && io->in_len >= PAYLOAD_SIZE_MAX
-           && io->out_len >= TS_PACKET_SIZE && t->packets_left > 0
-           && t->pes_left - (t->packets_left - 1) >= PAYLOAD_SIZE_MAX) {
-        uint8_t *p = packet_start(t, io->out, 0x10);
-        memcpy(p, io->in, PAYLOAD_SIZE_MAX);
-        io->in += PAYLOAD_SIZE_MAX;
-        io->in_len -= PAYLOAD_SIZE_MAX;
-        io->out += TS_PACKET_SIZE;
-        io->out_len -= TS_PACKET_SIZE;
-        t->copy_left -= PAYLOAD_SIZE_MAX;
-        t->pes_left -= PAYLOAD_SIZE_MAX;
-        t->packets_left--;
+    for (size_t i = 0; i < count; i++) {
+        transform_fetch(in);
+        memcpy(packet_start(t, out, 0x10), in, PAYLOAD_SIZE_MAX);
+        in += PAYLOAD_SIZE_MAX;
+        out += TS_PACKET_SIZE;
     }
+    io->in = in;
+    io->in_len -= size;
+    io->out = out;
+    io->out_len -= count * TS_PACKET_SIZE;
+    t->copy_left -= size;
+    t->pes_left -= size;
+    t->packets_left -= count;
 }
 
 static int
