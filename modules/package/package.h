@@ -149,9 +149,22 @@ ngx_int_t package_headers_set(ngx_http_request_t *r,
  * headers are set; NGX_OK, or NGX_HTTP_RANGE_NOT_SATISFIABLE. */
 ngx_int_t package_range_take(ngx_http_request_t *r, struct byte_range *out);
 
+/* A text that is made for this request alone, with what came of making it. */
+ngx_int_t package_made_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                            struct buffer *text, int err);
+
+/* Logs why a text could not be made, and says the status of the answer. */
+ngx_int_t package_text_failed(ngx_http_request_t *r,
+                              ngx_http_package_ctx_t *ctx, int err);
+
 /* The track file, opened as nginx's static handler does. */
 ngx_int_t package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                              const struct segment *segment, ngx_file_t *file);
+
+/* The header and a window of an open file, through the transform where there
+ * is one. */
+ngx_int_t package_window_send(ngx_http_request_t *r, ngx_file_t *file,
+                              uint64_t start, uint64_t end);
 
 /* A fill of a window of the track file, to be gone on with. */
 ngx_int_t package_fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
@@ -168,6 +181,21 @@ ngx_int_t package_window_answer(ngx_http_request_t *r,
 /* Before a fill that passes: sends the header where it may be all of the
  * answer. NGX_DECLINED: go on, an error can still have its status. */
 ngx_int_t package_header_begin(ngx_http_request_t *r);
+
+/* A segment whose samples are encrypted on the way; again after a NGX_DONE,
+ * package_encrypted_resume. */
+ngx_int_t package_encrypted_answer(ngx_http_request_t *r,
+                                   ngx_http_package_ctx_t *ctx,
+                                   const struct segment *segment);
+ngx_int_t package_encrypted_resume(ngx_http_request_t *r,
+                                   ngx_http_package_ctx_t *ctx);
+
+/* The WebVTT of a part of a film; again after a NGX_DONE,
+ * package_text_part_resume. */
+ngx_int_t package_text_part_answer(ngx_http_request_t *r,
+                                   ngx_http_package_ctx_t *ctx);
+ngx_int_t package_text_part_resume(ngx_http_request_t *r,
+                                   ngx_http_package_ctx_t *ctx);
 
 /* False, and it is logged why, for what cannot be a transport stream, and for
  * an encryption that is of transport streams alone, or of all but those. */

@@ -8,7 +8,6 @@
 #include "core/err.h"
 #include "media/hls/ts_playlist.h"
 #include "media/key_frame.h"
-#include "media/text/text_part.h"
 
 static void
 package_type_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
@@ -106,7 +105,7 @@ package_text_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return ngx_http_output_filter(r, &out);
 }
 
-static ngx_int_t
+ngx_int_t
 package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
 {
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -116,8 +115,7 @@ package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* A text that is made for this request alone, with what came of making it. */
-static ngx_int_t
+ngx_int_t
 package_made_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                   struct buffer *text, int err)
 {
@@ -435,8 +433,7 @@ package_range_take(ngx_http_request_t *r, struct byte_range *out)
     return NGX_OK;
 }
 
-/* The window of an open file, through the transform where there is one. */
-static ngx_int_t
+ngx_int_t
 package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
                     uint64_t end)
 {
@@ -544,133 +541,7 @@ package_window_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return package_window_send(r, file, start, end);
 }
 
-/* ---- encrypted segments ---- */
-
-static size_t
-package_head_size(const struct segment *segment)
-{
-    return segment->map_size + segment->header_size;
-}
-
-static uint64_t
-package_samples_start(const struct segment *segment)
-{
-    return segment_start(segment) + segment->header_size;
-}
-
-/* The map and the header are there: they say how long the answer is. */
-static ngx_int_t
-package_encrypted_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                        const struct segment *segment)
-{
-    struct {
-        uint64_t crypt;
-        uint32_t number;
-    } what = {crypt_fingerprint(&ctx->crypt), segment->number};
-    struct package_transform *transform = &ctx->transform;
-    struct byte_range range;
-    int err = package_crypt_open(
-        ctx, segment, bytes_of(ctx->head, package_head_size(segment)));
-
-    ngx_free(ctx->head); /* a slow viewer would hold it for long */
-    ctx->head = ctx->fill.memory = NULL;
-    if (err != 0) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "package: encrypt segment %uD of \"%V\" failed (%s)",
-                      segment->number, &ctx->use.index->node.str,
-                      err_text(err));
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (package_headers_set(
-            r, ctx, (off_t) transform->transform->size_out,
-            package_index_hash(
-                ctx->use.index,
-                bytes_of(&what, sizeof what.crypt + sizeof what.number)))
-        != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    ngx_int_t rc = package_range_take(r, &range);
-    transform->start = range.start;
-    transform->end = range.end;
-    return rc;
-}
-
-static ngx_int_t
-package_encrypted_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                       const struct segment *segment)
-{
-    ngx_file_t *file = ngx_pcalloc(r->pool, sizeof *file);
-    ssize_t size = (ssize_t) package_head_size(segment);
-    ngx_int_t rc;
-
-    if (file == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    rc = package_media_open(r, ctx, segment, file);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    if (ngx_read_file(file, ctx->head, (size_t) size, (off_t) segment->offset)
-        != size) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    rc = package_encrypted_begin(r, ctx, segment);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    return package_window_send(r, file, package_samples_start(segment),
-                               package_samples_start(segment) + segment->size);
-}
-
-/* The map and the header first, then the samples. */
-static ngx_int_t
-package_encrypted_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
-{
-    struct segment segment;
-    ngx_int_t rc = package_fill_step(&ctx->fill);
-
-    if (rc != NGX_OK || ctx->fill.transform != NULL) {
-        return rc == NGX_OK ? ngx_http_send_special(r, NGX_HTTP_LAST) : rc;
-    }
-    (void) track_index_segment(&ctx->use.index->track, ctx->path.segment,
-                               &segment);
-    rc = package_encrypted_begin(r, ctx, &segment);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    return package_window_answer(r, ctx, &segment,
-                                 package_samples_start(&segment),
-                                 package_samples_start(&segment)
-                                     + segment.size);
-}
-
-static ngx_int_t
-package_encrypted_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                         const struct segment *segment)
-{
-    ngx_http_package_loc_conf_t *conf =
-        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    size_t size = package_head_size(segment);
-    ngx_int_t rc;
-
-    if (size > PACKAGE_HEAD_SIZE_MAX) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    ctx->head = ngx_alloc(size, r->connection->log);
-    if (ctx->head == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (!package_is_filled(conf, ctx)) {
-        return package_encrypted_send(r, ctx, segment);
-    }
-    rc = package_fill_set(r, ctx, segment->offset, segment->offset + size);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    ctx->fill.is_whole = true;
-    ctx->fill.memory = ctx->head;
-    return package_encrypted_resume(r, ctx);
-}
+/* ---- segments ---- */
 
 static int
 package_segment_find(const ngx_http_package_ctx_t *ctx, struct segment *out)
@@ -721,96 +592,9 @@ package_key_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     }
     transform->start = range.start;
     transform->end = range.end;
-    return package_window_answer(r, ctx, &segment,
-                                 package_samples_start(&segment),
-                                 package_samples_start(&segment)
-                                     + segment.key_size);
-}
-
-/* ---- the text of a part ---- */
-
-/* What is stored is there. */
-static ngx_int_t
-package_text_part_end(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                      const struct text_part *part)
-{
-    const struct bytes stored =
-        bytes_of(ctx->head, (size_t) (part->end - part->start));
-    struct buffer text;
-
-    buffer_init(&text, PACKAGE_TEXT_SIZE_MAX);
-    int err = text_part_write(&ctx->use.index->track, part, stored, &text);
-    ngx_free(ctx->head);
-    ctx->head = ctx->fill.memory = NULL;
-    return package_made_send(r, ctx, &text, err);
-}
-
-static ngx_int_t
-package_text_part_resume(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
-{
-    struct text_part part;
-    ngx_int_t rc = package_fill_step(&ctx->fill);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    (void) text_part_find(&ctx->use.index->track, ctx->path.segment,
-                          ctx->path.last, &part);
-    return package_text_part_end(r, ctx, &part);
-}
-
-static ngx_int_t
-package_text_part_read(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                       const struct text_part *part)
-{
-    struct segment first;
-    ngx_file_t *file = ngx_pcalloc(r->pool, sizeof *file);
-    const ssize_t size = (ssize_t) (part->end - part->start);
-
-    if (file == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    (void) track_index_segment(&ctx->use.index->track, part->first, &first);
-    ngx_int_t rc = package_media_open(r, ctx, &first, file);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    if (ngx_read_file(file, ctx->head, (size_t) size, (off_t) part->start)
-        != size) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    return package_text_part_end(r, ctx, part);
-}
-
-static ngx_int_t
-package_text_part_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
-{
-    ngx_http_package_loc_conf_t *conf =
-        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
-    struct text_part part;
-
-    if (text_part_find(&ctx->use.index->track, ctx->path.segment,
-                       ctx->path.last, &part)
-        != 0) {
-        return NGX_HTTP_NOT_FOUND;
-    }
-    if (part.end - part.start > PACKAGE_HEAD_SIZE_MAX) {
-        return package_text_failed(r, ctx, ERR_LIMIT);
-    }
-    ctx->head = ngx_alloc((size_t) (part.end - part.start), r->connection->log);
-    if (ctx->head == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (!package_is_filled(conf, ctx)) {
-        return package_text_part_read(r, ctx, &part);
-    }
-    ngx_int_t rc = package_fill_set(r, ctx, part.start, part.end);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    ctx->fill.is_whole = true;
-    ctx->fill.memory = ctx->head;
-    return package_text_part_resume(r, ctx);
+    const uint64_t start = segment_samples_start(&segment);
+    return package_window_answer(r, ctx, &segment, start,
+                                 start + segment.key_size);
 }
 
 /* ---- all of it ---- */

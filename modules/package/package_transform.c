@@ -17,7 +17,7 @@
  */
 #include "modules/package/package_transform.h"
 
-#define BUFFER_SIZE (34u << 10)
+#define BUFFER_SIZE (48u << 10)
 #define FILL_BUFFER_SIZE (12u << 10) /* a fill itself holds 30 kB */
 #define TRANSFORM_BUFFERED 0x08u     /* a bit of r->buffered nobody else has */
 
@@ -214,25 +214,35 @@ memory_run(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *in,
     return NGX_OK;
 }
 
-/* From the queue into the buffer, until that is full, or a special buffer or
- * nothing is next. */
+/* NULL: nothing, or a special buffer. */
+static ngx_buf_t *
+input_next(struct package_transform *t)
+{
+    if (t->next != NULL) {
+        if (ngx_buf_size(&t->range) != 0
+            || t->next(t->next_context, &t->range)) {
+            return &t->range;
+        }
+        t->next = NULL;
+    }
+    return t->in != NULL && !ngx_buf_special(t->in->buf) ? t->in->buf : NULL;
+}
+
+/* What goes in into the buffer, until that is full, or nothing is next. */
 static ngx_int_t
 buffer_fill(struct package_transform *t, ngx_http_request_t *r, ngx_buf_t *b)
 {
     while (!buffer_is_full(b)) {
-        ngx_buf_t *in = t->in != NULL ? t->in->buf : NULL;
+        ngx_buf_t *in = input_next(t);
         const u_char *was = b->last;
         ngx_int_t rc;
 
-        if (in != NULL && ngx_buf_special(in)) {
-            in = NULL;
-        }
         rc = in != NULL && !ngx_buf_in_memory(in) ? file_run(t, r, in, b)
                                                   : memory_run(t, r, in, b);
         if (rc != NGX_OK) {
             return rc;
         }
-        if (in != NULL && ngx_buf_size(in) == 0) {
+        if (in != NULL && in != &t->range && ngx_buf_size(in) == 0) {
             ngx_chain_t *used = t->in;
 
             t->in = used->next;
@@ -326,7 +336,7 @@ output_make(struct package_transform *t, ngx_http_request_t *r,
         t->free = link;
     }
     /* behind the bytes before it */
-    while (t->in != NULL && ngx_buf_special(t->in->buf)) {
+    while (t->next == NULL && t->in != NULL && ngx_buf_special(t->in->buf)) {
         ngx_chain_t *special = t->in;
 
         if ((t->busy != NULL || t->sealing != NULL) && *out == NULL) {
@@ -522,7 +532,8 @@ package_transform_body(struct package_transform *t, ngx_http_request_t *r,
         ngx_chain_update_chains(r->pool, &t->free, &t->busy, &out,
                                 (ngx_buf_tag_t) &transform_tag);
     } while (is_going_on && t->busy == NULL);
-    if (t->busy != NULL || t->in != NULL || t->sealing != NULL) {
+    if (t->busy != NULL || t->in != NULL || t->next != NULL
+        || t->sealing != NULL) {
         r->buffered |= TRANSFORM_BUFFERED;
         return NGX_AGAIN;
     }

@@ -28,7 +28,13 @@ struct package_transform {
     struct package_seal *seal;   /* NULL: its output goes as it is; owned */
     uint64_t start, end;         /* what is wanted of its output */
 
+    /* Where set, ranges of files go in, each when the one before is through,
+     * and before what is passed on to the filter. False: there is none. */
+    bool (*next)(void *context, ngx_buf_t *range);
+    void *next_context;
+
     /* private */
+    ngx_buf_t range; /* that `next` gave */
     uint64_t position; /* in its output */
     ngx_chain_t *in, *free, *busy;
     struct {

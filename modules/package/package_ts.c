@@ -42,11 +42,12 @@ struct package_ts {
     struct ts_source sources[TS_SOURCES_MAX];
     size_t count;
     u_char *map;
+    struct ts_inputs inputs; /* what was not asked for yet */
+    ngx_file_t *files;       /* from a folder: one for each */
 
     /* filled */
     enum ts_step step;
-    struct ts_inputs inputs;           /* what was not asked for yet */
-    struct ts_range range;             /* the next of it */
+    struct ts_range range;             /* the next of the inputs */
     uint64_t position[TS_SOURCES_MAX]; /* in the samples */
     uint64_t held_size, window_size;
     size_t window_source;
@@ -361,44 +362,58 @@ ts_map_read(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return ts_map_end(r, ctx);
 }
 
-/* Each range of either file, in order. */
-static ngx_chain_t *
-ts_ranges(ngx_http_request_t *r, struct package_ts *ts, ngx_file_t *files)
+/* The next range of either file, in order. */
+static bool
+ts_range_next(void *context, ngx_buf_t *out)
 {
-    ngx_chain_t *out = NULL, **last = &out;
-    ngx_buf_t *b = NULL;
+    struct package_ts *ts = context;
     struct ts_range range;
 
-    while (ts_inputs_next(&ts->inputs, &range)) {
+    if (!ts_inputs_next(&ts->inputs, &range)) {
+        return false;
+    }
+    out->in_file = 1;
+    out->file = &ts->files[range.source];
+    out->file_pos = (off_t) (ts_samples_start(ts, range.source) + range.offset);
+    out->file_last = out->file_pos + (off_t) range.size;
+    return true;
+}
+
+/* All of them, for the copy filter. */
+static ngx_chain_t *
+ts_ranges(ngx_http_request_t *r, struct package_ts *ts)
+{
+    ngx_chain_t *out = NULL, **last = &out;
+    ngx_buf_t *b = ngx_calloc_buf(r->pool);
+
+    while (b != NULL && ts_range_next(ts, b)) {
         *last = ngx_alloc_chain_link(r->pool);
-        b = ngx_calloc_buf(r->pool);
-        if (*last == NULL || b == NULL) {
+        if (*last == NULL) {
             return NULL;
         }
-        b->in_file = 1;
-        b->file = &files[range.source];
-        b->file_pos =
-            (off_t) (ts_samples_start(ts, range.source) + range.offset);
-        b->file_last = b->file_pos + (off_t) range.size;
         (*last)->buf = b;
         (*last)->next = NULL;
         last = &(*last)->next;
+        b = ngx_calloc_buf(r->pool);
     }
-    b->last_in_chain = 1; /* there is a picture or a frame of sound */
-    return out;
+    return b != NULL ? out : NULL;
 }
 
 static ngx_int_t
 ts_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
     struct package_ts *ts = ctx->ts;
-    ngx_file_t *files = ngx_pcalloc(r->pool, ts->count * sizeof *files);
-    ngx_int_t rc = files != NULL ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    ngx_chain_t *chain = NULL;
+    ngx_int_t rc = NGX_OK;
 
+    ts->files = ngx_pcalloc(r->pool, ts->count * sizeof *ts->files);
+    if (ts->files == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
     for (unsigned i = 0; rc == NGX_OK && i < ts->count; i++) {
         if (ts->segments[i].sample_count != 0) {
             package_track_turn(ctx, i);
-            rc = ts_map_read(r, ctx, &files[i]);
+            rc = ts_map_read(r, ctx, &ts->files[i]);
         }
     }
     package_track_turn(ctx, 0);
@@ -408,9 +423,15 @@ ts_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     if (rc != NGX_OK) {
         return rc;
     }
-    ngx_chain_t *chain = ts_ranges(r, ts, files);
-    if (chain == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    package_transform_read(&ctx->transform, r, false);
+    if (!r->filter_need_in_memory) {
+        ctx->transform.next = ts_range_next;
+        ctx->transform.next_context = ts;
+    } else {
+        chain = ts_ranges(r, ts);
+        if (chain == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
     rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
