@@ -19,12 +19,12 @@ struct bytes {
 };
 
 #define BYTES_LITERAL(s) \
-    ((struct bytes) {(const uint8_t *) "" s "", sizeof(s) - 1})
+    ((struct bytes){(const uint8_t *) "" s "", sizeof(s) - 1})
 
 static inline struct bytes
 bytes_of(const void *ptr, size_t len)
 {
-    return (struct bytes) {(const uint8_t *) ptr, len};
+    return (struct bytes){(const uint8_t *) ptr, len};
 }
 
 static inline struct bytes

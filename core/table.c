@@ -329,8 +329,7 @@ int
 table_version_parse(struct bytes text, struct table_version *out)
 {
     struct table_version version;
-    const uint8_t *dot =
-        text.len == 0 ? NULL : memchr(text.ptr, '.', text.len);
+    const uint8_t *dot = text.len == 0 ? NULL : memchr(text.ptr, '.', text.len);
     if (dot == NULL)
         return ERR_INVALID;
     const size_t at = (size_t) (dot - text.ptr);

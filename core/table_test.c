@@ -406,9 +406,9 @@ versions_are_ordered_by_term_then_sequence(void **state)
 static void
 a_version_is_read_whole_or_not_at_all(void **state)
 {
-    static const char *const bad[] = {"", ".", "1", "1.", ".1", "1.2.3",
-                                      "1.2 ", "-1.2", "1.x",
-                                      "18446744073709551616.1"};
+    static const char *const bad[] = {
+        "",      ".",    "1",    "1.",  ".1",
+        "1.2.3", "1.2 ", "-1.2", "1.x", "18446744073709551616.1"};
     struct table_version version;
     assert_int_equal(
         table_version_parse(BYTES_LITERAL("18446744073709551615.7"), &version),

@@ -123,8 +123,7 @@ tracks_dump(const char *folder, const struct test_track *const *tracks,
     const struct hls_key playlist_key = {.uri = BYTES_LITERAL("../key.bin")};
     const struct hls_keys keys = {.list = &playlist_key, .count = 1};
     b.len = 0;
-    ts_media_playlist_write(&tracks[0]->index.info, has_key ? &keys : NULL,
-                            &b);
+    ts_media_playlist_write(&tracks[0]->index.info, has_key ? &keys : NULL, &b);
     test_stop_on(b.err, folder);
     test_file_save_in(path, "index.m3u8", buffer_bytes(&b));
     buffer_fini(&all);

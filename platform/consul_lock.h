@@ -49,7 +49,8 @@ void consul_lock_outgrow(struct consul_lock *lock, uint64_t term);
 
 /* Sets a key, provided that we hold the lock as far as Consul knows: else the
  * answer is ERR_STALE. ERR_LIMIT at once when the value is too large. */
-#define CONSUL_LOCK_PUT_MAX (380u << 10) /* bytes: 512 KiB of JSON, in base64 \
+#define CONSUL_LOCK_PUT_MAX \
+    (380u << 10) /* bytes: 512 KiB of JSON, in base64 \
                                           */
 int consul_lock_put(struct consul_lock *lock, const char *key,
                     struct bytes value, consul_done *done, void *context);

@@ -62,8 +62,8 @@ fake_read(struct bufferevent *stream, void *arg)
         return;
     evbuffer_drain(in, evbuffer_get_length(in));
     c->fake->asked_count++;
-    const char *answer = c->asked_count++ == 0 ? c->fake->first_answer
-                                               : c->fake->next_answer;
+    const char *answer =
+        c->asked_count++ == 0 ? c->fake->first_answer : c->fake->next_answer;
     if (answer == NULL) {
         free(c);
         bufferevent_free(stream);
@@ -92,9 +92,9 @@ fake_start(struct fake *fake)
     struct sockaddr_in where = {.sin_family = AF_INET,
                                 .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof where;
-    fake->listener = evconnlistener_new_bind(
-        base, fake_accept, fake, LEV_OPT_CLOSE_ON_FREE, 64,
-        (struct sockaddr *) &where, sizeof where);
+    fake->listener =
+        evconnlistener_new_bind(base, fake_accept, fake, LEV_OPT_CLOSE_ON_FREE,
+                                64, (struct sockaddr *) &where, sizeof where);
     assert_non_null(fake->listener);
     getsockname(evconnlistener_get_fd(fake->listener),
                 (struct sockaddr *) &where, &len);
@@ -158,9 +158,9 @@ what_is_over_the_connections_waits_in_line(void **state)
 static void
 a_stale_connection_is_tried_again_for_get_only(void **state)
 {
-    struct fake fake = {
-        .first_answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        .next_answer = NULL};
+    struct fake fake = {.first_answer =
+                            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                        .next_answer = NULL};
     fake_start(&fake);
     assert_int_equal(ask_fake(&fake, "GET", 2000)->status, 200);
     struct answer *a = ask_fake(&fake, "GET", 2000);
@@ -257,13 +257,11 @@ static void
 a_cancelled_fetch_is_never_called_back(void **state)
 {
     struct answer a, b;
-    struct http_fetch *at_once =
-        begin(&a, "GET", http_server_port(server), "/echo", bytes_of("", 0),
-              1000);
+    struct http_fetch *at_once = begin(&a, "GET", http_server_port(server),
+                                       "/echo", bytes_of("", 0), 1000);
     http_fetch_cancel(at_once);
-    struct http_fetch *under_way =
-        begin(&b, "GET", http_server_port(server), "/hold", bytes_of("", 0),
-              1000);
+    struct http_fetch *under_way = begin(&b, "GET", http_server_port(server),
+                                         "/hold", bytes_of("", 0), 1000);
     loop_for(50);
     assert_non_null(held);
     http_fetch_cancel(under_way);
@@ -282,9 +280,12 @@ a_discarded_body_is_counted(void **state)
     memset(&a, 0, sizeof a);
     snprintf(url, sizeof url, "http://127.0.0.1:%u/big",
              http_server_port(server));
-    struct http_fetch_config config = {
-        .method = "GET", .url = url, .timeout_ms = 5000, .discard_body = true,
-        .done = answer_take, .context = &a};
+    struct http_fetch_config config = {.method = "GET",
+                                       .url = url,
+                                       .timeout_ms = 5000,
+                                       .discard_body = true,
+                                       .done = answer_take,
+                                       .context = &a};
     assert_non_null(http_fetch(client, &config));
     loop_until(&a.done, 5000);
     assert_int_equal(a.err, 0);
@@ -302,13 +303,20 @@ static void
 a_bad_url_or_method_is_refused(void **state)
 {
     static const char *const urls[] = {
-        "",         "https://x:1/",      "http://",      "http://:80/",
-        "http://x:0/", "http://x:99999/", "http://x:1y/", "ftp://x/",
-        "http://u@x:1/", "http://x:1/a b", "http://x:1/\r\nX: y",
+        "",
+        "https://x:1/",
+        "http://",
+        "http://:80/",
+        "http://x:0/",
+        "http://x:99999/",
+        "http://x:1y/",
+        "ftp://x/",
+        "http://u@x:1/",
+        "http://x:1/a b",
+        "http://x:1/\r\nX: y",
         "http://[::1/",
     };
-    struct http_fetch_config config = {
-        .method = "GET", .done = answer_take};
+    struct http_fetch_config config = {.method = "GET", .done = answer_take};
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
         config.url = urls[i];
         if (http_fetch(client, &config) != NULL || http_url_is_valid(urls[i]))
@@ -341,9 +349,11 @@ thousands_of_fetches_run_at_once(void **state)
              http_server_port(server));
     burst_ok_count = 0;
     for (unsigned i = 0; i < 3000; i++) {
-        const struct http_fetch_config config = {
-            .method = "GET", .url = url, .timeout_ms = 20000,
-            .done = burst_done, .context = &left};
+        const struct http_fetch_config config = {.method = "GET",
+                                                 .url = url,
+                                                 .timeout_ms = 20000,
+                                                 .done = burst_done,
+                                                 .context = &left};
         assert_non_null(http_fetch(many, &config));
     }
     event_base_dispatch(base);
@@ -355,8 +365,8 @@ thousands_of_fetches_run_at_once(void **state)
 int
 main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, http_testing_start, \
-                                                http_testing_stop)
+#define TEST(f) \
+    cmocka_unit_test_setup_teardown(f, http_testing_start, http_testing_stop)
     const struct CMUnitTest tests[] = {
         TEST(connections_are_kept_and_shared),
         TEST(what_is_over_the_connections_waits_in_line),

@@ -299,8 +299,7 @@ freeing_the_server_ends_what_it_holds(void **state)
 {
     struct answer a, b;
     begin(&a, "GET", http_server_port(server), "/hold", bytes_of("", 0), 5000);
-    begin(&b, "GET", http_server_port(server), "/never", bytes_of("", 0),
-          5000);
+    begin(&b, "GET", http_server_port(server), "/never", bytes_of("", 0), 5000);
     loop_for(50);
     assert_non_null(held);
     http_server_free(server);
@@ -321,15 +320,17 @@ a_taken_port_or_a_bad_address_is_an_error(void **state)
     const struct {
         const char *listen;
         int err;
-    } cases[] = {{taken, ERR_IO},          {"127.0.0.1", ERR_INVALID},
-                 {"nowhere:1", ERR_INVALID}, {":1", ERR_INVALID},
+    } cases[] = {{taken, ERR_IO},
+                 {"127.0.0.1", ERR_INVALID},
+                 {"nowhere:1", ERR_INVALID},
+                 {":1", ERR_INVALID},
                  {"127.0.0.1:x", ERR_INVALID},
                  {"127.0.0.1:65536", ERR_INVALID},
-                 {"::1:80", ERR_INVALID},  {"[::1]80", ERR_INVALID}};
+                 {"::1:80", ERR_INVALID},
+                 {"[::1]80", ERR_INVALID}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct http_server_config config = {.listen = cases[i].listen};
-        assert_int_equal(http_server_new(base, &config, &other),
-                         cases[i].err);
+        assert_int_equal(http_server_new(base, &config, &other), cases[i].err);
         assert_null(other);
     }
 }
@@ -337,8 +338,8 @@ a_taken_port_or_a_bad_address_is_an_error(void **state)
 int
 main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, http_testing_start, \
-                                                http_testing_stop)
+#define TEST(f) \
+    cmocka_unit_test_setup_teardown(f, http_testing_start, http_testing_stop)
     const struct CMUnitTest tests[] = {
         TEST(a_route_gets_query_header_and_body),
         TEST(segments_are_taken_and_decoded),

@@ -110,10 +110,12 @@ int
 http_testing_start(void **state)
 {
     base = event_base_new();
-    const struct http_server_config config = {
-        .listen = "127.0.0.1:0", .body_size_max = BODY_SIZE_MAX,
-        .idle_timeout_s = 1, .routes = routes,
-        .route_count = sizeof routes / sizeof *routes};
+    const struct http_server_config config = {.listen = "127.0.0.1:0",
+                                              .body_size_max = BODY_SIZE_MAX,
+                                              .idle_timeout_s = 1,
+                                              .routes = routes,
+                                              .route_count = sizeof routes
+                                                             / sizeof *routes};
     held = NULL;
     held_closed_count = handled_count = 0;
     client = http_client_new(base, 4);
@@ -183,10 +185,14 @@ begin(struct answer *a, const char *method, unsigned port, const char *path,
     char url[2048];
     snprintf(url, sizeof url, "http://127.0.0.1:%u%s", port, path);
     memset(a, 0, sizeof *a);
-    const struct http_fetch_config config = {
-        .method = method, .url = url, .headers = headers, .body = body,
-        .timeout_ms = timeout_ms, .body_size_max = 2000, .done = answer_take,
-        .context = a};
+    const struct http_fetch_config config = {.method = method,
+                                             .url = url,
+                                             .headers = headers,
+                                             .body = body,
+                                             .timeout_ms = timeout_ms,
+                                             .body_size_max = 2000,
+                                             .done = answer_take,
+                                             .context = a};
     struct http_fetch *fetch = http_fetch(client, &config);
     assert_non_null(fetch);
     assert_false(a->done); /* never from inside the call */

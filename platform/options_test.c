@@ -26,33 +26,66 @@ struct config {
 
 #define FIELD(f) offsetof(struct config, f)
 static const struct option options[] = {
-    {.name = "loud", .type = OPTION_FLAG, .offset = FIELD(loud),
+    {.name = "loud",
+     .type = OPTION_FLAG,
+     .offset = FIELD(loud),
      .description = "Says more."},
-    {.name = "count", .type = OPTION_INTEGER, .offset = FIELD(count),
-     .default_value = "3", .min = 1, .max = 10, .unit = "turns",
+    {.name = "count",
+     .type = OPTION_INTEGER,
+     .offset = FIELD(count),
+     .default_value = "3",
+     .min = 1,
+     .max = 10,
+     .unit = "turns",
      .description = "How often."},
-    {.name = "ratio", .type = OPTION_NUMBER, .offset = FIELD(ratio),
-     .default_value = "0.5", .min = 0, .max = 1, .description = "How much."},
-    {.name = "size", .type = OPTION_SIZE, .offset = FIELD(size_bytes),
-     .default_value = "64k", .min = 1024, .max = 1 << 30,
+    {.name = "ratio",
+     .type = OPTION_NUMBER,
+     .offset = FIELD(ratio),
+     .default_value = "0.5",
+     .min = 0,
+     .max = 1,
+     .description = "How much."},
+    {.name = "size",
+     .type = OPTION_SIZE,
+     .offset = FIELD(size_bytes),
+     .default_value = "64k",
+     .min = 1024,
+     .max = 1 << 30,
      .description = "How large."},
-    {.name = "wait", .type = OPTION_DURATION, .offset = FIELD(wait_ms),
-     .default_value = "10s", .min = 1, .max = 3600000,
+    {.name = "wait",
+     .type = OPTION_DURATION,
+     .offset = FIELD(wait_ms),
+     .default_value = "10s",
+     .min = 1,
+     .max = 3600000,
      .description = "How long. This sentence is long enough that it has to be "
                     "wrapped to the next line of the help."},
-    {.name = "listen", .type = OPTION_TEXT, .offset = FIELD(listen),
-     .default_value = "127.0.0.1:7100", .unit = "ADDRESS",
+    {.name = "listen",
+     .type = OPTION_TEXT,
+     .offset = FIELD(listen),
+     .default_value = "127.0.0.1:7100",
+     .unit = "ADDRESS",
      .description = "Where."},
-    {.name = "name", .type = OPTION_TEXT, .offset = FIELD(name),
-     .required = true, .description = "Whose."},
-    {.name = "manager", .type = OPTION_LIST, .offset = FIELD(managers),
-     .unit = "URL", .description = "Which."},
+    {.name = "name",
+     .type = OPTION_TEXT,
+     .offset = FIELD(name),
+     .required = true,
+     .description = "Whose."},
+    {.name = "manager",
+     .type = OPTION_LIST,
+     .offset = FIELD(managers),
+     .unit = "URL",
+     .description = "Which."},
 };
 static const struct program program = {
-    .name = "tester", .summary = "tests options", .synopsis = "FILE",
+    .name = "tester",
+    .summary = "tests options",
+    .synopsis = "FILE",
     .details = "Two words.\n\n.A dot and a \\ begin this.",
-    .options = options, .option_count = OPTION_COUNT(options),
-    .arguments_min = 0, .arguments_max = 2,
+    .options = options,
+    .option_count = OPTION_COUNT(options),
+    .arguments_min = 0,
+    .arguments_max = 2,
 };
 
 struct run {
@@ -108,8 +141,8 @@ run(char **argv)
     return &r;
 }
 
-#define ARGV(...) ((char *[]) {(char[]) {"tester"}, __VA_ARGS__, NULL})
-#define A(text) ((char[]) {text})
+#define ARGV(...) ((char *[]){(char[]){"tester"}, __VA_ARGS__, NULL})
+#define A(text) ((char[]){text})
 
 static void
 defaults_fill_what_is_not_given(void **state)
@@ -130,10 +163,10 @@ static void
 every_type_is_read_from_the_command_line(void **state)
 {
     struct config c;
-    char **argv = ARGV(A("--loud"), A("--count=7"), A("--ratio"), A("0.25"),
-                       A("--size=2M"), A("--wait=1.5m"), A("first"),
-                       A("--name=x=y"), A("--manager"), A("a"),
-                       A("--manager=b"), A("--"), A("--second"));
+    char **argv =
+        ARGV(A("--loud"), A("--count=7"), A("--ratio"), A("0.25"),
+             A("--size=2M"), A("--wait=1.5m"), A("first"), A("--name=x=y"),
+             A("--manager"), A("a"), A("--manager=b"), A("--"), A("--second"));
     int first = parse(&c, argv);
     assert_true(c.loud);
     assert_int_equal(c.count, 7);
@@ -199,8 +232,7 @@ arguments_are_counted(void **state)
 {
     struct run *r = run(ARGV(A("--name=n"), A("1"), A("2"), A("3")));
     assert_int_equal(r->status, 2);
-    assert_non_null(
-        strstr(r->error, "3 arguments given, expected at most 2"));
+    assert_non_null(strstr(r->error, "3 arguments given, expected at most 2"));
 }
 
 static int
@@ -257,8 +289,9 @@ the_command_line_wins_over_the_file(void **state)
     const int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    file_write_atomic(path, BYTES_LITERAL("name = file\ncount = 5\n"
-                                          "manager = a\nmanager = b\n"),
+    file_write_atomic(path,
+                      BYTES_LITERAL("name = file\ncount = 5\n"
+                                    "manager = a\nmanager = b\n"),
                       0600, false);
     struct config c;
     parse(&c, ARGV(A("--manager=c"), A("--config"), path, A("--name=line")));
@@ -308,8 +341,8 @@ the_man_page_has_its_sections(void **state)
     assert_int_equal(r->status, 0);
     for (size_t i = 0; i < 6; i++) {
         static const char *const sections[] = {
-            ".TH \"TESTER\" 1",  ".SH NAME",    ".SH SYNOPSIS",
-            ".SH DESCRIPTION", ".SH OPTIONS", ".SH EXIT STATUS"};
+            ".TH \"TESTER\" 1", ".SH NAME",    ".SH SYNOPSIS",
+            ".SH DESCRIPTION",  ".SH OPTIONS", ".SH EXIT STATUS"};
         assert_non_null(strstr(r->output, sections[i]));
     }
     assert_non_null(strstr(r->output, "\\&.A dot and a \\e begin"));

@@ -23,9 +23,10 @@ replay_file(const char *path)
     if (fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) >= 0)
         rewind(f);
     /* exactly the size, so that a sanitizer sees any step past the end */
-    uint8_t *data = size >= 0 ? malloc((size_t) size ? (size_t) size : 1) : NULL;
-    int failed = data == NULL
-                 || fread(data, 1, (size_t) size, f) != (size_t) size;
+    uint8_t *data =
+        size >= 0 ? malloc((size_t) size ? (size_t) size : 1) : NULL;
+    int failed =
+        data == NULL || fread(data, 1, (size_t) size, f) != (size_t) size;
     fclose(f);
     if (failed)
         fprintf(stderr, "%s: cannot be read\n", path);

@@ -28,10 +28,10 @@ struct crypt_key {
 struct crypt {
     enum crypt_scheme scheme;
     struct crypt_key key;
-    bool is_clear;    /* the segment is in the clear lead */
-    bool has_periods; /* a segment says its key itself: it may be another than
+    bool is_clear;     /* the segment is in the clear lead */
+    bool has_periods;  /* a segment says its key itself: it may be another than
                        * the init segment's, or the segment clear */
-    uint64_t iv_base; /* of cenc: sample n of segment s has the IV iv_base
+    uint64_t iv_base;  /* of cenc: sample n of segment s has the IV iv_base
                        * + (s << 32) + n. Another for each track of each
                        * version, since one IV may never be used twice with
                        * a key */

@@ -41,7 +41,7 @@ check(const uint8_t keys[3], const char *mpd, const char *expected)
         memcpy(asset->tracks[i].name, names[i], sizeof names[i]);
         memset(kids[i], keys[i], sizeof kids[i]);
         tracks[i].scheme = keys[i] != 0 ? CRYPT_CBCS : 0;
-        tracks[i].kids = (const uint8_t (*)[CRYPT_KEY_SIZE]) &kids[i];
+        tracks[i].kids = (const void *) &kids[i];
         tracks[i].period_count = 1;
     }
     buffer_init(&out, 1u << 16);

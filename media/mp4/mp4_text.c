@@ -17,7 +17,7 @@
 
 #define SEEN_MAX 64              /* cues at once */
 #define TIME_MS_MAX 35999999999u /* 9999 hours and a bit */
-#define TEXT_UTF8_SIZE_MAX                                          \
+#define TEXT_UTF8_SIZE_MAX \
     (3u << 18)               /* bytes: those of a sample in Latin-1 \
                               */
 #define TX3G_FACE_AT 32      /* in the sample entry, of its style */

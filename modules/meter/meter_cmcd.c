@@ -20,9 +20,9 @@ find_in_headers(ngx_http_request_t *r, struct bytes key, struct bytes *value)
                 && ngx_strncmp(header[i].lowcase_key, HEADER_PREFIX,
                                sizeof(HEADER_PREFIX) - 1)
                        == 0
-                && cmcd_find(bytes_of(header[i].value.data,
-                                      header[i].value.len),
-                             key, value))
+                && cmcd_find(
+                    bytes_of(header[i].value.data, header[i].value.len), key,
+                    value))
                 return true;
         }
     }
@@ -71,8 +71,8 @@ ngx_int_t
 ngx_http_meter_cmcd_variables(ngx_conf_t *cf)
 {
     ngx_str_t name = ngx_string(PREFIX);
-    ngx_http_variable_t *v = ngx_http_add_variable(cf, &name,
-                                                   NGX_HTTP_VAR_PREFIX);
+    ngx_http_variable_t *v =
+        ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_PREFIX);
     if (v == NULL)
         return NGX_ERROR;
     v->get_handler = cmcd_variable;

@@ -75,8 +75,8 @@ ngx_http_meter_id(ngx_http_request_t *r, const ngx_http_meter_loc_conf_t *mlcf,
         || (status >= 300 && status != 304 && !mlcf->redirects))
         return false;
 
-    const ngx_http_variable_value_t *v
-        = ngx_http_get_indexed_variable(r, (ngx_uint_t) mlcf->content);
+    const ngx_http_variable_value_t *v =
+        ngx_http_get_indexed_variable(r, (ngx_uint_t) mlcf->content);
     if (v == NULL || v->not_found || v->len == 0)
         return false;
     *id = bytes_of(v->data, v->len);
@@ -88,13 +88,13 @@ ngx_http_meter_id(ngx_http_request_t *r, const ngx_http_meter_loc_conf_t *mlcf,
 static ngx_int_t
 ngx_http_meter_header_filter(ngx_http_request_t *r)
 {
-    const ngx_http_meter_loc_conf_t *mlcf
-        = ngx_http_get_module_loc_conf(r, ngx_http_meter_module);
+    const ngx_http_meter_loc_conf_t *mlcf =
+        ngx_http_get_module_loc_conf(r, ngx_http_meter_module);
     struct bytes id;
 
     if (ngx_http_meter_id(r, mlcf, &id)) {
-        const ngx_http_meter_main_conf_t *mmcf
-            = ngx_http_get_module_main_conf(r, ngx_http_meter_module);
+        const ngx_http_meter_main_conf_t *mmcf =
+            ngx_http_get_module_main_conf(r, ngx_http_meter_module);
         counters_prefetch(&mmcf->counters, content_hash(id));
     }
     return ngx_http_next_header_filter(r);
@@ -105,8 +105,8 @@ ngx_http_meter_is_set(ngx_http_request_t *r, ngx_int_t variable)
 {
     if (variable < 0)
         return false;
-    const ngx_http_variable_value_t *v
-        = ngx_http_get_indexed_variable(r, (ngx_uint_t) variable);
+    const ngx_http_variable_value_t *v =
+        ngx_http_get_indexed_variable(r, (ngx_uint_t) variable);
     return v != NULL && !v->not_found && v->len > 0
            && !(v->len == 1 && v->data[0] == '0');
 }
@@ -114,8 +114,8 @@ ngx_http_meter_is_set(ngx_http_request_t *r, ngx_int_t variable)
 static ngx_int_t
 ngx_http_meter_log_handler(ngx_http_request_t *r)
 {
-    const ngx_http_meter_loc_conf_t *mlcf
-        = ngx_http_get_module_loc_conf(r, ngx_http_meter_module);
+    const ngx_http_meter_loc_conf_t *mlcf =
+        ngx_http_get_module_loc_conf(r, ngx_http_meter_module);
     struct bytes id;
     if (!ngx_http_meter_id(r, mlcf, &id) || !content_id_is_valid(id))
         return NGX_OK;
@@ -126,8 +126,8 @@ ngx_http_meter_log_handler(ngx_http_request_t *r)
     if (ngx_http_meter_is_set(r, mlcf->starved))
         flags |= COUNTERS_STARVED;
 
-    ngx_http_meter_main_conf_t *mmcf
-        = ngx_http_get_module_main_conf(r, ngx_http_meter_module);
+    ngx_http_meter_main_conf_t *mmcf =
+        ngx_http_get_module_main_conf(r, ngx_http_meter_module);
     /* what $bytes_sent says: with HTTP/2 the stream's own connection */
     counters_add(&mmcf->counters, content_hash(id), id,
                  (uint64_t) r->connection->sent, flags);
@@ -215,16 +215,15 @@ ngx_http_meter_make(ngx_conf_t *cf, ngx_http_meter_main_conf_t *mmcf)
 {
     size_t size = counters_file_size((uint32_t) mmcf->contents_max,
                                      (uint32_t) mmcf->id_bytes);
-    u_char *name = ngx_pnalloc(cf->pool,
-                               mmcf->path.len + NGX_INT_T_LEN
-                                   + sizeof("..new"));
+    u_char *name =
+        ngx_pnalloc(cf->pool, mmcf->path.len + NGX_INT_T_LEN + sizeof("..new"));
     if (name == NULL)
         return NGX_ERROR;
     ngx_sprintf(name, "%V.%P.new%Z", &mmcf->path, ngx_pid);
 
     ngx_delete_file(name); /* of one that died with this process id */
-    mmcf->fd = open((const char *) name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-                    0640);
+    mmcf->fd =
+        open((const char *) name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (mmcf->fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
                            "meter: cannot make \"%s\"", name);
@@ -284,18 +283,18 @@ ngx_http_meter_open(ngx_conf_t *cf, ngx_http_meter_main_conf_t *mmcf)
 static ngx_int_t
 ngx_http_meter_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_meter_main_conf_t *mmcf
-        = ngx_http_conf_get_module_main_conf(cf, ngx_http_meter_module);
+    ngx_http_meter_main_conf_t *mmcf =
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_meter_module);
     if (mmcf->path.len == 0)
         return NGX_OK;
 
     if (!ngx_test_config && ngx_http_meter_open(cf, mmcf) != NGX_OK)
         return NGX_ERROR;
 
-    ngx_http_core_main_conf_t *cmcf
-        = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    ngx_http_handler_pt *h
-        = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    ngx_http_core_main_conf_t *cmcf =
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    ngx_http_handler_pt *h =
+        ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
     if (h == NULL)
         return NGX_ERROR;
     *h = ngx_http_meter_log_handler;
@@ -309,13 +308,13 @@ ngx_http_meter_postconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_meter_init_module(ngx_cycle_t *cycle)
 {
-    ngx_http_meter_main_conf_t *mmcf
-        = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_meter_module);
+    ngx_http_meter_main_conf_t *mmcf =
+        ngx_http_cycle_get_module_main_conf(cycle, ngx_http_meter_module);
     if (mmcf == NULL || mmcf->fd == NGX_INVALID_FILE)
         return NGX_OK;
 
-    ngx_core_conf_t *ccf
-        = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+    ngx_core_conf_t *ccf =
+        (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
     if (geteuid() == 0 && fchown(mmcf->fd, ccf->user, ccf->group) == -1)
         ngx_log_error(NGX_LOG_WARN, cycle->log, ngx_errno,
                       "meter: cannot give \"%V\" to the workers' user",
@@ -340,8 +339,8 @@ ngx_http_meter_init_module(ngx_cycle_t *cycle)
 static ngx_int_t
 ngx_http_meter_init_process(ngx_cycle_t *cycle)
 {
-    ngx_http_meter_main_conf_t *mmcf
-        = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_meter_module);
+    ngx_http_meter_main_conf_t *mmcf =
+        ngx_http_cycle_get_module_main_conf(cycle, ngx_http_meter_module);
     if (mmcf == NULL || mmcf->counters.map == NULL
         || (ngx_process != NGX_PROCESS_WORKER
             && ngx_process != NGX_PROCESS_SINGLE))
@@ -392,8 +391,7 @@ ngx_http_meter_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                        &mmcf->contents_max);
         } else if (ngx_strncmp(value[i].data, "id_bytes=", 9) == 0) {
             rv = ngx_http_meter_number(cf, &value[i], 9, 2,
-                                       CONTENT_ID_LEN_MAX + 1,
-                                       &mmcf->id_bytes);
+                                       CONTENT_ID_LEN_MAX + 1, &mmcf->id_bytes);
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
                                &value[i]);
@@ -502,8 +500,8 @@ ngx_http_meter_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (inner->content == NGX_CONF_UNSET)
         inner->content = METER_OFF;
 
-    ngx_http_meter_main_conf_t *mmcf
-        = ngx_http_conf_get_module_main_conf(cf, ngx_http_meter_module);
+    ngx_http_meter_main_conf_t *mmcf =
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_meter_module);
     if (inner->content >= 0 && mmcf->path.len == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"meter\" needs a \"meter_file\"");

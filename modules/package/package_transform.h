@@ -34,7 +34,7 @@ struct package_transform {
     void *next_context;
 
     /* private */
-    ngx_buf_t range; /* that `next` gave */
+    ngx_buf_t range;   /* that `next` gave */
     uint64_t position; /* in its output */
     ngx_chain_t *in, *free, *busy;
     struct {

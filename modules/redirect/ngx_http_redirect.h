@@ -59,7 +59,7 @@ typedef struct {
     ngx_str_t cdn;  /* empty: there is none */
     ngx_int_t hops; /* variable, or -1: the argument "hop" */
     ngx_uint_t hops_max;
-    ngx_array_t *pull; /* predicates; NULL: no CDN asks here */
+    ngx_array_t *pull;  /* predicates; NULL: no CDN asks here */
     ngx_str_t pathways; /* steering manifests are below it; empty: none */
 
     uint64_t self_hash;
@@ -90,12 +90,12 @@ typedef struct {
     enum level level;
     enum route_rule rule;
     enum route_action action;
-    bool is_refused; /* nothing but `text` is set */
-    bool is_pull;    /* a CDN asks: it is served whoever it asked */
-    ngx_str_t node;  /* inside text */
+    bool is_refused;   /* nothing but `text` is set */
+    bool is_pull;      /* a CDN asks: it is served whoever it asked */
+    ngx_str_t node;    /* inside text */
     ngx_str_t version; /* inside text */
-    ngx_str_t record; /* empty: not sampled */
-    ngx_str_t text;  /* "level=hot k=3 node=origin2 rule=... version=7.12" */
+    ngx_str_t record;  /* empty: not sampled */
+    ngx_str_t text;    /* "level=hot k=3 node=origin2 rule=... version=7.12" */
 } ngx_http_redirect_ctx_t;
 
 extern ngx_module_t ngx_http_redirect_module;
@@ -150,8 +150,7 @@ ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);
 
 /* ngx_http_redirect_explain.c */
 ngx_int_t ngx_http_redirect_explain_handler(ngx_http_request_t *r);
-ngx_int_t ngx_http_redirect_send_json(ngx_http_request_t *r,
-                                      struct bytes json);
+ngx_int_t ngx_http_redirect_send_json(ngx_http_request_t *r, struct bytes json);
 
 /* ngx_http_redirect_record.c */
 

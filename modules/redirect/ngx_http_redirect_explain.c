@@ -57,7 +57,8 @@ append_pace(struct buffer *out, const ngx_http_redirect_main_conf_t *rmcf)
 {
     struct pace_rate rate;
     bool is_full = ngx_http_redirect_is_full(rmcf, &rate);
-    buffer_printf(out, ",\"pace\":{\"requests\":%llu,\"bits\":%llu,\"full\":%s}",
+    buffer_printf(out,
+                  ",\"pace\":{\"requests\":%llu,\"bits\":%llu,\"full\":%s}",
                   (unsigned long long) rate.requests,
                   (unsigned long long) rate.bits, is_full ? "true" : "false");
 }
@@ -131,12 +132,12 @@ ngx_http_redirect_send_json(ngx_http_request_t *r, struct bytes json)
 ngx_int_t
 ngx_http_redirect_explain_handler(ngx_http_request_t *r)
 {
-    ngx_http_redirect_main_conf_t *rmcf
-        = ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
-    const ngx_http_redirect_srv_conf_t *rscf
-        = ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
-    const ngx_http_redirect_loc_conf_t *rlcf
-        = ngx_http_get_module_loc_conf(r, ngx_http_redirect_module);
+    ngx_http_redirect_main_conf_t *rmcf =
+        ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
+    const ngx_http_redirect_srv_conf_t *rscf =
+        ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
+    const ngx_http_redirect_loc_conf_t *rlcf =
+        ngx_http_get_module_loc_conf(r, ngx_http_redirect_module);
 
     if (!(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)))
         return NGX_HTTP_NOT_ALLOWED;
@@ -148,8 +149,8 @@ ngx_http_redirect_explain_handler(ngx_http_request_t *r)
     if (r->uri.len < prefix->len
         || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
         return NGX_HTTP_NOT_FOUND;
-    struct bytes content = bytes_of(r->uri.data + prefix->len,
-                                    r->uri.len - prefix->len);
+    struct bytes content =
+        bytes_of(r->uri.data + prefix->len, r->uri.len - prefix->len);
     if (!content_id_is_valid(content))
         return NGX_HTTP_NOT_FOUND;
 
@@ -158,9 +159,8 @@ ngx_http_redirect_explain_handler(ngx_http_request_t *r)
     struct buffer json;
     buffer_init(&json, EXPLAIN_SIZE_MAX);
     append_explanation(&json, rmcf, rscf, content);
-    rc = json.err != 0
-             ? NGX_HTTP_INTERNAL_SERVER_ERROR
-             : ngx_http_redirect_send_json(r, buffer_bytes(&json));
+    rc = json.err != 0 ? NGX_HTTP_INTERNAL_SERVER_ERROR
+                       : ngx_http_redirect_send_json(r, buffer_bytes(&json));
     buffer_fini(&json);
     return rc;
 }

@@ -18,11 +18,11 @@ ngx_http_redirect_hold(ngx_http_redirect_main_conf_t *rmcf,
     table_free(rmcf->snapshot);
     rmcf->snapshot = snapshot;
     rmcf->generation++;
-    rmcf->version_len
-        = (size_t) (ngx_snprintf(rmcf->version, sizeof rmcf->version, "%uL.%uL",
-                                 snapshot->table.version.term,
-                                 snapshot->table.version.sequence)
-                    - rmcf->version);
+    rmcf->version_len =
+        (size_t) (ngx_snprintf(rmcf->version, sizeof rmcf->version, "%uL.%uL",
+                               snapshot->table.version.term,
+                               snapshot->table.version.sequence)
+                  - rmcf->version);
 }
 
 /* The file's bytes in memory of malloc. A file that shrinks meanwhile gives
@@ -74,9 +74,8 @@ ngx_http_redirect_take(ngx_http_redirect_main_conf_t *rmcf)
 {
     uint8_t *memory;
     size_t len;
-    int err
-        = ngx_http_redirect_read((const char *) rmcf->table_path.data, &memory,
-                                 &len);
+    int err = ngx_http_redirect_read((const char *) rmcf->table_path.data,
+                                     &memory, &len);
     if (err != 0)
         return err;
 
@@ -130,8 +129,7 @@ ngx_http_redirect_hold_nodes(ngx_http_redirect_main_conf_t *rmcf)
 }
 
 void
-ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf,
-                           ngx_log_t *log)
+ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf, ngx_log_t *log)
 {
     struct stat st;
 
@@ -182,9 +180,9 @@ ngx_http_redirect_self(ngx_http_redirect_main_conf_t *rmcf,
         rscf->self_generation = rmcf->generation;
         rscf->self_index = ROUTE_SELF_REDIRECTOR;
         if (rscf->self.len > 0) {
-            rscf->self_index
-                = table_node_find(&rmcf->snapshot->table,
-                                  bytes_of(rscf->self.data, rscf->self.len));
+            rscf->self_index =
+                table_node_find(&rmcf->snapshot->table,
+                                bytes_of(rscf->self.data, rscf->self.len));
             if (rscf->self_index < 0)
                 rscf->self_index = ROUTE_SELF_UNLISTED;
         }

@@ -103,8 +103,8 @@ ngx_http_redirect_get_variable(ngx_http_request_t *r,
                                ngx_http_variable_value_t *v, uintptr_t data)
 {
     /* a fill's subrequest sees what was decided about the play */
-    const ngx_http_redirect_ctx_t *ctx
-        = ngx_http_get_module_ctx(r->main, ngx_http_redirect_module);
+    const ngx_http_redirect_ctx_t *ctx =
+        ngx_http_get_module_ctx(r->main, ngx_http_redirect_module);
     struct bytes value = bytes_of(NULL, 0);
 
     if (ctx != NULL && (!ctx->is_refused || data == VARIABLE_DECISION))
@@ -146,8 +146,8 @@ ngx_http_redirect_preconfiguration(ngx_conf_t *cf)
         ngx_str_t name = ngx_http_redirect_variables[i].name;
         /* not cacheable: what is asked for before the decision is asked for
          * again after it */
-        ngx_http_variable_t *v
-            = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+        ngx_http_variable_t *v =
+            ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
         if (v == NULL)
             return NGX_ERROR;
         v->get_handler = ngx_http_redirect_get_variable;
@@ -159,16 +159,16 @@ ngx_http_redirect_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_redirect_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_core_main_conf_t *cmcf
-        = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    ngx_http_handler_pt *h
-        = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
+    ngx_http_core_main_conf_t *cmcf =
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    ngx_http_handler_pt *h =
+        ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
     if (h == NULL)
         return NGX_ERROR;
     *h = ngx_http_redirect_play_handler;
 
-    const ngx_http_redirect_main_conf_t *rmcf
-        = ngx_http_conf_get_module_main_conf(cf, ngx_http_redirect_module);
+    const ngx_http_redirect_main_conf_t *rmcf =
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_redirect_module);
     if (rmcf->bits_max == 0)
         return NGX_OK;
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
@@ -229,7 +229,7 @@ ngx_http_redirect_node(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     struct table_node *node = ngx_array_push(&rmcf->nodes);
     if (node == NULL)
         return NGX_CONF_ERROR;
-    *node = (struct table_node) {
+    *node = (struct table_node){
         .name = bytes_of(value[1].data, value[1].len),
         .url = bytes_of(value[2].data, value[2].len),
         .weight = (uint32_t) weight,
@@ -280,11 +280,10 @@ ngx_http_redirect_read_keys(ngx_conf_t *cf, const ngx_str_t *path,
     ngx_close_file(fd);
 
     unsigned line = 0;
-    int err = n < 0                          ? ERR_IO
-              : n == REDIRECT_KEYS_SIZE_MAX ? ERR_LIMIT
-                                             : token_keys_parse(
-                                                   bytes_of(text, (size_t) n),
-                                                   out, &line);
+    int err = n < 0 ? ERR_IO
+              : n == REDIRECT_KEYS_SIZE_MAX
+                  ? ERR_LIMIT
+                  : token_keys_parse(bytes_of(text, (size_t) n), out, &line);
     ngx_explicit_memzero(text, REDIRECT_KEYS_SIZE_MAX);
     if (err == 0)
         return NGX_OK;
@@ -371,9 +370,10 @@ ngx_http_redirect_record_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         bool is_rate = ngx_strncmp(value[i].data, "rate=", 5) == 0;
         size_t skip = is_sample ? 7 : is_rate ? 5 : 0;
         ngx_str_t text = {value[i].len - skip, value[i].data + skip};
-        uint64_t n = skip == 0 ? 0
-                               : ngx_http_redirect_amount(
-                                     &text, is_rate ? "r/s" : "", false);
+        uint64_t n =
+            skip == 0
+                ? 0
+                : ngx_http_redirect_amount(&text, is_rate ? "r/s" : "", false);
         if (n == 0)
             return ngx_http_redirect_invalid(cf, &value[i]);
         *(is_rate ? &rmcf->record_rate : &rmcf->record_sample) = n;
@@ -392,9 +392,8 @@ ngx_http_redirect_self_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (value[1].len > TABLE_NODE_NAME_LEN_MAX)
         return "is longer than a node's name may be";
     rscf->self = value[1];
-    return ngx_http_redirect_shared_add(
-               cf, ngx_http_conf_get_module_main_conf(
-                       cf, ngx_http_redirect_module))
+    return ngx_http_redirect_shared_add(cf, ngx_http_conf_get_module_main_conf(
+                                                cf, ngx_http_redirect_module))
                    == NGX_OK
                ? NGX_CONF_OK
                : NGX_CONF_ERROR;
@@ -467,8 +466,8 @@ ngx_http_redirect_explain(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (rlcf->explain_prefix.data != NULL)
         return "is duplicate";
     rlcf->explain_prefix = value[1];
-    ngx_http_core_loc_conf_t *clcf
-        = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    ngx_http_core_loc_conf_t *clcf =
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_redirect_explain_handler;
     return NGX_CONF_OK;
 }
@@ -492,8 +491,8 @@ ngx_http_redirect_steering(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             || rlcf->steering_ttl > STEERING_TTL_MAX_S)
             return ngx_http_redirect_invalid(cf, &value[2]);
     }
-    ngx_http_core_loc_conf_t *clcf
-        = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    ngx_http_core_loc_conf_t *clcf =
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_redirect_steering_handler;
     return NGX_CONF_OK;
 }
@@ -578,8 +577,8 @@ ngx_http_redirect_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(inner->hops_max, outer->hops_max,
                               REDIRECT_HOPS_MAX_DEFAULT);
     ngx_conf_merge_ptr_value(inner->pull, outer->pull, NULL);
-    inner->self_hash = placement_node_hash(
-        bytes_of(inner->self.data, inner->self.len));
+    inner->self_hash =
+        placement_node_hash(bytes_of(inner->self.data, inner->self.len));
     return NGX_CONF_OK;
 }
 
@@ -594,8 +593,8 @@ ngx_http_redirect_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     const ngx_http_redirect_loc_conf_t *outer = parent;
     ngx_http_redirect_loc_conf_t *inner = child;
-    const ngx_http_redirect_main_conf_t *rmcf
-        = ngx_http_conf_get_module_main_conf(cf, ngx_http_redirect_module);
+    const ngx_http_redirect_main_conf_t *rmcf =
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_redirect_module);
 
     if (inner->prefix.data == NULL) {
         inner->prefix = outer->prefix;
@@ -620,8 +619,8 @@ ngx_http_redirect_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 static ngx_int_t
 ngx_http_redirect_init_process(ngx_cycle_t *cycle)
 {
-    ngx_http_redirect_main_conf_t *rmcf
-        = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_redirect_module);
+    ngx_http_redirect_main_conf_t *rmcf =
+        ngx_http_cycle_get_module_main_conf(cycle, ngx_http_redirect_module);
     if (rmcf != NULL && rmcf->table_path.len > 0
         && (ngx_process == NGX_PROCESS_WORKER
             || ngx_process == NGX_PROCESS_SINGLE))

@@ -233,14 +233,13 @@ ngx_http_redirect_answer(ngx_http_request_t *r, struct bytes base,
     /* as received, unless something in it was decoded on the way in; that
      * nothing but visible ASCII is in it was checked with the path */
     bool is_raw = r->uri.data == r->uri_start;
-    uintptr_t escapes
-        = is_raw ? 0
-                 : 2
-                       * ngx_escape_uri(NULL, r->uri.data, r->uri.len,
-                                        NGX_ESCAPE_URI);
-    u_char *location = ngx_pnalloc(r->pool, base.len + r->uri.len + escapes
-                                                + r->args.len
-                                                + REDIRECT_ARGS_EXTRA);
+    uintptr_t escapes =
+        is_raw
+            ? 0
+            : 2 * ngx_escape_uri(NULL, r->uri.data, r->uri.len, NGX_ESCAPE_URI);
+    u_char *location =
+        ngx_pnalloc(r->pool, base.len + r->uri.len + escapes + r->args.len
+                                 + REDIRECT_ARGS_EXTRA);
     if (location == NULL || ngx_http_discard_request_body(r) != NGX_OK)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
 
@@ -254,8 +253,8 @@ ngx_http_redirect_answer(ngx_http_request_t *r, struct bytes base,
 
     ngx_str_t value = {p - location, location};
     ngx_http_clear_location(r);
-    r->headers_out.location
-        = ngx_http_redirect_header(r, &location_key, &value);
+    r->headers_out.location =
+        ngx_http_redirect_header(r, &location_key, &value);
     if (r->headers_out.location == NULL
         || ngx_http_redirect_header(r, &cache_key, &cache_value) == NULL)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -282,9 +281,9 @@ ngx_http_redirect_explain(ngx_http_request_t *r,
                           const struct route_decision *decision,
                           struct bytes node)
 {
-    ngx_http_redirect_ctx_t *ctx
-        = ngx_palloc(r->pool, sizeof *ctx + REDIRECT_TEXT_FIXED + node.len
-                                  + rmcf->version_len);
+    ngx_http_redirect_ctx_t *ctx =
+        ngx_palloc(r->pool, sizeof *ctx + REDIRECT_TEXT_FIXED + node.len
+                                + rmcf->version_len);
     if (ctx == NULL)
         return NULL;
     ctx->is_refused = false;
@@ -342,8 +341,8 @@ ngx_http_redirect_route(ngx_http_request_t *r,
                         ngx_http_redirect_srv_conf_t *rscf,
                         const struct play_path *path, uint64_t session)
 {
-    const bool is_pull
-        = ngx_http_test_predicates(r, rscf->pull) == NGX_DECLINED;
+    const bool is_pull =
+        ngx_http_test_predicates(r, rscf->pull) == NGX_DECLINED;
     struct route_request request = {
         .content = path->content,
         .hash = content_hash(path->content),
@@ -357,8 +356,7 @@ ngx_http_redirect_route(ngx_http_request_t *r,
         .retries = ngx_http_redirect_argument(r, &retry_name),
     };
     struct route_decision decision;
-    bool is_noted = !is_pull
-                    && ngx_http_redirect_recall(rmcf, rscf, &request);
+    bool is_noted = !is_pull && ngx_http_redirect_recall(rmcf, rscf, &request);
     route_decide(rmcf->snapshot, &request, &decision);
     if (is_pull)
         ngx_http_redirect_pulled(rmcf);
@@ -398,15 +396,15 @@ ngx_http_redirect_route(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_redirect_play_handler(ngx_http_request_t *r)
 {
-    const ngx_http_redirect_loc_conf_t *rlcf
-        = ngx_http_get_module_loc_conf(r, ngx_http_redirect_module);
+    const ngx_http_redirect_loc_conf_t *rlcf =
+        ngx_http_get_module_loc_conf(r, ngx_http_redirect_module);
     if (rlcf->prefix.data == NULL || r != r->main)
         return NGX_DECLINED;
 
-    ngx_http_redirect_main_conf_t *rmcf
-        = ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
-    ngx_http_redirect_srv_conf_t *rscf
-        = ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
+    ngx_http_redirect_main_conf_t *rmcf =
+        ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
+    ngx_http_redirect_srv_conf_t *rscf =
+        ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
 
     if (r->internal
         || ngx_http_get_module_ctx(r, ngx_http_redirect_module) != NULL)
@@ -436,8 +434,7 @@ ngx_http_redirect_play_handler(ngx_http_request_t *r)
         if (err != 0)
             return ngx_http_redirect_refuse(
                 r, rscf, NGX_HTTP_FORBIDDEN,
-                err == ERR_EXPIRED ? "refused=token-expired"
-                                   : "refused=token");
+                err == ERR_EXPIRED ? "refused=token-expired" : "refused=token");
     } else {
         claims.session = content_hash(path.token);
     }

@@ -23,8 +23,8 @@ append_owners(struct buffer *out, const struct table_snapshot *snapshot,
               const struct route_request *request)
 {
     uint16_t owners[PLACEMENT_NODES_MAX];
-    size_t count
-        = route_owners(snapshot, request->content, request->hash, owners);
+    size_t count =
+        route_owners(snapshot, request->content, request->hash, owners);
     size_t shown = ngx_min(count, (size_t) RECORD_OWNERS_MAX);
 
     for (size_t i = 0; i < shown; i++) {
@@ -44,8 +44,8 @@ append_record(struct buffer *out, const ngx_http_redirect_main_conf_t *rmcf,
               const struct route_decision *decision)
 {
     const struct table *table = &rmcf->snapshot->table;
-    const struct table_row *row
-        = table_find(table, request->hash, request->content);
+    const struct table_row *row =
+        table_find(table, request->hash, request->content);
 
     append_name(out, "content=", request->content);
     buffer_printf(out, " session=%016llx ",

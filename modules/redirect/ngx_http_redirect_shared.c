@@ -85,7 +85,7 @@ ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf,
 {
     const ngx_http_redirect_shared_t *shared = shared_of(rmcf);
 
-    *rate = (struct pace_rate) {0};
+    *rate = (struct pace_rate){0};
     if (shared == NULL || rmcf->requests_max == 0)
         return false;
     pace_read(&shared->pace, ngx_current_msec, rate);
@@ -96,8 +96,8 @@ ngx_http_redirect_is_full(const ngx_http_redirect_main_conf_t *rmcf,
 ngx_int_t
 ngx_http_redirect_sent_handler(ngx_http_request_t *r)
 {
-    ngx_http_redirect_shared_t *shared
-        = shared_of(ngx_http_get_module_main_conf(r, ngx_http_redirect_module));
+    ngx_http_redirect_shared_t *shared =
+        shared_of(ngx_http_get_module_main_conf(r, ngx_http_redirect_module));
     if (shared != NULL)
         pace_add(&shared->pace, ngx_current_msec, 0,
                  (uint64_t) r->connection->sent);
@@ -140,12 +140,10 @@ ngx_http_redirect_remember(const ngx_http_redirect_main_conf_t *rmcf,
     uint32_t place = request->spills > 0 ? PLAY_HERE_SPILLED : PLAY_HERE;
 
     if (decision->action == ROUTE_NODE)
-        place = play_place_of(
-            rmcf->snapshot->table.nodes[decision->node].hash);
+        place = play_place_of(rmcf->snapshot->table.nodes[decision->node].hash);
     else
         pace_add(&shared->pace, ngx_current_msec,
-                 request->play == ROUTE_PLAY_HERE ? 1
-                                                  : 1 + PACE_START_REQUESTS,
+                 request->play == ROUTE_PLAY_HERE ? 1 : 1 + PACE_START_REQUESTS,
                  0);
     plays_note(&shared->plays, play_key(rscf, request), now_s(), place);
 }

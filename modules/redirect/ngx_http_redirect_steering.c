@@ -24,8 +24,8 @@ static int
 steering_path_parse(struct bytes path, struct bytes *token,
                     struct bytes *content)
 {
-    const uint8_t *slash = path.len > 0 ? memchr(path.ptr, '/', path.len)
-                                        : NULL;
+    const uint8_t *slash =
+        path.len > 0 ? memchr(path.ptr, '/', path.len) : NULL;
     if (slash == NULL || slash == path.ptr)
         return ERR_INVALID;
     *token = bytes_of(path.ptr, (size_t) (slash - path.ptr));
@@ -66,9 +66,9 @@ steering_answer(ngx_http_request_t *r, const struct steering_order *order,
     if (steering_reload_write(r, &reload) == 0) {
         steering_manifest_write(order, buffer_bytes(&reload), (unsigned) ttl,
                                 &json);
-        rc = json.err != 0 ? NGX_HTTP_INTERNAL_SERVER_ERROR
-                           : ngx_http_redirect_send_json(r,
-                                                         buffer_bytes(&json));
+        rc = json.err != 0
+                 ? NGX_HTTP_INTERNAL_SERVER_ERROR
+                 : ngx_http_redirect_send_json(r, buffer_bytes(&json));
     }
     buffer_fini(&json);
     buffer_fini(&reload);
@@ -92,12 +92,12 @@ steering_session(const ngx_http_redirect_main_conf_t *rmcf, struct bytes token,
 ngx_int_t
 ngx_http_redirect_steering_handler(ngx_http_request_t *r)
 {
-    ngx_http_redirect_main_conf_t *rmcf
-        = ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
-    const ngx_http_redirect_srv_conf_t *rscf
-        = ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
-    const ngx_http_redirect_loc_conf_t *rlcf
-        = ngx_http_get_module_loc_conf(r, ngx_http_redirect_module);
+    ngx_http_redirect_main_conf_t *rmcf =
+        ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
+    const ngx_http_redirect_srv_conf_t *rscf =
+        ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
+    const ngx_http_redirect_loc_conf_t *rlcf =
+        ngx_http_get_module_loc_conf(r, ngx_http_redirect_module);
     const size_t skip = rlcf->steering_prefix.len;
     struct route_request request = {
         .self = ROUTE_SELF_REDIRECTOR,
@@ -126,8 +126,8 @@ ngx_http_redirect_steering_handler(ngx_http_request_t *r)
 
     ngx_http_redirect_look(rmcf, r->connection->log);
     request.hash = content_hash(request.content);
-    if (steering_decide(rmcf->snapshot, &request, &query,
-                        (uint64_t) ngx_time(), &order)
+    if (steering_decide(rmcf->snapshot, &request, &query, (uint64_t) ngx_time(),
+                        &order)
         != 0)
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     return steering_answer(r, &order, rlcf->steering_ttl);
@@ -144,10 +144,10 @@ pathway_base_write(const ngx_http_redirect_main_conf_t *rmcf,
                    struct bytes folder, struct buffer *out)
 {
     const struct table *table = &rmcf->snapshot->table;
-    const struct bytes url
-        = bytes_equal(name, STEERING_CDN)
-              ? bytes_of(rscf->cdn.data, rscf->cdn.len)
-              : table->nodes[table_node_find(table, name)].url;
+    const struct bytes url =
+        bytes_equal(name, STEERING_CDN)
+            ? bytes_of(rscf->cdn.data, rscf->cdn.len)
+            : table->nodes[table_node_find(table, name)].url;
     buffer_append(out, url.ptr, url.len);
     buffer_append(out, folder.ptr, folder.len);
     if (!bytes_equal(name, STEERING_CDN))
@@ -191,10 +191,10 @@ struct bytes
 ngx_http_redirect_pathways(ngx_http_request_t *r,
                            const ngx_http_redirect_ctx_t *ctx)
 {
-    const ngx_http_redirect_main_conf_t *rmcf
-        = ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
-    const ngx_http_redirect_srv_conf_t *rscf
-        = ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
+    const ngx_http_redirect_main_conf_t *rmcf =
+        ngx_http_get_module_main_conf(r, ngx_http_redirect_module);
+    const ngx_http_redirect_srv_conf_t *rscf =
+        ngx_http_get_module_srv_conf(r, ngx_http_redirect_module);
     struct route_request request = {
         .content = ctx->path.content,
         .hash = content_hash(ctx->path.content),

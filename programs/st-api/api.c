@@ -148,10 +148,9 @@ playback_write(struct api *api, const struct body_playback *asked,
         "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32 ",\"urls\":{",
         random_u64(), asked->content, claims.session, claims.expires_s);
     for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++) {
-        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s",
-                      i > 0 ? "," : "", manifests[i].form, api->playback_url,
-                      TOKEN_TEXT_LEN, token, asked->content, version,
-                      manifests[i].name);
+        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s", i > 0 ? "," : "",
+                      manifests[i].form, api->playback_url, TOKEN_TEXT_LEN,
+                      token, asked->content, version, manifests[i].name);
         query_write(asked, manifests[i].is_dash, out);
         buffer_append_text(out, "\"");
     }

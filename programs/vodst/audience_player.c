@@ -147,8 +147,7 @@ playhead_resume(struct player *player, uint64_t now_ms)
     if (player->playhead == PLAYHEAD_STALLED)
         player->room->report->stalled_ms += now_ms - player->since_ms;
     else
-        audience_report_start(player->room->report,
-                              now_ms - player->asked_ms);
+        audience_report_start(player->room->report, now_ms - player->asked_ms);
     player->playhead = PLAYHEAD_RUNNING;
     player->since_ms = now_ms;
 }
@@ -162,7 +161,7 @@ load_reset(struct load *load)
         http_fetch_cancel(load->fetch);
     free(load->url);
     free(load->location);
-    *load = (struct load) {.player = load->player};
+    *load = (struct load){.player = load->player};
 }
 
 static void
@@ -308,15 +307,14 @@ load_fetch(struct load *load)
         char viewer[32];
         snprintf(viewer, sizeof viewer, "audience-%llu",
                  (unsigned long long) player->number);
-        body = json_pack(
-            "{ss ss}", "content",
-            player->room->report->contents[player->content].id, "viewer",
-            viewer);
+        body = json_pack("{ss ss}", "content",
+                         player->room->report->contents[player->content].id,
+                         "viewer", viewer);
         text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
         config.method = "POST";
         config.headers = json_headers;
         config.body_size_max = API_ANSWER_BYTES_MAX;
-        config.body = text != NULL ? bytes_of_text(text) : (struct bytes) {0};
+        config.body = text != NULL ? bytes_of_text(text) : (struct bytes){0};
     }
     player->room->report->requests++;
     load->fetch = http_fetch(player->room->client, &config);
@@ -333,8 +331,7 @@ redirect_follow(struct load *load, const struct http_response *response)
     const char *location = http_response_header(response, "Location");
     char url[AUDIENCE_URL_BYTES_MAX];
     if (location == NULL || load->redirect_count == REDIRECTS_MAX
-        || url_resolve(load_url(load), bytes_of_text(location), url,
-                       sizeof url)
+        || url_resolve(load_url(load), bytes_of_text(location), url, sizeof url)
                != 0) {
         load_fail(load, AUDIENCE_ERROR_REDIRECT);
         return;
@@ -472,7 +469,7 @@ node_name(const struct load *load, const struct http_response *response,
 
 static void
 serve_count(struct load *load, const struct http_response *response,
-           const char *node)
+            const char *node)
 {
     struct audience_report *report = load->player->room->report;
     const char *cache = http_response_header(response, "X-Cache");

@@ -26,12 +26,12 @@ struct player_room {
     struct audience_report *report;
     const char *playbacks_url; /* st-api's, POSTed to; or NULL and */
     const char *playback_url;  /* played directly */
-    int rendition;            /* place in the order of bandwidth, best first */
-    uint64_t watch_ms;        /* film time; 0: the whole film */
-    uint64_t buffer_ms;       /* film time */
-    double speed;             /* film time per time */
-    unsigned timeout_ms;      /* of each request, at most */
-    uint64_t random_state;    /* seeded: the same run twice */
+    int rendition;             /* place in the order of bandwidth, best first */
+    uint64_t watch_ms;         /* film time; 0: the whole film */
+    uint64_t buffer_ms;        /* film time */
+    double speed;              /* film time per time */
+    unsigned timeout_ms;       /* of each request, at most */
+    uint64_t random_state;     /* seeded: the same run twice */
     void (*ended)(struct player *player, bool failed, void *context);
     void *context;
 };

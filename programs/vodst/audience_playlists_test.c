@@ -19,8 +19,7 @@ equal_texts_are_kept_once_until_the_last_player_goes(void **state)
     const struct media_playlist *one, *same, *other;
     assert_int_equal(playlists_take(playlists, bytes_of_text(text), &one), 0);
     memset(text, 'x', sizeof text - 1); /* the text was copied */
-    assert_int_equal(
-        playlists_take(playlists, BYTES_LITERAL(SHORT), &same), 0);
+    assert_int_equal(playlists_take(playlists, BYTES_LITERAL(SHORT), &same), 0);
     assert_int_equal(playlists_take(playlists, BYTES_LITERAL(LONG), &other), 0);
     assert_ptr_equal(one, same);
     assert_ptr_not_equal(one, other);
@@ -40,9 +39,8 @@ a_bad_playlist_leaves_nothing_behind(void **state)
     struct playlists *playlists = playlists_new();
     assert_non_null(playlists);
     const struct media_playlist *found = NULL;
-    assert_int_equal(
-        playlists_take(playlists, BYTES_LITERAL("<html>"), &found),
-        ERR_INVALID);
+    assert_int_equal(playlists_take(playlists, BYTES_LITERAL("<html>"), &found),
+                     ERR_INVALID);
     assert_null(found);
     playlists_free(playlists);
 }

@@ -124,7 +124,7 @@ int
 audience_report_init(struct audience_report *report,
                      const char *const *content_ids, size_t content_count)
 {
-    *report = (struct audience_report) {0};
+    *report = (struct audience_report){0};
     report->contents = calloc(content_count, sizeof *report->contents);
     if (report->contents == NULL)
         return ERR_MEMORY;
@@ -148,7 +148,7 @@ audience_report_fini(struct audience_report *report)
         free(report->contents[i].nodes);
     free(report->contents);
     free(report->start_ms);
-    *report = (struct audience_report) {0};
+    *report = (struct audience_report){0};
 }
 
 void
@@ -201,9 +201,9 @@ audience_report_json(const struct audience_report *report, FILE *out)
         "{sI s{sI sI sI sI sI} s{sI sI sI sI} s{sI sI sI} sI sI sI sI sI"
         " so so so so}",
         "duration_ms", (json_int_t) report->duration_ms, "plays", "started",
-        (json_int_t) report->started, "finished",
-        (json_int_t) report->finished, "failed", (json_int_t) report->failed,
-        "playing", (json_int_t) report->playing, "turned_away",
+        (json_int_t) report->started, "finished", (json_int_t) report->finished,
+        "failed", (json_int_t) report->failed, "playing",
+        (json_int_t) report->playing, "turned_away",
         (json_int_t) report->turned_away, "start_ms", "p50",
         (json_int_t) start.p50, "p95", (json_int_t) start.p95, "p99",
         (json_int_t) start.p99, "max", (json_int_t) start.max, "stalls",
@@ -233,8 +233,7 @@ audience_report_print(const struct audience_report *report, FILE *out)
     fprintf(out,
             "plays       %" PRIu64 " started, %" PRIu64 " finished, %" PRIu64
             " failed, %" PRIu64 " still playing\n",
-            report->started, report->finished, report->failed,
-            report->playing);
+            report->started, report->finished, report->failed, report->playing);
     if (report->turned_away > 0)
         fprintf(out,
                 "            %" PRIu64 " more would have come: all players"

@@ -13,22 +13,22 @@
 #define AUDIENCE_CONTENTS_MAX 1024
 #define AUDIENCE_NODE_NAME_BYTES_MAX 64
 
-#define AUDIENCE_ERRORS(X)                                                    \
-    X(CONNECT, "connect")   /* refused, or broken before the answer's end */  \
-    X(TIMEOUT, "timeout")                                                     \
-    X(HTTP_4XX, "http_4xx")                                                   \
-    X(HTTP_5XX, "http_5xx")                                                   \
-    X(REDIRECT, "redirect") /* too many of them, or nowhere to go */          \
-    X(ANSWER, "answer")     /* st-api's answer makes no sense */              \
-    X(PLAYLIST, "playlist") /* malformed, or of a kind not played */          \
-    X(SIZE, "size")         /* over what a player takes */                    \
+#define AUDIENCE_ERRORS(X)                                                 \
+    X(CONNECT, "connect") /* refused, or broken before the answer's end */ \
+    X(TIMEOUT, "timeout")                                                  \
+    X(HTTP_4XX, "http_4xx")                                                \
+    X(HTTP_5XX, "http_5xx")                                                \
+    X(REDIRECT, "redirect") /* too many of them, or nowhere to go */       \
+    X(ANSWER, "answer")     /* st-api's answer makes no sense */           \
+    X(PLAYLIST, "playlist") /* malformed, or of a kind not played */       \
+    X(SIZE, "size")         /* over what a player takes */                 \
     X(MEMORY, "memory")
 
 enum audience_error {
 #define AUDIENCE_ERROR_VALUE(name, text) AUDIENCE_ERROR_##name,
     AUDIENCE_ERRORS(AUDIENCE_ERROR_VALUE)
 #undef AUDIENCE_ERROR_VALUE
-    AUDIENCE_ERROR_COUNT
+        AUDIENCE_ERROR_COUNT
 };
 
 struct node_count {

@@ -69,8 +69,7 @@ nodes_are_counted_for_each_content_and_for_all(void **state)
     json_t *root = told(&report);
     json_int_t requests = 0, bytes = 0, plays = 0, cdn = 0, a = 0, b = 0;
     assert_int_equal(
-        json_unpack(root,
-                    "{s{s{sI sI sI}} s{s{sI}} s{s{sI s{s{sI}}} s{sI}}}",
+        json_unpack(root, "{s{s{sI sI sI}} s{s{sI}} s{s{sI s{s{sI}}} s{sI}}}",
                     "nodes", "origin1", "requests", &requests, "bytes", &bytes,
                     "plays", &plays, "tiers", "cdn", "bytes", &cdn, "contents",
                     "a", "plays", &a, "nodes", "origin1", "bytes", &bytes, "b",

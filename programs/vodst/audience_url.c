@@ -95,8 +95,7 @@ relative_write(struct writer *w, struct bytes base, struct bytes reference)
     struct bytes host =
         cut_at(bytes_of(base.ptr + scheme, base.len - scheme), "/?");
     size_t root = scheme + host.len;
-    struct bytes path =
-        cut_at(bytes_of(base.ptr + root, base.len - root), "?");
+    struct bytes path = cut_at(bytes_of(base.ptr + root, base.len - root), "?");
     if (!writer_add(w, base.ptr, root))
         return ERR_LIMIT;
     if (reference.ptr[0] == '?')

@@ -31,8 +31,8 @@ usage(FILE *out)
 int
 main(int argc, char **argv)
 {
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0
-                      || strcmp(argv[1], "help") == 0)) {
+    if (argc >= 2
+        && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
         usage(stdout);
         return 0;
     }

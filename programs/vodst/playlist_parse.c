@@ -47,8 +47,7 @@ attribute_take(struct bytes *list, struct bytes *name, struct bytes *value)
     if (equals == NULL)
         return false;
     *name = bytes_of(list->ptr, (size_t) (equals - list->ptr));
-    struct bytes rest =
-        bytes_of(equals + 1, list->len - name->len - 1);
+    struct bytes rest = bytes_of(equals + 1, list->len - name->len - 1);
     if (rest.len > 0 && rest.ptr[0] == '"') {
         const uint8_t *quote = memchr(rest.ptr + 1, '"', rest.len - 1);
         if (quote == NULL)
@@ -226,7 +225,7 @@ static int
 map_parse(struct bytes list, struct bytes *uri)
 {
     struct bytes name, value;
-    *uri = (struct bytes) {0};
+    *uri = (struct bytes){0};
     while (attribute_take(&list, &name, &value)) {
         if (is_named(name, "URI"))
             *uri = value;
@@ -259,7 +258,7 @@ media_line(struct media_reader *reader, struct bytes line)
         /* summed before rounding, so that long films do not drift */
         reader->end_us += reader->duration_us;
         return segment_add(&reader->playlist, &reader->capacity,
-                           (struct playlist_segment) {
+                           (struct playlist_segment){
                                .uri = line, .end_ms = reader->end_us / 1000});
     }
     if (tag_match(line, "#EXTINF:", &rest)) {
@@ -289,7 +288,7 @@ multivariant_parse(struct bytes text, struct multivariant *out)
         if (line.len == 0)
             continue;
         if (tag_match(line, "#EXT-X-STREAM-INF:", &rest)) {
-            variant = (struct playlist_variant) {0};
+            variant = (struct playlist_variant){0};
             err = variant_parse(rest, &variant);
             has_variant = true;
         } else if (tag_match(line, "#EXT-X-MEDIA:", &rest)) {
@@ -350,7 +349,7 @@ void
 media_playlist_fini(struct media_playlist *playlist)
 {
     free(playlist->segments);
-    *playlist = (struct media_playlist) {0};
+    *playlist = (struct media_playlist){0};
 }
 
 size_t

@@ -22,7 +22,7 @@
 struct playlist_variant {
     struct bytes uri;
     struct bytes audio_group; /* empty: the sound is in the variant itself */
-    struct bytes pathway; /* empty: the only place */
+    struct bytes pathway;     /* empty: the only place */
     uint64_t bandwidth_bps;
 };
 
@@ -57,9 +57,9 @@ int multivariant_parse(struct bytes text, struct multivariant *out);
 
 /* The audio rendition that plays beside a variant: the group's default, else
  * its first. NULL where the sound is in the variant itself. */
-const struct playlist_audio *
-multivariant_audio(const struct multivariant *multivariant,
-                   const struct playlist_variant *variant);
+const struct playlist_audio *multivariant_audio(
+    const struct multivariant *multivariant,
+    const struct playlist_variant *variant);
 
 /* ERR_INVALID, ERR_LIMIT, ERR_MEMORY, ERR_UNSUPPORTED (live, or byte ranges).
  * A success is given back by media_playlist_fini. */

@@ -156,11 +156,12 @@ references_resolve_as_a_browser_does(void **state)
     char url[AUDIENCE_URL_BYTES_MAX];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(url_resolve(base, bytes_of_text(cases[i].reference),
-                                     url, sizeof url), 0);
+                                     url, sizeof url),
+                         0);
         assert_string_equal(url, cases[i].url);
     }
-    assert_int_equal(url_resolve("http://h", bytes_of_text("a"), url,
-                                 sizeof url), 0);
+    assert_int_equal(
+        url_resolve("http://h", bytes_of_text("a"), url, sizeof url), 0);
     assert_string_equal(url, "http://h/a");
 }
 
@@ -168,20 +169,26 @@ static void
 references_that_cannot_be_fetched_are_refused(void **state)
 {
     char url[32];
-    assert_int_equal(url_resolve("http://h/", bytes_of_text("ftp://x/"), url,
-                                 sizeof url), ERR_UNSUPPORTED);
-    assert_int_equal(url_resolve("http://h/", bytes_of_text("data:x"), url,
-                                 sizeof url), ERR_UNSUPPORTED);
-    assert_int_equal(url_resolve("file:///x", bytes_of_text("a"), url,
-                                 sizeof url), ERR_INVALID);
-    assert_int_equal(url_resolve("http://h/", bytes_of_text("a b"), url,
-                                 sizeof url), ERR_INVALID);
-    assert_int_equal(url_resolve("http://h/", bytes_of_text(""), url,
-                                 sizeof url), ERR_INVALID);
+    assert_int_equal(
+        url_resolve("http://h/", bytes_of_text("ftp://x/"), url, sizeof url),
+        ERR_UNSUPPORTED);
+    assert_int_equal(
+        url_resolve("http://h/", bytes_of_text("data:x"), url, sizeof url),
+        ERR_UNSUPPORTED);
+    assert_int_equal(
+        url_resolve("file:///x", bytes_of_text("a"), url, sizeof url),
+        ERR_INVALID);
+    assert_int_equal(
+        url_resolve("http://h/", bytes_of_text("a b"), url, sizeof url),
+        ERR_INVALID);
+    assert_int_equal(
+        url_resolve("http://h/", bytes_of_text(""), url, sizeof url),
+        ERR_INVALID);
     assert_int_equal(
         url_resolve("http://h/",
                     bytes_of_text("a/far/too/long/path/for/the/room"), url,
-                    sizeof url), ERR_LIMIT);
+                    sizeof url),
+        ERR_LIMIT);
 }
 
 int

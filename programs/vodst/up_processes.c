@@ -162,8 +162,7 @@ manager_add(struct up *up, const struct node *node)
     argument_add(&arguments, "--cdn");
     if (options->cdn_whole)
         argument_add(&arguments, "--cdn-whole");
-    argument_add(&arguments, "--overrides=%s/overrides.json",
-                 up->state.folder);
+    argument_add(&arguments, "--overrides=%s/overrides.json", up->state.folder);
     option_pass(&arguments, "policy", options->policy);
     option_pass(&arguments, "normal", options->normal);
     option_pass(&arguments, "normal-owners", options->normal_owners);
