@@ -595,10 +595,17 @@ ngx_http_redirect_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_redirect_loc_conf_t *inner = child;
     const ngx_http_redirect_main_conf_t *rmcf =
         ngx_http_conf_get_module_main_conf(cf, ngx_http_redirect_module);
+    const ngx_http_core_loc_conf_t *clcf =
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (inner->prefix.data == NULL) {
         inner->prefix = outer->prefix;
         inner->has_token = outer->has_token;
+    }
+    if (clcf->noname) { /* an `if` keeps the handler */
+        inner->explain_prefix = outer->explain_prefix;
+        inner->steering_prefix = outer->steering_prefix;
+        inner->steering_ttl = outer->steering_ttl;
     }
     if (inner->prefix.data != NULL && inner->has_token && rmcf->keys == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
