@@ -302,32 +302,39 @@ package_rates_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 }
 
 static ngx_int_t
-package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+package_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
 {
-    ngx_int_t rc;
+    ngx_int_t rc = package_indexes_step(r, ctx);
 
-    if (ctx->is_answering) {
-        return package_answer_resume(r, ctx);
-    }
-    rc = package_indexes_step(r, ctx);
     if (rc == NGX_OK) {
         rc = package_rates_step(r, ctx);
     }
-    if (rc != NGX_OK) {
-        return rc;
+    if (rc == NGX_OK) {
+        rc = package_plain_segment(r, ctx);
     }
-    rc = package_plain_segment(r, ctx);
-    if (rc != NGX_OK) {
-        return rc;
+    if (rc == NGX_OK) {
+        rc = package_crypt_set(r, ctx);
     }
-    rc = package_crypt_set(r, ctx);
     if (rc != NGX_OK) {
         return rc;
     }
     ctx->is_answering = true;
-    rc = package_answer(r, ctx);
+    return package_answer(r, ctx);
+}
+
+static ngx_int_t
+package_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
+{
+    ngx_int_t rc = ctx->is_answering ? package_answer_resume(r, ctx)
+                                     : package_begin(r, ctx);
+
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) { /* whose page goes as it is */
         package_transform_close(&ctx->transform);
+        if (rc != NGX_HTTP_RANGE_NOT_SATISFIABLE
+            && r->headers_out.content_range != NULL) {
+            r->headers_out.content_range->hash = 0;
+            r->headers_out.content_range = NULL;
+        }
     }
     return rc;
 }
@@ -748,7 +755,12 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     ngx_http_package_loc_conf_t *prev = parent;
     ngx_http_package_loc_conf_t *conf = child;
+    const ngx_http_core_loc_conf_t *clcf =
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
+    if (clcf->noname && conf->path == NULL) { /* an `if` keeps the handler */
+        conf->path = prev->path;
+    }
     if (conf->root.len == 0 && conf->fill.len == 0) {
         conf->root = prev->root;
         conf->fill = prev->fill;

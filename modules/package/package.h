@@ -89,6 +89,14 @@ ngx_int_t package_file_status(ngx_err_t error);
 ngx_int_t package_index_step(ngx_http_request_t *r,
                              ngx_http_package_ctx_t *ctx);
 
+/* Whose internal locations are meant: what a worker remembers of one server{}
+ * is not another one's. */
+static inline const void *
+package_server(ngx_http_request_t *r)
+{
+    return ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+}
+
 /* Does the answer come through the fill location? */
 static inline bool
 package_is_filled(const ngx_http_package_loc_conf_t *conf,
@@ -160,6 +168,11 @@ ngx_int_t package_text_failed(ngx_http_request_t *r,
 /* The track file, opened as nginx's static handler does. */
 ngx_int_t package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                              const struct segment *segment, ngx_file_t *file);
+
+/* Sends the header. NGX_DECLINED: the body is to follow. Else the handler's
+ * result: a condition that fails, too, has nginx's filter send another answer,
+ * and takes the request's context away. */
+ngx_int_t package_header_send(ngx_http_request_t *r);
 
 /* The header and a window of an open file, through the transform where there
  * is one. */

@@ -78,6 +78,17 @@ package_headers_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return NGX_OK;
 }
 
+ngx_int_t
+package_header_send(ngx_http_request_t *r)
+{
+    ngx_int_t rc = ngx_http_send_header(r);
+
+    return rc == NGX_ERROR || rc > NGX_OK || r->header_only
+                   || r->filter_finalize
+               ? rc
+               : NGX_DECLINED;
+}
+
 static ngx_int_t
 package_text_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                   struct bytes bytes, uint64_t hash)
@@ -91,8 +102,8 @@ package_text_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     r->allow_ranges = 1;
-    rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+    rc = package_header_send(r);
+    if (rc != NGX_DECLINED) {
         return rc;
     }
     /* `memory`: nobody may change it; it is the pool's, or the index's, which
@@ -110,7 +121,7 @@ package_text_failed(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
 {
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "package: write %s of \"%V\" failed (%s)",
-                  package_kind_name(ctx->path.kind), &ctx->use.index->node.str,
+                  package_kind_name(ctx->path.kind), &ctx->use.index->name,
                   err_text(err));
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -318,7 +329,7 @@ package_media_open(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     uint64_t expected;
     ngx_open_file_info_t of = {
         .read_ahead = clcf->read_ahead,
-        .directio = clcf->directio,
+        .directio = NGX_OPEN_FILE_DIRECTIO_OFF, /* maps are read unaligned */
         .valid = clcf->open_file_cache_valid,
         .min_uses = clcf->open_file_cache_min_uses,
         .errors = clcf->open_file_cache_errors,
@@ -402,7 +413,7 @@ package_range_take(ngx_http_request_t *r, struct byte_range *out)
     int err = ERR_UNSUPPORTED;
 
     *out = (struct byte_range){.end = size};
-    if (header != NULL && !package_is_conditional(r)
+    if (header != NULL && r == r->main && !package_is_conditional(r)
         && package_is_range_current(r)) {
         err = byte_range_parse(bytes_of(header->value.data, header->value.len),
                                size, out);
@@ -445,8 +456,8 @@ package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     b->file = file;
-    rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+    rc = package_header_send(r);
+    if (rc != NGX_DECLINED) {
         return rc;
     }
     b->in_file = 1;
@@ -468,14 +479,9 @@ package_window_send(ngx_http_request_t *r, ngx_file_t *file, uint64_t start,
 ngx_int_t
 package_header_begin(ngx_http_request_t *r)
 {
-    if (r->method == NGX_HTTP_HEAD || package_is_conditional(r)) {
-        ngx_int_t rc = ngx_http_send_header(r);
-
-        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-            return rc;
-        }
-    }
-    return NGX_DECLINED;
+    return r->method == NGX_HTTP_HEAD || package_is_conditional(r)
+               ? package_header_send(r)
+               : NGX_DECLINED;
 }
 
 /* Sends what the current fill brings in. */

@@ -80,7 +80,7 @@ package_key_find(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
     if (found.key == NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: no key for track %s of \"%V\" in period %uD",
-                      track->name, &ctx->use.index->node.str, period);
+                      track->name, &ctx->use.index->name, period);
         return ERR_NOT_FOUND;
     }
     *out = found;
@@ -168,9 +168,11 @@ package_track_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
     const ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
 
-    /* the same wherever the track is served, another for each version */
+    /* the same wherever the track is served, another for each version, also
+     * where a film is replaced: an IV may not be used twice with a key */
     const struct bytes folder = ctx->path.folder;
-    const uint64_t seed = XXH3_64bits(folder.ptr, folder.len);
+    const uint64_t seed =
+        XXH3_64bits_withSeed(folder.ptr, folder.len, ctx->use.index->hash);
     return (struct crypt){
         .scheme = ctx->crypt.scheme,
         .key = *key,
@@ -197,7 +199,7 @@ package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: track %s of \"%V\" has %uL periods of keys, "
                       "over %uD",
-                      track->name, &ctx->use.index->node.str, count,
+                      track->name, &ctx->use.index->name, count,
                       (uint32_t) CRYPT_PERIODS_MAX);
         return ERR_LIMIT;
     }

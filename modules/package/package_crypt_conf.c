@@ -58,10 +58,19 @@ package_file_read(ngx_conf_t *cf, ngx_str_t *name, size_t size_max,
 
 /* ---- where keys come from ---- */
 
+/* Keys, and the text that they were read from. */
+struct package_key_file {
+    struct crypt_keys keys;
+    ngx_str_t text;
+};
+
 static void
 package_keys_cleanup(void *context)
 {
-    crypt_keys_fini(context);
+    struct package_key_file *file = context;
+
+    crypt_keys_fini(&file->keys);
+    ngx_explicit_memzero(file->text.data, file->text.len);
 }
 
 char *
@@ -69,10 +78,10 @@ package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_package_loc_conf_t *plcf = conf;
     ngx_str_t *value = cf->args->elts;
-    ngx_str_t name = value[1], text;
+    ngx_str_t name = value[1];
     unsigned line = 0;
     ngx_pool_cleanup_t *cleanup =
-        ngx_pool_cleanup_add(cf->pool, sizeof *plcf->keys);
+        ngx_pool_cleanup_add(cf->pool, sizeof(struct package_key_file));
 
     if (plcf->keys != NULL || plcf->key_server.len != 0) {
         return "is a second source of keys";
@@ -80,16 +89,17 @@ package_keys_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (cleanup == NULL) {
         return NGX_CONF_ERROR;
     }
-    plcf->keys = cleanup->data;
-    ngx_memzero(plcf->keys, sizeof *plcf->keys);
+    struct package_key_file *file = cleanup->data;
+    ngx_memzero(file, sizeof *file);
     cleanup->handler = package_keys_cleanup;
-    char *rc = package_file_read(cf, &name, CRYPT_KEYS_SIZE_MAX, &text);
+    plcf->keys = &file->keys;
+    char *rc = package_file_read(cf, &name, CRYPT_KEYS_SIZE_MAX, &file->text);
     if (rc != NGX_CONF_OK) {
         return rc;
     }
     /* names point into the text */
-    int err =
-        crypt_keys_parse(bytes_of(text.data, text.len), plcf->keys, &line);
+    int err = crypt_keys_parse(bytes_of(file->text.data, file->text.len),
+                               plcf->keys, &line);
     return err == 0 ? NGX_CONF_OK
                     : package_file_refuse(cf, &name, 0, line, err_text(err));
 }

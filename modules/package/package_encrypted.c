@@ -32,8 +32,7 @@ package_encrypted_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     if (err != 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "package: encrypt segment %uD of \"%V\" failed (%s)",
-                      segment->number, &ctx->use.index->node.str,
-                      err_text(err));
+                      segment->number, &ctx->use.index->name, err_text(err));
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (package_headers_set(

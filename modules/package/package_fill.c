@@ -175,7 +175,8 @@ fill_header(struct package_fill *fill, ngx_http_request_t *sr)
     }
     if (!fill->is_whole && !r->header_sent) {
         rc = ngx_http_send_header(r);
-        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only
+            || r->filter_finalize) {
             return fill_fail(fill, NGX_HTTP_INTERNAL_SERVER_ERROR,
                              "cannot send the header");
         }
@@ -365,6 +366,7 @@ fill_links_forget(ngx_http_request_t *r)
     if (r->stream != NULL) {
         r->pool->chain = NULL;
         r->stream->free_bufs = NULL;
+        r->stream->free_frame_headers = NULL;
     }
 #endif
 }

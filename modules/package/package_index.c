@@ -78,7 +78,7 @@ index_settle(struct package_index *index, enum package_index_state state)
 }
 
 static struct package_index *
-index_new(ngx_str_t *key, uint32_t hash, bool is_asset)
+index_new(ngx_str_t *key, size_t name_len, uint32_t hash, bool is_asset)
 {
     /* the copy of the key is terminated */
     size_t size = sizeof(struct package_index) + key->len + 1;
@@ -91,6 +91,8 @@ index_new(ngx_str_t *key, uint32_t hash, bool is_asset)
     index->node.str.len = key->len;
     index->node.str.data = (u_char *) (index + 1);
     ngx_memcpy(index->node.str.data, key->data, key->len);
+    index->name.len = name_len;
+    index->name.data = index->node.str.data;
     ngx_queue_init(&index->waiters);
     index->is_asset = is_asset;
     buffer_init(&index->playlist.bytes, PACKAGE_TEXT_SIZE_MAX);
@@ -208,14 +210,15 @@ package_index_init(size_t memory_max)
 }
 
 int
-package_index_get(ngx_str_t *key, bool is_asset, struct package_use *use)
+package_index_get(ngx_str_t *key, size_t name_len, bool is_asset,
+                  struct package_use *use)
 {
     uint32_t hash = ngx_murmur_hash2(key->data, key->len);
     ngx_str_node_t *node = ngx_str_rbtree_lookup(&indexes.tree, key, hash);
     struct package_index *index;
 
     if (node == NULL) {
-        index = index_new(key, hash, is_asset);
+        index = index_new(key, name_len, hash, is_asset);
         if (index == NULL) {
             return ERR_MEMORY;
         }

@@ -41,6 +41,7 @@ struct package_text {
 struct package_index {
     ngx_str_node_t node; /* first: the tree's functions cast to it; the key is
                           * a terminated copy */
+    ngx_str_t name;      /* what the key begins with: the file's */
     ngx_queue_t age;     /* while READY and unused */
     ngx_queue_t waiters;
     unsigned use_count;
@@ -75,9 +76,11 @@ struct package_use {
 /* Once a worker. */
 void package_index_init(size_t memory_max);
 
-/* The index of `key`, the file's name, into the empty `use`: READY, LOADING
- * with use->is_loader, or LOADING by another request. ERR_MEMORY. */
-int package_index_get(ngx_str_t *key, bool is_asset, struct package_use *use);
+/* The index of `key`, which begins with the file's name and is nothing else in
+ * a folder, into the empty `use`: READY, LOADING with use->is_loader, or LOADING
+ * by another request. ERR_MEMORY. */
+int package_index_get(ngx_str_t *key, size_t name_len, bool is_asset,
+                      struct package_use *use);
 
 /* Takes the malloc'ed file over, in either outcome. The error is that of the
  * file; the loader then owes a fail. */

@@ -9,7 +9,7 @@
  * is all memory here that held it. What nginx itself writes to a file does not
  * come in its way: the location is to have proxy_buffering off.
  */
-#include "modules/package/package_keys.h"
+#include "modules/package/package.h"
 
 #include "core/err.h"
 
@@ -114,13 +114,15 @@ keys_hold(ngx_http_request_t *r, struct package_keys_use *use,
             << i;
     }
     name.data =
-        ngx_pnalloc(r->pool, prefix->len + folder.len + 2 + 2 * NGX_INT_T_LEN);
+        ngx_pnalloc(r->pool, prefix->len + folder.len + 3 + 2 * NGX_INT_T_LEN
+                                 + 2 * sizeof(void *));
     if (name.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    name.len = (size_t) (ngx_sprintf(name.data, "%V%V %d %ud", prefix, &folder,
-                                     (int) what->scheme, systems)
-                         - name.data);
+    name.len =
+        (size_t) (ngx_sprintf(name.data, "%V%V %d %ud %p", prefix, &folder,
+                              (int) what->scheme, systems, package_server(r))
+                  - name.data);
     uint32_t hash = ngx_murmur_hash2(name.data, name.len);
     ngx_str_node_t *node = ngx_str_rbtree_lookup(&all.tree, &name, hash);
     struct package_keys *k = (struct package_keys *) node;
@@ -260,12 +262,11 @@ keys_ask(ngx_http_request_t *r, struct package_keys_use *use, ngx_str_t *prefix)
     use->status = 0;
     use->post.handler = subrequest_done;
     use->post.data = use;
-    if (ngx_http_subrequest(r, &uri, NULL, &sr, &use->post, 0) != NGX_OK
-        || body_make(sr, &use->request) != NGX_OK) {
+    if (ngx_http_subrequest(r, &uri, NULL, &sr, &use->post, 0) != NGX_OK) {
         return NGX_ERROR;
     }
-    use->subrequest = sr;
-    return NGX_DONE;
+    use->subrequest = sr; /* what it answers is never the viewer's */
+    return body_make(sr, &use->request) == NGX_OK ? NGX_DONE : NGX_ERROR;
 }
 
 static ngx_int_t
@@ -453,8 +454,7 @@ package_keys_step(ngx_http_request_t *r, struct package_keys_use *use,
     use->is_loader = k->is_loading = true;
     rc = keys_ask(r, use, prefix);
     if (rc != NGX_DONE) {
-        keys_settle(use);
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        keys_settle(use); /* the subrequest may be posted: both end */
     }
     return rc;
 }

@@ -43,8 +43,8 @@ void package_keys_init(void);
 
 /*
  * NGX_OK: package_keys_find finds the keys that `what` names. NGX_DONE: under
- * way; to be called again, by the request's write handler or `ready`. Else an
- * HTTP status. `prefix` is the location; keys are fresh for `valid` seconds.
+ * way; to be called again, by the request's write handler or `ready`. Else
+ * NGX_ERROR or an HTTP status. `prefix` is the location; keys are fresh for `valid` seconds.
  */
 ngx_int_t package_keys_step(ngx_http_request_t *r, struct package_keys_use *use,
                             ngx_str_t *prefix, time_t valid,

@@ -147,8 +147,10 @@ fill_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
 {
     ngx_http_package_loc_conf_t *conf =
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    ngx_pool_t **pool = ctx->fill.pool;
 
     ctx->fill = *what;
+    ctx->fill.pool = pool;
     ctx->fill.request = r;
     ctx->fill.uri.data = (u_char *) (uintptr_t) ctx->plain.film.path;
     ctx->fill.uri.len = ngx_strlen(ctx->plain.film.path);
@@ -171,7 +173,7 @@ fill_take(ngx_http_package_ctx_t *ctx, ngx_int_t rc)
                != 0) {
         rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    *fill = (struct package_fill){.request = NULL};
+    *fill = (struct package_fill){.pool = fill->pool};
     return rc;
 }
 
@@ -211,9 +213,10 @@ piece_begin(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, bool is_segment)
 }
 
 static struct plain_known *
-known_of(const char *path, uint64_t *name)
+known_of(ngx_http_request_t *r, const char *path, uint64_t *name)
 {
-    *name = XXH3_64bits(path, ngx_strlen(path));
+    *name = XXH3_64bits_withSeed(path, ngx_strlen(path),
+                                 (uintptr_t) package_server(r));
     return &known[*name % PLAIN_KNOWN_COUNT];
 }
 
@@ -232,7 +235,7 @@ piece_fetch(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, bool is_segment)
     if (rc != NGX_OK && rc != NGX_DONE) { /* perhaps it is another by now */
         uint64_t name;
 
-        known_of(ctx->plain.film.path, &name)->until = 0;
+        known_of(r, ctx->plain.film.path, &name)->until = 0;
     }
     return rc;
 }
@@ -332,7 +335,7 @@ plain_find_far(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .total = PACKAGE_FILL_SIZE_UNKNOWN,
     };
     uint64_t name;
-    struct plain_known *film = known_of(ctx->plain.film.path, &name);
+    struct plain_known *film = known_of(r, ctx->plain.film.path, &name);
 
     if (ctx->fill.request == NULL) {
         if (film->name == name && ngx_time() < film->until) {
@@ -409,6 +412,16 @@ package_plain_name(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     return package_source_name(r, ctx, suffix);
 }
 
+/* Of a kept film's files, which may be gone while its index is in memory. */
+static bool
+package_plain_is_sent(enum package_kind kind)
+{
+    return kind == PACKAGE_SEGMENT || kind == PACKAGE_KEY_SEGMENT
+           || kind == PACKAGE_TS_SEGMENT || kind == PACKAGE_TEXT
+           || kind == PACKAGE_TEXT_SEGMENT || kind == PACKAGE_TEXT_PART
+           || kind == PACKAGE_TS_TEXT_SEGMENT;
+}
+
 /* Or is there no such segment, as of sound that is over before the picture? */
 static bool
 package_plain_is_there(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
@@ -417,8 +430,13 @@ package_plain_is_there(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     struct segment segment;
     ngx_file_info_t info;
 
-    if (!track_has_samples(&track->info)
-        || track_index_segment(track, ctx->path.segment, &segment) != 0) {
+    if (!track_has_samples(&track->info)) {
+        ngx_str_t text =
+            package_source_name(r, ctx, track_file_suffix(&track->info));
+        return text.data == NULL
+               || ngx_file_info(text.data, &info) != NGX_FILE_ERROR;
+    }
+    if (track_index_segment(track, ctx->path.segment, &segment) != 0) {
         return true;
     }
     uint64_t size = segment.map_size + segment_length(&segment);
@@ -442,9 +460,7 @@ package_plain_segment(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         index->touched = ngx_time();
         kept_touch(ctx->plain.film.folder, ctx->plain.film.identity);
     }
-    if (ctx->path.kind != PACKAGE_SEGMENT
-        && ctx->path.kind != PACKAGE_KEY_SEGMENT
-        && ctx->path.kind != PACKAGE_TS_SEGMENT) {
+    if (!package_plain_is_sent(ctx->path.kind)) {
         return NGX_OK;
     }
     if (ctx->plain.job != NULL) {
@@ -456,7 +472,7 @@ package_plain_segment(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             package_plain_forget(ctx);
             ctx->plain.made++;
         } else {
-            rc = job_step(r, ctx, true);
+            rc = job_step(r, ctx, track_has_samples(&index->track.info));
         }
     }
     package_track_turn(ctx, 0);

@@ -84,7 +84,7 @@ static ngx_int_t
 package_index_take(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
                    u_char *file, size_t size, time_t modified, ngx_int_t status)
 {
-    ngx_str_t name = ctx->use.index->node.str;
+    ngx_str_t name = ctx->use.index->name;
     int err = package_index_open(&ctx->use, file, size, modified);
 
     if (err == 0) {
@@ -178,7 +178,7 @@ package_index_load_step(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     ngx_int_t rc;
 
     if (fill->request == NULL || ctx->plain.conf != NULL) {
-        rc = package_index_load(r, ctx, &ctx->use.index->node.str);
+        rc = package_index_load(r, ctx, &ctx->use.index->name);
         if (rc == NGX_OK) {
             package_plain_forget(ctx);
         } else if (ctx->plain.conf != NULL) {
@@ -216,14 +216,27 @@ package_index_find(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         ngx_http_get_module_loc_conf(r, ngx_http_package_module);
     bool is_asset = ctx->path.track.len == 0;
     ngx_int_t rc = package_plain_find(r, ctx);
-    ngx_str_t name;
+    ngx_str_t name, key;
 
     if (rc != NGX_OK) {
         return rc;
     }
     name = package_source_name(r, ctx, is_asset ? "asset.idx" : ".idx");
-    if (name.data == NULL
-        || package_index_get(&name, is_asset, &ctx->use) != 0) {
+    if (name.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    key = name;
+    if (package_is_filled(conf,
+                          ctx)) { /* the fill location is a server's own */
+        key.data = ngx_pnalloc(r->pool, name.len + 1 + 2 * sizeof(void *));
+        if (key.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+        key.len =
+            (size_t) (ngx_sprintf(key.data, "%V %p", &name, package_server(r))
+                      - key.data);
+    }
+    if (package_index_get(&key, name.len, is_asset, &ctx->use) != 0) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (package_is_filled(conf, ctx) && ctx->use.is_loader) {

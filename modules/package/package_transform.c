@@ -55,7 +55,8 @@ buffer_take(struct package_transform *t, ngx_http_request_t *r)
         link->buf->flush = 0;
         return link;
     }
-    link = ngx_alloc_chain_link(pool);
+    /* not one that was given back: over HTTP/2 it may be a slice's */
+    link = ngx_palloc(pool, sizeof *link);
     if (link == NULL) {
         return NULL;
     }
@@ -365,7 +366,7 @@ joint_take(struct package_transform *t, ngx_http_request_t *r)
         link->buf->pos = link->buf->last = link->buf->start;
         return link->buf;
     }
-    link = ngx_alloc_chain_link(r->main->pool);
+    link = ngx_palloc(r->main->pool, sizeof *link); /* as a buffer's */
     if (link == NULL) {
         return NULL;
     }

@@ -100,8 +100,7 @@ package_ts_fits(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         ngx_log_error(NGX_LOG_ERR, log, 0,
                       "package: %s of \"%V\" refused (aes-128 is of transport "
                       "streams, which have no other encryption)",
-                      package_kind_name(ctx->path.kind),
-                      &ctx->use.index->node.str);
+                      package_kind_name(ctx->path.kind), &ctx->use.index->name);
         return false;
     }
     if (!is_ts(ctx)) {
@@ -112,8 +111,8 @@ package_ts_fits(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
         ngx_log_error(NGX_LOG_ERR, log, 0,
                       "package: %s of \"%V\" as a transport stream refused "
                       "(%s)",
-                      package_kind_name(ctx->path.kind),
-                      &ctx->use.index->node.str, err_text(err));
+                      package_kind_name(ctx->path.kind), &ctx->use.index->name,
+                      err_text(err));
     }
     return err == 0;
 }
@@ -126,7 +125,7 @@ ts_fail(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx, int err)
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "package: transport stream of segment %uD of \"%V\" failed "
                   "(%s)",
-                  ctx->path.segment, &ctx->use.index->node.str, err_text(err));
+                  ctx->path.segment, &ctx->use.index->name, err_text(err));
     return err == ERR_UNSUPPORTED ? NGX_HTTP_NOT_FOUND
                                   : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -433,8 +432,8 @@ ts_send(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
-    rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+    rc = package_header_send(r);
+    if (rc != NGX_DECLINED) {
         return rc;
     }
     rc = ngx_http_output_filter(r, chain);

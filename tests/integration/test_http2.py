@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package module over HTTP/2 on TLS: what HTTP/1.1 answers, byte for byte,
-many streams at once on one connection. curl is the other side."""
+"""The package module over HTTP/2, on TLS and in the clear: what HTTP/1.1
+answers, byte for byte, many streams at once on one connection. curl is the
+other side."""
 
 import os
 import re
+import socket
+import struct
 import subprocess
 import time
 
@@ -13,12 +16,23 @@ import requests
 from nginx_instance import wait_for
 from package_node import SLICES_KEPT, PackageNode
 from ports import free_port
-from test_package import make_film, run
+from test_package import INGEST, make_film, run
 
 SEGMENTS = 6
 KEYS = f"* video {'0a' * 16} {'1a' * 16}\n* audio {'0b' * 16} {'1b' * 16}\n"
 PLACES = [f"{source}/{scheme}" for source in ("local", "fill")
           for scheme in ("off", "cenc", "cbcs", "aes-128")]
+
+
+def make_noise(folder):
+    """Segments of a megabyte."""
+    folder.mkdir(parents=True)
+    run("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
+        "testsrc2=s=640x360:r=25:d=4,noise=alls=60:allf=t", "-f", "lavfi",
+        "-i", "sine=440:r=44100:d=4", "-map", "0:v", "-c:v", "libx264",
+        "-preset", "ultrafast", "-b:v", "4M", "-g", "50", "-pix_fmt", "yuv420p",
+        folder / "v0.mp4", "-map", "1:a", "-c:a", "aac", folder / "a0.mp4")
+    run(INGEST, folder, 2000, "v0", "a0")
 
 
 def names(place):
@@ -42,7 +56,7 @@ class Node(PackageNode):
     """Both versions, each on a port of its own."""
 
     def __init__(self, folder, root):
-        port_2 = free_port()
+        port_2, self.port_2_clear = free_port(), free_port()
         self.url_2 = f"https://127.0.0.1:{port_2}"
         folder.mkdir(parents=True)
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
@@ -51,6 +65,7 @@ class Node(PackageNode):
         (folder / "keys").write_text(KEYS)
         super().__init__(folder, root, f"""
             listen 127.0.0.1:{port_2} ssl http2;
+            listen 127.0.0.1:{self.port_2_clear} http2;
             ssl_certificate {folder}/tls.crt;
             ssl_certificate_key {folder}/tls.key;
             sendfile on;
@@ -67,6 +82,12 @@ class Node(PackageNode):
                 package $2;
                 package_fill /slices/;
                 package_encryption $1;
+            }}
+            location ~ ^/large/([a-z0-9-]+)/(.*)$ {{
+                package $2;
+                package_fill /slices/;
+                package_slice 200003;
+                package_encryption $1;
             }}""", SLICES_KEPT)
 
 
@@ -74,7 +95,11 @@ class Node(PackageNode):
 def _node(tmp_path_factory):
     root = tmp_path_factory.mktemp("http2")
     make_film(root / "film" / "1")
-    with Node(root / "node", root) as node:
+    make_noise(root / "noise" / "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MALLOC_PERTURB_", "165")  # what is freed is spoilt
+        node = Node(root / "node", root)
+    with node:
         pids = node.worker_pids()
         yield node
         assert node.worker_pids() == pids
@@ -178,3 +203,69 @@ def test_viewers_who_go_away_leave_nothing(node, tmp_path):
     for path, answer in zip(paths, found):
         same(answer, requests.get(node.url + path, timeout=20))
     wait_for(lambda: open_files(node) <= before, 10)
+
+
+# ---- in the clear, where nginx sends files and buffers by itself ----
+
+@pytest.mark.parametrize("scheme", ["off", "cenc", "cbcs", "aes-128"])
+@pytest.mark.parametrize("pace", ["1G", "400k"])
+def test_large_slices_in_the_clear(node, tmp_path, scheme, pace):
+    name = "ts/v0~a0/1.ts" if scheme == "aes-128" else "v0/1.m4s"
+    path = f"/large/{scheme}/noise/1/{name}"
+    wanted = requests.get(node.url + path, timeout=20).content
+    assert len(wanted) > 200003
+    subprocess.run(["curl", "--silent", "--http2-prior-knowledge",
+                    "--max-time", "30", "--limit-rate", pace, "--output",
+                    tmp_path / "out",
+                    f"http://127.0.0.1:{node.port_2_clear}{path}"], check=True)
+    assert (tmp_path / "out").read_bytes() == wanted
+
+
+def frame(kind, flags, stream, payload=b""):
+    return (struct.pack(">I", len(payload))[1:] + bytes([kind, flags])
+            + struct.pack(">I", stream) + payload)
+
+
+def literal(name, value):
+    return (b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value)
+
+
+def data_of(line):
+    """Bytes of DATA frames until nothing more comes."""
+    raw = b""
+    line.settimeout(1)
+    try:
+        while piece := line.recv(1 << 20):
+            raw += piece
+    except TimeoutError:
+        pass
+    data = b""
+    while len(raw) >= 9:
+        size = int.from_bytes(raw[:3], "big")
+        if raw[3] == 0:
+            data += raw[9:9 + size]
+        raw = raw[9 + size:]
+    return data
+
+
+@pytest.mark.parametrize("path", [
+    "local/off/film/1/v0/1.m4s", "local/cenc/film/1/v0/1.m4s",
+    "local/cbcs/film/1/v0/1.m4s", "local/aes-128/film/1/ts/v0~a0/1.ts",
+    "local/off/film/1/master.m3u8", "fill/off/film/1/v0/1.m4s",
+    "fill/cenc/film/1/v0/1.m4s", "fill/aes-128/film/1/ts/v0~a0/1.ts"])
+def test_a_condition_that_fails_is_the_whole_answer(node, path):
+    """Its page waits for a window to open: nothing may come behind it."""
+    with socket.create_connection(("127.0.0.1", node.port_2_clear)) as line:
+        no_window = struct.pack(">HI", 4, 0)
+        head = b"".join(literal(name, value) for name, value in (
+            (b":method", b"GET"), (b":scheme", b"http"),
+            (b":path", f"/{path}".encode()), (b":authority", b"a"),
+            (b"if-match", b'"x"')))
+        line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                     + frame(4, 0, 0, no_window) + frame(1, 5, 1, head))
+        assert data_of(line) == b""
+        more = struct.pack(">I", 3000000)
+        line.sendall(frame(8, 0, 1, more) + frame(8, 0, 0, more))
+        data = data_of(line)
+    assert b"412 Precondition Failed" in data
+    assert data.endswith(b"</html>\r\n")

@@ -224,6 +224,55 @@ def test_folder_and_fill_serve_the_same_bytes(node):
                 assert other.headers[header] == local.headers[header], name
 
 
+def test_an_if_in_the_location_keeps_it(root, tmp_path):
+    port = free_port()
+    with NginxInstance(tmp_path / "node", f"""
+            server {{
+                listen 127.0.0.1:{port};
+                location ~ ^/local/(.*)$ {{
+                    package $1;
+                    package_root {root};
+                    directio 1;
+                    if ($http_origin) {{ add_header Seen yes; }}
+                }}
+            }}""", port, modules=("package",)) as node:
+        pids = node.worker_pids()
+        for name in ("master.m3u8", "v0/1.m4s"):
+            plain, other = (requests.get(f"{node.url}/local/film/1/{name}",
+                                         headers=headers, timeout=20)
+                            for headers in ({}, {"Origin": "http://a"}))
+            assert plain.status_code == other.status_code == 200
+            assert plain.content == other.content
+            assert other.headers["Seen"] == "yes"
+        assert node.worker_pids() == pids
+
+
+def test_servers_do_not_share_what_their_own_locations_bring(root, tmp_path):
+    """The same name, and another film behind it."""
+    shutil.copytree(root / "film", tmp_path / "other" / "film")
+    (tmp_path / "other" / "film" / "1" / "asset.idx").write_bytes(b"bad")
+    (tmp_path / "other" / "film" / "1" / "v0.idx").unlink()
+    ports = free_port(), free_port()
+    servers = "".join(f"""
+        server {{
+            listen 127.0.0.1:{port};
+            location ~ ^/fill/(.*)$ {{
+                package $1;
+                package_fill /slices/;
+            }}
+            location /slices/ {{ internal; alias {place}/; }}
+        }}""" for port, place in zip(ports, (root, tmp_path / "other")))
+    with NginxInstance(tmp_path / "node", servers, ports[0],
+                       modules=("package",)) as node:
+        def status(port, name):
+            return requests.get(f"http://127.0.0.1:{port}/fill/film/1/{name}",
+                                timeout=20).status_code
+
+        for port, wanted in zip(ports, ((200, 200), (502, 404))):
+            assert (status(port, "master.m3u8"),
+                    status(port, "v0/index.m3u8")) == wanted
+
+
 def test_types_are_those_of_hls_and_cmaf(node):
     for name, kind in (("master.m3u8", "application/vnd.apple.mpegurl"),
                        ("manifest.mpd", "application/dash+xml"),
@@ -467,7 +516,10 @@ def test_storage_away_is_a_502_and_its_return_is_noticed(root, storage,
         port = storage.port
         storage.stop()
         assert node.get("/fill/film/1/v1/index.m3u8").status_code == 502
-        assert node.get("/fill/film/1/v0/5.m4s").status_code == 502
+        for headers in ({}, {"Range": "bytes=0-9"}):
+            failed = node.get("/fill/film/1/v0/5.m4s", headers=headers)
+            assert failed.status_code == 502
+            assert "Content-Range" not in failed.headers
         # what was read stays good without it
         assert node.get("/fill/film/1/v0/0.m4s").content == good.content
         with NginxInstance(tmp_path / "storage", storage_http(port, root),

@@ -193,6 +193,11 @@ def test_it_has_the_text_tracks_of_its_file(node, films):
         text = node.get(f"off/texts/1/s0/{number}.vtt").text
         assert text.startswith("WEBVTT\nX-TIMESTAMP-MAP=")
         assert text.endswith(head + cues)
+    # whose file is made again when the folder had to go
+    for name in ("0.vtt", "all.vtt", "0-0.vtt"):
+        for kept in node.kept_films():
+            shutil.rmtree(kept)
+        node.get(f"off/texts/1/s0/{name}")
     node.get("off/texts/1/s0/0.m4s", 404)
     node.get("off/texts/1/s0/5.vtt", 404)
     # all over a film that is far
@@ -305,10 +310,16 @@ def test_a_bad_film_is_named_once_and_remembered(node, films):
     node.get("off/first/1/v0/index.m3u8")
 
 
+def first_iv(segment):
+    at = segment.index(b"senc") + 12  # behind flags and the count
+    return segment[at:at + 8]
+
+
 def test_a_changed_film_is_another_one(node, films):
     film = film_of(films, "changed")
     shutil.copy(films / "first" / "1" / "film.mp4", film)
     before = node.get("off/changed/1/v0/0.m4s")
+    sealed = node.get("cenc/changed/1/v0/0.m4s").content
     ffmpeg("-i", films / "last" / "1" / "film.mp4", "-map", 0, "-c", "copy",
            "-t", 3, film)
     playlist = node.get("off/changed/1/v0/index.m3u8").text
@@ -316,6 +327,9 @@ def test_a_changed_film_is_another_one(node, films):
     after = node.get("off/changed/1/v0/0.m4s")
     assert after.headers["ETag"] != before.headers["ETag"]
     node.get("off/changed/1/v0/4.m4s", 404)
+    # the key may be the same: its IVs are not
+    assert first_iv(node.get("cenc/changed/1/v0/0.m4s").content) \
+        != first_iv(sealed)
 
 
 def marks(folder):
