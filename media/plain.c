@@ -58,8 +58,6 @@ static int
 cuts_extend(struct layout *l)
 {
     int err = 0;
-    if (first_of(&l->movie, TRACK_VIDEO) == NULL)
-        return 0;
     for (size_t i = 0; err == 0 && i < l->movie.track_count; i++) {
         if (l->movie.tracks[i].kind == TRACK_AUDIO)
             err =

@@ -197,6 +197,29 @@ sound_behind_the_last_cut_leaves_pictures_as_they_are(void **state)
 }
 
 static void
+sound_alone_is_cut_for_as_long_as_any_of_it(void **state)
+{
+    const struct test_movie tracks[] = {
+        {.kind = TRACK_AUDIO, .sample_count = 431},   /* 10 s */
+        {.kind = TRACK_AUDIO, .sample_count = 12920}, /* 300 s */
+    };
+    struct buffer film;
+    struct track_index index;
+    struct mp4_error error;
+    struct kept kept = {0};
+    buffer_init(&film, TEST_MOVIE_SIZE_MAX);
+    test_movies_write(tracks, 2, &film);
+    struct bytes bytes = buffer_bytes(&film);
+    assert_int_equal(layout(&bytes, &kept, &error), 0);
+    assert_int_equal(track_index_open(kept_file(&kept, "a0.idx"), &index), 0);
+    assert_int_equal(index.info.segment_count, 3);
+    assert_int_equal(track_index_open(kept_file(&kept, "a1.idx"), &index), 0);
+    assert_int_equal(index.info.segment_count, 75);
+    kept_fini(&kept);
+    buffer_fini(&film);
+}
+
+static void
 places_that_are_not_of_the_segment_make_none(void **state)
 {
     struct buffer film, out;
@@ -272,6 +295,7 @@ main(void)
         cmocka_unit_test(a_segment_made_when_asked_for_is_that_of_ingest),
         cmocka_unit_test(sound_alone_is_cut_as_often_as_asked),
         cmocka_unit_test(sound_behind_the_last_cut_leaves_pictures_as_they_are),
+        cmocka_unit_test(sound_alone_is_cut_for_as_long_as_any_of_it),
         cmocka_unit_test(places_that_are_not_of_the_segment_make_none),
         cmocka_unit_test(a_bad_film_is_named_by_its_box_and_a_full_disk_is_not),
     };
