@@ -178,7 +178,7 @@ int segment_cuts_of_audio(const struct mp4_track *track, uint32_t target_ms,
                           uint64_t **cuts, uint32_t *cut_count);
 
 /* Sound that goes on behind the last of these malloc'ed cuts is cut every
- * target_ms, too. */
+ * target_ms, too. It does nothing for the sound whose cuts they are. */
 int segment_cuts_extend(const struct mp4_track *track, uint32_t target_ms,
                         uint32_t cut_timescale, uint64_t **cuts,
                         uint32_t *cut_count);

@@ -103,6 +103,43 @@ a_cut_without_a_key_frame_is_found(void **state)
     free(samples);
 }
 
+/* In ticks of the cuts, of 1 ms: to the tick, however long it is. */
+static void
+cuts_go_on_as_long_as_the_sound(void **state)
+{
+    static const struct {
+        uint64_t last, duration;
+        uint32_t timescale, target_ms;
+        int err;
+        uint32_t more;
+    } cases[] = {
+        {8000, 20000, 1000, 4000, 0, 2},
+        {8000, 19999, 1000, 4000, 0, 1},
+        {8000, 882000, 44100, 4000, 0, 2},
+        {8000, 15999, 1000, 4000, 0, 0}, /* the odd end */
+        {8000, 4000, 1000, 4000, 0, 0},
+        {1ull << 53, (1ull << 53) + 7, 1000, 1, 0, 6}, /* no double */
+        {8000, UINT64_MAX, 1, 4000, ERR_LIMIT, 0},
+        {8000, UINT64_MAX, 48000, 4000, ERR_LIMIT, 0},
+        {8000, 20000, 0, 4000, ERR_INVALID, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct mp4_track t = {.kind = TRACK_AUDIO,
+                                    .timescale = cases[i].timescale,
+                                    .duration = cases[i].duration};
+        uint64_t *cuts = calloc(2, sizeof *cuts);
+        uint32_t count = 2;
+        cuts[1] = cases[i].last;
+        const int err =
+            segment_cuts_extend(&t, cases[i].target_ms, 1000, &cuts, &count);
+        if (err != cases[i].err || count != 2 + cases[i].more)
+            fail_msg("case %zu: %s, %u cuts", i, err_text(err), count);
+        for (uint32_t j = 2; j < count; j++)
+            assert_int_equal(cuts[j], cuts[j - 1] + cases[i].target_ms);
+        free(cuts);
+    }
+}
+
 static void
 video_is_cut_only_where_a_key_frame_is(void **state)
 {
@@ -440,6 +477,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_are_the_first_key_frames_after_each_multiple),
         cmocka_unit_test(a_cut_without_a_key_frame_is_found),
+        cmocka_unit_test(cuts_go_on_as_long_as_the_sound),
         cmocka_unit_test(video_is_cut_only_where_a_key_frame_is),
         cmocka_unit_test(segments_follow_each_other_in_bytes_and_time),
         cmocka_unit_test(sound_is_cut_at_the_frame_nearest_to_the_picture),

@@ -43,21 +43,28 @@ static int
 cuts_make(struct layout *l)
 {
     const struct mp4_track *video = first_of(&l->movie, TRACK_VIDEO);
-    int err = 0;
     if (video == NULL) {
         l->cut_timescale = 1000;
         return segment_cuts_of_audio(&l->movie.tracks[0], l->segment_ms,
                                      &l->cuts, &l->cut_count);
     }
     l->cut_timescale = video->timescale;
-    err = segment_cuts_of_video(video, l->segment_ms, &l->cuts, &l->cut_count);
+    return segment_cuts_of_video(video, l->segment_ms, &l->cuts, &l->cut_count);
+}
+
+/* No pictures are cut there: one of several might have key frames behind the
+ * last cut of the first. */
+static int
+cuts_extend(struct layout *l)
+{
+    int err = 0;
     for (size_t i = 0; err == 0 && i < l->movie.track_count; i++) {
         if (l->movie.tracks[i].kind == TRACK_AUDIO)
             err =
                 segment_cuts_extend(&l->movie.tracks[i], l->segment_ms,
                                     l->cut_timescale, &l->cuts, &l->cut_count);
     }
-    return err;
+    return err == 0 ? 0 : layout_fail(l, err, err_text(err));
 }
 
 static int
@@ -223,7 +230,7 @@ movie_layout(struct layout *l)
     int err = cuts_make(l);
     if (err != 0)
         return layout_fail(l, err, err_text(err));
-    if ((err = tracks_write(l, TRACK_VIDEO)) != 0
+    if ((err = tracks_write(l, TRACK_VIDEO)) != 0 || (err = cuts_extend(l)) != 0
         || (err = tracks_write(l, TRACK_AUDIO)) != 0
         || (l->has_texts && (err = texts_write(l)) != 0))
         return err;

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define FILES_MAX 4
+#define FILES_MAX 8
 #define SEGMENT_MS 4000
 
 /* What the film was made into, in the order of the making. */
@@ -159,6 +159,66 @@ sound_alone_is_cut_as_often_as_asked(void **state)
     buffer_fini(&film);
 }
 
+/* Key frames of one picture every 14 s, of the other every 2 s, and the sound
+ * goes on for 13.8 s behind the last that they have in common. */
+static void
+sound_behind_the_last_cut_leaves_pictures_as_they_are(void **state)
+{
+    const struct test_movie tracks[] = {
+        {.timescale = 1000,
+         .sample_duration = 200,
+         .sample_count = 349,
+         .gop = 70},
+        {.timescale = 1000,
+         .sample_duration = 200,
+         .sample_count = 349,
+         .gop = 10},
+        {.kind = TRACK_AUDIO, .sample_count = 3006},
+    };
+    struct buffer film;
+    struct track_index index;
+    struct mp4_error error;
+    struct kept kept = {0};
+    buffer_init(&film, TEST_MOVIE_SIZE_MAX);
+    test_movies_write(tracks, 3, &film);
+    struct bytes bytes = buffer_bytes(&film);
+    const int err = layout(&bytes, &kept, &error);
+    if (err != 0)
+        fail_msg("%s: %s", err_text(err), error.reason);
+    assert_int_equal(kept.count, 7);
+    assert_int_equal(track_index_open(kept_file(&kept, "v0.idx"), &index), 0);
+    assert_int_equal(index.info.segment_count, 5);
+    assert_int_equal(track_index_open(kept_file(&kept, "v1.idx"), &index), 0);
+    assert_int_equal(index.info.segment_count, 5);
+    assert_int_equal(track_index_open(kept_file(&kept, "a0.idx"), &index), 0);
+    assert_int_equal(index.info.segment_count, 7); /* 56, 60 and 64 s */
+    kept_fini(&kept);
+    buffer_fini(&film);
+}
+
+static void
+sound_alone_is_cut_for_as_long_as_any_of_it(void **state)
+{
+    const struct test_movie tracks[] = {
+        {.kind = TRACK_AUDIO, .sample_count = 431},   /* 10 s */
+        {.kind = TRACK_AUDIO, .sample_count = 12920}, /* 300 s */
+    };
+    struct buffer film;
+    struct track_index index;
+    struct mp4_error error;
+    struct kept kept = {0};
+    buffer_init(&film, TEST_MOVIE_SIZE_MAX);
+    test_movies_write(tracks, 2, &film);
+    struct bytes bytes = buffer_bytes(&film);
+    assert_int_equal(layout(&bytes, &kept, &error), 0);
+    assert_int_equal(track_index_open(kept_file(&kept, "a0.idx"), &index), 0);
+    assert_int_equal(index.info.segment_count, 3);
+    assert_int_equal(track_index_open(kept_file(&kept, "a1.idx"), &index), 0);
+    assert_int_equal(index.info.segment_count, 75);
+    kept_fini(&kept);
+    buffer_fini(&film);
+}
+
 static void
 places_that_are_not_of_the_segment_make_none(void **state)
 {
@@ -234,6 +294,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_segment_made_when_asked_for_is_that_of_ingest),
         cmocka_unit_test(sound_alone_is_cut_as_often_as_asked),
+        cmocka_unit_test(sound_behind_the_last_cut_leaves_pictures_as_they_are),
+        cmocka_unit_test(sound_alone_is_cut_for_as_long_as_any_of_it),
         cmocka_unit_test(places_that_are_not_of_the_segment_make_none),
         cmocka_unit_test(a_bad_film_is_named_by_its_box_and_a_full_disk_is_not),
     };

@@ -76,9 +76,12 @@ segment_cuts_extend(const struct mp4_track *track, uint32_t target_ms,
                     uint32_t cut_timescale, uint64_t **cuts,
                     uint32_t *cut_count)
 {
+    if (target_ms == 0 || track->timescale == 0)
+        return ERR_INVALID;
     const uint64_t step = (uint64_t) target_ms * cut_timescale / 1000;
-    const uint64_t end = (uint64_t) ((double) track->duration / track->timescale
-                                     * cut_timescale);
+    const wide exact =
+        (wide) track->duration * cut_timescale / track->timescale;
+    const uint64_t end = exact < INT64_MAX ? (uint64_t) exact : INT64_MAX;
     const uint64_t last = (*cuts)[*cut_count - 1];
     const uint64_t more = end > last && step > 0 ? (end - last) / step : 0;
     if (more < 2) /* the usual odd end stays with the last segment */

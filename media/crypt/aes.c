@@ -14,6 +14,7 @@
 #endif
 
 #define ROUND_KEYS 11
+#define JOB_SIZE_MAX 65520u /* bytes: a chain's are counted in 16 bits */
 
 struct aes {
     EVP_CIPHER_CTX *counter, *chain; /* NULL: by libipsec-mb */
@@ -85,16 +86,37 @@ counter_crypt(const struct aes *aes, const uint8_t *in, uint8_t *out,
                                     IMB_DIR_ENCRYPT, IMB_KEY_128_BYTES);
 }
 
+/* What each chain has from there on, as much of it as one job can do. The IV is
+ * read before anything is written. */
+static uint32_t
+jobs_set(const struct aes *aes, const struct aes_chain *chains, size_t count,
+         size_t at, IMB_JOB *jobs)
+{
+    uint32_t job_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (chains[i].len <= at)
+            continue;
+        const size_t left = chains[i].len - at;
+        uint8_t *bytes = chains[i].bytes + at;
+        job_set(aes, &jobs[job_count++], bytes, bytes,
+                left < JOB_SIZE_MAX ? left : JOB_SIZE_MAX,
+                at == 0 ? chains[i].iv : bytes - AES_BLOCK_SIZE);
+    }
+    return job_count;
+}
+
 static void
 chains_crypt(const struct aes *aes, struct aes_chain *chains, size_t count)
 {
     IMB_JOB jobs[AES_CHAINS_MAX];
-    for (size_t i = 0; i < count; i++)
-        job_set(aes, &jobs[i], chains[i].bytes, chains[i].bytes, chains[i].len,
-                chains[i].iv);
-    IMB_SUBMIT_CIPHER_BURST_NOCHECK(manager_get(), jobs, (uint32_t) count,
-                                    IMB_CIPHER_CBC, IMB_DIR_ENCRYPT,
-                                    IMB_KEY_128_BYTES);
+    size_t at = 0;
+    uint32_t job_count;
+    while ((job_count = jobs_set(aes, chains, count, at, jobs)) > 0) {
+        IMB_SUBMIT_CIPHER_BURST_NOCHECK(manager_get(), jobs, job_count,
+                                        IMB_CIPHER_CBC, IMB_DIR_ENCRYPT,
+                                        IMB_KEY_128_BYTES);
+        at += JOB_SIZE_MAX;
+    }
 }
 
 #else

@@ -18,9 +18,9 @@ static const uint8_t iv[AES_BLOCK_SIZE] = {1, 2,  3,  4,  5, 6, 7,    8,
                                            9, 10, 11, 12, 0, 0, 0xff, 0xf0};
 
 static void
-plain_make(uint8_t plain[SIZE])
+plain_make(uint8_t *plain, size_t size)
 {
-    for (unsigned i = 0; i < SIZE; i++)
+    for (unsigned i = 0; i < size; i++)
         plain[i] = (uint8_t) (i * 2654435761u >> 24);
 }
 
@@ -43,7 +43,7 @@ counter_pieces_of_any_size_are_openssl_s(void **state)
 {
     uint8_t plain[SIZE], wanted[SIZE], got[SIZE];
     struct aes *aes;
-    plain_make(plain);
+    plain_make(plain, SIZE);
     encrypt(EVP_aes_128_ctr(), plain, SIZE, iv, wanted);
     assert_int_equal(aes_open(key, &aes), 0);
     for (size_t step = 1; step < 600; step++) {
@@ -67,7 +67,7 @@ chains_side_by_side_are_openssl_s(void **state)
 {
     uint8_t plain[SIZE], wanted[SIZE], got[SIZE];
     struct aes *aes;
-    plain_make(plain);
+    plain_make(plain, SIZE);
     assert_int_equal(aes_open(key, &aes), 0);
     for (size_t count = 1; count <= AES_CHAINS_MAX; count++) {
         struct aes_chain chains[AES_CHAINS_MAX];
@@ -97,12 +97,50 @@ chains_side_by_side_are_openssl_s(void **state)
     aes_close(aes);
 }
 
+static void
+long_chains_are_openssl_s(void **state)
+{
+    /* about where a length no longer fits into 16 bits, and side by side */
+    static const size_t lens[] = {65520,  65536,  16,     65552,
+                                  131040, 131056, 131072, 1 << 20};
+    enum { COUNT = sizeof lens / sizeof lens[0] };
+    uint8_t *plain = malloc(1 << 20), *wanted = malloc(1 << 20);
+    struct aes_chain chains[COUNT];
+    struct aes *aes;
+    assert_non_null(plain);
+    assert_non_null(wanted);
+    plain_make(plain, 1 << 20);
+    encrypt(EVP_aes_128_cbc(), plain, 1 << 20, iv, wanted);
+    assert_int_equal(aes_open(key, &aes), 0);
+    for (size_t count = 1; count <= COUNT; count++) {
+        for (size_t i = 0; i < count; i++) {
+            chains[i].len = lens[COUNT - count + i];
+            chains[i].bytes = malloc(chains[i].len);
+            assert_non_null(chains[i].bytes);
+            memcpy(chains[i].bytes, plain, chains[i].len);
+            memcpy(chains[i].iv, iv, sizeof iv);
+        }
+        assert_int_equal(aes_chains_run(aes, chains, count), 0);
+        for (size_t i = 0; i < count; i++) {
+            assert_memory_equal(chains[i].bytes, wanted, chains[i].len);
+            assert_memory_equal(chains[i].iv,
+                                wanted + chains[i].len - AES_BLOCK_SIZE,
+                                AES_BLOCK_SIZE);
+            free(chains[i].bytes);
+        }
+    }
+    aes_close(aes);
+    free(wanted);
+    free(plain);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counter_pieces_of_any_size_are_openssl_s),
         cmocka_unit_test(chains_side_by_side_are_openssl_s),
+        cmocka_unit_test(long_chains_are_openssl_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

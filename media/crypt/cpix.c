@@ -383,6 +383,16 @@ part_end(struct reader *reader, struct bytes text)
 }
 
 static void
+rule_add(struct reader *reader, const struct cpix_rule *rule)
+{
+    struct cpix_document *document = reader->document;
+    if (document->rule_count == document->count_max)
+        reader_fail(reader, ERR_LIMIT, "it has more rules than were asked for");
+    else
+        document->rules[document->rule_count++] = *rule;
+}
+
+static void
 rule_begin(struct reader *reader, const char **attributes)
 {
     const char *kid = attribute(attributes, "kid");
@@ -391,15 +401,14 @@ rule_begin(struct reader *reader, const char **attributes)
     if (kid == NULL || !cpix_uuid_read(kid, found.kid) || type == NULL) {
         reader_fail(reader, ERR_INVALID,
                     "a ContentKeyUsageRule has no kid or intendedTrackType");
-    } else if (reader->document->rule_count == reader->document->count_max) {
-        reader_fail(reader, ERR_LIMIT, "it has more rules than were asked for");
     } else {
         found.classes = classes_read(type);
-        reader->document->rules[reader->document->rule_count++] = found;
+        rule_add(reader, &found);
     }
 }
 
-/* The period by the name that the request gave it. */
+/* The period by the name that the request gave it. One of several is enough: a
+ * rule with several is as many rules. */
 static void
 filter_read(struct reader *reader, const char **attributes)
 {
@@ -408,12 +417,19 @@ filter_read(struct reader *reader, const char **attributes)
     uint64_t number;
     if (id == NULL || strncmp(id, CPIX_PERIOD_ID, head) != 0
         || !bytes_number(bytes_of_text(id + head), &number)
-        || number >= reader->request->period_count)
+        || number >= reader->request->period_count) {
         reader_fail(reader, ERR_INVALID,
                     "a KeyPeriodFilter has a period that was not asked for");
+        return;
+    }
+    struct cpix_rule *rule =
+        &reader->document->rules[reader->document->rule_count - 1];
+    struct cpix_rule other = *rule;
+    other.period = (uint32_t) number;
+    if (rule->period == CRYPT_PERIODS_MAX)
+        *rule = other;
     else
-        reader->document->rules[reader->document->rule_count - 1].period =
-            (uint32_t) number;
+        rule_add(reader, &other);
 }
 
 static const struct element {

@@ -94,6 +94,33 @@ each_period_gets_its_own_key(void **state)
 }
 
 static void
+a_rule_with_several_periods_is_for_each(void **state)
+{
+#define PERIODS PERIOD("0") PERIOD("2")
+    static const char text[] =
+        LISTS(KEY("1", "") KEY("2", "") KEY("3", ""),
+              RULE("1", "VIDEO", PERIODS) RULE("2", "VIDEO", PERIOD("1"))
+                  RULE("3", "AUDIO", PERIODS PERIOD("1")));
+    static const uint8_t kids[] = {1, 2, 1};
+    struct crypt_key keys[3 * CRYPT_CLASS_COUNT];
+    assert_int_equal(read_text(text, 3, keys), 0);
+    for (uint32_t period = 0; period < 3; period++) {
+        for (unsigned class = 0; class < CRYPT_CLASS_AUDIO; class ++)
+            assert_int_equal(keys[cpix_key_index(class, period)].kid[3],
+                             kids[period]);
+        assert_int_equal(keys[cpix_key_index(CRYPT_CLASS_AUDIO, period)].kid[3],
+                         3);
+    }
+    /* as many as there are keys */
+#define SIX RULE("1", "ALL", PERIODS PERIOD("1") PERIODS PERIOD("1"))
+    static const char full[] = LISTS(KEY("1", ""), SIX SIX);
+    static const char over[] =
+        LISTS(KEY("1", ""), SIX SIX RULE("1", "ALL", ""));
+    assert_int_equal(read_text(full, 3, keys), 0);
+    assert_int_equal(read_text(over, 3, keys), ERR_LIMIT);
+}
+
+static void
 what_cannot_be_used_is_refused(void **state)
 {
 #define ALL RULE("1", "ALL", "")
@@ -446,6 +473,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_class_gets_the_key_that_its_rule_names),
         cmocka_unit_test(each_period_gets_its_own_key),
+        cmocka_unit_test(a_rule_with_several_periods_is_for_each),
         cmocka_unit_test(what_cannot_be_used_is_refused),
         cmocka_unit_test(deep_documents_are_refused),
         cmocka_unit_test(what_is_given_of_a_key_is_taken_as_it_is),

@@ -100,7 +100,10 @@ sample_write(const struct test_movie *m, uint32_t i, struct buffer *out)
 struct writer {
     struct test_movie m;
     struct buffer *out;
+    uint32_t track_index;
 };
+
+#define TRACKS_MAX 4
 
 static size_t
 begin(struct writer *w, const char *type)
@@ -164,7 +167,7 @@ tkhd(struct writer *w)
     const size_t box = begin_full(w, "tkhd", w->m.is_wide, 3);
     time_field(w, 0);
     time_field(w, 0);
-    buffer_append_be32(w->out, 1);
+    buffer_append_be32(w->out, w->track_index + 1); /* its ID */
     zeros(w, 4);
     time_field(w, 0);
     zeros(w, 16);
@@ -650,6 +653,16 @@ fragment(struct writer *w, uint32_t first)
 /* ---- the file ---- */
 
 static void
+ftyp(struct writer *w)
+{
+    const size_t box = begin(w, "ftyp");
+    buffer_append_text(w->out, "isom");
+    zeros(w, 4);
+    buffer_append_text(w->out, "isom");
+    end(w, box);
+}
+
+static void
 moov(struct writer *w, uint64_t media_offset)
 {
     const size_t moov = begin(w, "moov");
@@ -695,13 +708,9 @@ mdat(struct writer *w)
 void
 test_movie_write(const struct test_movie *movie, struct buffer *out)
 {
-    struct writer w = {with_defaults(movie), out};
+    struct writer w = {with_defaults(movie), out, 0};
     const uint32_t mdat_header = w.m.is_wide ? 16 : 8;
-    const size_t ftyp = begin(&w, "ftyp");
-    buffer_append_text(out, "isom");
-    zeros(&w, 4);
-    buffer_append_text(out, "isom");
-    end(&w, ftyp);
+    ftyp(&w);
     const struct test_movie whole = w.m;
     w = moov_writer(&w);
     if (w.m.is_moov_last) {
@@ -724,6 +733,29 @@ test_movie_write(const struct test_movie *movie, struct buffer *out)
     for (uint32_t i = first; i < whole.sample_count;
          i += whole.samples_per_chunk)
         fragment(&w, i);
+}
+
+void
+test_movies_write(const struct test_movie *movies, uint32_t count,
+                  struct buffer *out)
+{
+    struct writer w = {with_defaults(&movies[0]), out, 0};
+    size_t media_offsets[TRACKS_MAX];
+    assert(count <= TRACKS_MAX);
+    ftyp(&w);
+    for (uint32_t i = 0; i < count; i++) {
+        w.m = with_defaults(&movies[i]);
+        media_offsets[i] = out->len + 8;
+        mdat(&w);
+    }
+    const size_t moov = begin(&w, "moov");
+    mvhd(&w);
+    for (uint32_t i = 0; i < count; i++) {
+        w.m = with_defaults(&movies[i]);
+        w.track_index = i;
+        trak(&w, media_offsets[i]);
+    }
+    end(&w, moov);
 }
 
 size_t

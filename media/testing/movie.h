@@ -3,7 +3,7 @@
 #define MEDIA_TESTING_MOVIE_H
 
 /*
- * For tests: MP4 files with one track made in memory, the same bytes on every
+ * For tests: MP4 files, most with one track, made in memory, the same bytes on every
  * machine, and ways to break them.
  */
 
@@ -78,6 +78,9 @@ struct test_movie {
 
 /* Appends the file. */
 void test_movie_write(const struct test_movie *movie, struct buffer *out);
+/* One with a track of each, none of them fragmented; moov is last. */
+void test_movies_write(const struct test_movie *movies, uint32_t count,
+                       struct buffer *out);
 
 /* Where the nth box of the type starts (its size field); asserted. */
 size_t test_movie_find(struct bytes file, const char *type, unsigned nth);

@@ -153,24 +153,40 @@ video_open(uint32_t type, struct bytes children, struct ts_codec *out,
 
 /* ---- AAC ---- */
 
-/* The frame's fixed fields from the first 9 or 13 bits of AudioSpecificConfig.
- * With SBR signalled first (HE-AAC) they say the rate of the core, which is
+/* 0 behind the end. */
+static uint32_t
+config_bits(struct bytes config, size_t at, unsigned count)
+{
+    uint32_t bits = 0;
+    for (size_t i = at; i < at + count; i++) {
+        const uint32_t byte = i / 8 < config.len ? config.ptr[i / 8] : 0;
+        bits = bits << 1 | (byte >> (7 - i % 8) & 1);
+    }
+    return bits;
+}
+
+/* The frame's fixed fields from AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1).
+ * With SBR signalled first (HE-AAC) that says the rate of the core, which is
  * what ADTS says, too; a decoder finds the SBR in the frames. */
 static int
 adts_open(struct bytes config, struct ts_codec *out)
 {
-    if (config.len < 2)
+    uint32_t object_type = config_bits(config, 0, 5);
+    const uint32_t rate_index = config_bits(config, 5, 4);
+    const uint32_t channels = config_bits(config, 9, 4);
+    size_t at = 13;
+    if (object_type == 5 || object_type == 29) {
+        at += config_bits(config, at, 4) == 15 ? 4 + 24 : 4; /* rate heard */
+        object_type = config_bits(config, at, 5);
+        at += 5;
+    }
+    if (at >= config.len * 8)
         return ERR_TRUNCATED;
-    const uint32_t bits = (uint32_t) config.ptr[0] << 8 | config.ptr[1];
-    uint32_t object_type = bits >> 11;
-    const uint32_t rate_index = bits >> 7 & 15;
-    const uint32_t channels = bits >> 3 & 15;
-    if (object_type == 5 || object_type == 29)
-        object_type = 2;
+    const bool has_short_frames = config_bits(config, at, 1) == 1; /* of 960 */
     /* without one of the rates and layouts of the table a frame would have to
      * say more than its header can */
     if (object_type < 1 || object_type > 4 || rate_index > 12 || channels < 1
-        || channels > 7)
+        || channels > 7 || has_short_frames)
         return ERR_UNSUPPORTED;
     out->adts[0] = 0xff;
     out->adts[1] = 0xf1; /* MPEG-4, no checksum */

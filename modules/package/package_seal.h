@@ -17,6 +17,8 @@
 
 #include "media/crypt/aes128.h"
 
+#define PACKAGE_SEAL_SIZE_MAX 65520u /* bytes: the library counts in 16 bits */
+
 /* A chain. */
 struct package_seal {
     bool is_waiting; /* its bytes are not sealed yet */
@@ -39,8 +41,9 @@ struct package_seal *package_seal_open(ngx_pool_t *pool,
                                        const uint8_t key[AES128_KEY_SIZE],
                                        const uint8_t iv[AES128_BLOCK_SIZE]);
 
-/* Seals the bytes, whole blocks, where they lie, and then has the connection
- * write. One at a time: while is_waiting they are not to be touched. */
+/* Seals the bytes, whole blocks and PACKAGE_SEAL_SIZE_MAX at most, where they
+ * lie, and then has the connection write. One at a time: while is_waiting they
+ * are not to be touched. */
 void package_seal_start(struct package_seal *seal, ngx_connection_t *connection,
                         u_char *bytes, size_t len);
 

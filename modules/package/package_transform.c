@@ -21,6 +21,8 @@
 #define FILL_BUFFER_SIZE (12u << 10) /* a fill itself holds 30 kB */
 #define TRANSFORM_BUFFERED 0x08u     /* a bit of r->buffered nobody else has */
 
+_Static_assert(BUFFER_SIZE <= PACKAGE_SEAL_SIZE_MAX, "sealed in one go");
+
 static int transform_tag; /* its address */
 
 static size_t

@@ -203,7 +203,7 @@ track_store(struct indexing *ix, struct track_build *build, const char *from)
     const struct mp4_track *track = build->track;
     struct buffer *out = &ix->indexes[ix->asset.track_count];
     int err = cuts_find(ix, track);
-    if (err == 0 && track->kind == TRACK_AUDIO && ix->source->has_video)
+    if (err == 0 && track->kind == TRACK_AUDIO)
         err = segment_cuts_extend(track, ix->plan->segment_ms,
                                   ix->cut_timescale, &ix->cuts, &ix->cut_count);
     if (err != 0)

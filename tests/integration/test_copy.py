@@ -435,6 +435,23 @@ def test_files_whose_key_frames_line_up_are_renditions(house):
         assert (there / name).read_bytes() == (stored / name).read_bytes()
 
 
+def test_sound_alone_is_cut_to_the_end_of_the_longest(house):
+    short, long = house.folder / "short.m4a", house.folder / "long.m4a"
+    ffmpeg(*noise(10), *AAC, short)
+    ffmpeg(*noise(60, 2), *AAC, "-metadata:s:a", "language=ger", long)
+    result, _ = house.ingest(short, "sounds", long, "--copy", "--segment",
+                             f"{SEGMENT_S}s")
+    both = house.folder / "films" / "sounds" / "1" / "film.mp4"
+    both.parent.mkdir(parents=True)
+    ffmpeg("-i", short, "-i", long, "-map", 0, "-map", 1, "-c", "copy", both)
+    for url in (f"{house.node.url}/ingested/sounds/{result['version']}/",
+                f"{house.node.url}/plain/sounds/1/"):
+        for track, count in (("a0", 2), ("a1", 10)):
+            playlist = get(f"{url}{track}/index.m3u8").text
+            assert playlist.count("#EXTINF:") == count
+            assert f"#EXT-X-TARGETDURATION:{SEGMENT_S}\n" in playlist
+
+
 def test_files_that_do_not_line_up_are_told_by_file_and_time(house):
     folder = house.folder
     best = rendition(folder / "best.mp4", 128, 60)
