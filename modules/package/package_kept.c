@@ -17,7 +17,7 @@
 
 #include "core/err.h"
 
-#define KEPT_FORMAT 2   /* another identity with each change of what is kept */
+#define KEPT_FORMAT 3   /* another identity with each change of what is kept */
 #define PART_AGE_S 3600 /* whoever made that is gone */
 
 struct kept_path {
