@@ -31,7 +31,7 @@ CONNECTIONS = 32
 # time and now in wrk's: the same answers cost 430 or 900 us. What lies unread
 # in sockets at the end is work that no byte is counted for: that is little so
 # as well.
-CONNECTIONS_LARGE = 2
+CONNECTIONS_LARGE = int(os.environ.get("BENCH_CONNECTIONS", 2))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 11))
 CYCLES = int(os.environ.get("BENCH_CYCLES", 3))  # in a round
 SLICE_S = int(os.environ.get("BENCH_SLICE_S", 1))
