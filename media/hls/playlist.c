@@ -220,6 +220,20 @@ label_is_taken(const struct asset *asset, size_t number)
     return false;
 }
 
+/* Is a track of its group before it in its language? */
+static bool
+language_is_taken(const struct asset *asset, size_t number)
+{
+    const struct track_info *track = &asset->tracks[number];
+    for (const struct track_info *t = asset->tracks; t < track; t++) {
+        if (t->kind == track->kind && strcmp(t->codecs, track->codecs) == 0
+            && strcmp(t->language, track->language) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What a player may choose by itself differs in language (§4.4.6.1.1). */
 static void
 media_write(const struct asset *asset, const struct group *group, size_t number,
             const struct pathway *pathway, struct buffer *out)
@@ -228,8 +242,9 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
     hls_group_id_write("audio", group->number, pathway, out);
     hls_label_write(t, label_is_taken(asset, number), out);
-    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
-                  number == group->first ? "YES" : "NO");
+    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=%s",
+                  number == group->first ? "YES" : "NO",
+                  language_is_taken(asset, number) ? "NO" : "YES");
     if (t->joc_complexity != 0) /* objects, not channels */
         buffer_printf(out, ",CHANNELS=\"%u/JOC\"", t->joc_complexity);
     else if (t->channels != 0)

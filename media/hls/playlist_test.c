@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -317,7 +318,7 @@ each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
              "URI=\"a0/index.m3u8\"\n"
              "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\","
              "NAME=\"English (a2)\",LANGUAGE=\"en\",DEFAULT=NO,"
-             "AUTOSELECT=YES,URI=\"a2/index.m3u8\"\n"
+             "AUTOSELECT=NO,URI=\"a2/index.m3u8\"\n"
              "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"English\","
              "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
              "URI=\"a1/index.m3u8\"\n"
@@ -327,6 +328,37 @@ each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
              "#EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1200,"
              "CODECS=\"avc1.64001e,mp4a.40.5\",RESOLUTION=640x360,"
              "FRAME-RATE=29.970,AUDIO=\"audio1\"\nv0/index.m3u8\n");
+}
+
+static void
+a_player_may_choose_one_sound_of_each_language(void **state)
+{
+    static const struct {
+        const char *language, *choice;
+    } sounds[] = {{"en", "DEFAULT=YES,AUTOSELECT=YES"},
+                  {"und", "DEFAULT=NO,AUTOSELECT=YES"},
+                  {"en", "DEFAULT=NO,AUTOSELECT=NO"},
+                  {"de", "DEFAULT=NO,AUTOSELECT=YES"},
+                  {"und", "DEFAULT=NO,AUTOSELECT=NO"}};
+    static struct asset a;
+    struct buffer b;
+    char name[8];
+    a.track_count = sizeof sounds / sizeof sounds[0];
+    for (uint32_t i = 0; i < a.track_count; i++) {
+        snprintf(name, sizeof name, "a%u", i);
+        a.tracks[i] =
+            test_info(TRACK_AUDIO, name, "mp4a.40.2", sounds[i].language, "");
+    }
+    buffer_init(&b, 1 << 16);
+    hls_multivariant_write(&a, NULL, &b);
+    const char *text = test_text(&b);
+    for (uint32_t i = 0; i < a.track_count; i++) {
+        text = strstr(text, "DEFAULT=");
+        assert_non_null(text);
+        assert_memory_equal(text, sounds[i].choice, strlen(sounds[i].choice));
+        text++;
+    }
+    buffer_fini(&b);
 }
 
 /* Two of the same name, and nobody knows the language of the second. */
@@ -455,6 +487,7 @@ main(void)
         cmocka_unit_test(sound_alone_is_a_variant_of_its_own),
         cmocka_unit_test(
             each_codec_of_sound_is_a_group_and_names_are_unique_in_it),
+        cmocka_unit_test(a_player_may_choose_one_sound_of_each_language),
         cmocka_unit_test(
             each_variant_has_the_subtitles_and_each_pathway_its_own),
         cmocka_unit_test(a_player_may_choose_one_of_each_sort_of_subtitles),
