@@ -370,6 +370,71 @@ a_short_last_segment_does_not_set_the_peak(void **state)
     test_track_fini(&b);
 }
 
+/* The peak of such segments, whose length is all that is read; kB each. */
+static uint32_t
+peak_of(const uint32_t *seconds, const uint32_t *sizes_kb, uint32_t count)
+{
+    struct buffer records;
+    struct track_index index;
+    struct track_info info = {
+        .kind = TRACK_AUDIO, .timescale = 1, .segment_count = count};
+    buffer_init(&records, 1 << 20);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct segment s = {
+            .number = i, .size = sizes_kb[i] * 1000, .duration = seconds[i]};
+        index_segment_append(&s, &records);
+        info.duration += seconds[i];
+        if (seconds[i] > info.segment_duration_max)
+            info.segment_duration_max = seconds[i];
+    }
+    index.info = info;
+    index.segments = records.ptr;
+    index_bandwidths_set(&info, &index);
+    buffer_fini(&records);
+    return info.bandwidth_peak;
+}
+
+static uint32_t
+peak_by_trying_all(const uint32_t *seconds, const uint32_t *sizes_kb,
+                   uint32_t count)
+{
+    uint64_t target = 0, peak = 0;
+    for (uint32_t i = 0; i < count; i++)
+        target = seconds[i] > target ? seconds[i] : target;
+    for (uint32_t first = 0; first < count; first++) {
+        uint64_t bits = 0, duration = 0;
+        for (uint32_t last = first; last < count; last++) {
+            bits += sizes_kb[last] * 8000ull;
+            duration += seconds[last];
+            const uint64_t rate = (bits + duration - 1) / duration;
+            if (duration * 2 >= target && duration * 2 <= target * 3
+                && rate > peak)
+                peak = rate;
+        }
+    }
+    return (uint32_t) peak;
+}
+
+static void
+the_peak_is_that_of_the_fastest_run(void **state)
+{
+    /* 1, 10 and 6 Mbit/s: the second alone is too short, with the third it is
+     * more than the third alone */
+    static const uint32_t seconds[] = {12, 5, 8},
+                          sizes_kb[] = {1500, 6250, 6000};
+    assert_int_equal(peak_of(seconds, sizes_kb, 3), 7538462);
+    uint32_t random = 1;
+    for (uint32_t i = 0; i < 2000; i++) {
+        uint32_t s[24], kb[24];
+        for (uint32_t n = 0; n < 24; n++) {
+            random = random * 1664525 + 1013904223;
+            s[n] = 1 + (random >> 24) % (i % 2 == 0 ? 4 : 12);
+            kb[n] = (random >> 8) % 5000;
+        }
+        assert_int_equal(peak_of(s, kb, 24), peak_by_trying_all(s, kb, 24));
+    }
+}
+
 /* ---- a broken index ---- */
 
 static void
@@ -485,6 +550,7 @@ main(void)
         cmocka_unit_test(samples_are_gathered_from_wherever_they_lie),
         cmocka_unit_test(what_cannot_be_stored_is_an_error_and_no_index),
         cmocka_unit_test(a_short_last_segment_does_not_set_the_peak),
+        cmocka_unit_test(the_peak_is_that_of_the_fastest_run),
         cmocka_unit_test(no_changed_byte_is_taken),
         cmocka_unit_test(a_lying_index_is_refused_or_harmless),
     };

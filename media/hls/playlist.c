@@ -104,6 +104,29 @@ tiles_print(const struct track_info *info, char *out, size_t size)
              (unsigned long long) (each % 1000000));
 }
 
+/* A film that was cut off in front may start in the middle of things. */
+static bool
+is_key_frame_missing(const struct track_index *index)
+{
+    bool is_missing = false;
+    if (index->info.kind != TRACK_VIDEO)
+        return false;
+    for (uint32_t i = 0; i < index->info.segment_count; i++) {
+        struct segment s;
+        index_segment_load(index, i, &s);
+        is_missing |= s.key_size == 0;
+    }
+    return is_missing;
+}
+
+static const char *
+segments_tag(const struct track_index *index)
+{
+    if (index->info.kind == TRACK_IMAGE)
+        return "#EXT-X-IMAGES-ONLY\n";
+    return is_key_frame_missing(index) ? "" : "#EXT-X-INDEPENDENT-SEGMENTS\n";
+}
+
 void
 hls_media_playlist_write(const struct track_index *index, struct buffer *out)
 {
@@ -112,10 +135,7 @@ hls_media_playlist_write(const struct track_index *index, struct buffer *out)
     char tiles[160] = "";
     if (info->kind == TRACK_IMAGE)
         tiles_print(info, tiles, sizeof tiles);
-    head_write(index,
-               info->kind == TRACK_IMAGE ? "#EXT-X-IMAGES-ONLY\n"
-                                         : "#EXT-X-INDEPENDENT-SEGMENTS\n",
-               out);
+    head_write(index, segments_tag(index), out);
     struct clock clock = clock_of(index);
     for (uint32_t i = 0; i < info->segment_count; i++) {
         char line[256];
@@ -131,7 +151,8 @@ hls_media_playlist_write(const struct track_index *index, struct buffer *out)
 }
 
 /* §4.4.3.6: each EXTINF is the time to the next key frame; the range has the
- * header that tells a decoder where the frame is. */
+ * header that tells a decoder where the frame is. A segment without one is a
+ * gap (§4.4.4.7, of any version), whose time counts. */
 void
 hls_iframe_playlist_write(const struct track_index *index, struct buffer *out)
 {
@@ -141,15 +162,15 @@ hls_iframe_playlist_write(const struct track_index *index, struct buffer *out)
         struct segment s;
         const uint64_t duration = clock_step(index, i, &clock);
         index_segment_load(index, i, &s);
-        if (s.key_size == 0)
-            continue;
-        buffer_printf(out,
-                      "#EXTINF:%llu.%06llu,\n#EXT-X-BYTERANGE:%llu@0\n"
-                      "%u.m4s\n",
+        buffer_printf(out, "#EXTINF:%llu.%06llu,\n",
                       (unsigned long long) (duration / 1000000),
-                      (unsigned long long) (duration % 1000000),
-                      (unsigned long long) segment_key_length(&s),
-                      index->info.part.first_segment + i);
+                      (unsigned long long) (duration % 1000000));
+        if (s.key_size == 0)
+            buffer_append_text(out, "#EXT-X-GAP\n");
+        else
+            buffer_printf(out, "#EXT-X-BYTERANGE:%llu@0\n",
+                          (unsigned long long) segment_key_length(&s));
+        buffer_printf(out, "%u.m4s\n", index->info.part.first_segment + i);
     }
     buffer_append_text(out, "#EXT-X-ENDLIST\n");
 }
@@ -199,6 +220,20 @@ label_is_taken(const struct asset *asset, size_t number)
     return false;
 }
 
+/* Is a track of its group before it in its language? */
+static bool
+language_is_taken(const struct asset *asset, size_t number)
+{
+    const struct track_info *track = &asset->tracks[number];
+    for (const struct track_info *t = asset->tracks; t < track; t++) {
+        if (t->kind == track->kind && strcmp(t->codecs, track->codecs) == 0
+            && strcmp(t->language, track->language) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What a player may choose by itself differs in language (§4.4.6.1.1). */
 static void
 media_write(const struct asset *asset, const struct group *group, size_t number,
             const struct pathway *pathway, struct buffer *out)
@@ -207,8 +242,9 @@ media_write(const struct asset *asset, const struct group *group, size_t number,
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
     hls_group_id_write("audio", group->number, pathway, out);
     hls_label_write(t, label_is_taken(asset, number), out);
-    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
-                  number == group->first ? "YES" : "NO");
+    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=%s",
+                  number == group->first ? "YES" : "NO",
+                  language_is_taken(asset, number) ? "NO" : "YES");
     if (t->joc_complexity != 0) /* objects, not channels */
         buffer_printf(out, ",CHANNELS=\"%u/JOC\"", t->joc_complexity);
     else if (t->channels != 0)

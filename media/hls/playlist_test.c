@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "core/err.h"
+#include "media/index_format.h"
 #include "media/testing/track.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -163,6 +165,60 @@ no_hard_film_makes_a_bad_playlist(void **state)
     }
 }
 
+/* As that of a film that starts with another picture. */
+static void
+key_frame_remove(struct test_track *t, uint32_t number)
+{
+    const size_t at = (size_t) (t->index.segments - t->file.ptr)
+                      + (size_t) number * INDEX_SEGMENT_SIZE;
+    struct segment s;
+    assert_int_equal(track_index_segment(&t->index, number, &s), 0);
+    store_le32(t->file.ptr + at + 28, 0);
+    assert_true(s.key_size > 0);
+    assert_int_equal(track_index_segment(&t->index, number, &s), 0);
+    assert_int_equal(s.key_size, 0);
+}
+
+static void
+a_segment_without_a_key_frame_is_a_gap_of_its_length(void **state)
+{
+    static const char head[] = "#EXTM3U\n#EXT-X-VERSION:7\n"
+                               "#EXT-X-TARGETDURATION:4\n"
+                               "#EXT-X-MEDIA-SEQUENCE:0\n"
+                               "#EXT-X-PLAYLIST-TYPE:VOD\n";
+    static const struct test_movie movie =
+        TEST_FILM(.sample_count = 250, .gop = 100);
+    struct test_track t;
+    struct buffer b, expected;
+    struct segment s;
+    test_index_make(&t, &movie, 4000);
+    buffer_init(&b, 4096);
+    buffer_init(&expected, 4096);
+    hls_media_playlist_write(&t.index, &b);
+    assert_non_null(strstr(test_text(&b), "#EXT-X-INDEPENDENT-SEGMENTS\n"));
+    key_frame_remove(&t, 0);
+    b.len = 0;
+    hls_media_playlist_write(&t.index, &b);
+    assert_null(strstr(test_text(&b), "#EXT-X-INDEPENDENT-SEGMENTS\n"));
+    b.len = 0;
+    hls_iframe_playlist_write(&t.index, &b);
+    buffer_printf(&expected,
+                  "%s#EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI=\"init.mp4\"\n"
+                  "#EXTINF:4.000000,\n#EXT-X-GAP\n0.m4s\n",
+                  head);
+    for (uint32_t i = 1; track_index_segment(&t.index, i, &s) == 0; i++)
+        buffer_printf(&expected,
+                      "#EXTINF:%s.000000,\n#EXT-X-BYTERANGE:%llu@0\n"
+                      "%u.m4s\n",
+                      i == 1 ? "4" : "2",
+                      (unsigned long long) segment_key_length(&s), i);
+    buffer_append_text(&expected, "#EXT-X-ENDLIST\n");
+    assert_string_equal(test_text(&b), test_text(&expected));
+    buffer_fini(&expected);
+    buffer_fini(&b);
+    test_track_fini(&t);
+}
+
 /* `pathways` as pathways_parse reads them, or NULL. */
 static void
 assert_multivariant(const struct asset *asset, const char *pathways,
@@ -262,7 +318,7 @@ each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
              "URI=\"a0/index.m3u8\"\n"
              "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\","
              "NAME=\"English (a2)\",LANGUAGE=\"en\",DEFAULT=NO,"
-             "AUTOSELECT=YES,URI=\"a2/index.m3u8\"\n"
+             "AUTOSELECT=NO,URI=\"a2/index.m3u8\"\n"
              "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"English\","
              "LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\","
              "URI=\"a1/index.m3u8\"\n"
@@ -272,6 +328,37 @@ each_codec_of_sound_is_a_group_and_names_are_unique_in_it(void **state)
              "#EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1200,"
              "CODECS=\"avc1.64001e,mp4a.40.5\",RESOLUTION=640x360,"
              "FRAME-RATE=29.970,AUDIO=\"audio1\"\nv0/index.m3u8\n");
+}
+
+static void
+a_player_may_choose_one_sound_of_each_language(void **state)
+{
+    static const struct {
+        const char *language, *choice;
+    } sounds[] = {{"en", "DEFAULT=YES,AUTOSELECT=YES"},
+                  {"und", "DEFAULT=NO,AUTOSELECT=YES"},
+                  {"en", "DEFAULT=NO,AUTOSELECT=NO"},
+                  {"de", "DEFAULT=NO,AUTOSELECT=YES"},
+                  {"und", "DEFAULT=NO,AUTOSELECT=NO"}};
+    static struct asset a;
+    struct buffer b;
+    char name[8];
+    a.track_count = sizeof sounds / sizeof sounds[0];
+    for (uint32_t i = 0; i < a.track_count; i++) {
+        snprintf(name, sizeof name, "a%u", i);
+        a.tracks[i] =
+            test_info(TRACK_AUDIO, name, "mp4a.40.2", sounds[i].language, "");
+    }
+    buffer_init(&b, 1 << 16);
+    hls_multivariant_write(&a, NULL, &b);
+    const char *text = test_text(&b);
+    for (uint32_t i = 0; i < a.track_count; i++) {
+        text = strstr(text, "DEFAULT=");
+        assert_non_null(text);
+        assert_memory_equal(text, sounds[i].choice, strlen(sounds[i].choice));
+        text++;
+    }
+    buffer_fini(&b);
 }
 
 /* Two of the same name, and nobody knows the language of the second. */
@@ -394,11 +481,13 @@ main(void)
         cmocka_unit_test(rounding_never_adds_up),
         cmocka_unit_test(target_duration_is_no_less_than_any_rounded_segment),
         cmocka_unit_test(no_hard_film_makes_a_bad_playlist),
+        cmocka_unit_test(a_segment_without_a_key_frame_is_a_gap_of_its_length),
         cmocka_unit_test(picture_alone_needs_no_group),
         cmocka_unit_test(key_frames_are_variants_of_their_own),
         cmocka_unit_test(sound_alone_is_a_variant_of_its_own),
         cmocka_unit_test(
             each_codec_of_sound_is_a_group_and_names_are_unique_in_it),
+        cmocka_unit_test(a_player_may_choose_one_sound_of_each_language),
         cmocka_unit_test(
             each_variant_has_the_subtitles_and_each_pathway_its_own),
         cmocka_unit_test(a_player_may_choose_one_of_each_sort_of_subtitles),

@@ -234,6 +234,16 @@ label_is_taken(const struct track_info *const *group, size_t number)
     return false;
 }
 
+/* Is a track of its group before it in its language? */
+static bool
+language_is_taken(const struct track_info *const *group, size_t number)
+{
+    for (size_t i = 0; i < number; i++)
+        if (strcmp(group[i]->language, group[number]->language) == 0)
+            return true;
+    return false;
+}
+
 static void
 subtitles_write(const struct groups *g, const struct pathway *pathway,
                 struct buffer *out)
@@ -243,18 +253,21 @@ subtitles_write(const struct groups *g, const struct pathway *pathway,
                             pathway, out);
 }
 
-/* The first of a group has no URI: it is in the variants. */
+/* The first of a group has no URI: it is in the variants. What a player may
+ * choose by itself differs in language (§4.4.6.1.1). */
 static void
 media_write(const struct groups *g, size_t first, size_t number,
             size_t group_number, const struct pathway *pathway,
             struct buffer *out)
 {
     const struct track_info *t = g->audio[number];
+    const struct track_info *const *group = g->audio + first;
     buffer_append_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
     hls_group_id_write("audio", group_number, pathway, out);
-    hls_label_write(t, label_is_taken(g->audio + first, number - first), out);
-    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=YES",
-                  number == first ? "YES" : "NO");
+    hls_label_write(t, label_is_taken(group, number - first), out);
+    buffer_printf(out, ",DEFAULT=%s,AUTOSELECT=%s",
+                  number == first ? "YES" : "NO",
+                  language_is_taken(group, number - first) ? "NO" : "YES");
     if (t->channels != 0)
         buffer_printf(out, ",CHANNELS=\"%u\"", t->channels);
     if (number > first) {

@@ -212,7 +212,7 @@ further_sounds_of_a_codec_are_renditions(void **state)
             "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\","
             "URI=\"a1/index.m3u8\"\n"
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"eng (a2)\","
-            "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\","
+            "LANGUAGE=\"eng\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"2\","
             "URI=\"a2/index.m3u8\"\n"
             "#EXT-X-STREAM-INF:BANDWIDTH=2334000,AVERAGE-BANDWIDTH=1309000,"
             "CODECS=\"avc1.640028,ac-3\",RESOLUTION=1280x720,"

@@ -318,18 +318,27 @@ tag_length(struct bytes text, bool *is_end, char *letter)
     return *letter == 'i' || *letter == 'b' || *letter == 'u' ? at + 2 : 0;
 }
 
+/* What no longer comes on a line: each search for it goes to the line's end,
+ * and so is done once. */
+struct line_ends {
+    bool has_no_angle, has_no_brace;
+};
+
 /* "<font color=...>", "</font>", "{\an8}": nothing WebVTT has. */
 static size_t
-foreign_length(struct bytes text)
+foreign_length(struct bytes text, struct line_ends *ends)
 {
     static const char *const starts[] = {"<font", "</font", "{\\"};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
         const size_t len = strlen(starts[i]);
         const char *start = (const char *) text.ptr;
-        if (text.len <= len || strncasecmp(start, starts[i], len) != 0)
+        const bool is_brace = starts[i][0] == '{';
+        bool *has_none = is_brace ? &ends->has_no_brace : &ends->has_no_angle;
+        if (*has_none || text.len <= len
+            || strncasecmp(start, starts[i], len) != 0)
             continue;
-        const uint8_t *end =
-            memchr(text.ptr, starts[i][0] == '{' ? '}' : '>', text.len);
+        const uint8_t *end = memchr(text.ptr, is_brace ? '}' : '>', text.len);
+        *has_none = end == NULL;
         return end != NULL ? (size_t) (end - text.ptr) + 1 : 0;
     }
     return 0;
@@ -338,6 +347,7 @@ foreign_length(struct bytes text)
 static void
 subrip_line_append(struct bytes line, struct buffer *out)
 {
+    struct line_ends ends = {0};
     line = trimmed(line);
     while (line.len > 0 && out->err == 0) {
         bool is_end;
@@ -346,7 +356,7 @@ subrip_line_append(struct bytes line, struct buffer *out)
         if (line.ptr[0] == '<'
             && (len = tag_length(line, &is_end, &letter)) > 0)
             buffer_printf(out, "<%s%c>", is_end ? "/" : "", letter);
-        else if ((len = foreign_length(line)) == 0) {
+        else if ((len = foreign_length(line, &ends)) == 0) {
             markup_append_char(out, line.ptr[0]);
             len = 1;
         }

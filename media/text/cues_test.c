@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -97,6 +98,9 @@ subrip_is_read(void **state)
         {"1\n00:00:01,000 --> 00:00:02,000\n"
          "<I>a</I> <font color=\"red\">b</FONT> {\\an8}c & <d> {e}\n",
          "1000-2000 |<i>a</i> b c &amp; &lt;d&gt; {e}"},
+        {"1\n00:00:01,000 --> 00:00:02,000\n"
+         "<font {\\b} <font a>c {\\ <font>d {\\ <font\n{\\}<font>e\n",
+         "1000-2000 |c {\\ d {\\ &lt;font/e"},
         {"1\n00:00:01,000 --> 00:00:02,000\n<font>\n2\n"
          "00:00:03,000 --> 00:00:04,000\n<fontless\n",
          "3000-4000 |&lt;fontless"},
@@ -238,6 +242,26 @@ more_than_the_limits_is_refused(void **state)
     buffer_fini(&file);
 }
 
+/* Each of them would look for its end up to that of the line. */
+static void
+tags_without_an_end_are_read_at_once(void **state)
+{
+    static const char *const tags[] = {"<font", "{\\"};
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+        struct buffer file;
+        char text[256];
+        buffer_init(&file, CUES_FILE_SIZE_MAX);
+        buffer_append_text(&file, "1\n00:00:01,000 --> 00:00:02,000\n");
+        while (file.len + 8 < CUES_FILE_SIZE_MAX)
+            buffer_append_text(&file, tags[i]);
+        const clock_t start = clock();
+        assert_string_equal(told(buffer_bytes(&file), text, sizeof text),
+                            "LIMIT at 3: the text of the cue is too long");
+        assert_true(clock() - start < 20 * CLOCKS_PER_SEC);
+        buffer_fini(&file);
+    }
+}
+
 int
 main(void)
 {
@@ -249,6 +273,7 @@ main(void)
         cmocka_unit_test(each_encoding_gives_the_same_text),
         cmocka_unit_test(utf16_is_read_in_either_order),
         cmocka_unit_test(more_than_the_limits_is_refused),
+        cmocka_unit_test(tags_without_an_end_are_read_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

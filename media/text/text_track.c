@@ -13,13 +13,17 @@
 #include "media/timeline.h"
 #include "media/track_record.h"
 
+#include <stdlib.h>
+
 typedef unsigned __int128 wide;
 
 struct writer {
     const struct text_build *build;
     struct buffer *file;
     size_t file_start;
-    uint32_t first_cue; /* none before it lasts any longer */
+    uint32_t *open; /* cues that began and may last on, by their start */
+    uint32_t open_count;
+    uint32_t next_cue; /* the first that has not begun */
     struct track_info info;
     struct buffer records, timeline;
 };
@@ -53,17 +57,17 @@ cues_write(struct writer *w, uint64_t start, uint64_t end)
 {
     const struct cues *cues = w->build->cues;
     uint32_t count = 0;
-    for (uint32_t i = w->first_cue; i < cues->count && w->file->err == 0; i++) {
-        const struct cue *cue = &cues->list[i];
-        if (time_compare(w, cue->start_ms, end) >= 0)
-            break;
-        if (time_compare(w, cue->end_ms, start) > 0) {
-            cue_write(cues, cue, w->file);
-            count++;
-        } else if (i == w->first_cue) {
-            w->first_cue++;
-        }
+    while (w->next_cue < cues->count
+           && time_compare(w, cues->list[w->next_cue].start_ms, end) < 0)
+        w->open[w->open_count++] = w->next_cue++;
+    for (uint32_t i = 0; i < w->open_count && w->file->err == 0; i++) {
+        const struct cue *cue = &cues->list[w->open[i]];
+        if (time_compare(w, cue->end_ms, start) <= 0)
+            continue;
+        cue_write(cues, cue, w->file);
+        w->open[count++] = w->open[i];
     }
+    w->open_count = count;
     return count;
 }
 
@@ -79,6 +83,7 @@ whole_write(struct writer *w)
     buffer_append_text(w->file, "WEBVTT\n\n");
     buffer_append_bytes(w->file, buffer_bytes(&w->build->cues->head));
     cues_write(w, 0, w->build->duration);
+    w->open_count = w->next_cue = 0; /* the segments begin with the film */
 }
 
 static int
@@ -179,6 +184,9 @@ text_track_build(const struct text_build *build, struct buffer *file,
     if (build->cut_count == 0 || build->cuts[0] != 0 || build->duration == 0
         || build->timescale == 0)
         return ERR_INVALID;
+    w.open = calloc((size_t) build->cues->count + 1, sizeof *w.open);
+    if (w.open == NULL)
+        return ERR_MEMORY;
     buffer_init(&w.records, INDEX_SIZE_MAX);
     buffer_init(&w.timeline, INDEX_SIZE_MAX);
     const int err = all_write(&w, index);
@@ -188,5 +196,6 @@ text_track_build(const struct text_build *build, struct buffer *file,
     }
     buffer_fini(&w.timeline);
     buffer_fini(&w.records);
+    free(w.open);
     return err;
 }

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -81,6 +82,47 @@ a_segment_without_cues_is_there(void **state)
     test_track_fini(&t);
 }
 
+/* A cue for each second, and one in all of them. */
+static void
+a_cue_that_lasts_for_the_film_costs_no_more_than_its_segments(void **state)
+{
+#define SECONDS 99999
+    struct cues cues = {.count = SECONDS + 1};
+    struct buffer file, index;
+    uint64_t *starts = calloc(SECONDS, sizeof *starts);
+    cues.list = calloc(cues.count, sizeof *cues.list);
+    assert_non_null(starts);
+    assert_non_null(cues.list);
+    buffer_init(&cues.bytes, 1);
+    buffer_append_text(&cues.bytes, "a");
+    cues.list[0] = (struct cue){.end_ms = 1000ull * SECONDS, .text_size = 1};
+    for (uint32_t i = 0; i < SECONDS; i++) {
+        starts[i] = i;
+        cues.list[i + 1] = (struct cue){
+            .start_ms = 1000 * i, .end_ms = 1000 * i + 1000, .text_size = 1};
+    }
+    const struct text_build build = {.cues = &cues,
+                                     .cuts = starts,
+                                     .cut_count = SECONDS,
+                                     .timescale = 1,
+                                     .duration = SECONDS,
+                                     .name = "s0",
+                                     .language = "en"};
+    buffer_init(&file, TEXT_TRACK_SIZE_MAX);
+    buffer_init(&index, INDEX_SIZE_MAX);
+    const clock_t start = clock();
+    assert_int_equal(text_track_build(&build, &file, &index), 0);
+    assert_true(clock() - start < 4 * CLOCKS_PER_SEC);
+    struct track_index opened;
+    assert_int_equal(track_index_open(buffer_bytes(&index), &opened), 0);
+    assert_int_equal(opened.info.segment_count, SECONDS);
+    assert_int_equal(opened.info.sample_count, 2 * SECONDS);
+    buffer_fini(&index);
+    buffer_fini(&file);
+    cues_free(&cues);
+    free(starts);
+}
+
 static void
 the_playlist_names_segments_of_text(void **state)
 {
@@ -138,6 +180,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cue_is_in_each_segment_that_it_is_seen_in),
         cmocka_unit_test(a_segment_without_cues_is_there),
+        cmocka_unit_test(
+            a_cue_that_lasts_for_the_film_costs_no_more_than_its_segments),
         cmocka_unit_test(the_playlist_names_segments_of_text),
         cmocka_unit_test(what_cannot_stand_in_a_playlist_is_refused),
     };
