@@ -265,13 +265,15 @@ boot_begin(struct demand *d, struct node *node, bool is_new_node,
  * agent may have lost its count. */
 static void
 boot_advance(struct boot *boot, const struct report_header *header,
-             uint64_t now_ms)
+             bool is_newest, uint64_t now_ms)
 {
     if (header->base == 0 || header->sequence > boot->has_up_to)
         boot->has_up_to = header->sequence;
     if (!header->has_more)
         boot->awaits_base = false;
-    if (header->sequence <= boot->sequence)
+    /* after a silence a lower one is the newest, and its count goes on from
+     * there: an agent begins with its clock, which may have been set back */
+    if (!is_newest && header->sequence <= boot->sequence)
         return;
     boot->sequence = header->sequence;
     if (!header->has_more)
@@ -306,7 +308,7 @@ node_merge(struct demand *d, struct node *node, bool is_new_node,
         int err = entries_merge(d, node, boot, reader, &has_changed);
         if (err != 0)
             return err;
-        boot_advance(boot, header, d->clock.now_ms);
+        boot_advance(boot, header, is_newest, d->clock.now_ms);
     }
     if (is_newest)
         node_take_header(node, header, d->clock.now_ms);

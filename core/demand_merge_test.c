@@ -286,6 +286,27 @@ an_agent_that_lost_its_count_is_heard_again(void **state)
     demand_free(d);
 }
 
+/* It counts its reports from its clock on, and its counter file is the same. */
+static void
+an_agent_whose_clock_was_set_back_is_measured_on(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    uint64_t now = START_MS;
+    size_t count;
+    o.header.sequence = START_MS + 7200000;
+    for (int i = 0; i < 240; i++, now += 500) {
+        if (i == 40)
+            o.header.sequence = now;
+        o.values[0].requests += 50;
+        report(d, &o, i == 0 || i == 40, now);
+    }
+    demand_advance(d, now - 500);
+    assert_true(fabs(rate_find(d, "a").rate - 100) < 5);
+    assert_true(fabs(demand_nodes(d, &count)[0].rate - 100) < 5);
+    demand_free(d);
+}
+
 static void
 bad_bytes_change_nothing(void **state)
 {
@@ -511,6 +532,7 @@ main(void)
         cmocka_unit_test(a_repetition_changes_nothing),
         cmocka_unit_test(a_new_boot_starts_at_zero_and_the_old_ones_sums_stay),
         cmocka_unit_test(an_agent_that_lost_its_count_is_heard_again),
+        cmocka_unit_test(an_agent_whose_clock_was_set_back_is_measured_on),
         cmocka_unit_test(bad_bytes_change_nothing),
         cmocka_unit_test(of_too_many_contents_the_known_ones_are_counted_on),
         cmocka_unit_test(the_nodes_are_limited),
