@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #define OWNERS_NORMAL 2 /* of a content that an operator calls normal */
+#define RATE_MAX 1e12   /* requests/s in a row: false counts may be any */
 
 const struct classify_policy classify_policy_default = {
     .spread = 0.033,
@@ -233,6 +234,12 @@ is_listed(const struct plan *plan, const struct cluster *cluster)
     return plan_level(plan, cluster) != LEVEL_CALM || is_cdn_forbidden(plan);
 }
 
+static uint64_t
+rate_milli(double rate)
+{
+    return (uint64_t) (fmin(rate, RATE_MAX) * 1000);
+}
+
 static int
 rows_from_plans(const struct plan *plans, size_t count,
                 const struct cluster *cluster, struct table_row **rows,
@@ -259,8 +266,7 @@ rows_from_plans(const struct plan *plans, size_t count,
             .cdn_share = plans[i].share,
             .is_cdn_forbidden = is_cdn_forbidden(&plans[i]),
             /* of calm contents the rates may be left out */
-            .rate_milli =
-                level != LEVEL_CALM ? (uint64_t) (plans[i].rate * 1000) : 0,
+            .rate_milli = level != LEVEL_CALM ? rate_milli(plans[i].rate) : 0,
             .calmer_since_ms = plans[i].calmer_since_ms,
         };
     }

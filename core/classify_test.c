@@ -36,6 +36,19 @@ owners_follow_demand_up_at_once(void **state)
 }
 
 static void
+a_rate_beyond_reason_is_told_as_a_great_one(void **state)
+{
+    struct world w;
+    world_make(&w);
+    w.policy.has_cdn = false;
+    w.rates[0] = 1e30;
+    step(&w, 250);
+    assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+    assert_int_equal(row(&w, 0).rate_milli, 1000000000000000);
+    world_end(&w);
+}
+
+static void
 owners_go_down_after_the_hold_time_below_the_lower_threshold(void **state)
 {
     struct world w;
@@ -573,6 +586,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(owners_follow_demand_up_at_once),
+        cmocka_unit_test(a_rate_beyond_reason_is_told_as_a_great_one),
         cmocka_unit_test(
             owners_go_down_after_the_hold_time_below_the_lower_threshold),
         cmocka_unit_test(a_content_without_requests_returns_to_calm),

@@ -9,6 +9,9 @@
 #include "core/err.h"
 
 #define TOGETHER 16 /* entries that are looked up at once */
+/* Of one content in one report: more is a counter gone wrong, from which the
+ * requests of a play are not learnt. */
+#define LEARNT_MAX (1u << 24)
 
 /* What one report is merged with: where to, and over which buckets. */
 struct merge {
@@ -80,7 +83,6 @@ requests_add(const struct merge *m, const struct found *found, uint64_t n)
     series_add(&m->node->requests, &spread);
     if (m->role != NODE_ROLE_ORIGIN)
         return 0;
-    m->demand->requests_seen += (double) n;
     return window_add(m, found->content, RING_SERVED, &spread);
 }
 
@@ -95,17 +97,29 @@ plays_add(const struct merge *m, const struct found *found, enum ring_kind kind,
     return window_add(m, found->content, kind + m->role, &spread);
 }
 
+/* How many requests a play makes. */
+static void
+learn(const struct merge *m, const struct totals *more)
+{
+    struct demand *d = m->demand;
+    if (more->requests >= LEARNT_MAX || more->starts >= LEARNT_MAX
+        || more->offloaded > more->starts)
+        return;
+    if (m->role == NODE_ROLE_ORIGIN)
+        d->requests_seen += (double) more->requests;
+    d->plays_seen[m->role] += (double) (more->starts - more->offloaded);
+}
+
 static int
 rates_add(const struct merge *m, const struct found *found,
           const struct totals *more)
 {
-    struct demand *d = m->demand;
     int err = requests_add(m, found, more->requests);
     if (err == 0)
         err = plays_add(m, found, RING_STARTS, more->starts);
     if (err == 0)
         err = plays_add(m, found, RING_OFFLOADED, more->offloaded);
-    d->plays_seen[m->role] += (double) more->starts - (double) more->offloaded;
+    learn(m, more);
     return err;
 }
 
