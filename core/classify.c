@@ -276,18 +276,67 @@ rows_from_plans(const struct plan *plans, size_t count,
     return 0;
 }
 
-/* With no node to count on there is nothing to decide by. */
+/* As it was, but for what the operator says of the CDN by now. */
+static struct table_row
+row_keep(const struct table_row *before, bool is_forbidden)
+{
+    struct table_row row = *before;
+    row.is_cdn_forbidden = is_forbidden;
+    if (is_forbidden && row.level == LEVEL_CRITICAL) {
+        row.level = LEVEL_HOT;
+        row.cdn_share = 0;
+        row.calmer_since_ms = 0;
+    }
+    return row;
+}
+
+/* Rows of contents that are kept from the CDN and have none. Returns how many
+ * there are by now. */
+static size_t
+rows_forbid(const struct classify_input *input, struct table_row *list,
+            size_t count)
+{
+    const struct table previous = {
+        .rows = input->previous,
+        .row_count = input->previous_count,
+    };
+    for (size_t i = 0; i < input->override_count; i++) {
+        const struct override *o = &input->overrides[i];
+        const struct bytes id = bytes_of_text(o->name);
+        const uint64_t hash = content_hash(id);
+        if (o->target != OVERRIDE_CONTENT || !o->is_cdn_forbidden
+            || (previous.row_count > 0
+                && table_find(&previous, hash, id) != NULL))
+            continue;
+        list[count++] = (struct table_row){
+            .id = id, .hash = hash, .owner_count = 1, .is_cdn_forbidden = true};
+    }
+    return count;
+}
+
+/* With no node to count on there is nothing to decide by, but what is kept
+ * from the CDN stays so: it would be the last resort for all. */
 static int
 rows_keep(const struct classify_input *input, struct table_row **rows,
           size_t *row_count)
 {
-    struct table_row *list = calloc(input->previous_count + 1, sizeof *list);
+    struct table_row *list =
+        calloc(input->previous_count + input->override_count + 1, sizeof *list);
+    size_t count = 0;
     if (list == NULL)
         return ERR_MEMORY;
-    for (size_t i = 0; i < input->previous_count; i++)
-        list[i] = input->previous[i];
+    for (size_t i = 0; i < input->previous_count; i++) {
+        const struct table_row *row = &input->previous[i];
+        const struct override *o = override_find(
+            input->overrides, input->override_count, OVERRIDE_CONTENT, row->id);
+        const bool is_forbidden = o != NULL && o->is_cdn_forbidden;
+        if (row->level != LEVEL_CALM || is_forbidden)
+            list[count++] = row_keep(row, is_forbidden);
+    }
+    count = rows_forbid(input, list, count);
+    qsort(list, count, sizeof *list, table_row_compare);
     *rows = list;
-    *row_count = input->previous_count;
+    *row_count = count;
     return 0;
 }
 

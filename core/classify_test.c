@@ -465,6 +465,47 @@ a_content_kept_from_the_cdn_leaves_it_at_once(void **state)
 }
 
 static void
+with_no_node_up_the_operators_word_on_the_cdn_holds(void **state)
+{
+    struct world w;
+    world_make(&w); /* own servers: 500, target 400 */
+    w.rates[0] = 450;
+    w.rates[1] = 25;
+    step(&w, 250);
+    assert_int_equal(row(&w, 0).level, LEVEL_CRITICAL);
+    for (size_t i = 0; i < NODES; i++)
+        w.nodes[i].state = i % 2 == 0 ? NODE_DOWN : NODE_DRAINING;
+    /* one that is critical, a normal one, and one without a row */
+    for (size_t i = 0; i < 3; i++) {
+        struct override o = {.target = OVERRIDE_CONTENT,
+                             .is_cdn_forbidden = true};
+        o.name[0] = (char) content_name(i).ptr[0];
+        assert_int_equal(override_put(w.overrides, &w.override_count, &o), 0);
+    }
+    for (int n = 0; n < 2; n++) {
+        step(&w, 250);
+        assert_int_equal(w.row_count, 3);
+        for (size_t i = 0; i < 3; i++) {
+            assert_true(row(&w, i).is_cdn_forbidden);
+            assert_int_equal(row(&w, i).cdn_share, 0);
+        }
+        assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+        assert_int_equal(row(&w, 0).owner_count, NODES);
+        assert_int_equal(row(&w, 1).level, LEVEL_NORMAL);
+        assert_int_equal(row(&w, 2).level, LEVEL_CALM);
+        assert_int_equal(row(&w, 2).owner_count, 1);
+    }
+    /* when it is over, only what is not calm stays */
+    w.override_count = 0;
+    step(&w, 250);
+    assert_int_equal(w.row_count, 2);
+    assert_false(row(&w, 0).is_cdn_forbidden);
+    assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+    assert_false(row(&w, 1).is_cdn_forbidden);
+    world_end(&w);
+}
+
+static void
 the_cdn_gets_no_more_than_its_budget(void **state)
 {
     static const struct {
@@ -606,6 +647,7 @@ main(void)
         cmocka_unit_test(a_pinned_level_holds_whatever_the_demand),
         cmocka_unit_test(the_hold_time_begins_when_a_pin_is_over),
         cmocka_unit_test(a_content_kept_from_the_cdn_leaves_it_at_once),
+        cmocka_unit_test(with_no_node_up_the_operators_word_on_the_cdn_holds),
         cmocka_unit_test(the_cdn_gets_no_more_than_its_budget),
         cmocka_unit_test(equal_input_gives_equal_rows_and_is_left_alone),
         cmocka_unit_test(more_rows_than_a_table_holds_are_refused),
