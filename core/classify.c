@@ -240,39 +240,74 @@ rate_milli(double rate)
     return (uint64_t) (fmin(rate, RATE_MAX) * 1000);
 }
 
+/* Greatest demand first, ties in the order of the table. */
 static int
-rows_from_plans(const struct plan *plans, size_t count,
-                const struct cluster *cluster, struct table_row **rows,
+row_rate_compare(const void *a_void, const void *b_void)
+{
+    const struct table_row *a = a_void, *b = b_void;
+    if (a->rate_milli != b->rate_milli)
+        return a->rate_milli > b->rate_milli ? -1 : 1;
+    return table_row_compare(a, b);
+}
+
+/*
+ * Puts the rows in their order. Of more than a table holds the coldest are
+ * left out, as if they were calm, but none that the operator speaks of: those
+ * are few. Returns how many are left.
+ */
+static size_t
+rows_finish(const struct classify_input *input, struct table_row *list,
+            size_t count)
+{
+    if (count > TABLE_ROWS_MAX) {
+        size_t overridden = 0;
+        for (size_t i = 0; i < count; i++) {
+            const struct table_row row = list[i];
+            if (override_find(input->overrides, input->override_count,
+                              OVERRIDE_CONTENT, row.id)
+                == NULL)
+                continue;
+            list[i] = list[overridden];
+            list[overridden++] = row;
+        }
+        qsort(&list[overridden], count - overridden, sizeof *list,
+              row_rate_compare);
+        count = TABLE_ROWS_MAX;
+    }
+    qsort(list, count, sizeof *list, table_row_compare);
+    return count;
+}
+
+static int
+rows_from_plans(const struct classification *c, struct table_row **rows,
                 size_t *row_count)
 {
     size_t found = 0;
-    for (size_t i = 0; i < count; i++)
-        found += is_listed(&plans[i], cluster);
-    if (found > TABLE_ROWS_MAX)
-        return ERR_LIMIT;
+    for (size_t i = 0; i < c->count; i++)
+        found += is_listed(&c->plans[i], &c->cluster);
     struct table_row *list = calloc(found + 1, sizeof *list);
     if (list == NULL)
         return ERR_MEMORY;
     found = 0;
-    for (size_t i = 0; i < count; i++) {
-        const enum level level = plan_level(&plans[i], cluster);
-        if (!is_listed(&plans[i], cluster))
+    for (size_t i = 0; i < c->count; i++) {
+        const struct plan *plan = &c->plans[i];
+        const enum level level = plan_level(plan, &c->cluster);
+        if (!is_listed(plan, &c->cluster))
             continue;
         list[found++] = (struct table_row){
-            .id = plans[i].id,
-            .hash = plans[i].hash,
+            .id = plan->id,
+            .hash = plan->hash,
             .level = level,
-            .owner_count = plans[i].k,
-            .cdn_share = plans[i].share,
-            .is_cdn_forbidden = is_cdn_forbidden(&plans[i]),
+            .owner_count = plan->k,
+            .cdn_share = plan->share,
+            .is_cdn_forbidden = is_cdn_forbidden(plan),
             /* of calm contents the rates may be left out */
-            .rate_milli = level != LEVEL_CALM ? rate_milli(plans[i].rate) : 0,
-            .calmer_since_ms = plans[i].calmer_since_ms,
+            .rate_milli = level != LEVEL_CALM ? rate_milli(plan->rate) : 0,
+            .calmer_since_ms = plan->calmer_since_ms,
         };
     }
-    qsort(list, found, sizeof *list, table_row_compare);
     *rows = list;
-    *row_count = found;
+    *row_count = rows_finish(c->input, list, found);
     return 0;
 }
 
@@ -334,9 +369,8 @@ rows_keep(const struct classify_input *input, struct table_row **rows,
             list[count++] = row_keep(row, is_forbidden);
     }
     count = rows_forbid(input, list, count);
-    qsort(list, count, sizeof *list, table_row_compare);
     *rows = list;
-    *row_count = count;
+    *row_count = rows_finish(input, list, count);
     return 0;
 }
 
@@ -408,7 +442,7 @@ classify(const struct classify_policy *policy,
     c.count = plans_fill(c.plans, input, &c.cluster, seen);
     plans_override(&c);
     plans_decide(&c);
-    err = rows_from_plans(c.plans, c.count, &c.cluster, rows, row_count);
+    err = rows_from_plans(&c, rows, row_count);
 done:
     free(c.plans);
     free(seen);

@@ -271,6 +271,10 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
     int err = classify(&m->config.classify, &input, &rows, &row_count);
     if (err != 0)
         return err;
+    if (row_count == TABLE_ROWS_MAX && m->rows.count < row_count)
+        log_warn("manager: the table is full, the coldest contents have no row "
+                 "(%u have one)",
+                 TABLE_ROWS_MAX);
     log_row_changes(m, rows, row_count, up_count_of(origins, next.node_count));
     if ((err = take_rows(&m->rows, rows, row_count)) != 0)
         return err;
