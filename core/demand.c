@@ -333,9 +333,3 @@ demand_left_out(const struct demand *d)
 {
     return d->left_out;
 }
-
-struct table_version
-demand_held_version(const struct demand *d)
-{
-    return d->held;
-}

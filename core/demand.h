@@ -33,6 +33,7 @@ void demand_free(struct demand *d);
 struct demand_merge_result {
     bool wants_full; /* this Manager lacks the report's base: send all */
     bool is_new;     /* it changed something: not a repetition */
+    struct table_version held; /* by the node, as the report says */
 };
 
 /* Nodes that say nothing for so long are dropped from the list. */
@@ -108,7 +109,5 @@ int demand_sums(const struct demand *d, struct bytes id,
                 struct counters_values *out);
 /* Entries of reports that were not counted, being of too many contents. */
 uint64_t demand_left_out(const struct demand *d);
-/* The greatest table version any node reported to hold. */
-struct table_version demand_held_version(const struct demand *d);
 
 #endif

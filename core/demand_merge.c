@@ -357,8 +357,7 @@ demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
         return err;
     const struct report_header *header = &reader.header;
     demand_move(d, now_ms);
-    if (table_version_compare(header->held, d->held) > 0)
-        d->held = header->held;
+    result.held = header->held;
     bool is_new_node = !nodes_find(&d->nodes, header->node, &at);
     struct node *node = is_new_node ? NULL : d->nodes.list[at];
     if (is_base_missing(node, header)) {

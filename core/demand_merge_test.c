@@ -383,16 +383,19 @@ the_nodes_are_limited(void **state)
 }
 
 static void
-the_greatest_version_held_is_known(void **state)
+the_version_that_the_node_holds_is_told(void **state)
 {
     struct demand *d = demand_new(&demand_policy_default);
     struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
-    o.header.held = (struct table_version){5, 9};
-    report(d, &o, true, START_MS);
-    o.header.held = (struct table_version){4, 99};
-    report(d, &o, true, START_MS + 1);
-    assert_int_equal(demand_held_version(d).term, 5);
-    assert_int_equal(demand_held_version(d).sequence, 9);
+    for (uint64_t i = 0; i < 4; i++) { /* asked for all, then merged */
+        o.header.held = (struct table_version){5 - i, 9 * i};
+        o.header.sequence = 500 + i;
+        const struct demand_merge_result r =
+            report(d, &o, i >= 2, START_MS + i);
+        assert_int_equal(r.wants_full, i < 2);
+        assert_int_equal(r.held.term, 5 - i);
+        assert_int_equal(r.held.sequence, 9 * i);
+    }
     demand_free(d);
 }
 
@@ -536,7 +539,7 @@ main(void)
         cmocka_unit_test(bad_bytes_change_nothing),
         cmocka_unit_test(of_too_many_contents_the_known_ones_are_counted_on),
         cmocka_unit_test(the_nodes_are_limited),
-        cmocka_unit_test(the_greatest_version_held_is_known),
+        cmocka_unit_test(the_version_that_the_node_holds_is_told),
         cmocka_unit_test(sums_do_not_depend_on_order_repetition_or_loss),
         cmocka_unit_test(
             two_managers_with_the_same_reports_make_the_same_table),
