@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #define OWNERS_NORMAL 2 /* of a content that an operator calls normal */
+#define RATE_MAX 1e12   /* requests/s in a row: false counts may be any */
 
 const struct classify_policy classify_policy_default = {
     .spread = 0.033,
@@ -233,55 +234,143 @@ is_listed(const struct plan *plan, const struct cluster *cluster)
     return plan_level(plan, cluster) != LEVEL_CALM || is_cdn_forbidden(plan);
 }
 
+static uint64_t
+rate_milli(double rate)
+{
+    return (uint64_t) (fmin(rate, RATE_MAX) * 1000);
+}
+
+/* Greatest demand first, ties in the order of the table. */
 static int
-rows_from_plans(const struct plan *plans, size_t count,
-                const struct cluster *cluster, struct table_row **rows,
+row_rate_compare(const void *a_void, const void *b_void)
+{
+    const struct table_row *a = a_void, *b = b_void;
+    if (a->rate_milli != b->rate_milli)
+        return a->rate_milli > b->rate_milli ? -1 : 1;
+    return table_row_compare(a, b);
+}
+
+/*
+ * Puts the rows in their order. Of more than a table holds the coldest are
+ * left out, as if they were calm, but none that the operator speaks of: those
+ * are few. Returns how many are left.
+ */
+static size_t
+rows_finish(const struct classify_input *input, struct table_row *list,
+            size_t count)
+{
+    if (count > TABLE_ROWS_MAX) {
+        size_t overridden = 0;
+        for (size_t i = 0; i < count; i++) {
+            const struct table_row row = list[i];
+            if (override_find(input->overrides, input->override_count,
+                              OVERRIDE_CONTENT, row.id)
+                == NULL)
+                continue;
+            list[i] = list[overridden];
+            list[overridden++] = row;
+        }
+        qsort(&list[overridden], count - overridden, sizeof *list,
+              row_rate_compare);
+        count = TABLE_ROWS_MAX;
+    }
+    qsort(list, count, sizeof *list, table_row_compare);
+    return count;
+}
+
+static int
+rows_from_plans(const struct classification *c, struct table_row **rows,
                 size_t *row_count)
 {
     size_t found = 0;
-    for (size_t i = 0; i < count; i++)
-        found += is_listed(&plans[i], cluster);
-    if (found > TABLE_ROWS_MAX)
-        return ERR_LIMIT;
+    for (size_t i = 0; i < c->count; i++)
+        found += is_listed(&c->plans[i], &c->cluster);
     struct table_row *list = calloc(found + 1, sizeof *list);
     if (list == NULL)
         return ERR_MEMORY;
     found = 0;
-    for (size_t i = 0; i < count; i++) {
-        const enum level level = plan_level(&plans[i], cluster);
-        if (!is_listed(&plans[i], cluster))
+    for (size_t i = 0; i < c->count; i++) {
+        const struct plan *plan = &c->plans[i];
+        const enum level level = plan_level(plan, &c->cluster);
+        if (!is_listed(plan, &c->cluster))
             continue;
         list[found++] = (struct table_row){
-            .id = plans[i].id,
-            .hash = plans[i].hash,
+            .id = plan->id,
+            .hash = plan->hash,
             .level = level,
-            .owner_count = plans[i].k,
-            .cdn_share = plans[i].share,
-            .is_cdn_forbidden = is_cdn_forbidden(&plans[i]),
+            .owner_count = plan->k,
+            .cdn_share = plan->share,
+            .is_cdn_forbidden = is_cdn_forbidden(plan),
             /* of calm contents the rates may be left out */
-            .rate_milli =
-                level != LEVEL_CALM ? (uint64_t) (plans[i].rate * 1000) : 0,
-            .calmer_since_ms = plans[i].calmer_since_ms,
+            .rate_milli = level != LEVEL_CALM ? rate_milli(plan->rate) : 0,
+            .calmer_since_ms = plan->calmer_since_ms,
         };
     }
-    qsort(list, found, sizeof *list, table_row_compare);
     *rows = list;
-    *row_count = found;
+    *row_count = rows_finish(c->input, list, found);
     return 0;
 }
 
-/* With no node to count on there is nothing to decide by. */
+/* As it was, but for what the operator says of the CDN by now. */
+static struct table_row
+row_keep(const struct table_row *before, bool is_forbidden)
+{
+    struct table_row row = *before;
+    row.is_cdn_forbidden = is_forbidden;
+    if (is_forbidden && row.level == LEVEL_CRITICAL) {
+        row.level = LEVEL_HOT;
+        row.cdn_share = 0;
+        row.calmer_since_ms = 0;
+    }
+    return row;
+}
+
+/* Rows of contents that are kept from the CDN and have none. Returns how many
+ * there are by now. */
+static size_t
+rows_forbid(const struct classify_input *input, struct table_row *list,
+            size_t count)
+{
+    const struct table previous = {
+        .rows = input->previous,
+        .row_count = input->previous_count,
+    };
+    for (size_t i = 0; i < input->override_count; i++) {
+        const struct override *o = &input->overrides[i];
+        const struct bytes id = bytes_of_text(o->name);
+        const uint64_t hash = content_hash(id);
+        if (o->target != OVERRIDE_CONTENT || !o->is_cdn_forbidden
+            || (previous.row_count > 0
+                && table_find(&previous, hash, id) != NULL))
+            continue;
+        list[count++] = (struct table_row){
+            .id = id, .hash = hash, .owner_count = 1, .is_cdn_forbidden = true};
+    }
+    return count;
+}
+
+/* With no node to count on there is nothing to decide by, but what is kept
+ * from the CDN stays so: it would be the last resort for all. */
 static int
 rows_keep(const struct classify_input *input, struct table_row **rows,
           size_t *row_count)
 {
-    struct table_row *list = calloc(input->previous_count + 1, sizeof *list);
+    struct table_row *list =
+        calloc(input->previous_count + input->override_count + 1, sizeof *list);
+    size_t count = 0;
     if (list == NULL)
         return ERR_MEMORY;
-    for (size_t i = 0; i < input->previous_count; i++)
-        list[i] = input->previous[i];
+    for (size_t i = 0; i < input->previous_count; i++) {
+        const struct table_row *row = &input->previous[i];
+        const struct override *o = override_find(
+            input->overrides, input->override_count, OVERRIDE_CONTENT, row->id);
+        const bool is_forbidden = o != NULL && o->is_cdn_forbidden;
+        if (row->level != LEVEL_CALM || is_forbidden)
+            list[count++] = row_keep(row, is_forbidden);
+    }
+    count = rows_forbid(input, list, count);
     *rows = list;
-    *row_count = input->previous_count;
+    *row_count = rows_finish(input, list, count);
     return 0;
 }
 
@@ -353,7 +442,7 @@ classify(const struct classify_policy *policy,
     c.count = plans_fill(c.plans, input, &c.cluster, seen);
     plans_override(&c);
     plans_decide(&c);
-    err = rows_from_plans(c.plans, c.count, &c.cluster, rows, row_count);
+    err = rows_from_plans(&c, rows, row_count);
 done:
     free(c.plans);
     free(seen);

@@ -67,9 +67,10 @@ void classify_rates(const struct classify_policy *policy, struct demand *demand,
 /*
  * Writes the rows that are not calm, or that an operator keeps from the CDN,
  * sorted by (hash, id), to *rows (caller frees with free(); ids point into
- * rates, previous or overrides). A row whose
- * demand is gone and whose hold time is over is dropped (rule 6). ERR_MEMORY,
- * ERR_LIMIT.
+ * rates, previous or overrides). A row whose demand is gone and whose hold time
+ * is over is dropped (rule 6). Of more than TABLE_ROWS_MAX the coldest have no
+ * row, as if they were calm; those with an override always have theirs.
+ * ERR_MEMORY.
  */
 int classify(const struct classify_policy *policy,
              const struct classify_input *input, struct table_row **rows,

@@ -36,6 +36,19 @@ owners_follow_demand_up_at_once(void **state)
 }
 
 static void
+a_rate_beyond_reason_is_told_as_a_great_one(void **state)
+{
+    struct world w;
+    world_make(&w);
+    w.policy.has_cdn = false;
+    w.rates[0] = 1e30;
+    step(&w, 250);
+    assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+    assert_int_equal(row(&w, 0).rate_milli, 1000000000000000);
+    world_end(&w);
+}
+
+static void
 owners_go_down_after_the_hold_time_below_the_lower_threshold(void **state)
 {
     struct world w;
@@ -452,6 +465,47 @@ a_content_kept_from_the_cdn_leaves_it_at_once(void **state)
 }
 
 static void
+with_no_node_up_the_operators_word_on_the_cdn_holds(void **state)
+{
+    struct world w;
+    world_make(&w); /* own servers: 500, target 400 */
+    w.rates[0] = 450;
+    w.rates[1] = 25;
+    step(&w, 250);
+    assert_int_equal(row(&w, 0).level, LEVEL_CRITICAL);
+    for (size_t i = 0; i < NODES; i++)
+        w.nodes[i].state = i % 2 == 0 ? NODE_DOWN : NODE_DRAINING;
+    /* one that is critical, a normal one, and one without a row */
+    for (size_t i = 0; i < 3; i++) {
+        struct override o = {.target = OVERRIDE_CONTENT,
+                             .is_cdn_forbidden = true};
+        o.name[0] = (char) content_name(i).ptr[0];
+        assert_int_equal(override_put(w.overrides, &w.override_count, &o), 0);
+    }
+    for (int n = 0; n < 2; n++) {
+        step(&w, 250);
+        assert_int_equal(w.row_count, 3);
+        for (size_t i = 0; i < 3; i++) {
+            assert_true(row(&w, i).is_cdn_forbidden);
+            assert_int_equal(row(&w, i).cdn_share, 0);
+        }
+        assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+        assert_int_equal(row(&w, 0).owner_count, NODES);
+        assert_int_equal(row(&w, 1).level, LEVEL_NORMAL);
+        assert_int_equal(row(&w, 2).level, LEVEL_CALM);
+        assert_int_equal(row(&w, 2).owner_count, 1);
+    }
+    /* when it is over, only what is not calm stays */
+    w.override_count = 0;
+    step(&w, 250);
+    assert_int_equal(w.row_count, 2);
+    assert_false(row(&w, 0).is_cdn_forbidden);
+    assert_int_equal(row(&w, 0).level, LEVEL_HOT);
+    assert_false(row(&w, 1).is_cdn_forbidden);
+    world_end(&w);
+}
+
+static void
 the_cdn_gets_no_more_than_its_budget(void **state)
 {
     static const struct {
@@ -535,34 +589,88 @@ equal_input_gives_equal_rows_and_is_left_alone(void **state)
     free(b);
 }
 
+/* As the nodes would read it. */
 static void
-more_rows_than_a_table_holds_are_refused(void **state)
+assert_encodes(const struct table_row *rows, size_t count)
 {
-    size_t count = TABLE_ROWS_MAX + 1;
+    const struct table table = {
+        .version = {1, 1}, .rows = rows, .row_count = count};
+    struct table_snapshot *snapshot;
+    struct buffer encoded;
+    buffer_init(&encoded, TABLE_SIZE_MAX);
+    assert_int_equal(table_encode(&table, &encoded), 0);
+    assert_int_equal(table_decode(buffer_bytes(&encoded), &snapshot), 0);
+    assert_int_equal(snapshot->table.row_count, count);
+    table_free(snapshot);
+    buffer_fini(&encoded);
+}
+
+static const struct table_row *
+row_of(const struct table_row *rows, size_t count, const char *name)
+{
+    const struct table table = {.rows = rows, .row_count = count};
+    const struct bytes id = bytes_of_text(name);
+    return table_find(&table, content_hash(id), id);
+}
+
+static void
+of_more_rows_than_a_table_holds_the_coldest_are_left_out(void **state)
+{
+    enum { MORE = 5, SPOKEN_OF = 3 };
+    const size_t count = TABLE_ROWS_MAX + MORE;
     struct demand_rate *rates = calloc(count, sizeof *rates);
     char(*ids)[12] = calloc(count, sizeof *ids);
     struct demand_node nodes[2] = {{.last = {.capacity_milli = 1000}},
                                    {.last = {.capacity_milli = 1000}}};
-    struct table_row *rows;
+    struct override overrides[SPOKEN_OF] = {
+        {.name = "kept", .is_cdn_forbidden = true},
+        {.name = "pinned", .is_pinned = true, .level = LEVEL_HOT},
+        {.is_pinned = true, .level = LEVEL_HOT}, /* the coldest */
+    };
+    struct table_row *rows, *kept;
     size_t row_count;
     for (size_t i = 0; i < count; i++) {
+        const double rate = 5 + (double) (count - i);
         snprintf(ids[i], sizeof ids[i], "c%zu", i);
         rates[i] = (struct demand_rate){
-            .id = bytes_of_text(ids[i]), .rate = 5, .rate_surge = 5};
+            .id = bytes_of_text(ids[i]), .rate = rate, .rate_surge = rate};
         rates[i].hash = content_hash(rates[i].id);
     }
+    struct override list[SPOKEN_OF], longer[SPOKEN_OF + 1];
     struct classify_input input = {.rates = rates,
                                    .rate_count = count,
                                    .nodes = nodes,
                                    .node_count = 2,
+                                   .overrides = list,
                                    .now_ms = 1};
-    assert_int_equal(
-        classify(&classify_policy_default, &input, &rows, &row_count),
-        ERR_LIMIT);
-    input.rate_count--;
+    memcpy(overrides[2].name, ids[count - 1], sizeof ids[count - 1]);
+    for (size_t i = 0; i < SPOKEN_OF; i++)
+        assert_int_equal(
+            override_put(list, &input.override_count, &overrides[i]), 0);
     assert_int_equal(
         classify(&classify_policy_default, &input, &rows, &row_count), 0);
     assert_int_equal(row_count, TABLE_ROWS_MAX);
+    assert_encodes(rows, row_count);
+    for (size_t i = 0; i < count - 1; i++)
+        assert_true((row_of(rows, row_count, ids[i]) != NULL)
+                    == (i < TABLE_ROWS_MAX - SPOKEN_OF));
+    for (size_t i = 0; i < SPOKEN_OF; i++)
+        assert_non_null(row_of(rows, row_count, overrides[i].name));
+    /* as well when there is no node to count on, and another one is kept */
+    nodes[0].state = nodes[1].state = NODE_DOWN;
+    memcpy(longer, list, sizeof list);
+    input.overrides = longer;
+    memcpy(overrides[0].name, "more", sizeof "more");
+    assert_int_equal(override_put(longer, &input.override_count, &overrides[0]),
+                     0);
+    input.previous = rows;
+    input.previous_count = row_count;
+    assert_int_equal(
+        classify(&classify_policy_default, &input, &kept, &row_count), 0);
+    assert_int_equal(row_count, TABLE_ROWS_MAX);
+    assert_non_null(row_of(kept, row_count, "more"));
+    assert_null(row_of(kept, row_count, ids[TABLE_ROWS_MAX - SPOKEN_OF - 1]));
+    free(kept);
     free(rows);
     free(rates);
     free(ids);
@@ -573,6 +681,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(owners_follow_demand_up_at_once),
+        cmocka_unit_test(a_rate_beyond_reason_is_told_as_a_great_one),
         cmocka_unit_test(
             owners_go_down_after_the_hold_time_below_the_lower_threshold),
         cmocka_unit_test(a_content_without_requests_returns_to_calm),
@@ -592,9 +701,11 @@ main(void)
         cmocka_unit_test(a_pinned_level_holds_whatever_the_demand),
         cmocka_unit_test(the_hold_time_begins_when_a_pin_is_over),
         cmocka_unit_test(a_content_kept_from_the_cdn_leaves_it_at_once),
+        cmocka_unit_test(with_no_node_up_the_operators_word_on_the_cdn_holds),
         cmocka_unit_test(the_cdn_gets_no_more_than_its_budget),
         cmocka_unit_test(equal_input_gives_equal_rows_and_is_left_alone),
-        cmocka_unit_test(more_rows_than_a_table_holds_are_refused),
+        cmocka_unit_test(
+            of_more_rows_than_a_table_holds_the_coldest_are_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -222,6 +222,10 @@ demand_new(const struct demand_policy *policy)
     if (d == NULL)
         return NULL;
     d->policy = *policy;
+    d->contents.count_max =
+        policy->contents_max > 0 && policy->contents_max < CONTENTS_MAX
+            ? policy->contents_max
+            : CONTENTS_MAX;
     d->clock.bucket_ms = policy->window_ms / WINDOW_BUCKETS;
     if (d->clock.bucket_ms == 0)
         d->clock.bucket_ms = 1;
@@ -332,10 +336,4 @@ uint64_t
 demand_left_out(const struct demand *d)
 {
     return d->left_out;
-}
-
-struct table_version
-demand_held_version(const struct demand *d)
-{
-    return d->held;
 }

@@ -22,6 +22,7 @@ struct demand_policy {
     uint32_t window_ms;       /* the long window; 10 s by default */
     uint32_t node_timeout_ms; /* no report for so long: the node is down */
     double requests_per_play; /* assumed until enough plays were seen */
+    uint32_t contents_max;    /* that are counted; 0, or more: 2^24 */
 };
 extern const struct demand_policy demand_policy_default;
 
@@ -33,6 +34,7 @@ void demand_free(struct demand *d);
 struct demand_merge_result {
     bool wants_full; /* this Manager lacks the report's base: send all */
     bool is_new;     /* it changed something: not a repetition */
+    struct table_version held; /* by the node, as the report says */
 };
 
 /* Nodes that say nothing for so long are dropped from the list. */
@@ -45,7 +47,7 @@ struct demand_merge_result {
  * did (sequence > 1), with all that follows while it has_more, adds nothing to
  * the rates; one with sequence 1 counts from zero, and so does a new boot of a
  * node that is known. Bad bytes change nothing; ERR_LIMIT: too many nodes. Of
- * more than 2^24 contents the later ones are not counted.
+ * more contents than the policy allows the later ones are not counted.
  */
 int demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
                  struct demand_merge_result *out);
@@ -108,7 +110,5 @@ int demand_sums(const struct demand *d, struct bytes id,
                 struct counters_values *out);
 /* Entries of reports that were not counted, being of too many contents. */
 uint64_t demand_left_out(const struct demand *d);
-/* The greatest table version any node reported to hold. */
-struct table_version demand_held_version(const struct demand *d);
 
 #endif

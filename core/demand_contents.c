@@ -127,7 +127,7 @@ contents_intern(struct contents *contents, struct bytes id, uint64_t hash,
     if ((*position != CONTENT_UNKNOWN && is_content(contents, *position, id))
         || contents_find(contents, id, hash, position))
         return 0;
-    if (contents->count == CONTENTS_MAX)
+    if (contents->count >= contents->count_max)
         return ERR_LIMIT;
     int err = blocks_grow(contents);
     if (err != 0 || (err = index_grow(contents)) != 0)

@@ -38,7 +38,7 @@ struct text_chunk;
 
 struct contents {
     struct content *blocks[BLOCKS_MAX]; /* none ever moves: rates have ids */
-    uint32_t count;
+    uint32_t count, count_max;
     struct index index; /* by hash */
     struct text_chunk *texts;
 
@@ -47,7 +47,7 @@ struct contents {
     uint32_t rates_capacity;
 };
 
-/* All zeros is an empty one. */
+/* All zeros but count_max, CONTENTS_MAX at most, is an empty one. */
 void contents_fini(struct contents *contents);
 
 static inline struct content *

@@ -9,6 +9,9 @@
 #include "core/err.h"
 
 #define TOGETHER 16 /* entries that are looked up at once */
+/* Of one content in one report: more is a counter gone wrong, from which the
+ * requests of a play are not learnt. */
+#define LEARNT_MAX (1u << 24)
 
 /* What one report is merged with: where to, and over which buckets. */
 struct merge {
@@ -80,7 +83,6 @@ requests_add(const struct merge *m, const struct found *found, uint64_t n)
     series_add(&m->node->requests, &spread);
     if (m->role != NODE_ROLE_ORIGIN)
         return 0;
-    m->demand->requests_seen += (double) n;
     return window_add(m, found->content, RING_SERVED, &spread);
 }
 
@@ -95,17 +97,29 @@ plays_add(const struct merge *m, const struct found *found, enum ring_kind kind,
     return window_add(m, found->content, kind + m->role, &spread);
 }
 
+/* How many requests a play makes. */
+static void
+learn(const struct merge *m, const struct totals *more)
+{
+    struct demand *d = m->demand;
+    if (more->requests >= LEARNT_MAX || more->starts >= LEARNT_MAX
+        || more->offloaded > more->starts)
+        return;
+    if (m->role == NODE_ROLE_ORIGIN)
+        d->requests_seen += (double) more->requests;
+    d->plays_seen[m->role] += (double) (more->starts - more->offloaded);
+}
+
 static int
 rates_add(const struct merge *m, const struct found *found,
           const struct totals *more)
 {
-    struct demand *d = m->demand;
     int err = requests_add(m, found, more->requests);
     if (err == 0)
         err = plays_add(m, found, RING_STARTS, more->starts);
     if (err == 0)
         err = plays_add(m, found, RING_OFFLOADED, more->offloaded);
-    d->plays_seen[m->role] += (double) more->starts - (double) more->offloaded;
+    learn(m, more);
     return err;
 }
 
@@ -265,13 +279,15 @@ boot_begin(struct demand *d, struct node *node, bool is_new_node,
  * agent may have lost its count. */
 static void
 boot_advance(struct boot *boot, const struct report_header *header,
-             uint64_t now_ms)
+             bool is_newest, uint64_t now_ms)
 {
     if (header->base == 0 || header->sequence > boot->has_up_to)
         boot->has_up_to = header->sequence;
     if (!header->has_more)
         boot->awaits_base = false;
-    if (header->sequence <= boot->sequence)
+    /* after a silence a lower one is the newest, and its count goes on from
+     * there: an agent begins with its clock, which may have been set back */
+    if (!is_newest && header->sequence <= boot->sequence)
         return;
     boot->sequence = header->sequence;
     if (!header->has_more)
@@ -306,7 +322,7 @@ node_merge(struct demand *d, struct node *node, bool is_new_node,
         int err = entries_merge(d, node, boot, reader, &has_changed);
         if (err != 0)
             return err;
-        boot_advance(boot, header, d->clock.now_ms);
+        boot_advance(boot, header, is_newest, d->clock.now_ms);
     }
     if (is_newest)
         node_take_header(node, header, d->clock.now_ms);
@@ -341,8 +357,7 @@ demand_merge(struct demand *d, struct bytes report, uint64_t now_ms,
         return err;
     const struct report_header *header = &reader.header;
     demand_move(d, now_ms);
-    if (table_version_compare(header->held, d->held) > 0)
-        d->held = header->held;
+    result.held = header->held;
     bool is_new_node = !nodes_find(&d->nodes, header->node, &at);
     struct node *node = is_new_node ? NULL : d->nodes.list[at];
     if (is_base_missing(node, header)) {

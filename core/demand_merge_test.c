@@ -286,6 +286,27 @@ an_agent_that_lost_its_count_is_heard_again(void **state)
     demand_free(d);
 }
 
+/* It counts its reports from its clock on, and its counter file is the same. */
+static void
+an_agent_whose_clock_was_set_back_is_measured_on(void **state)
+{
+    struct demand *d = demand_new(&demand_policy_default);
+    struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+    uint64_t now = START_MS;
+    size_t count;
+    o.header.sequence = START_MS + 7200000;
+    for (int i = 0; i < 240; i++, now += 500) {
+        if (i == 40)
+            o.header.sequence = now;
+        o.values[0].requests += 50;
+        report(d, &o, i == 0 || i == 40, now);
+    }
+    demand_advance(d, now - 500);
+    assert_true(fabs(rate_find(d, "a").rate - 100) < 5);
+    assert_true(fabs(demand_nodes(d, &count)[0].rate - 100) < 5);
+    demand_free(d);
+}
+
 static void
 bad_bytes_change_nothing(void **state)
 {
@@ -308,7 +329,9 @@ bad_bytes_change_nothing(void **state)
 static void
 of_too_many_contents_the_known_ones_are_counted_on(void **state)
 {
-    struct demand *d = demand_new(&demand_policy_default);
+    struct demand_policy policy = demand_policy_default;
+    policy.contents_max = 2;
+    struct demand *d = demand_new(&policy);
     struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
     struct demand_merge_result result;
     struct counters_values sums;
@@ -317,8 +340,6 @@ of_too_many_contents_the_known_ones_are_counted_on(void **state)
     struct buffer b = origin_report(&o, true, 5); /* not of the second */
     assert_int_equal(demand_merge(d, buffer_bytes(&b), START_MS, &result), 0);
     buffer_fini(&b);
-    const uint32_t count = d->contents.count;
-    d->contents.count = CONTENTS_MAX;
     for (unsigned i = 0; i < 3; i++)
         o.values[i].requests = 7;
     b = origin_report(&o, false, 7);
@@ -330,7 +351,6 @@ of_too_many_contents_the_known_ones_are_counted_on(void **state)
     }
     assert_int_equal(demand_sums(d, content_name(1), &sums), ERR_NOT_FOUND);
     assert_int_equal(demand_left_out(d), 1);
-    d->contents.count = count;
     demand_free(d);
 }
 
@@ -362,16 +382,19 @@ the_nodes_are_limited(void **state)
 }
 
 static void
-the_greatest_version_held_is_known(void **state)
+the_version_that_the_node_holds_is_told(void **state)
 {
     struct demand *d = demand_new(&demand_policy_default);
     struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
-    o.header.held = (struct table_version){5, 9};
-    report(d, &o, true, START_MS);
-    o.header.held = (struct table_version){4, 99};
-    report(d, &o, true, START_MS + 1);
-    assert_int_equal(demand_held_version(d).term, 5);
-    assert_int_equal(demand_held_version(d).sequence, 9);
+    for (uint64_t i = 0; i < 4; i++) { /* asked for all, then merged */
+        o.header.held = (struct table_version){5 - i, 9 * i};
+        o.header.sequence = 500 + i;
+        const struct demand_merge_result r =
+            report(d, &o, i >= 2, START_MS + i);
+        assert_int_equal(r.wants_full, i < 2);
+        assert_int_equal(r.held.term, 5 - i);
+        assert_int_equal(r.held.sequence, 9 * i);
+    }
     demand_free(d);
 }
 
@@ -511,10 +534,11 @@ main(void)
         cmocka_unit_test(a_repetition_changes_nothing),
         cmocka_unit_test(a_new_boot_starts_at_zero_and_the_old_ones_sums_stay),
         cmocka_unit_test(an_agent_that_lost_its_count_is_heard_again),
+        cmocka_unit_test(an_agent_whose_clock_was_set_back_is_measured_on),
         cmocka_unit_test(bad_bytes_change_nothing),
         cmocka_unit_test(of_too_many_contents_the_known_ones_are_counted_on),
         cmocka_unit_test(the_nodes_are_limited),
-        cmocka_unit_test(the_greatest_version_held_is_known),
+        cmocka_unit_test(the_version_that_the_node_holds_is_told),
         cmocka_unit_test(sums_do_not_depend_on_order_repetition_or_loss),
         cmocka_unit_test(
             two_managers_with_the_same_reports_make_the_same_table),

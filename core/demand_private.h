@@ -17,7 +17,6 @@ struct demand {
     struct nodes nodes;
     double plays_seen[ROLE_COUNT]; /* that were not offloaded */
     double requests_seen;
-    struct table_version held;
     uint64_t left_out; /* entries */
 };
 

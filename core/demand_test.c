@@ -277,6 +277,36 @@ requests_per_play_are_learnt(void **state)
 }
 
 static void
+false_counts_do_not_spoil_requests_per_play(void **state)
+{
+    static const struct counters_values cases[] = {
+        {.requests = 1ull << 62},
+        {.starts = 1ull << 62},
+        {.starts = 1, .offloaded = 1 << 20},
+        {.requests = UINT64_MAX, .starts = UINT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct demand *d = demand_new(&demand_policy_default);
+        struct origin o = origin_make("o1", NODE_ROLE_ORIGIN);
+        struct origin wrong = origin_make("o2", NODE_ROLE_ORIGIN);
+        o.values[0].requests = 600;
+        o.values[0].starts = 40;
+        report(d, &o, true, START_MS);
+        const double before = demand_requests_per_play(d);
+        assert_true(before < 70);
+        wrong.values[0] = cases[i];
+        report(d, &wrong, true, START_MS + 1);
+        assert_true(demand_requests_per_play(d) == before);
+        /* and it goes on */
+        o.values[0].requests += 6000;
+        o.values[0].starts += 400;
+        report(d, &o, true, START_MS + 500);
+        assert_true(demand_requests_per_play(d) < 25);
+        demand_free(d);
+    }
+}
+
+static void
 rates_are_sorted_by_surge_then_id(void **state)
 {
     struct demand *d = demand_new(&demand_policy_default);
@@ -442,6 +472,7 @@ main(void)
         cmocka_unit_test(
             plays_are_those_of_redirectors_and_offloaded_ones_are_demand),
         cmocka_unit_test(requests_per_play_are_learnt),
+        cmocka_unit_test(false_counts_do_not_spoil_requests_per_play),
         cmocka_unit_test(rates_are_sorted_by_surge_then_id),
         cmocka_unit_test(
             a_selection_is_of_the_hottest_and_the_rest_is_summed_up),

@@ -39,6 +39,7 @@
 #define FRAIL_TTL "10s" /* Consul allows no less, and may take twice that */
 #define RENEW_MS 3000
 #define TEXT_SIZE 256
+#define TERM_SLACK_S 86400
 
 struct consul_lock {
     struct consul *consul;
@@ -380,8 +381,9 @@ key_keep(struct consul_lock *lock, const struct consul_answer *answer)
         (void) leader_value_parse(bytes_of(key.value, key.value_len), &leader);
     }
     lock->seen = key;
-    /* no Manager ever writes more: it is not ours */
-    lock->last = term_round(leader.term) < TERM_ROUND_MAX
+    /* no Manager ever writes more, though one may have followed a term that was
+     * just credible, or have a fast clock: it is not ours */
+    lock->last = term_is_credible(leader.term, clock_unix_s() + TERM_SLACK_S)
                      ? leader
                      : (struct leader_value){0};
     /* remembered, for a key that is removed */
@@ -458,7 +460,7 @@ consul_lock_free(struct consul_lock *lock)
 void
 consul_lock_outgrow(struct consul_lock *lock, uint64_t term)
 {
-    if (!lock->is_held || term_round(term) >= TERM_ROUND_MAX
+    if (!lock->is_held || !term_is_credible(term, clock_unix_s())
         || term < lock->term)
         return;
     if (term > lock->term_least)

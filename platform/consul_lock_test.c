@@ -231,6 +231,42 @@ a_greater_term_is_taken_by_the_same_holder(void **state)
 }
 
 static void
+a_term_beyond_reason_is_not_followed(void **state)
+{
+    /* the last that 2^40 rounds have: for ages no other could follow */
+    static const uint64_t wild = ((1ull << 40) - 1) << TERM_TAG_BITS;
+    static const char wild_in_base64[] =
+        "MTE1MjkyMTUwNDYwNTc5ODQwMCBodHRwOi8vMTI3LjAuMC4xOjEK";
+    loop_until(&is_held, 5000);
+    is_held = false;
+    consul_lock_outgrow(lock, wild);
+    loop_for(200);
+    assert_false(is_held);
+    /* nor when it stands in the key */
+    consul_lock_free(lock);
+    memcpy(fake.value, wild_in_base64, sizeof wild_in_base64);
+    fake.is_locked = false;
+    fake.index++;
+    lock = consul_lock_new(consul, base, &config);
+    loop_until(&is_held, 5000);
+    assert_true(clock_unix_s() - term_round(term) <= 5);
+}
+
+static void
+a_term_that_is_just_credible_is_followed_once(void **state)
+{
+    loop_until(&is_held, 5000);
+    const uint64_t ahead = term_make(clock_unix_s() + TERM_AHEAD_MAX, 0);
+    is_held = false;
+    consul_lock_outgrow(lock, ahead);
+    loop_until(&is_held, 5000);
+    assert_int_equal(term_round(term), term_round(ahead) + 1);
+    is_held = false;
+    loop_for(200);
+    assert_false(is_held);
+}
+
+static void
 with_its_session_the_lock_is_lost_before_another_is_made(void **state)
 {
     loop_until(&is_held, 5000);
@@ -292,6 +328,8 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
     const struct CMUnitTest tests[] = {
         TEST(a_greater_term_is_taken_by_the_same_holder),
+        TEST(a_term_beyond_reason_is_not_followed),
+        TEST(a_term_that_is_just_credible_is_followed_once),
         TEST(a_node_that_consul_calls_ill_holds_the_lock_until_it_is_well),
         TEST(a_lock_that_nobody_could_renew_is_lost),
         TEST(with_its_session_the_lock_is_lost_before_another_is_made),

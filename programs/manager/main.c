@@ -18,7 +18,7 @@ struct config {
     double normal, hot, critical;
     int64_t normal_owners;
     double spread, target, down_ratio, requests_per_play;
-    int64_t hold_ms, window_ms, node_timeout_ms;
+    int64_t hold_ms, window_ms, node_timeout_ms, contents_max;
     bool has_cdn, cdn_whole, verbose;
 };
 
@@ -71,6 +71,11 @@ static const struct option options[] = {
     {"requests-per-play", OPTION_NUMBER, FIELD(requests_per_play), "100", 1,
      1000000, false, NULL,
      "Requests a play makes, assumed until enough plays were seen."},
+    {"contents-max", OPTION_INTEGER, FIELD(contents_max), "4000000", 1, 1 << 24,
+     false, NULL,
+     "So many contents are counted at most, also if a node makes ids up: each "
+     "that was ever asked for takes up to 0.6 kB. Later ones stay calm until "
+     "a restart."},
     {"verbose", OPTION_FLAG, FIELD(verbose), NULL, 0, 0, false, NULL,
      "Log more."},
 };
@@ -144,7 +149,8 @@ run(struct event_base *base, const struct config *config,
     const struct manager_config policy = {
         .demand = {.window_ms = (uint32_t) config->window_ms,
                    .node_timeout_ms = (uint32_t) config->node_timeout_ms,
-                   .requests_per_play = config->requests_per_play},
+                   .requests_per_play = config->requests_per_play,
+                   .contents_max = (uint32_t) config->contents_max},
         .classify = {.rule = strcmp(config->policy, "thresholds") == 0
                                  ? CLASSIFY_THRESHOLDS
                                  : CLASSIFY_CAPACITY,

@@ -58,6 +58,7 @@ struct manager {
     bool is_successor;            /* a node holds a table of another Manager */
     struct table_version adopted; /* of the table that `rows` began with */
     struct table_version outgrown_by; /* the last that was logged */
+    uint64_t ignored_term;            /* likewise */
 
     void (*published)(void *context);
     void *context;
@@ -271,6 +272,10 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
     int err = classify(&m->config.classify, &input, &rows, &row_count);
     if (err != 0)
         return err;
+    if (row_count == TABLE_ROWS_MAX && m->rows.count < row_count)
+        log_warn("manager: the table is full, the coldest contents have no row "
+                 "(%u have one)",
+                 TABLE_ROWS_MAX);
     log_row_changes(m, rows, row_count, up_count_of(origins, next.node_count));
     if ((err = take_rows(&m->rows, rows, row_count)) != 0)
         return err;
@@ -379,12 +384,22 @@ outgrow(struct manager *m, struct table_version held)
 static void
 ask_for_term(struct manager *m, struct table_version held)
 {
-    if (table_version_compare(held, m->outgrown_by) > 0)
+    if (table_version_compare(held, m->outgrown_by) > 0) {
         log_info("manager: term %llu is outgrown (a node holds %llu.%llu)",
                  (unsigned long long) m->term, (unsigned long long) held.term,
                  (unsigned long long) held.sequence);
-    m->outgrown_by = held;
+        m->outgrown_by = held;
+    }
     m->config.outgrown(m->config.context, held.term);
+}
+
+static void
+ignore(struct manager *m, struct table_version held)
+{
+    if (held.term != m->ignored_term)
+        log_warn("manager: ignore a held table of term %llu",
+                 (unsigned long long) held.term);
+    m->ignored_term = held.term;
 }
 
 /*
@@ -396,10 +411,11 @@ look_at_held(struct manager *m, struct table_version held)
 {
     const struct table_version ours = {m->term, m->sequence};
     const bool is_newer = table_version_compare(held, ours) > 0;
-    if (is_newer && term_round(held.term) >= TERM_ROUND_MAX)
-        log_warn("manager: ignore a held table of term %llu",
-                 (unsigned long long) held.term);
-    else if (is_newer && m->config.outgrown != NULL)
+    if (is_newer && !term_is_credible(held.term, clock_unix_s())) {
+        ignore(m, held);
+        return;
+    }
+    if (is_newer && m->config.outgrown != NULL)
         ask_for_term(m, held);
     else if (is_newer)
         outgrow(m, held);
@@ -493,7 +509,7 @@ manager_report(struct manager *m, struct bytes report,
         turn_soon(m);
     else if (!out->wants_full)
         m->stats.reports_repeated++;
-    look_at_held(m, demand_held_version(m->demand));
+    look_at_held(m, out->held);
     if (m->first_report_ms == 0)
         m->first_report_ms = clock_now_ms();
     return 0;
@@ -502,7 +518,7 @@ manager_report(struct manager *m, struct bytes report,
 bool
 manager_wants_table(const struct manager *m, struct table_version held)
 {
-    return m->table == NULL && term_round(held.term) < TERM_ROUND_MAX
+    return m->table == NULL && term_is_credible(held.term, clock_unix_s())
            && table_version_compare(held, m->adopted) > 0;
 }
 

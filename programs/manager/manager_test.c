@@ -133,10 +133,46 @@ terms_stay_exact_in_json(void **state)
 static void
 a_wild_term_is_not_followed(void **state)
 {
+    const uint64_t now = clock_unix_s();
+    const uint64_t wild[] = {
+        UINT64_MAX,
+        ((1ull << 40) - 1) << TERM_TAG_BITS,
+        term_make(now + TERM_AHEAD_MAX + 60, 1),
+    };
+    for (size_t i = 0; i < sizeof wild / sizeof wild[0]; i++) {
+        manager = manager_make(0, NULL);
+        const uint64_t term = manager_term(manager);
+        const struct table_version lie = {wild[i], 1};
+        assert_int_equal(published_after(manager, lie).term, term);
+        assert_false(manager_wants_table(manager, lie));
+        /* nor does it hide the word of others */
+        assert_int_equal(report_of(manager, "liar", lie), 0);
+        const struct table_version held = {term_make(now + 10, 3), 5};
+        assert_int_equal(report_of(manager, "o2", held), 0);
+        assert_int_equal(term_round(manager_term(manager)), now + 11);
+        manager_free(manager);
+    }
+    manager = NULL;
+}
+
+/* One lie may be believed, but leaves terms to those that come after. */
+static void
+a_term_at_the_limit_is_followed_after_a_restart_as_well(void **state)
+{
+    const struct table_version lie = {
+        term_make(clock_unix_s() + TERM_AHEAD_MAX, 1), 1};
     manager = manager_make(0, NULL);
-    const uint64_t term = manager_term(manager);
-    published_after(manager, (struct table_version){UINT64_MAX, 1});
-    assert_true(manager_term(manager) == term);
+    assert_int_equal(report_of(manager, "liar", lie), 0);
+    const struct table_version held = published_after(manager, none);
+    assert_true(table_version_compare(held, lie) > 0);
+    manager_free(manager);
+    loop_for(900);
+    manager = manager_make(0, NULL);
+    for (int i = 0;
+         i < 20 && table_version_compare(manager_version(manager), held) <= 0;
+         i++)
+        published_after(manager, held);
+    assert_true(table_version_compare(manager_version(manager), held) > 0);
 }
 
 static void
@@ -199,6 +235,7 @@ main(void)
         TEST(no_two_runs_publish_under_one_version),
         TEST(terms_stay_exact_in_json),
         TEST(a_wild_term_is_not_followed),
+        TEST(a_term_at_the_limit_is_followed_after_a_restart_as_well),
         TEST(who_follows_another_manager_waits_for_all_nodes),
         TEST(a_leader_does_not_raise_its_term_by_itself),
     };
