@@ -43,12 +43,13 @@ written(const struct consul_answer *answer, void *context)
     kept->is_writing = false;
     if (kept->manager == NULL)
         return;
-    /* stale: under a lock that we held before, or another one leads */
-    if (answer->err != 0 && answer->err != ERR_STALE)
+    /* stale, too: the lock may just go over to another session of ours, and if
+     * another one leads we stand by soon */
+    if (answer->err != 0)
         try_later(kept, "write", answer->err);
     else if (kept->is_newer)
         event_active(&kept->retry, EV_TIMEOUT, 1);
-    else if (answer->err == 0)
+    else
         overrides_set_kept(kept->config.overrides, true);
 }
 
