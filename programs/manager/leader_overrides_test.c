@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The leader's overrides against a Consul whose answers the test chooses. */
+/* The leader's overrides against a Consul whose answers the test chooses. It
+ * makes no sessions: whether the lock is held is its answer to a write. */
 
 #include "programs/manager/leader_overrides.h"
 
@@ -55,12 +56,6 @@ handle_txn(struct http_request *request, void *context)
     reply_json(request, is_write ? fake.write_status : 200, "{}");
 }
 
-static void
-handle_session(struct http_request *request, void *context)
-{
-    reply_json(request, 200, "{\"ID\":\"s1\"}");
-}
-
 /* ---- running ---- */
 
 static void
@@ -100,7 +95,6 @@ start_consul(void)
     static const struct http_route routes[] = {
         {"GET", "/v1/kv/test/overrides", handle_read},
         {"PUT", "/v1/txn", handle_txn},
-        {"PUT", "/v1/session/create", handle_session},
     };
     const struct http_server_config serve = {.listen = "127.0.0.1:0",
                                              .body_size_max = 65536,
@@ -216,6 +210,23 @@ who_leads_no_more_writes_no_more(void **state)
     assert_int_equal(drain("o2"), ERR_UNAVAILABLE);
 }
 
+static void
+tries_become_rare(void **state)
+{
+    fake.read_status = 500;
+    overrides_set_kept(overrides, false);
+    leader_overrides_lead(kept, manager);
+    for (int i = 0; i < 4; i++)
+        loop_for(900);
+    /* after 0.1 to 0.3 s, 0.2 to 0.6, 0.4 to 1.2, 0.8 to 2.4, 1 to 3 */
+    assert_in_range(fake.reads, 4, 7);
+    fake.read_status = 200;
+    fake.list = "[]";
+    loop_until_kept(4000);
+    assert_true(overrides_are_kept(overrides));
+    assert_int_equal(fake.writes, 0);
+}
+
 int
 main(void)
 {
@@ -223,6 +234,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_refused_under_a_session_that_changes_is_written_again),
         TEST(who_leads_no_more_writes_no_more),
+        TEST(tries_become_rare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
