@@ -104,10 +104,9 @@ has_read(const struct consul_answer *answer, void *context)
     /* without a key, or with one that others broke, what is known holds */
     if (answer->err != 0 || overrides_replace(overrides, answer->body) != 0)
         changed(kept);
-    else {
+    else
         overrides_set_kept(overrides, true);
-        manager_overrides_changed(kept->manager);
-    }
+    manager_overrides_changed(kept->manager); /* which waits for them */
 }
 
 static void

@@ -12,6 +12,8 @@
 
 #include <event2/event.h>
 
+#define OVERRIDES_WAIT_MS 30000
+
 struct config {
     const char *listen, *url, *policy, *overrides;
     struct consul_options consul;
@@ -160,6 +162,7 @@ run(struct event_base *base, const struct config *config,
                      .cdn_by_share = !config->cdn_whole,
                      .has_cdn = config->has_cdn},
         .overrides = overrides,
+        .overrides_wait_ms = OVERRIDES_WAIT_MS,
     };
     struct api *api = NULL;
     int err = api_new(base, config->listen, &api);

@@ -17,6 +17,7 @@
 
 static struct event_base *base;
 static struct manager *manager;
+static struct overrides *overrides; /* of the test; NULL: none */
 static uint64_t sequence;
 
 static int
@@ -24,6 +25,7 @@ start(void **state)
 {
     base = event_base_new();
     manager = NULL;
+    overrides = NULL;
     sequence = 1;
     return base == NULL;
 }
@@ -32,6 +34,7 @@ static int
 stop(void **state)
 {
     manager_free(manager);
+    overrides_free(overrides);
     event_base_free(base);
     return 0;
 }
@@ -44,6 +47,8 @@ manager_make(uint64_t term, void (*outgrown)(void *context, uint64_t term))
                    .node_timeout_ms = 100,
                    .requests_per_play = 100},
         .classify = classify_policy_default,
+        .overrides = overrides,
+        .overrides_wait_ms = 700,
         .term = term,
         .outgrown = outgrown,
     };
@@ -191,6 +196,39 @@ a_leader_does_not_raise_its_term_by_itself(void **state)
     assert_int_equal(told, 0);
 }
 
+static void
+nothing_is_published_before_the_overrides_are_read(void **state)
+{
+    assert_int_equal(overrides_new(NULL, &overrides), 0);
+    overrides_set_ready(overrides, false);
+    manager = manager_make(77, outgrown);
+    assert_int_equal(published_after(manager, none).sequence, 0);
+    assert_int_equal(
+        overrides_replace(overrides,
+                          BYTES_LITERAL("[{\"target\":\"node\",\"name\":"
+                                        "\"o1\",\"until\":99999999999}]")),
+        0);
+    overrides_set_ready(overrides, true);
+    manager_overrides_changed(manager);
+    loop_for(60);
+    assert_int_equal(manager_version(manager).sequence, 1);
+    assert_int_equal(manager_table(manager)->table.nodes[0].state,
+                     NODE_DRAINING);
+}
+
+static void
+overrides_that_cannot_be_read_are_not_waited_for_forever(void **state)
+{
+    assert_int_equal(overrides_new(NULL, &overrides), 0);
+    overrides_set_ready(overrides, false);
+    manager = manager_make(77, outgrown);
+    const uint64_t from = clock_now_ms();
+    while (manager_version(manager).sequence == 0
+           && clock_now_ms() - from < 3000)
+        published_after(manager, none);
+    assert_in_range(clock_now_ms() - from, 700, 1500);
+}
+
 int
 main(void)
 {
@@ -201,6 +239,8 @@ main(void)
         TEST(a_wild_term_is_not_followed),
         TEST(who_follows_another_manager_waits_for_all_nodes),
         TEST(a_leader_does_not_raise_its_term_by_itself),
+        TEST(nothing_is_published_before_the_overrides_are_read),
+        TEST(overrides_that_cannot_be_read_are_not_waited_for_forever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
