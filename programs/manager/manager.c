@@ -317,7 +317,7 @@ take_nodes(struct manager *m)
     for (size_t i = 0; i < count; i++)
         list[i] = nodes[i];
     if (m->config.overrides != NULL) {
-        overrides_expire(m->config.overrides, m->turned_ms);
+        overrides_expire(m->config.overrides, clock_unix_ms());
         const struct override *overrides =
             overrides_list(m->config.overrides, &override_count);
         override_nodes(overrides, override_count, list, count);

@@ -50,7 +50,7 @@ int overrides_put(struct overrides *overrides, const struct override *override);
 int overrides_remove(struct overrides *overrides, enum override_target target,
                      struct bytes name);
 
-/* Drops those whose time is over. */
+/* Drops those whose time, the Unix time, is over. */
 void overrides_expire(struct overrides *overrides, uint64_t now_ms);
 
 #endif
