@@ -2,6 +2,7 @@
 /* vodst-manager: sums the nodes' counts and publishes the load table. */
 
 #include "platform/consul_options.h"
+#include "platform/descriptors.h"
 #include "platform/log.h"
 #include "platform/loop.h"
 #include "platform/options.h"
@@ -203,6 +204,7 @@ main(int argc, char **argv)
     if (status != 0)
         return status;
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    descriptors_raise(DESCRIPTORS_ALL);
     struct event_base *base = event_base_new();
     struct overrides *overrides = NULL;
     int err =
