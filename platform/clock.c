@@ -38,6 +38,12 @@ clock_unix_s(void)
     return read_ms(CLOCK_REALTIME) / 1000;
 }
 
+uint64_t
+clock_unix_ms(void)
+{
+    return read_ms(CLOCK_REALTIME);
+}
+
 void
 random_fill(void *out, unsigned size)
 {

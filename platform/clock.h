@@ -8,8 +8,10 @@
  * clock: comparable between machines to start with, and never goes back. */
 uint64_t clock_now_ms(void);
 
-/* Unix time in s as the system says it now. */
+/* Unix time as the system says it now, for what people and other programs name
+ * by it: it may be set forward and back. */
 uint64_t clock_unix_s(void);
+uint64_t clock_unix_ms(void);
 
 /* Random bytes from the kernel; ends the program when it has none. */
 void random_fill(void *out, unsigned size);

@@ -475,10 +475,13 @@ consul_lock_put(struct consul_lock *lock, const char *key, struct bytes value,
 {
     if (value.len > CONSUL_LOCK_PUT_MAX)
         return ERR_LIMIT;
+    /* while the lock goes over to another session the former has it still */
+    const char *session =
+        holds(lock, lock->former) ? lock->former : lock->session;
     json_t *body =
         json_pack("[{s:{s:s, s:s, s:s}}, {s:{s:s, s:s, s:o}}]", "KV", "Verb",
-                  "check-session", "Key", lock->key, "Session", lock->session,
-                  "KV", "Verb", "set", "Key", key, "Value", base64(value));
+                  "check-session", "Key", lock->key, "Session", session, "KV",
+                  "Verb", "set", "Key", key, "Value", base64(value));
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     json_decref(body);
     int err = ERR_MEMORY;

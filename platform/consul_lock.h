@@ -48,7 +48,8 @@ void consul_lock_free(struct consul_lock *lock); /* NULL is fine */
 void consul_lock_outgrow(struct consul_lock *lock, uint64_t term);
 
 /* Sets a key, provided that we hold the lock as far as Consul knows: else the
- * answer is ERR_STALE. ERR_LIMIT at once when the value is too large. */
+ * answer is ERR_STALE, which may come to the holder, too, as it takes a greater
+ * term. ERR_LIMIT at once when the value is too large. */
 #define CONSUL_LOCK_PUT_MAX \
     (380u << 10) /* bytes: 512 KiB of JSON, in base64 \
                                           */

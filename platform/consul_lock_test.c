@@ -29,6 +29,8 @@ static struct {
     unsigned holder; /* the number of the session that locked it last */
     uint64_t index;
     char value[512]; /* in base64; "": there is no key */
+    bool is_slow;    /* it lets the next handing over wait */
+    struct http_request *handing_over;
 } fake;
 
 static struct consul *consul;
@@ -116,8 +118,21 @@ handle_session_renew(struct http_request *request, void *context)
         reply_json(request, 404, "");
 }
 
+/* A write under the lock, by the session that it names. */
 static void
-handle_txn(struct http_request *request, void *context)
+reply_put(struct http_request *request)
+{
+    const struct bytes body = http_request_body(request);
+    char holder[16];
+    snprintf(holder, sizeof holder, "\"s%u\"", fake.holder);
+    const bool is_by_holder =
+        fake.is_locked
+        && memmem(body.ptr, body.len, holder, strlen(holder)) != NULL;
+    reply_json(request, is_by_holder ? 200 : 409, "{}");
+}
+
+static void
+reply_lock(struct http_request *request)
 {
     const struct bytes body = http_request_body(request);
     const char *value =
@@ -145,6 +160,21 @@ handle_txn(struct http_request *request, void *context)
         reply_key(watching);
     }
     reply_json(request, 200, "{}");
+}
+
+static void
+handle_txn(struct http_request *request, void *context)
+{
+    const struct bytes body = http_request_body(request);
+    if (memmem(body.ptr, body.len, "\"check-session\"", 15) != NULL) {
+        reply_put(request);
+    } else if (fake.is_slow
+               && memmem(body.ptr, body.len, "\"unlock\"", 8) != NULL) {
+        fake.is_slow = false;
+        fake.handing_over = request;
+    } else {
+        reply_lock(request);
+    }
 }
 
 static void
@@ -322,6 +352,49 @@ a_lock_that_nobody_could_renew_is_lost(void **state)
     loop_until(&is_held, 5000); /* by another session */
 }
 
+static bool is_put;
+static int put_err;
+
+static void
+put_answered(const struct consul_answer *answer, void *context)
+{
+    is_put = true;
+    put_err = answer->err;
+}
+
+static int
+put(void)
+{
+    is_put = false;
+    assert_int_equal(consul_lock_put(lock, "key", BYTES_LITERAL("value"),
+                                     put_answered, NULL),
+                     0);
+    loop_until(&is_put, 2000);
+    assert_true(is_put);
+    return put_err;
+}
+
+static void
+what_is_put_is_taken_while_the_lock_goes_to_another_session(void **state)
+{
+    consul_lock_free(lock);
+    fake.is_ill = fake.is_slow = true;
+    fake.is_locked = is_held = false;
+    lock = consul_lock_new(consul, base, &config);
+    loop_until(&is_held, 5000);
+    assert_int_equal(put(), 0);
+    loop_for(100); /* the watch sees it */
+    is_held = fake.is_ill = false;
+    for (int i = 0; i < 500 && fake.handing_over == NULL; i++)
+        loop_for(10);
+    assert_non_null(fake.handing_over);
+    assert_int_equal(put(), 0);
+    reply_lock(fake.handing_over);
+    loop_until(&is_held, 2000);
+    assert_true(is_held && !is_lost);
+    assert_int_equal(put(), 0);
+}
+
 int
 main(void)
 {
@@ -333,6 +406,7 @@ main(void)
         TEST(a_node_that_consul_calls_ill_holds_the_lock_until_it_is_well),
         TEST(a_lock_that_nobody_could_renew_is_lost),
         TEST(with_its_session_the_lock_is_lost_before_another_is_made),
+        TEST(what_is_put_is_taken_while_the_lock_goes_to_another_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,8 +7,8 @@
  *
  * The pump runs from the loop, so that nothing is called back from inside
  * http_fetch(). A slot outlives its connection: evhttp connects again when the
- * other side has closed it. It cannot do that where a stream was given to it,
- * as for TLS: such a slot makes itself a new connection.
+ * other side has closed it. It cannot do that with TLS, nor while it waits for
+ * the address of a name: such a slot makes itself a new connection.
  */
 
 #include "platform/http.h"
@@ -37,7 +37,7 @@ struct slot {                /* one connection, idle or under a fetch */
     struct evhttp_connection *connection;
     struct host *host;
     bool is_used;  /* it has carried a whole answer: it may be stale now */
-    bool is_spent; /* of TLS: its stream is closed, or was never opened */
+    bool is_spent; /* it failed, its name may be asked still; closed, of TLS */
 };
 
 struct host {
@@ -55,6 +55,7 @@ struct host {
 
 struct http_client {
     struct event_base *base;
+    struct http_names *names;
     size_t slots_per_host_max;
     char *authorization; /* of every request; NULL: none */
     struct event *pump;
@@ -180,19 +181,21 @@ slot_connect(struct slot *slot)
 {
     const struct host *host = slot->host;
     const struct http_client *client = host->client;
-    struct bufferevent *stream = NULL;
-    if (host->is_tls) {
-        stream = client->stream_new(client->base, host->name,
-                                    client->stream_context);
-        if (stream == NULL)
-            return false;
-    }
+    /* evhttp's own would not close what it opens when the name is known only
+     * after its connection is freed */
+    struct bufferevent *stream =
+        host->is_tls
+            ? client->stream_new(client->base, host->name,
+                                 client->stream_context)
+            : bufferevent_socket_new(client->base, -1, BEV_OPT_CLOSE_ON_FREE);
+    if (stream == NULL)
+        return false;
     /* takes the stream */
     slot->connection = evhttp_connection_base_bufferevent_new(
-        client->base, NULL, stream, host->name, (uint16_t) host->port);
+        client->base, http_names_current(client->names), stream, host->name,
+        (uint16_t) host->port);
     if (slot->connection == NULL) {
-        if (stream != NULL)
-            bufferevent_free(stream);
+        bufferevent_free(stream);
         return false;
     }
     if (host->is_tls)
@@ -248,7 +251,7 @@ static void
 slot_put(struct slot *slot, bool is_used)
 {
     slot->is_used = is_used;
-    if (slot->host->is_tls && !is_used)
+    if (!is_used)
         slot->is_spent = true;
     if (slot->connection != NULL)
         evhttp_connection_set_timeout_tv(slot->connection, &idle_timeout);
@@ -599,6 +602,7 @@ http_client_new(struct event_base *base, unsigned connections_per_host_max)
         free(client);
         return NULL;
     }
+    client->names = http_names_new(base);
     return client;
 }
 
@@ -632,6 +636,7 @@ http_client_free(struct http_client *client)
         TAILQ_REMOVE(&client->hosts, host, entry);
         free(host);
     }
+    http_names_free(client->names);
     event_free(client->pump);
     if (client->authorization != NULL)
         explicit_bzero(client->authorization, strlen(client->authorization));

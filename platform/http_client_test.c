@@ -7,6 +7,8 @@
 #include "platform/clock.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +16,8 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/dns.h>
+#include <event2/dns_struct.h>
 #include <event2/event.h>
 #include <event2/listener.h>
 
@@ -121,7 +125,172 @@ ask_fake(const struct fake *fake, const char *method, unsigned timeout_ms)
     return &a;
 }
 
+/* ---- a name server, in place of the system's ---- */
+
+#define QUESTIONS_MAX 8
+
+static struct {
+    uint16_t port; /* 0: none */
+    struct evdns_server_request *questions[QUESTIONS_MAX];
+    size_t count;
+} names;
+
+static unsigned blocking_count;
+
+int
+getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+            struct addrinfo **out)
+{
+    blocking_count++;
+    return EAI_AGAIN;
+}
+
+int
+evdns_base_resolv_conf_parse(struct evdns_base *dns, int flags,
+                             const char *path)
+{
+    const struct sockaddr_in where = {.sin_family = AF_INET,
+                                      .sin_port = htons(names.port),
+                                      .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    return names.port == 0
+               ? 1
+               : evdns_base_nameserver_sockaddr_add(
+                   dns, (const struct sockaddr *) &where, sizeof where, 0);
+}
+
+static void
+names_asked(struct evdns_server_request *question, void *arg)
+{
+    assert_true(names.count < QUESTIONS_MAX);
+    names.questions[names.count++] = question;
+}
+
+static void
+names_answer(void)
+{
+    const struct in_addr address = {htonl(INADDR_LOOPBACK)};
+    while (names.count > 0) {
+        struct evdns_server_request *question = names.questions[--names.count];
+        const struct evdns_server_question *first = question->questions[0];
+        if (first->type == EVDNS_TYPE_A)
+            evdns_server_request_add_a_reply(question, first->name, 1, &address,
+                                             60);
+        evdns_server_request_respond(question, 0);
+    }
+}
+
+static struct evdns_server_port *
+names_start(void)
+{
+    struct sockaddr_in where = {.sin_family = AF_INET,
+                                .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof where;
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *) &where, sizeof where), 0);
+    getsockname(fd, (struct sockaddr *) &where, &len);
+    names.port = ntohs(where.sin_port);
+    names.count = 0;
+    blocking_count = 0;
+    /* it reads the name servers when it is made */
+    http_client_free(client);
+    client = http_client_new(base, 4);
+    return evdns_add_server_port_with_base(base, fd, 0, names_asked, NULL);
+}
+
+static void
+names_stop(struct evdns_server_port *server_port)
+{
+    names_answer();
+    loop_for(30);
+    evdns_close_server_port(server_port);
+    names.port = 0;
+}
+
+static void
+begin_by_name(struct answer *a, const char *name, unsigned timeout_ms)
+{
+    char url[128];
+    memset(a, 0, sizeof *a);
+    snprintf(url, sizeof url, "http://%s:%u/echo", name,
+             http_server_port(server));
+    const struct http_fetch_config config = {.method = "GET",
+                                             .url = url,
+                                             .timeout_ms = timeout_ms,
+                                             .done = answer_take,
+                                             .context = a};
+    assert_non_null(http_fetch(client, &config));
+}
+
+static unsigned
+descriptor_count(void)
+{
+    unsigned count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count;
+}
+
 /* ---- tests ---- */
+
+static void
+a_slow_name_server_stops_nothing_else(void **state)
+{
+    struct answer by_name, again;
+    struct evdns_server_port *server_port = names_start();
+    begin_by_name(&by_name, "slow.example", 700);
+    assert_int_equal(ask("GET", "/echo", "")->status, 200);
+    assert_false(by_name.done);
+    loop_until(&by_name.done, 2000);
+    assert_int_equal(by_name.err, ERR_TIMEOUT);
+    /* and when it answers at last the next one is not taken for the last */
+    const unsigned before = descriptor_count();
+    begin_by_name(&again, "slow.example", 3000);
+    loop_for(50);
+    assert_int_equal(names.count, 4); /* IPv4 and IPv6, twice */
+    names_answer();
+    loop_until(&again.done, 2000);
+    assert_int_equal(again.err, 0);
+    assert_int_equal(again.status, 200);
+    loop_for(50);
+    /* the connection, on both sides */
+    assert_in_range(descriptor_count(), before, before + 2);
+    assert_int_equal(blocking_count, 0);
+    names_stop(server_port);
+}
+
+static void
+a_client_may_be_freed_while_a_name_is_asked(void **state)
+{
+    struct answer a;
+    struct evdns_server_port *server_port = names_start();
+    begin_by_name(&a, "slow.example", 3000);
+    loop_for(50);
+    assert_true(names.count > 0);
+    http_client_free(client);
+    client = http_client_new(base, 4);
+    names_answer();
+    loop_for(50);
+    assert_false(a.done);
+    names_stop(server_port);
+}
+
+static void
+localhost_needs_no_name_server(void **state)
+{
+    struct answer a;
+    blocking_count = 0;
+    begin_by_name(&a, "localhost", 2000);
+    loop_until(&a.done, 2000);
+    assert_int_equal(a.err, 0);
+    assert_int_equal(a.status, 200);
+    begin_by_name(&a, "other.example", 200);
+    loop_until(&a.done, 1000);
+    assert_int_equal(a.err, ERR_TIMEOUT);
+    assert_int_equal(blocking_count, 0);
+}
 
 static void
 connections_are_kept_and_shared(void **state)
@@ -368,6 +537,9 @@ main(void)
 #define TEST(f) \
     cmocka_unit_test_setup_teardown(f, http_testing_start, http_testing_stop)
     const struct CMUnitTest tests[] = {
+        TEST(a_slow_name_server_stops_nothing_else),
+        TEST(a_client_may_be_freed_while_a_name_is_asked),
+        TEST(localhost_needs_no_name_server),
         TEST(connections_are_kept_and_shared),
         TEST(what_is_over_the_connections_waits_in_line),
         TEST(a_stale_connection_is_tried_again_for_get_only),

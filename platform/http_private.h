@@ -14,10 +14,20 @@ int http_address_split(const char *text, char host[HTTP_HOST_SIZE],
  * connection the other side closed is an error, not a signal. */
 void http_library_init(void);
 
+/* Resolves names from the loop. NULL: memory; then it is done without, by calls
+ * that block. */
+struct event_base;
+struct evdns_base;
+struct http_names;
+struct http_names *http_names_new(struct event_base *base);
+void http_names_free(struct http_names *names);
+/* For a new connection: reads the system's files again if they changed. NULL
+ * gives NULL. */
+struct evdns_base *http_names_current(struct http_names *names);
+
 /* Where the streams of https:// come from; without it the client refuses such
  * URLs. NULL from `stream_new`: no memory. */
 struct bufferevent;
-struct event_base;
 struct http_client;
 typedef struct bufferevent *http_stream_new(struct event_base *base,
                                             const char *host, void *context);

@@ -12,6 +12,7 @@
 #include "platform/clock.h"
 #include "platform/http_private.h"
 #include "platform/log.h"
+#include "platform/loop.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +24,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <event2/event_struct.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
@@ -33,6 +35,7 @@
 #define PROBLEM_SIZE_MAX 4096    /* bytes */
 #define PIPELINED_SIZE_MAX 65536 /* bytes held while a request waits */
 #define LISTEN_BACKLOG 1024
+#define ACCEPT_PAUSE_MS 100
 
 struct piece {
     const char *text; /* in the route's path */
@@ -51,6 +54,8 @@ struct http_server {
     struct event_base *base;
     struct evhttp *evhttp;
     struct evconnlistener *listener;
+    struct event accept_again;
+    struct http_server *next; /* in listening */
     unsigned port;
     struct timeval idle_timeout;
     void *context;
@@ -386,17 +391,42 @@ reply_problem(struct http_request *request, int status, const char *title,
 
 /* ---- listening ---- */
 
+/* Those of this thread's loop: evhttp makes itself the context of a listener,
+ * and tells nobody whose it is. */
+static _Thread_local struct http_server *listening;
+
+static struct http_server **
+listening_find(const struct evconnlistener *listener)
+{
+    struct http_server **at = &listening;
+    while (*at != NULL && (*at)->listener != listener)
+        at = &(*at)->next;
+    return at;
+}
+
+static void
+accept_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_server *server = arg;
+    evconnlistener_enable(server->listener);
+}
+
+/* Out of descriptors or memory: the connection stays in the backlog, and the
+ * loop would come here again and again until there is room. */
 static void
 accept_failed(struct evconnlistener *listener, void *context)
 {
-    /* out of descriptors or memory: the connection stays in the backlog, and
-     * this comes again and again until there is room */
     static uint64_t logged_ms;
+    const int reason = errno;
+    struct http_server *server = *listening_find(listener);
+    const struct timeval pause = loop_ms(ACCEPT_PAUSE_MS);
+    if (server != NULL && event_add(&server->accept_again, &pause) == 0)
+        evconnlistener_disable(listener);
     const uint64_t now_ms = clock_now_ms();
     if (now_ms - logged_ms < 1000)
         return;
     logged_ms = now_ms;
-    log_warn("http: cannot accept a connection (%s)", strerror(errno));
+    log_warn("http: cannot accept a connection (%s)", strerror(reason));
 }
 
 static int
@@ -458,12 +488,16 @@ server_listen(struct http_server *server, const char *address)
         log_error("http: cannot listen on %s (%s)", address, strerror(errno));
         return ERR_IO;
     }
-    evconnlistener_set_error_cb(server->listener, accept_failed);
     server->port = bound_port(server->listener);
     if (evhttp_bind_listener(server->evhttp, server->listener) == NULL) {
         evconnlistener_free(server->listener);
+        server->listener = NULL;
         return ERR_MEMORY;
     }
+    evtimer_assign(&server->accept_again, server->base, accept_again, server);
+    server->next = listening;
+    listening = server;
+    evconnlistener_set_error_cb(server->listener, accept_failed);
     return 0;
 }
 
@@ -525,8 +559,12 @@ http_server_free(struct http_server *server)
 {
     if (server == NULL)
         return;
+    if (server->listener != NULL) {
+        *listening_find(server->listener) = server->next;
+        event_del(&server->accept_again);
+    }
     if (server->evhttp != NULL)
-        evhttp_free(server->evhttp);
+        evhttp_free(server->evhttp); /* and the listener */
     free(server);
 }
 

@@ -11,6 +11,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,10 +21,8 @@
 
 static char raw_answer[65536];
 
-/* Sends bytes, and gives what came back until the server closed or the time
- * was over. */
-static bool
-raw(const char *text, size_t len, unsigned wait_ms)
+static int
+raw_connect(void)
 {
     struct sockaddr_in where = {.sin_family = AF_INET,
                                 .sin_port =
@@ -30,6 +30,15 @@ raw(const char *text, size_t len, unsigned wait_ms)
                                 .sin_addr = {htonl(INADDR_LOOPBACK)}};
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *) &where, sizeof where), 0);
+    return fd;
+}
+
+/* Sends bytes, and gives what came back until the server closed or the time
+ * was over. */
+static bool
+raw(const char *text, size_t len, unsigned wait_ms)
+{
+    const int fd = raw_connect();
     assert_int_equal(send(fd, text, len, MSG_NOSIGNAL), len);
     const uint64_t end = clock_now_ms() + wait_ms;
     size_t got = 0;
@@ -311,6 +320,58 @@ freeing_the_server_ends_what_it_holds(void **state)
     assert_int_equal(b.err, ERR_UPSTREAM);
 }
 
+static struct rlimit
+descriptors_allow_none(void)
+{
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    return before;
+}
+
+static uint64_t
+cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000;
+}
+
+static void
+without_descriptors_the_server_waits_for_some(void **state)
+{
+    const char text[] = "GET /empty HTTP/1.0\r\n\r\n";
+    char answer[32] = "";
+    const int fd = raw_connect();
+    const struct rlimit before = descriptors_allow_none();
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    const uint64_t from_ms = cpu_ms();
+    loop_for(1000);
+    const uint64_t spent_ms = cpu_ms() - from_ms;
+    assert_int_equal(recv(fd, answer, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_in_range(spent_ms, 0, 150); /* of 1000 ms */
+    loop_for(300);
+    assert_true(recv(fd, answer, sizeof answer - 1, MSG_DONTWAIT) > 0);
+    assert_non_null(strstr(answer, " 204 "));
+    close(fd);
+}
+
+static void
+a_server_that_waits_for_descriptors_may_be_freed(void **state)
+{
+    const int fd = raw_connect();
+    const struct rlimit before = descriptors_allow_none();
+    loop_for(50);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    http_server_free(server);
+    server = NULL;
+    loop_for(200);
+    close(fd);
+}
+
 static void
 a_taken_port_or_a_bad_address_is_an_error(void **state)
 {
@@ -357,6 +418,8 @@ main(void)
         TEST(a_held_request_hears_its_client_leave),
         TEST(what_is_sent_behind_a_held_request_waits_for_its_reply),
         TEST(freeing_the_server_ends_what_it_holds),
+        TEST(without_descriptors_the_server_waits_for_some),
+        TEST(a_server_that_waits_for_descriptors_may_be_freed),
         TEST(a_taken_port_or_a_bad_address_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

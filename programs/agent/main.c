@@ -2,6 +2,7 @@
 /* vodst-agent: ties one nginx to the Manager. */
 
 #include "platform/consul_options.h"
+#include "platform/descriptors.h"
 #include "platform/key_file.h"
 #include "platform/log.h"
 #include "platform/loop.h"
@@ -140,6 +141,7 @@ main(int argc, char **argv)
     struct config config;
     options_parse(&program, argc, argv, &config);
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    descriptors_raise(DESCRIPTORS_ALL);
     int status = check_texts(&config);
     if (status != 0)
         return status;

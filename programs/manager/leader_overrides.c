@@ -15,7 +15,8 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-#define RETRY_MS 500
+#define RETRY_MS 200
+#define RETRY_MS_MAX 2000
 #define KEY_SIZE 160 /* with its end */
 
 struct leader_overrides {
@@ -25,14 +26,17 @@ struct leader_overrides {
     struct event retry;
     struct consul_call *reading;
     bool is_read, is_writing, is_newer;
+    unsigned failure_count; /* of reading or writing, one after the other */
 };
 
 static void
 try_later(struct leader_overrides *kept, const char *what, int err)
 {
-    const struct timeval wait = loop_ms(RETRY_MS);
-    log_warn("leader: cannot %s the overrides in the KV (%s), try on", what,
-             err_text(err));
+    const struct timeval wait =
+        loop_back_off(++kept->failure_count, RETRY_MS, RETRY_MS_MAX);
+    if (kept->failure_count == 1)
+        log_warn("leader: cannot %s the overrides in the KV (%s), try on", what,
+                 err_text(err));
     event_add(&kept->retry, &wait);
 }
 
@@ -43,12 +47,16 @@ written(const struct consul_answer *answer, void *context)
     kept->is_writing = false;
     if (kept->manager == NULL)
         return;
-    /* stale: under a lock that we held before, or another one leads */
-    if (answer->err != 0 && answer->err != ERR_STALE)
+    /* stale, too: the lock may just go over to another session of ours, and if
+     * another one leads we stand by soon */
+    if (answer->err != 0) {
         try_later(kept, "write", answer->err);
-    else if (kept->is_newer)
+        return;
+    }
+    kept->failure_count = 0;
+    if (kept->is_newer)
         event_active(&kept->retry, EV_TIMEOUT, 1);
-    else if (answer->err == 0)
+    else
         overrides_set_kept(kept->config.overrides, true);
 }
 
@@ -90,15 +98,15 @@ has_read(const struct consul_answer *answer, void *context)
         try_later(kept, "read", answer->err);
         return;
     }
+    kept->failure_count = 0;
     kept->is_read = true;
     overrides_set_ready(overrides, true);
     /* without a key, or with one that others broke, what is known holds */
     if (answer->err != 0 || overrides_replace(overrides, answer->body) != 0)
         changed(kept);
-    else {
+    else
         overrides_set_kept(overrides, true);
-        manager_overrides_changed(kept->manager);
-    }
+    manager_overrides_changed(kept->manager); /* which waits for them */
 }
 
 static void
@@ -154,6 +162,7 @@ leader_overrides_lead(struct leader_overrides *kept, struct manager *manager)
 {
     kept->manager = manager;
     kept->is_read = kept->is_newer = false;
+    kept->failure_count = 0;
     read_all(kept);
 }
 

@@ -2,6 +2,7 @@
 /* vodst-manager: sums the nodes' counts and publishes the load table. */
 
 #include "platform/consul_options.h"
+#include "platform/descriptors.h"
 #include "platform/log.h"
 #include "platform/loop.h"
 #include "platform/options.h"
@@ -11,6 +12,8 @@
 #include <string.h>
 
 #include <event2/event.h>
+
+#define OVERRIDES_WAIT_MS 30000
 
 struct config {
     const char *listen, *url, *policy, *overrides;
@@ -166,6 +169,7 @@ run(struct event_base *base, const struct config *config,
                      .cdn_by_share = !config->cdn_whole,
                      .has_cdn = config->has_cdn},
         .overrides = overrides,
+        .overrides_wait_ms = OVERRIDES_WAIT_MS,
     };
     struct api *api = NULL;
     int err = api_new(base, config->listen, &api);
@@ -206,6 +210,7 @@ main(int argc, char **argv)
     if (status != 0)
         return status;
     log_init(program.name, config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    descriptors_raise(DESCRIPTORS_ALL);
     struct event_base *base = event_base_new();
     struct overrides *overrides = NULL;
     int err =

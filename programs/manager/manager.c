@@ -54,6 +54,8 @@ struct manager {
     struct buffer encoded;
     struct table_snapshot *table; /* NULL until there is one */
     uint64_t published_ms;
+    uint64_t began_ms;
+    bool is_late;                 /* it goes on without its overrides */
     uint64_t first_report_ms;     /* 0: none yet */
     bool is_successor;            /* a node holds a table of another Manager */
     struct table_version adopted; /* of the table that `rows` began with */
@@ -203,6 +205,25 @@ is_settling(const struct manager *m, uint64_t now_ms)
     return m->is_successor && now_ms - m->first_report_ms < wait_ms;
 }
 
+/*
+ * The overrides of several Managers are read by who comes to lead. A table
+ * without them would undo what operators decided, but no table at all is worse
+ * where they cannot be read.
+ */
+static bool
+waits_for_overrides(struct manager *m, uint64_t now_ms)
+{
+    if (m->config.overrides == NULL || overrides_are_ready(m->config.overrides))
+        return false;
+    if (now_ms - m->began_ms < m->config.overrides_wait_ms)
+        return true;
+    if (!m->is_late)
+        log_error("manager: the overrides are not read yet, go on with "
+                  "those known here");
+    m->is_late = true;
+    return false;
+}
+
 static int
 publish(struct manager *m, struct table *table, uint64_t now_ms)
 {
@@ -251,7 +272,8 @@ turn_with_nodes(struct manager *m, const struct demand_node *nodes,
         .nodes = origins,
         .node_count = publish_origins(nodes, node_count, origins),
     };
-    if (next.node_count == 0 || is_settling(m, now_ms))
+    if (next.node_count == 0 || is_settling(m, now_ms)
+        || waits_for_overrides(m, now_ms))
         return 0;
     struct classify_input input = {
         .nodes = nodes,
@@ -300,7 +322,7 @@ take_nodes(struct manager *m)
     for (size_t i = 0; i < count; i++)
         list[i] = nodes[i];
     if (m->config.overrides != NULL) {
-        overrides_expire(m->config.overrides, m->turned_ms);
+        overrides_expire(m->config.overrides, clock_unix_ms());
         const struct override *overrides =
             overrides_list(m->config.overrides, &override_count);
         override_nodes(overrides, override_count, list, count);
@@ -466,6 +488,7 @@ manager_new(struct event_base *base, const struct manager_config *config)
     m->base = base;
     m->config = *config;
     m->random = random_u64();
+    m->began_ms = clock_now_ms();
     buffer_init(&m->encoded, TABLE_SIZE_MAX);
     if (manager_setup(m) != 0) {
         manager_free(m);

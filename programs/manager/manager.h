@@ -20,6 +20,8 @@ struct manager_config {
     struct demand_policy demand;
     struct classify_policy classify;
     struct overrides *overrides; /* must outlive the Manager; or NULL */
+    /* After which it publishes without overrides that are not ready. */
+    uint32_t overrides_wait_ms;
     /* Of the leader of several: the term that it was given, greater than all
      * before and nobody else's (core/term.h), and what is called, again and
      * again, while a node holds a table of a greater one. It does not raise

@@ -6,10 +6,15 @@
 #include "core/err.h"
 #include "core/term.h"
 #include "platform/clock.h"
+#include "programs/manager/api.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -17,13 +22,29 @@
 
 static struct event_base *base;
 static struct manager *manager;
+static struct overrides *overrides; /* of the test; NULL: none */
 static uint64_t sequence;
+
+/* ---- a clock that can be set, in place of the C library's ---- */
+
+static int set_forth_s;
+
+int
+clock_gettime(clockid_t clock, struct timespec *out)
+{
+    const long err = syscall(SYS_clock_gettime, clock, out);
+    if (err == 0 && clock == CLOCK_REALTIME)
+        out->tv_sec += set_forth_s;
+    return (int) err;
+}
 
 static int
 start(void **state)
 {
     base = event_base_new();
     manager = NULL;
+    overrides = NULL;
+    set_forth_s = 0;
     sequence = 1;
     return base == NULL;
 }
@@ -32,6 +53,7 @@ static int
 stop(void **state)
 {
     manager_free(manager);
+    overrides_free(overrides);
     event_base_free(base);
     return 0;
 }
@@ -44,6 +66,8 @@ manager_make(uint64_t term, void (*outgrown)(void *context, uint64_t term))
                    .node_timeout_ms = 100,
                    .requests_per_play = 100},
         .classify = classify_policy_default,
+        .overrides = overrides,
+        .overrides_wait_ms = 700,
         .term = term,
         .outgrown = outgrown,
     };
@@ -227,6 +251,107 @@ a_leader_does_not_raise_its_term_by_itself(void **state)
     assert_int_equal(told, 0);
 }
 
+static void
+put_answered(const struct http_response *response, void *context)
+{
+    *(int *) context = response->status;
+}
+
+static void
+an_override_for_a_time_is_taken_by_the_clock_on_the_wall(void **state)
+{
+    size_t count;
+    char url[64];
+    int status = 0;
+    struct api *api = NULL;
+    assert_int_equal(overrides_new(NULL, &overrides), 0);
+    manager = manager_make(0, NULL);
+    set_forth_s = 7200;
+    assert_int_equal(api_new(base, "127.0.0.1:0", &api), 0);
+    api_lead(api, manager);
+    struct http_client *client = http_client_new(base, 1);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/overrides/nodes/o1",
+             api_port(api));
+    const struct http_fetch_config put = {.method = "PUT",
+                                          .url = url,
+                                          .body =
+                                              BYTES_LITERAL("{\"for_s\":60}"),
+                                          .done = put_answered,
+                                          .context = &status};
+    assert_non_null(http_fetch(client, &put));
+    for (int i = 0; i < 100 && status == 0; i++)
+        loop_for(20);
+    assert_int_equal(status, 200);
+    const struct override *list = overrides_list(overrides, &count);
+    assert_int_equal(count, 1);
+    assert_in_range(list->until_ms, clock_unix_ms() + 50000,
+                    clock_unix_ms() + 60000);
+    http_client_free(client);
+    api_stand_by(api, NULL);
+    api_free(api);
+}
+
+static void
+nothing_is_published_before_the_overrides_are_read(void **state)
+{
+    assert_int_equal(overrides_new(NULL, &overrides), 0);
+    overrides_set_ready(overrides, false);
+    manager = manager_make(77, outgrown);
+    assert_int_equal(published_after(manager, none).sequence, 0);
+    assert_int_equal(
+        overrides_replace(overrides,
+                          BYTES_LITERAL("[{\"target\":\"node\",\"name\":"
+                                        "\"o1\",\"until\":99999999999}]")),
+        0);
+    overrides_set_ready(overrides, true);
+    manager_overrides_changed(manager);
+    loop_for(60);
+    assert_int_equal(manager_version(manager).sequence, 1);
+    assert_int_equal(manager_table(manager)->table.nodes[0].state,
+                     NODE_DRAINING);
+}
+
+static void
+overrides_that_cannot_be_read_are_not_waited_for_forever(void **state)
+{
+    assert_int_equal(overrides_new(NULL, &overrides), 0);
+    overrides_set_ready(overrides, false);
+    manager = manager_make(77, outgrown);
+    const uint64_t from = clock_now_ms();
+    while (manager_version(manager).sequence == 0
+           && clock_now_ms() - from < 3000)
+        published_after(manager, none);
+    assert_in_range(clock_now_ms() - from, 700, 1500);
+}
+
+/* As where the Manager starts before NTP has set the clock. */
+static void
+overrides_end_by_the_clock_on_the_wall(void **state)
+{
+    size_t count;
+    struct override o = {.target = OVERRIDE_NODE, .name = "o1"};
+    assert_int_equal(overrides_new(NULL, &overrides), 0);
+    manager = manager_make(0, NULL);
+    set_forth_s = 7200;
+    o.until_ms = clock_unix_ms() + 900;
+    assert_int_equal(overrides_put(overrides, &o), 0);
+    report(manager, none);
+    loop_for(100);
+    assert_int_equal(manager_table(manager)->table.nodes[0].state,
+                     NODE_DRAINING);
+    loop_for(600);
+    loop_for(600);
+    (void) overrides_list(overrides, &count);
+    assert_int_equal(count, 0);
+    set_forth_s = 0;
+    o.until_ms = clock_unix_ms() + 3600000;
+    assert_int_equal(overrides_put(overrides, &o), 0);
+    set_forth_s = 3601;
+    loop_for(300);
+    (void) overrides_list(overrides, &count);
+    assert_int_equal(count, 0);
+}
+
 int
 main(void)
 {
@@ -238,6 +363,10 @@ main(void)
         TEST(a_term_at_the_limit_is_followed_after_a_restart_as_well),
         TEST(who_follows_another_manager_waits_for_all_nodes),
         TEST(a_leader_does_not_raise_its_term_by_itself),
+        TEST(overrides_end_by_the_clock_on_the_wall),
+        TEST(an_override_for_a_time_is_taken_by_the_clock_on_the_wall),
+        TEST(nothing_is_published_before_the_overrides_are_read),
+        TEST(overrides_that_cannot_be_read_are_not_waited_for_forever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

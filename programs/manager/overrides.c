@@ -124,6 +124,12 @@ overrides_set_ready(struct overrides *o, bool is_ready)
     o->is_ready = is_ready;
 }
 
+bool
+overrides_are_ready(const struct overrides *o)
+{
+    return o->is_ready;
+}
+
 void
 overrides_on_change(struct overrides *o, void (*changed)(void *context),
                     void *context)

@@ -22,9 +22,10 @@ void overrides_free(struct overrides *overrides);
 const struct override *overrides_list(const struct overrides *overrides,
                                       size_t *count);
 
-/* While they are not ready no change is taken: ERR_UNAVAILABLE. They begin as
- * ready. */
+/* While they are not ready, as they are to be read from another place first, no
+ * change is taken: ERR_UNAVAILABLE. They begin as ready. */
 void overrides_set_ready(struct overrides *overrides, bool is_ready);
+bool overrides_are_ready(const struct overrides *overrides);
 /* `changed` is called after each change but overrides_replace. */
 void overrides_on_change(struct overrides *overrides,
                          void (*changed)(void *context), void *context);
@@ -49,7 +50,7 @@ int overrides_put(struct overrides *overrides, const struct override *override);
 int overrides_remove(struct overrides *overrides, enum override_target target,
                      struct bytes name);
 
-/* Drops those whose time is over. */
+/* Drops those whose time, the Unix time, is over. */
 void overrides_expire(struct overrides *overrides, uint64_t now_ms);
 
 #endif

@@ -62,7 +62,7 @@ put(struct manager *manager, struct override_replies *replies,
     snprintf(message, sizeof message, "the name is not valid");
     if (name.len < sizeof override.name) {
         memcpy(override.name, name.ptr, name.len);
-        err = override_parse(http_request_body(request), clock_now_ms(),
+        err = override_parse(http_request_body(request), clock_unix_ms(),
                              &override, message);
     }
     if (err != 0) {

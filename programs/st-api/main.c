@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st-api: answers plays with signed URLs, and keeps the catalogue. */
 
+#include "platform/descriptors.h"
 #include "platform/log.h"
 #include "platform/options.h"
 #include "programs/st-api/api.h"
@@ -125,6 +126,7 @@ main(int argc, char **argv)
     struct config config;
     options_parse(&program, argc, argv, &config);
     log_init("st-api", config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    descriptors_raise(DESCRIPTORS_ALL);
     char *url = strdup(config.playback_url);
     for (size_t n = url != NULL ? strlen(url) : 0; n > 0 && url[n - 1] == '/';)
         url[--n] = '\0';

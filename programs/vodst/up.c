@@ -9,6 +9,7 @@
 #include "programs/vodst/up.h"
 #include "programs/vodst/vodst.h"
 #include "core/err.h"
+#include "platform/descriptors.h"
 #include "platform/files.h"
 #include "platform/log.h"
 #include "platform/options.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define NODES_READY_MS_MAX 20000 /* all nodes until the manager knows them */
@@ -221,19 +221,6 @@ platform_start(struct up *up)
     return err;
 }
 
-/* A player holds a connection, each of them a descriptor or two. */
-static void
-descriptors_raise(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0
-        || limit.rlim_cur >= DESCRIPTORS_WANTED)
-        return;
-    limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max
-                                                         : DESCRIPTORS_WANTED;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* From here on the terminal is free, and messages go to a log. */
 static void
 terminal_leave(struct up *up)
@@ -338,7 +325,8 @@ up_main(int argc, char **argv)
 
     options_parse(&up_program, argc, argv, &up.options);
     log_init("vodst", LOG_LEVEL_INFO);
-    descriptors_raise();
+    /* a player holds a connection, each of them a descriptor or two */
+    descriptors_raise(DESCRIPTORS_WANTED);
     if (places_find(up.options.share, &up.places) != 0
         || state_open(up.options.dir, &up.state) != 0)
         return 1;
