@@ -208,7 +208,7 @@ def test_viewers_who_go_away_leave_nothing(node, tmp_path):
 # ---- in the clear, where nginx sends files and buffers by itself ----
 
 @pytest.mark.parametrize("scheme", ["off", "cenc", "cbcs", "aes-128"])
-@pytest.mark.parametrize("pace", ["1G", "400k"])
+@pytest.mark.parametrize("pace", ["1G", "1M"])
 def test_large_slices_in_the_clear(node, tmp_path, scheme, pace):
     name = "ts/v0~a0/1.ts" if scheme == "aes-128" else "v0/1.m4s"
     path = f"/large/{scheme}/noise/1/{name}"
@@ -233,7 +233,7 @@ def literal(name, value):
 def data_of(line):
     """Bytes of DATA frames until nothing more comes."""
     raw = b""
-    line.settimeout(1)
+    line.settimeout(0.4)
     try:
         while piece := line.recv(1 << 20):
             raw += piece
