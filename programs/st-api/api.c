@@ -1,32 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * One function a route. A play costs one lookup by primary key, one HMAC and
- * one write of JSON by hand: all that goes into it is known to need no escape.
- */
+/* What all requests share, and those about the program itself. */
 
-#include "programs/st-api/api.h"
+#include "programs/st-api/api_private.h"
 
 #include "core/buffer.h"
-#include "platform/clock.h"
-#include "programs/st-api/body.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
-#define LIST_LIMIT_DEFAULT 100
-#define REPLY_SIZE_MAX (4u << 20) /* bytes */
+/* ---- answers ---- */
 
-static void
-count(struct api *api, enum api_metric metric)
+void
+api_count(struct api *api, enum api_metric metric)
 {
     api->metrics[metric]++;
 }
 
-static void
-reply_json(struct http_request *request, int status, json_t *json)
+void
+api_reply_json(struct http_request *request, int status, json_t *json)
 {
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
@@ -41,24 +34,100 @@ reply_json(struct http_request *request, int status, json_t *json)
 static void
 reply_failure(struct api *api, struct http_request *request, int err)
 {
-    count(api, API_METRIC_FAILURES);
+    api_count(api, API_METRIC_FAILURES);
     http_reply_error(request, err, "the catalogue cannot be read or written");
 }
 
-static void
-reply_invalid(struct api *api, struct http_request *request, int err,
-              const char *message)
+void
+api_reply_invalid(struct api *api, struct http_request *request, int err,
+                  const char *message)
 {
-    count(api, API_METRIC_INVALID);
+    api_count(api, API_METRIC_INVALID);
     http_reply_error(request, err, "%s", message);
 }
 
-static void
-reply_unknown_content(struct http_request *request, const char *id)
+void
+api_reply_unknown(struct http_request *request, const char *content)
 {
     http_reply_error(request, ERR_NOT_FOUND,
-                     "no content \"%.64s\" in the catalogue", id);
+                     "no content \"%.64s\" in the catalogue", content);
 }
+
+/* ---- tasks ---- */
+
+void *
+api_task_new(struct api *api, struct http_request *request, size_t size,
+             int (*query)(struct task *, struct catalogue *),
+             void (*answer)(struct task *))
+{
+    struct task *task = calloc(1, size);
+    if (task == NULL) {
+        reply_failure(api, request, ERR_MEMORY);
+        return NULL;
+    }
+    task->api = api;
+    task->request = request;
+    task->query = query;
+    task->answer = answer;
+    return task;
+}
+
+static void
+task_free(struct task *task)
+{
+    if (task->fini != NULL)
+        task->fini(task);
+    free(task);
+}
+
+static void
+task_run(struct work *work, void *catalogue)
+{
+    struct task *task = (struct task *) work;
+    task->err = task->query(task, catalogue);
+}
+
+static void
+task_done(struct work *work)
+{
+    struct task *task = (struct task *) work;
+    int err = task->err;
+    if (task->request == NULL)
+        ; /* nobody waits for it */
+    else if (err != 0 && err != ERR_NOT_FOUND && err != ERR_STALE)
+        reply_failure(task->api, task->request, err);
+    else
+        task->answer(task);
+    task_free(task);
+}
+
+static void
+task_forsaken(void *context)
+{
+    struct task *task = context;
+    task->request = NULL;
+}
+
+void
+api_ask(struct task *task)
+{
+    struct api *api = task->api;
+    task->work.run = task_run;
+    task->work.done = task_done;
+    if (api->workers == NULL) {
+        task_run(&task->work, api->catalogue);
+        task_done(&task->work);
+    } else if (workers_submit(api->workers, &task->work)) {
+        http_request_on_close(task->request, task_forsaken, task);
+    } else {
+        api_count(api, API_METRIC_FAILURES);
+        http_reply_error(task->request, ERR_UNAVAILABLE,
+                         "too many requests wait for the catalogue's database");
+        task_free(task);
+    }
+}
+
+/* ---- what requests must have ---- */
 
 /* "application/json", whatever parameters follow. */
 static bool
@@ -73,14 +142,13 @@ has_json_body(struct http_request *request)
     return *rest == '\0' || *rest == ';';
 }
 
-/* True when the body may be parsed; else the request is answered. */
-static bool
-json_body_or_reply(struct api *api, struct http_request *request)
+bool
+api_has_json(struct api *api, struct http_request *request)
 {
     if (has_json_body(request))
         return true;
-    reply_invalid(api, request, ERR_UNSUPPORTED,
-                  "Content-Type must be application/json");
+    api_reply_invalid(api, request, ERR_UNSUPPORTED,
+                      "Content-Type must be application/json");
     return false;
 }
 
@@ -95,19 +163,19 @@ reply_unauthorized(struct http_request *request)
                bytes_of_text(problem));
 }
 
-static bool
-is_admin_or_reply(struct api *api, struct http_request *request)
+bool
+api_is_admin(struct api *api, struct http_request *request)
 {
     static const char scheme[] = "Bearer ";
     const char *header = http_request_header(request, "Authorization");
     if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0) {
-        count(api, API_METRIC_DENIED);
+        api_count(api, API_METRIC_DENIED);
         reply_unauthorized(request);
         return false;
     }
     if (!secrets_is_admin_key(api->secrets,
                               bytes_of_text(header + sizeof scheme - 1))) {
-        count(api, API_METRIC_DENIED);
+        api_count(api, API_METRIC_DENIED);
         http_reply_error(request, ERR_DENIED,
                          "the admin key is not the one this server knows");
         return false;
@@ -115,258 +183,80 @@ is_admin_or_reply(struct api *api, struct http_request *request)
     return true;
 }
 
-static void
-query_write(const struct body_playback *asked, bool is_dash, struct buffer *out)
-{
-    if (asked->steering)
-        buffer_append_text(out, "?steering=1");
-    if (asked->trick_play && is_dash)
-        buffer_printf(out, "%ctrick=1", asked->steering ? '&' : '?');
-}
-
-static int
-playback_write(struct api *api, const struct body_playback *asked,
-               const char *version, struct buffer *out)
-{
-    static const struct {
-        const char *form, *name;
-        bool is_dash;
-    } manifests[] = {{"hls", "master.m3u8", false},
-                     {"dash", "manifest.mpd", true}};
-    struct token_claims claims = {
-        .session = random_u64(),
-        .expires_s = (uint32_t) (clock_unix_s() + api->token_ttl_s),
-    };
-    char token[TOKEN_TEXT_LEN];
-    int err = token_sign(secrets_token_keys(api->secrets),
-                         bytes_of_text(asked->content), &claims, token);
-    if (err != 0)
-        return err;
-    buffer_printf(
-        out,
-        "{\"id\":\"%016" PRIx64 "\",\"content\":\"%s\","
-        "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32 ",\"urls\":{",
-        random_u64(), asked->content, claims.session, claims.expires_s);
-    for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++) {
-        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s", i > 0 ? "," : "",
-                      manifests[i].form, api->playback_url, TOKEN_TEXT_LEN,
-                      token, asked->content, version, manifests[i].name);
-        query_write(asked, manifests[i].is_dash, out);
-        buffer_append_text(out, "\"");
-    }
-    buffer_append_text(out, "}}");
-    return out->err;
-}
-
-static void
-playback_create(struct http_request *request, void *context)
-{
-    struct api *api = context;
-    if (!json_body_or_reply(api, request))
-        return;
-    struct body_playback asked;
-    char message[BODY_MESSAGE_SIZE];
-    int err = body_playback_parse(http_request_body(request), &asked, message);
-    if (err != 0) {
-        reply_invalid(api, request, err, message);
-        return;
-    }
-    char version[CONTENT_ID_LEN_MAX + 1];
-    err = catalogue_find_version(api->catalogue, bytes_of_text(asked.content),
-                                 version);
-    if (err == ERR_NOT_FOUND) {
-        count(api, API_METRIC_PLAYBACKS_UNKNOWN);
-        reply_unknown_content(request, asked.content);
-        return;
-    }
-    struct buffer reply;
-    buffer_init(&reply, REPLY_SIZE_MAX);
-    if (err == 0)
-        err = playback_write(api, &asked, version, &reply);
-    if (err != 0) {
-        reply_failure(api, request, err);
-    } else {
-        count(api, API_METRIC_PLAYBACKS);
-        http_reply_header(request, "Cache-Control", "no-store");
-        http_reply(request, 201, "application/json", buffer_bytes(&reply));
-    }
-    buffer_fini(&reply);
-}
-
-static json_t *
-content_json(const struct catalogue_content *content)
-{
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "id", content->id,
-                     "title", content->title, "version", content->version,
-                     "duration_ms", (json_int_t) content->duration_ms,
-                     "created", (json_int_t) content->created_s, "updated",
-                     (json_int_t) content->updated_s);
-}
-
-static void
-content_put(struct http_request *request, void *context)
-{
-    struct api *api = context;
-    if (!is_admin_or_reply(api, request) || !json_body_or_reply(api, request))
-        return;
-    const char *id = http_request_segment(request, 0);
-    if (id == NULL || !content_id_is_valid(bytes_of_text(id))) {
-        reply_invalid(api, request, ERR_INVALID,
-                      "a content id is 1 to 64 of A-Z a-z 0-9 . _ - and does "
-                      "not start with a dot");
-        return;
-    }
-    struct body_content asked;
-    char message[BODY_MESSAGE_SIZE];
-    int err = body_content_parse(http_request_body(request), &asked, message);
-    if (err != 0) {
-        reply_invalid(api, request, err, message);
-        return;
-    }
-    struct catalogue_content content = {.duration_ms = asked.duration_ms};
-    snprintf(content.id, sizeof content.id, "%s", id);
-    snprintf(content.title, sizeof content.title, "%s", asked.title);
-    snprintf(content.version, sizeof content.version, "%s", asked.version);
-    bool is_new;
-    err = catalogue_put(api->catalogue, &content, clock_unix_s(), &content,
-                        &is_new);
-    if (err != 0) {
-        reply_failure(api, request, err);
-        return;
-    }
-    count(api, API_METRIC_CHANGES);
-    reply_json(request, is_new ? 201 : 200, content_json(&content));
-}
-
 /* Reading needs no key. One that is presented must be right, though: who is
  * about to change the catalogue can see beforehand that he may. */
-static bool
-may_read_or_reply(struct api *api, struct http_request *request)
+bool
+api_may_read(struct api *api, struct http_request *request)
 {
     return http_request_header(request, "Authorization") == NULL
-           || is_admin_or_reply(api, request);
+           || api_is_admin(api, request);
 }
 
-static void
-content_get(struct http_request *request, void *context)
+bool
+api_id_take(struct api *api, struct http_request *request, unsigned n,
+            char out[CONTENT_ID_LEN_MAX + 1])
 {
-    struct api *api = context;
-    if (!may_read_or_reply(api, request))
-        return;
-    const char *id = http_request_segment(request, 0);
-    struct catalogue_content content;
-    int err = id == NULL
-                  ? ERR_NOT_FOUND
-                  : catalogue_find(api->catalogue, bytes_of_text(id), &content);
-    if (err == ERR_NOT_FOUND)
-        reply_unknown_content(request, id != NULL ? id : "");
-    else if (err != 0)
-        reply_failure(api, request, err);
-    else
-        reply_json(request, 200, content_json(&content));
-}
-
-static void
-content_delete(struct http_request *request, void *context)
-{
-    struct api *api = context;
-    if (!is_admin_or_reply(api, request))
-        return;
-    const char *id = http_request_segment(request, 0);
-    int err = id == NULL ? ERR_NOT_FOUND
-                         : catalogue_remove(api->catalogue, bytes_of_text(id));
-    if (err == ERR_NOT_FOUND) {
-        reply_unknown_content(request, id != NULL ? id : "");
-    } else if (err != 0) {
-        reply_failure(api, request, err);
-    } else {
-        count(api, API_METRIC_CHANGES);
-        http_reply(request, 204, NULL, bytes_of(NULL, 0));
-    }
-}
-
-static bool
-list_limit_parse(const char *text, unsigned *out)
-{
-    if (text == NULL) {
-        *out = LIST_LIMIT_DEFAULT;
+    const char *id = http_request_segment(request, n);
+    if (id != NULL && content_id_is_valid(bytes_of_text(id))) {
+        snprintf(out, CONTENT_ID_LEN_MAX + 1, "%s", id);
         return true;
     }
-    size_t len = strlen(text);
-    if (len == 0 || len > 4 || strspn(text, "0123456789") != len)
-        return false;
-    unsigned long n = strtoul(text, NULL, 10);
-    if (n < 1 || n > CATALOGUE_LIST_MAX)
-        return false;
-    *out = (unsigned) n;
-    return true;
+    api_reply_invalid(api, request, ERR_INVALID,
+                      n == 0 ? "a content id is 1 to 64 of A-Z a-z 0-9 . _ - "
+                               "and does not start with a dot"
+                             : "a version is 1 to 64 of A-Z a-z 0-9 . _ - and "
+                               "does not start with a dot");
+    return false;
 }
 
-struct listing {
-    json_t *contents;
-    char last[CONTENT_ID_LEN_MAX + 1];
-};
+/* ---- the program itself ---- */
 
-static void
-listing_add(const struct catalogue_content *content, void *context)
+static int
+health_query(struct task *task, struct catalogue *catalogue)
 {
-    struct listing *listing = context;
-    json_array_append_new(listing->contents, content_json(content));
-    memcpy(listing->last, content->id, sizeof listing->last);
+    /* whatever is wrong: it is not healthy */
+    return catalogue_check(catalogue) != 0 ? ERR_STALE : 0;
 }
 
 static void
-contents_list(struct http_request *request, void *context)
+health_answer(struct task *task)
 {
-    struct api *api = context;
-    if (!may_read_or_reply(api, request))
-        return;
-    unsigned limit;
-    if (!list_limit_parse(http_request_query(request, "limit"), &limit)) {
-        reply_invalid(api, request, ERR_INVALID,
-                      "limit must be an integer from 1 to 1000");
-        return;
-    }
-    const char *after = http_request_query(request, "after");
-    if (after != NULL && !content_id_is_valid(bytes_of_text(after))) {
-        reply_invalid(api, request, ERR_INVALID,
-                      "after must be the id of a content");
-        return;
-    }
-    struct listing listing = {.contents = json_array()};
-    if (listing.contents == NULL) {
-        reply_failure(api, request, ERR_MEMORY);
-        return;
-    }
-    bool has_more;
-    int err = catalogue_list(api->catalogue,
-                             bytes_of_text(after != NULL ? after : ""), limit,
-                             listing_add, &listing, &has_more);
-    if (err != 0) {
-        json_decref(listing.contents);
-        reply_failure(api, request, err);
-        return;
-    }
-    reply_json(request, 200,
-               json_pack("{s:o, s:s?}", "contents", listing.contents, "next",
-                         has_more ? listing.last : NULL));
+    if (task->err != 0)
+        http_reply_error(task->request, ERR_UNAVAILABLE,
+                         "the catalogue does not answer");
+    else
+        http_reply(task->request, 200, "text/plain", BYTES_LITERAL("ok\n"));
 }
 
 static void
 health(struct http_request *request, void *context)
 {
-    struct api *api = context;
-    int err = catalogue_check(api->catalogue);
-    if (err != 0)
-        http_reply_error(request, ERR_UNAVAILABLE,
-                         "the catalogue does not answer");
-    else
-        http_reply(request, 200, "text/plain", BYTES_LITERAL("ok\n"));
+    struct task *task = api_task_new(context, request, sizeof *task,
+                                     health_query, health_answer);
+    if (task != NULL)
+        api_ask(task);
+}
+
+struct metrics_task {
+    struct task task;
+    uint64_t contents;
+    bool is_counted;
+};
+
+/* The program's own are told also while the database is away. */
+static int
+metrics_query(struct task *task, struct catalogue *catalogue)
+{
+    struct metrics_task *metrics = (struct metrics_task *) task;
+    metrics->is_counted = catalogue_count(catalogue, &metrics->contents) == 0;
+    return 0;
 }
 
 static void
-metrics(struct http_request *request, void *context)
+metrics_answer(struct task *task)
 {
+    const struct metrics_task *counted = (struct metrics_task *) task;
+    struct http_request *request = task->request;
     static const struct {
         const char *name, *type, *sentence;
     } table[] = {
@@ -374,23 +264,34 @@ metrics(struct http_request *request, void *context)
         API_METRICS(API_METRIC)
 #undef API_METRIC
     };
-    struct api *api = context;
+    struct api *api = task->api;
     struct buffer text;
     buffer_init(&text, REPLY_SIZE_MAX);
     for (size_t i = 0; i < API_METRIC_COUNT; i++)
         buffer_printf(&text, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n",
                       table[i].name, table[i].sentence, table[i].name,
                       table[i].type, table[i].name, api->metrics[i]);
-    buffer_printf(&text,
-                  "# HELP st_api_contents Contents in the catalogue.\n"
-                  "# TYPE st_api_contents gauge\nst_api_contents %" PRIu64 "\n",
-                  catalogue_count(api->catalogue));
+    if (counted->is_counted)
+        buffer_printf(&text,
+                      "# HELP st_api_contents Contents in the catalogue.\n"
+                      "# TYPE st_api_contents gauge\n"
+                      "st_api_contents %" PRIu64 "\n",
+                      counted->contents);
     if (text.err != 0)
         http_reply_error(request, text.err, NULL);
     else
         http_reply(request, 200, "text/plain; version=0.0.4",
                    buffer_bytes(&text));
     buffer_fini(&text);
+}
+
+static void
+metrics(struct http_request *request, void *context)
+{
+    struct metrics_task *task = api_task_new(context, request, sizeof *task,
+                                             metrics_query, metrics_answer);
+    if (task != NULL)
+        api_ask(&task->task);
 }
 
 bool
@@ -415,6 +316,10 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/contents/{id}", content_get},
     {"PUT", "/v1/contents/{id}", content_put},
     {"DELETE", "/v1/contents/{id}", content_delete},
+    {"GET", "/v1/contents/{id}/versions", versions_list},
+    {"GET", "/v1/contents/{id}/versions/{version}", version_get},
+    {"DELETE", "/v1/contents/{id}/versions/{version}", version_delete},
+    {"GET", "/v1/retired-versions", retired_list},
     {"GET", "/healthz", health},
     {"GET", "/metrics", metrics},
 };

@@ -37,8 +37,11 @@ enum api_metric {
         API_METRIC_COUNT
 };
 
+struct workers;
+
 struct api {
-    struct catalogue *catalogue;
+    struct catalogue *catalogue; /* where there are no workers */
+    struct workers *workers;     /* each with a catalogue of its own; or NULL */
     struct secrets *secrets;
     const char *playback_url; /* "http://host:port", no slash at the end */
     uint64_t token_ttl_s;

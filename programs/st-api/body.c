@@ -7,12 +7,15 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum field_type {
     FIELD_ID,      /* as content_id_is_valid */
     FIELD_TEXT,    /* without control characters */
     FIELD_INTEGER, /* from 1 */
     FIELD_BOOLEAN,
+    FIELD_KIND,   /* of a track */
+    FIELD_TRACKS, /* `max` of them; their count stands in what follows */
 };
 
 struct field {
@@ -41,6 +44,28 @@ static const struct field content_fields[] = {
      CONTENT_ID_LEN_MAX},
     {"duration_ms", FIELD_INTEGER, true,
      offsetof(struct body_content, duration_ms), CATALOGUE_DURATION_MAX_MS},
+    {"tracks", FIELD_TRACKS, false, offsetof(struct body_content, tracks),
+     CATALOGUE_TRACKS_MAX},
+};
+
+static const struct field track_fields[] = {
+    {"name", FIELD_ID, true, offsetof(struct catalogue_track, name),
+     CONTENT_ID_LEN_MAX},
+    {"kind", FIELD_KIND, true, offsetof(struct catalogue_track, kind), 0},
+    {"codecs", FIELD_TEXT, false, offsetof(struct catalogue_track, codecs),
+     CATALOGUE_CODECS_LEN_MAX},
+    {"language", FIELD_TEXT, false, offsetof(struct catalogue_track, language),
+     CATALOGUE_LANGUAGE_LEN_MAX},
+    {"label", FIELD_TEXT, false, offsetof(struct catalogue_track, label),
+     CATALOGUE_TITLE_LEN_MAX},
+    {"width", FIELD_INTEGER, false, offsetof(struct catalogue_track, width),
+     65535},
+    {"height", FIELD_INTEGER, false, offsetof(struct catalogue_track, height),
+     65535},
+    {"bandwidth", FIELD_INTEGER, false,
+     offsetof(struct catalogue_track, bandwidth), 100000000000},
+    {"channels", FIELD_INTEGER, false,
+     offsetof(struct catalogue_track, channels), 64},
 };
 
 /* A name from outside inside a message: short, and cut between characters. */
@@ -122,6 +147,26 @@ boolean_read(const struct field *field, const json_t *value, bool *out,
 }
 
 static int
+kind_read(const struct field *field, const json_t *value,
+          enum catalogue_track_kind *out, char *message)
+{
+    const char *text = json_string_value(value);
+    for (unsigned i = 0; text != NULL && i < CATALOGUE_TRACK_KIND_COUNT; i++) {
+        if (strcmp(text, catalogue_track_kind_name(i)) == 0) {
+            *out = i;
+            return 0;
+        }
+    }
+    snprintf(message, BODY_MESSAGE_SIZE,
+             "field \"%s\" must be video, audio, subtitles or thumbnails",
+             field->name);
+    return ERR_INVALID;
+}
+
+static int tracks_read(const struct field *field, const json_t *value,
+                       struct body_content *out, char *message);
+
+static int
 field_read(const struct field *field, const json_t *value, uint8_t *out,
            char *message)
 {
@@ -139,6 +184,14 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
     case FIELD_BOOLEAN:
         return boolean_read(field, value, (bool *) (out + field->offset),
                             message);
+    case FIELD_KIND:
+        return kind_read(
+            field, value,
+            (enum catalogue_track_kind *) (void *) (out + field->offset),
+            message);
+    case FIELD_TRACKS:
+        return tracks_read(field, value, (struct body_content *) (void *) out,
+                           message);
     }
     return ERR_INVALID;
 }
@@ -156,10 +209,6 @@ static int
 object_read(json_t *object, const struct field *fields, size_t count,
             uint8_t *out, char *message)
 {
-    if (!json_is_object(object)) {
-        snprintf(message, BODY_MESSAGE_SIZE, "the body must be a JSON object");
-        return ERR_INVALID;
-    }
     const char *name;
     json_t *value;
     json_object_foreach(object, name, value)
@@ -185,6 +234,49 @@ object_read(json_t *object, const struct field *fields, size_t count,
     return 0;
 }
 
+/* What is wrong in one of them is told with its place in the list. */
+static int
+tracks_read(const struct field *field, const json_t *value,
+            struct body_content *out, char *message)
+{
+    size_t count = json_array_size(value); /* 0 for another type */
+    if (count < 1 || count > field->max) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"%s\" must be a list of 1 to %u tracks", field->name,
+                 (unsigned) field->max);
+        return ERR_INVALID;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct catalogue_track *track = &out->tracks[i];
+        json_t *item = json_array_get(value, i);
+        char reason[BODY_MESSAGE_SIZE / 2] = "it must be a JSON object";
+        int err = ERR_INVALID;
+        if (json_is_object(item)) {
+            char whole[BODY_MESSAGE_SIZE];
+            err = object_read(item, track_fields,
+                              sizeof track_fields / sizeof *track_fields,
+                              (uint8_t *) track, whole);
+            if (err != 0)
+                snprintf(reason, sizeof reason, "%.*s", (int) sizeof reason - 1,
+                         whole);
+        }
+        for (size_t j = 0; j < i && err == 0; j++) {
+            if (strcmp(track->name, out->tracks[j].name) == 0) {
+                snprintf(reason, sizeof reason, "\"%s\" is there already",
+                         track->name);
+                err = ERR_INVALID;
+            }
+        }
+        if (err != 0) {
+            snprintf(message, BODY_MESSAGE_SIZE, "%s[%zu]: %s", field->name, i,
+                     reason);
+            return err;
+        }
+    }
+    out->track_count = (unsigned) count;
+    return 0;
+}
+
 static int
 body_read(struct bytes body, const struct field *fields, size_t count,
           void *out, char *message)
@@ -205,7 +297,11 @@ body_read(struct bytes body, const struct field *fields, size_t count,
                  error.column);
         return ERR_INVALID;
     }
-    int err = object_read(root, fields, count, out, message);
+    int err = ERR_INVALID;
+    if (!json_is_object(root))
+        snprintf(message, BODY_MESSAGE_SIZE, "the body must be a JSON object");
+    else
+        err = object_read(root, fields, count, out, message);
     json_decref(root);
     return err;
 }
@@ -228,10 +324,15 @@ int
 body_content_parse(struct bytes body, struct body_content *out,
                    char message[BODY_MESSAGE_SIZE])
 {
-    struct body_content read = {0};
+    struct body_content *read = calloc(1, sizeof *read); /* large */
+    if (read == NULL) {
+        snprintf(message, BODY_MESSAGE_SIZE, "out of memory");
+        return ERR_MEMORY;
+    }
     int err =
-        body_read(body, content_fields, COUNT(content_fields), &read, message);
+        body_read(body, content_fields, COUNT(content_fields), read, message);
     if (err == 0)
-        *out = read;
+        *out = *read;
+    free(read);
     return err;
 }

@@ -25,6 +25,8 @@ struct body_content {
     char title[CATALOGUE_TITLE_LEN_MAX + 1];
     char version[CONTENT_ID_LEN_MAX + 1];
     uint64_t duration_ms;
+    struct catalogue_track tracks[CATALOGUE_TRACKS_MAX]; /* names differ */
+    unsigned track_count;
 };
 
 /* ERR_INVALID with the message set: for the caller, to be shown as it is. */

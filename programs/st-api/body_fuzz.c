@@ -16,7 +16,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(content_id_is_valid(bytes_of_text(playback.content)));
     else
         assert(message[0] != '\0');
-    struct body_content content;
+    static struct body_content content; /* large */
     message[0] = '\0';
     if (body_content_parse(bytes_of(data, size), &content, message) == 0)
         assert(content.duration_ms >= 1

@@ -113,6 +113,31 @@ a_content_is_read(void **state)
     assert_int_equal(out.duration_ms, 60000);
 }
 
+#define CONTENT_WITH(tracks)                                                  \
+    "{\"title\":\"t\",\"version\":\"v\",\"duration_ms\":1,\"tracks\":" tracks \
+    "}"
+
+static void
+the_tracks_of_a_content_are_read(void **state)
+{
+    static struct body_content out;
+    char message[BODY_MESSAGE_SIZE];
+    const char *body = CONTENT_WITH(
+        "[{\"name\":\"v0\",\"kind\":\"video\",\"codecs\":\"avc1.64001f\","
+        "\"width\":1280,\"height\":720,\"bandwidth\":3000000},"
+        "{\"name\":\"a0\",\"kind\":\"audio\",\"language\":\"de\","
+        "\"label\":\"Deutsch\",\"channels\":2}]");
+    assert_int_equal(body_content_parse(bytes_of_text(body), &out, message), 0);
+    assert_int_equal(out.track_count, 2);
+    assert_string_equal(out.tracks[0].name, "v0");
+    assert_int_equal(out.tracks[0].kind, CATALOGUE_TRACK_VIDEO);
+    assert_int_equal(out.tracks[0].bandwidth, 3000000);
+    assert_int_equal(out.tracks[0].channels, 0);
+    assert_int_equal(out.tracks[1].kind, CATALOGUE_TRACK_AUDIO);
+    assert_string_equal(out.tracks[1].label, "Deutsch");
+    assert_string_equal(out.tracks[1].codecs, "");
+}
+
 static void
 what_is_wrong_with_a_content_is_named(void **state)
 {
@@ -140,9 +165,24 @@ what_is_wrong_with_a_content_is_named(void **state)
          "field \"duration_ms\" must be an integer from 1 to 2592000000"},
         {"{\"duration_ms\":99999999999999999999999}", "bad JSON"},
         {"{\"id\":\"x\"}", "unknown field \"id\""},
+        {CONTENT_WITH("{}"), "field \"tracks\" must be a list of 1 to 128"},
+        {CONTENT_WITH("[]"), "field \"tracks\" must be a list of 1 to 128"},
+        {CONTENT_WITH("[7]"), "tracks[0]: it must be a JSON object"},
+        {CONTENT_WITH("[{\"name\":\"v0\"}]"),
+         "tracks[0]: field \"kind\" is missing"},
+        {CONTENT_WITH("[{\"name\":\"a/b\",\"kind\":\"video\"}]"),
+         "tracks[0]: field \"name\" must be 1 to 64"},
+        {CONTENT_WITH("[{\"name\":\"a\",\"kind\":\"smell\"}]"),
+         "tracks[0]: field \"kind\" must be video, audio"},
+        {CONTENT_WITH("[{\"name\":\"a\",\"kind\":\"audio\"},"
+                      "{\"name\":\"a\",\"kind\":\"video\"}]"),
+         "tracks[1]: \"a\" is there already"},
+        {CONTENT_WITH("[{\"name\":\"a\",\"kind\":\"audio\",\"channels\":65}]"),
+         "tracks[0]: field \"channels\" must be an integer from 1 to 64"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct body_content out = {.duration_ms = 77};
+        static struct body_content out;
+        out.duration_ms = 77;
         char message[BODY_MESSAGE_SIZE] = "";
         assert_int_equal(
             body_content_parse(bytes_of_text(cases[i].body), &out, message),
@@ -174,6 +214,7 @@ main(void)
         cmocka_unit_test(what_is_wrong_with_a_play_is_named),
         cmocka_unit_test(a_long_field_name_is_cut_between_characters),
         cmocka_unit_test(a_content_is_read),
+        cmocka_unit_test(the_tracks_of_a_content_are_read),
         cmocka_unit_test(what_is_wrong_with_a_content_is_named),
         cmocka_unit_test(deep_nesting_is_refused),
     };

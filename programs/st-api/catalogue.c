@@ -9,37 +9,102 @@
 
 static const char *const migrations[] = {
     "CREATE TABLE contents("
-    " id TEXT PRIMARY KEY NOT NULL,"
-    " title TEXT NOT NULL,"
-    " version TEXT NOT NULL,"
-    " duration_ms INTEGER NOT NULL,"
-    " created INTEGER NOT NULL,"
-    " updated INTEGER NOT NULL"
-    ") WITHOUT ROWID",
+    " id CTEXT PRIMARY KEY NOT NULL,"
+    " title CTEXT NOT NULL,"
+    " version CTEXT NOT NULL,"
+    " duration_ms BIGINT NOT NULL,"
+    " created BIGINT NOT NULL,"
+    " updated BIGINT NOT NULL)",
+
+    "CREATE TABLE versions("
+    " content CTEXT NOT NULL,"
+    " version CTEXT NOT NULL,"
+    " duration_ms BIGINT NOT NULL,"
+    " created BIGINT NOT NULL,"
+    " retired BIGINT NOT NULL,"
+    " PRIMARY KEY(content, version));"
+    "INSERT INTO versions SELECT id, version, duration_ms, updated, 0"
+    " FROM contents;"
+    "CREATE INDEX versions_retired ON versions(retired) WHERE retired > 0;"
+    "CREATE TABLE tracks("
+    " content CTEXT NOT NULL,"
+    " version CTEXT NOT NULL,"
+    " name CTEXT NOT NULL,"
+    " kind BIGINT NOT NULL,"
+    " codecs CTEXT NOT NULL,"
+    " language CTEXT NOT NULL,"
+    " label CTEXT NOT NULL,"
+    " width BIGINT NOT NULL,"
+    " height BIGINT NOT NULL,"
+    " bandwidth BIGINT NOT NULL,"
+    " channels BIGINT NOT NULL,"
+    " PRIMARY KEY(content, version, name),"
+    " FOREIGN KEY(content, version) REFERENCES versions(content, version)"
+    " ON DELETE CASCADE);"
+    /* counted as they come and go: counting 370,000 takes tens of ms */
+    "CREATE TABLE totals(name CTEXT PRIMARY KEY NOT NULL, n BIGINT NOT NULL);"
+    "INSERT INTO totals SELECT 'contents', count(*) FROM contents",
 };
 
-#define COLUMNS "id, title, version, duration_ms, created, updated"
+#define CONTENT "id, title, version, duration_ms, created, updated"
+#define VERSION "content, version, duration_ms, created, retired"
+#define TRACK \
+    "name, kind, codecs, language, label, width, height, bandwidth, channels"
 
 /* X(name, sql) */
 #define STATEMENTS(X)                                                         \
-    X(put, "INSERT INTO contents(" COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)" \
-           " ON CONFLICT(id) DO UPDATE SET title = ?2, version = ?3,"         \
-           " duration_ms = ?4, updated = ?5")                                 \
-    X(find, "SELECT " COLUMNS " FROM contents WHERE id = ?1")                 \
+    X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)" \
+           " ON CONFLICT(id) DO NOTHING")                                     \
+    X(replace, "UPDATE contents SET title = ?2, version = ?3,"                \
+               " duration_ms = ?4, updated = ?5 WHERE id = ?1")               \
+    X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                 \
     X(version, "SELECT version FROM contents WHERE id = ?1")                  \
     X(remove, "DELETE FROM contents WHERE id = ?1")                           \
-    X(list, "SELECT " COLUMNS " FROM contents WHERE id > ?1"                  \
+    X(list, "SELECT " CONTENT " FROM contents WHERE id > ?1"                  \
             " ORDER BY id LIMIT ?2")                                          \
-    X(count, "SELECT count(*) FROM contents")                                 \
-    X(check, "SELECT 1 FROM contents LIMIT 1")
+    X(total, "SELECT n FROM totals WHERE name = 'contents'")                  \
+    X(total_add, "UPDATE totals SET n = n + ?1 WHERE name = 'contents'")      \
+    X(check, "SELECT 1 FROM contents LIMIT 1")                                \
+    X(version_put, "INSERT INTO versions(" VERSION ")"                        \
+                   " VALUES(?1, ?2, ?3, ?4, 0) ON CONFLICT(content, version)" \
+                   " DO UPDATE SET duration_ms = ?3, retired = 0")            \
+    X(version_retire, "UPDATE versions SET retired = ?3 WHERE content = ?1"   \
+                      " AND version <> ?2 AND retired = 0")                   \
+    X(version_find, "SELECT " VERSION " FROM versions"                        \
+                    " WHERE content = ?1 AND version = ?2")                   \
+    X(version_remove, "DELETE FROM versions WHERE content = ?1"               \
+                      " AND version = ?2 AND retired > 0 AND retired <= ?3")  \
+    X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"         \
+                " ORDER BY created, version")                                 \
+    X(retired, "SELECT " VERSION " FROM versions WHERE retired > 0"           \
+               " AND retired <= ?1 ORDER BY retired, content, version"        \
+               " LIMIT ?2")                                                   \
+    X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"            \
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")     \
+    X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"               \
+              " AND version = ?2 ORDER BY name LIMIT ?3")                     \
+    X(tracks_remove, "DELETE FROM tracks WHERE content = ?1"                  \
+                     " AND version = ?2")
 
 struct catalogue {
     struct database *database;
 #define STATEMENT(name, sql) struct statement *name;
     STATEMENTS(STATEMENT)
 #undef STATEMENT
-    uint64_t content_count;
 };
+
+const char *
+catalogue_track_kind_name(enum catalogue_track_kind kind)
+{
+    static const char *const names[] = {
+#define CATALOGUE_TRACK_KIND(symbol, name) name,
+        CATALOGUE_TRACK_KINDS(CATALOGUE_TRACK_KIND)
+#undef CATALOGUE_TRACK_KIND
+    };
+    return (unsigned) kind < CATALOGUE_TRACK_KIND_COUNT ? names[kind] : NULL;
+}
+
+/* ---- rows ---- */
 
 static void
 text_copy(char *out, size_t size, struct bytes text)
@@ -50,16 +115,69 @@ text_copy(char *out, size_t size, struct bytes text)
     out[len] = '\0';
 }
 
+#define TEXT_READ(row, column, field) \
+    text_copy(field, sizeof(field), statement_text(row, column))
+
 static void
-row_read(struct statement *row, struct catalogue_content *out)
+content_read(struct statement *row, struct catalogue_content *out)
 {
-    text_copy(out->id, sizeof out->id, statement_text(row, 0));
-    text_copy(out->title, sizeof out->title, statement_text(row, 1));
-    text_copy(out->version, sizeof out->version, statement_text(row, 2));
+    TEXT_READ(row, 0, out->id);
+    TEXT_READ(row, 1, out->title);
+    TEXT_READ(row, 2, out->version);
     out->duration_ms = (uint64_t) statement_integer(row, 3);
     out->created_s = (uint64_t) statement_integer(row, 4);
     out->updated_s = (uint64_t) statement_integer(row, 5);
 }
+
+static void
+version_read(struct statement *row, struct catalogue_version *out)
+{
+    TEXT_READ(row, 0, out->content);
+    TEXT_READ(row, 1, out->version);
+    out->duration_ms = (uint64_t) statement_integer(row, 2);
+    out->created_s = (uint64_t) statement_integer(row, 3);
+    out->retired_s = (uint64_t) statement_integer(row, 4);
+}
+
+static void
+track_read(struct statement *row, struct catalogue_track *out)
+{
+    TEXT_READ(row, 0, out->name);
+    out->kind = (enum catalogue_track_kind) statement_integer(row, 1);
+    TEXT_READ(row, 2, out->codecs);
+    TEXT_READ(row, 3, out->language);
+    TEXT_READ(row, 4, out->label);
+    out->width = (uint64_t) statement_integer(row, 5);
+    out->height = (uint64_t) statement_integer(row, 6);
+    out->bandwidth = (uint64_t) statement_integer(row, 7);
+    out->channels = (uint64_t) statement_integer(row, 8);
+}
+
+/* The step of a statement that gives no row. */
+static int
+step_done(struct statement *statement)
+{
+    int step = statement_step(statement);
+    statement_reset(statement);
+    return step < 0 ? step : 0;
+}
+
+/* The step of one that gives a row or none. */
+static int
+step_found(int step)
+{
+    return step == 1 ? 0 : step == 0 ? ERR_NOT_FOUND : step;
+}
+
+static void
+version_bind(struct statement *statement, struct bytes content,
+             struct bytes version)
+{
+    statement_bind_text(statement, 1, content);
+    statement_bind_text(statement, 2, version);
+}
+
+/* ---- opening ---- */
 
 static int
 prepare(struct catalogue *catalogue)
@@ -74,41 +192,23 @@ prepare(struct catalogue *catalogue)
     return 0;
 }
 
-/* The step of a statement that gives no row. */
-static int
-step_done(struct statement *statement)
-{
-    int step = statement_step(statement);
-    statement_reset(statement);
-    return step < 0 ? step : 0;
-}
-
 int
-catalogue_open(const char *path, struct catalogue **out)
+catalogue_open(const char *place, struct catalogue **out)
 {
     struct catalogue *catalogue = calloc(1, sizeof *catalogue);
     if (catalogue == NULL)
         return ERR_MEMORY;
     int err =
-        database_open(path, migrations, sizeof migrations / sizeof *migrations,
+        database_open(place, migrations, sizeof migrations / sizeof *migrations,
                       &catalogue->database);
-    if (err != 0 || (err = prepare(catalogue)) != 0)
-        goto failed;
-    int step = statement_step(catalogue->count);
-    if (step == 1)
-        catalogue->content_count =
-            (uint64_t) statement_integer(catalogue->count, 0);
-    statement_reset(catalogue->count);
-    if (step < 0) {
-        err = step;
-        goto failed;
+    if (err == 0)
+        err = prepare(catalogue);
+    if (err != 0) {
+        catalogue_close(catalogue);
+        return err;
     }
     *out = catalogue;
     return 0;
-
-failed:
-    catalogue_close(catalogue);
-    return err;
 }
 
 void
@@ -123,33 +223,115 @@ catalogue_close(struct catalogue *catalogue)
     free(catalogue);
 }
 
-int
-catalogue_put(struct catalogue *catalogue,
-              const struct catalogue_content *content, uint64_t now_s,
-              struct catalogue_content *out, bool *is_new)
-{
-    struct catalogue_content found;
-    struct bytes id = bytes_of_text(content->id);
-    int err = catalogue_find(catalogue, id, &found);
-    if (err != 0 && err != ERR_NOT_FOUND)
-        return err;
-    bool was_missing = err == ERR_NOT_FOUND;
+/* ---- contents ---- */
 
-    struct statement *put = catalogue->put;
-    statement_bind_text(put, 1, id);
-    statement_bind_text(put, 2, bytes_of_text(content->title));
-    statement_bind_text(put, 3, bytes_of_text(content->version));
-    statement_bind_integer(put, 4, (int64_t) content->duration_ms);
-    statement_bind_integer(put, 5, (int64_t) now_s);
-    err = step_done(put);
+static int
+total_add(struct catalogue *catalogue, int64_t n)
+{
+    statement_bind_integer(catalogue->total_add, 1, n);
+    return step_done(catalogue->total_add);
+}
+
+static void
+content_bind(struct statement *statement,
+             const struct catalogue_content *content, uint64_t now_s)
+{
+    statement_bind_text(statement, 1, bytes_of_text(content->id));
+    statement_bind_text(statement, 2, bytes_of_text(content->title));
+    statement_bind_text(statement, 3, bytes_of_text(content->version));
+    statement_bind_integer(statement, 4, (int64_t) content->duration_ms);
+    statement_bind_integer(statement, 5, (int64_t) now_s);
+}
+
+/* Its row is locked from here on: two that replace a content do so one after
+ * the other, in the order of their versions' rows too. */
+static int
+content_write(struct catalogue *catalogue,
+              const struct catalogue_content *content, uint64_t now_s,
+              bool *is_new)
+{
+    content_bind(catalogue->add, content, now_s);
+    int err = step_done(catalogue->add);
     if (err != 0)
         return err;
-    if (was_missing)
-        catalogue->content_count++;
-    err = catalogue_find(catalogue, id, out);
-    if (err == 0)
-        *is_new = was_missing;
+    *is_new = database_changes(catalogue->database) > 0;
+    if (*is_new)
+        return total_add(catalogue, 1);
+    content_bind(catalogue->replace, content, now_s);
+    return step_done(catalogue->replace);
+}
+
+static int
+versions_write(struct catalogue *catalogue, struct bytes content,
+               struct bytes version, uint64_t duration_ms, uint64_t now_s)
+{
+    version_bind(catalogue->version_put, content, version);
+    statement_bind_integer(catalogue->version_put, 3, (int64_t) duration_ms);
+    statement_bind_integer(catalogue->version_put, 4, (int64_t) now_s);
+    int err = step_done(catalogue->version_put);
+    if (err != 0)
+        return err;
+    version_bind(catalogue->version_retire, content, version);
+    statement_bind_integer(catalogue->version_retire, 3, (int64_t) now_s);
+    return step_done(catalogue->version_retire);
+}
+
+static int
+tracks_write(struct catalogue *catalogue, struct bytes content,
+             struct bytes version, const struct catalogue_track *tracks,
+             unsigned count)
+{
+    if (count == 0)
+        return 0;
+    version_bind(catalogue->tracks_remove, content, version);
+    int err = step_done(catalogue->tracks_remove);
+    struct statement *put = catalogue->track_put;
+    for (unsigned i = 0; i < count && err == 0; i++) {
+        const struct catalogue_track *track = &tracks[i];
+        version_bind(put, content, version);
+        statement_bind_text(put, 3, bytes_of_text(track->name));
+        statement_bind_integer(put, 4, (int64_t) track->kind);
+        statement_bind_text(put, 5, bytes_of_text(track->codecs));
+        statement_bind_text(put, 6, bytes_of_text(track->language));
+        statement_bind_text(put, 7, bytes_of_text(track->label));
+        statement_bind_integer(put, 8, (int64_t) track->width);
+        statement_bind_integer(put, 9, (int64_t) track->height);
+        statement_bind_integer(put, 10, (int64_t) track->bandwidth);
+        statement_bind_integer(put, 11, (int64_t) track->channels);
+        err = step_done(put);
+    }
     return err;
+}
+
+int
+catalogue_put(struct catalogue *catalogue,
+              const struct catalogue_content *content,
+              const struct catalogue_track *tracks, unsigned track_count,
+              uint64_t now_s, struct catalogue_content *out, bool *is_new)
+{
+    struct bytes id = bytes_of_text(content->id);
+    struct bytes version = bytes_of_text(content->version);
+    struct catalogue_content written;
+    bool was_missing = false;
+    int err = database_begin(catalogue->database);
+    if (err == 0)
+        err = content_write(catalogue, content, now_s, &was_missing);
+    if (err == 0)
+        err =
+            versions_write(catalogue, id, version, content->duration_ms, now_s);
+    if (err == 0)
+        err = tracks_write(catalogue, id, version, tracks, track_count);
+    if (err == 0)
+        err = catalogue_find(catalogue, id, &written);
+    if (err == 0)
+        err = database_commit(catalogue->database);
+    if (err != 0) {
+        database_rollback(catalogue->database);
+        return err;
+    }
+    *out = written;
+    *is_new = was_missing;
+    return 0;
 }
 
 int
@@ -160,9 +342,9 @@ catalogue_find(struct catalogue *catalogue, struct bytes id,
     statement_bind_text(find, 1, id);
     int step = statement_step(find);
     if (step == 1)
-        row_read(find, out);
+        content_read(find, out);
     statement_reset(find);
-    return step == 1 ? 0 : step == 0 ? ERR_NOT_FOUND : step;
+    return step_found(step);
 }
 
 int
@@ -175,11 +357,11 @@ catalogue_find_version(struct catalogue *catalogue, struct bytes id,
     if (step == 1)
         text_copy(version, CONTENT_ID_LEN_MAX + 1, statement_text(find, 0));
     statement_reset(find);
-    return step == 1 ? 0 : step == 0 ? ERR_NOT_FOUND : step;
+    return step_found(step);
 }
 
-int
-catalogue_remove(struct catalogue *catalogue, struct bytes id)
+static int
+content_remove(struct catalogue *catalogue, struct bytes id, uint64_t now_s)
 {
     statement_bind_text(catalogue->remove, 1, id);
     int err = step_done(catalogue->remove);
@@ -187,9 +369,26 @@ catalogue_remove(struct catalogue *catalogue, struct bytes id)
         return err;
     if (database_changes(catalogue->database) == 0)
         return ERR_NOT_FOUND;
-    if (catalogue->content_count > 0)
-        catalogue->content_count--;
-    return 0;
+    err = total_add(catalogue, -1);
+    if (err != 0)
+        return err;
+    /* of no version's name: all that are played */
+    version_bind(catalogue->version_retire, id, BYTES_LITERAL(""));
+    statement_bind_integer(catalogue->version_retire, 3, (int64_t) now_s);
+    return step_done(catalogue->version_retire);
+}
+
+int
+catalogue_remove(struct catalogue *catalogue, struct bytes id, uint64_t now_s)
+{
+    int err = database_begin(catalogue->database);
+    if (err == 0)
+        err = content_remove(catalogue, id, now_s);
+    if (err == 0)
+        err = database_commit(catalogue->database);
+    if (err != 0)
+        database_rollback(catalogue->database);
+    return err;
 }
 
 int
@@ -205,7 +404,7 @@ catalogue_list(struct catalogue *catalogue, struct bytes after, unsigned limit,
     unsigned count = 0;
     while ((step = statement_step(list)) == 1 && count < limit) {
         struct catalogue_content content;
-        row_read(list, &content);
+        content_read(list, &content);
         each(&content, context);
         count++;
     }
@@ -216,10 +415,101 @@ catalogue_list(struct catalogue *catalogue, struct bytes after, unsigned limit,
     return 0;
 }
 
-uint64_t
-catalogue_count(const struct catalogue *catalogue)
+/* ---- versions ---- */
+
+static int
+versions_each(struct statement *statement,
+              void (*each)(const struct catalogue_version *version,
+                           void *context),
+              void *context)
 {
-    return catalogue->content_count;
+    int step;
+    while ((step = statement_step(statement)) == 1) {
+        struct catalogue_version version;
+        version_read(statement, &version);
+        each(&version, context);
+    }
+    statement_reset(statement);
+    return step;
+}
+
+int
+catalogue_versions(struct catalogue *catalogue, struct bytes content,
+                   void (*each)(const struct catalogue_version *version,
+                                void *context),
+                   void *context)
+{
+    statement_bind_text(catalogue->versions, 1, content);
+    return versions_each(catalogue->versions, each, context);
+}
+
+int
+catalogue_retired(struct catalogue *catalogue, uint64_t until_s, unsigned limit,
+                  void (*each)(const struct catalogue_version *version,
+                               void *context),
+                  void *context)
+{
+    statement_bind_integer(catalogue->retired, 1, (int64_t) until_s);
+    statement_bind_integer(catalogue->retired, 2, (int64_t) limit);
+    return versions_each(catalogue->retired, each, context);
+}
+
+int
+catalogue_version_find(struct catalogue *catalogue, struct bytes content,
+                       struct bytes version, struct catalogue_version *out)
+{
+    struct statement *find = catalogue->version_find;
+    version_bind(find, content, version);
+    int step = statement_step(find);
+    if (step == 1)
+        version_read(find, out);
+    statement_reset(find);
+    return step_found(step);
+}
+
+int
+catalogue_tracks(struct catalogue *catalogue, struct bytes content,
+                 struct bytes version, struct catalogue_track *out,
+                 unsigned *count)
+{
+    struct statement *tracks = catalogue->tracks;
+    unsigned n = 0;
+    int step;
+    version_bind(tracks, content, version);
+    statement_bind_integer(tracks, 3, CATALOGUE_TRACKS_MAX);
+    while ((step = statement_step(tracks)) == 1)
+        track_read(tracks, &out[n++]);
+    statement_reset(tracks);
+    if (step == 0)
+        *count = n;
+    return step;
+}
+
+int
+catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
+                         struct bytes version, uint64_t until_s)
+{
+    struct statement *remove = catalogue->version_remove;
+    version_bind(remove, content, version);
+    statement_bind_integer(remove, 3, (int64_t) until_s);
+    int err = step_done(remove);
+    if (err != 0 || database_changes(catalogue->database) > 0)
+        return err;
+    struct catalogue_version found;
+    err = catalogue_version_find(catalogue, content, version, &found);
+    return err != 0 ? err : ERR_STALE;
+}
+
+/* ---- the whole ---- */
+
+int
+catalogue_count(struct catalogue *catalogue, uint64_t *out)
+{
+    int step = statement_step(catalogue->total);
+    if (step == 1)
+        *out = (uint64_t) statement_integer(catalogue->total, 0);
+    statement_reset(catalogue->total);
+    return step_found(step);
 }
 
 int

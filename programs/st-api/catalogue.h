@@ -3,8 +3,11 @@
 #define PROGRAMS_ST_API_CATALOGUE_H
 
 /*
- * The catalogue: which contents can be played, under which version their files
- * are stored. Kept in platform/database.h. One thread.
+ * The catalogue: which contents can be played, the versions their files are
+ * stored under, and the tracks of each. A version never changes: a content that
+ * is replaced gets another one, and the old one is kept until no play can be
+ * on it any more. Kept in platform/database.h. A catalogue belongs to one
+ * thread; several, also of several programs, may be open on one database.
  */
 
 #include "core/content.h"
@@ -12,6 +15,9 @@
 #define CATALOGUE_TITLE_LEN_MAX 200 /* bytes of UTF-8 */
 #define CATALOGUE_LIST_MAX 1000
 #define CATALOGUE_DURATION_MAX_MS (30ull * 24 * 3600 * 1000)
+#define CATALOGUE_TRACKS_MAX 128 /* of one version */
+#define CATALOGUE_CODECS_LEN_MAX 64
+#define CATALOGUE_LANGUAGE_LEN_MAX 35 /* RFC 5646, section 4.4.1 */
 
 struct catalogue_content {
     char id[CONTENT_ID_LEN_MAX + 1];
@@ -22,17 +28,58 @@ struct catalogue_content {
     uint64_t updated_s;
 };
 
+struct catalogue_version {
+    char content[CONTENT_ID_LEN_MAX + 1];
+    char version[CONTENT_ID_LEN_MAX + 1];
+    uint64_t duration_ms;
+    uint64_t created_s; /* Unix time */
+    uint64_t retired_s; /* when another one took its place; 0: it is played */
+};
+
+#define CATALOGUE_TRACK_KINDS(X) \
+    X(VIDEO, "video")            \
+    X(AUDIO, "audio")            \
+    X(SUBTITLES, "subtitles")    \
+    X(THUMBNAILS, "thumbnails")
+
+enum catalogue_track_kind {
+#define CATALOGUE_TRACK_KIND(symbol, name) CATALOGUE_TRACK_##symbol,
+    CATALOGUE_TRACK_KINDS(CATALOGUE_TRACK_KIND)
+#undef CATALOGUE_TRACK_KIND
+        CATALOGUE_TRACK_KIND_COUNT
+};
+
+/* What does not fit a kind is empty or 0. */
+struct catalogue_track {
+    char name[CONTENT_ID_LEN_MAX + 1]; /* "v0": its files' and its URLs' */
+    enum catalogue_track_kind kind;
+    char codecs[CATALOGUE_CODECS_LEN_MAX + 1]; /* RFC 6381 */
+    char language[CATALOGUE_LANGUAGE_LEN_MAX + 1];
+    char label[CATALOGUE_TITLE_LEN_MAX + 1];
+    uint64_t width, height; /* pixels */
+    uint64_t bandwidth;     /* bit/s, the peak of a segment */
+    uint64_t channels;
+};
+
+/* "video"; NULL for what is none. */
+const char *catalogue_track_kind_name(enum catalogue_track_kind kind);
+
 struct catalogue;
 
-/* Logs the reason on failure. */
-int catalogue_open(const char *path, struct catalogue **out);
+/* `place` as for database_open. Logs the reason on failure. */
+int catalogue_open(const char *place, struct catalogue **out);
 void catalogue_close(struct catalogue *catalogue); /* NULL is fine */
 
-/* Adds the content or replaces it, keeping `created_s`; then reads it back
- * into *out. *is_new tells which. `id` must be a valid content id. */
+/*
+ * Adds the content or replaces it, keeping `created_s`; then reads it back
+ * into *out. *is_new tells which. The version it had is retired. `tracks` take
+ * the place of those that the version had; none leaves them. All or nothing.
+ * `id` must be a valid content id.
+ */
 int catalogue_put(struct catalogue *catalogue,
-                  const struct catalogue_content *content, uint64_t now_s,
-                  struct catalogue_content *out, bool *is_new);
+                  const struct catalogue_content *content,
+                  const struct catalogue_track *tracks, unsigned track_count,
+                  uint64_t now_s, struct catalogue_content *out, bool *is_new);
 
 /* ERR_NOT_FOUND. */
 int catalogue_find(struct catalogue *catalogue, struct bytes id,
@@ -42,8 +89,9 @@ int catalogue_find(struct catalogue *catalogue, struct bytes id,
 int catalogue_find_version(struct catalogue *catalogue, struct bytes id,
                            char version[CONTENT_ID_LEN_MAX + 1]);
 
-/* ERR_NOT_FOUND. */
-int catalogue_remove(struct catalogue *catalogue, struct bytes id);
+/* Its version is retired. ERR_NOT_FOUND. */
+int catalogue_remove(struct catalogue *catalogue, struct bytes id,
+                     uint64_t now_s);
 
 /* Calls `each` for up to `limit` contents in order of id, from the first after
  * `after` (which need not exist). *has_more: there would be another. */
@@ -53,8 +101,35 @@ int catalogue_list(struct catalogue *catalogue, struct bytes after,
                                 void *context),
                    void *context, bool *has_more);
 
-/* Contents, as counted at the start and kept by what went through here. */
-uint64_t catalogue_count(const struct catalogue *catalogue);
+/* All versions of a content, the oldest first; none of an unknown one. */
+int catalogue_versions(struct catalogue *catalogue, struct bytes content,
+                       void (*each)(const struct catalogue_version *version,
+                                    void *context),
+                       void *context);
+
+/* Versions of any content that were retired at `until_s` or before. */
+int catalogue_retired(struct catalogue *catalogue, uint64_t until_s,
+                      unsigned limit,
+                      void (*each)(const struct catalogue_version *version,
+                                   void *context),
+                      void *context);
+
+/* ERR_NOT_FOUND. */
+int catalogue_version_find(struct catalogue *catalogue, struct bytes content,
+                           struct bytes version, struct catalogue_version *out);
+
+/* In order of name; up to CATALOGUE_TRACKS_MAX. */
+int catalogue_tracks(struct catalogue *catalogue, struct bytes content,
+                     struct bytes version, struct catalogue_track *out,
+                     unsigned *count);
+
+/* Forgets a version that was retired at `until_s` or before, and its tracks.
+ * ERR_NOT_FOUND; ERR_STALE: it is played, or may still be. */
+int catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
+                             struct bytes version, uint64_t until_s);
+
+/* Contents there are. */
+int catalogue_count(struct catalogue *catalogue, uint64_t *out);
 
 /* 0 while the database answers. */
 int catalogue_check(struct catalogue *catalogue);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st-api: answers plays with signed URLs, and keeps the catalogue. */
 
+#include "platform/database.h"
 #include "platform/descriptors.h"
 #include "platform/log.h"
 #include "platform/options.h"
+#include "platform/workers.h"
 #include "programs/st-api/api.h"
 #include "programs/st-api/body.h"
 
@@ -12,9 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define CONNECTIONS_MAX 64
+#define WAITING_MAX 10000 /* requests, for a connection to be free */
+
 struct config {
     const char *listen, *database, *keys, *playback_url, *admin_key;
-    int64_t token_ttl_ms;
+    int64_t token_ttl_ms, connections;
     bool verbose;
 };
 
@@ -23,7 +28,15 @@ static const struct option options[] = {
      0, 0, false, NULL,
      "Address to answer on. A loopback address: nginx faces the network."},
     {"database", OPTION_TEXT, offsetof(struct config, database), NULL, 0, 0,
-     true, NULL, "File of the catalogue (SQLite); made when missing."},
+     true, NULL,
+     "Where the catalogue is: a file (SQLite), made when missing; or "
+     "postgresql://[USER@]HOST[:PORT]/NAME, which several st-api may share. A "
+     "password belongs into ~/.pgpass or PGPASSFILE: what is written here "
+     "others can read."},
+    {"database-connections", OPTION_INTEGER,
+     offsetof(struct config, connections), "4", 1, CONNECTIONS_MAX, false, NULL,
+     "Connections to PostgreSQL, each of which answers one question at a "
+     "time."},
     {"keys", OPTION_TEXT, offsetof(struct config, keys), NULL, 0, 0, true, NULL,
      "File of token keys, a line each: id (0 to 255) and 64 hex digits. The "
      "first signs. Read again on SIGHUP."},
@@ -110,14 +123,44 @@ run(struct event_base *base, struct api *api, const struct config *config)
     };
     for (size_t i = 0; i < 3; i++)
         event_add(signals[i], NULL);
-    log_info("main: answer on port %u (%llu contents)",
-             http_server_port(server),
-             (unsigned long long) catalogue_count(api->catalogue));
+    log_info("main: answer on port %u", http_server_port(server));
     event_base_dispatch(base);
     for (size_t i = 0; i < 3; i++)
         event_free(signals[i]);
     http_server_free(server);
     return 0;
+}
+
+/* A file is asked in the loop's thread: it answers in microseconds. Of a server
+ * each worker has a connection. */
+static int
+catalogues_run(struct event_base *base, struct api *api,
+               const struct config *config)
+{
+    if (!database_is_server(config->database)) {
+        if (catalogue_open(config->database, &api->catalogue) != 0)
+            return 1;
+        int status = run(base, api, config);
+        catalogue_close(api->catalogue);
+        return status;
+    }
+    void *catalogues[CONNECTIONS_MAX] = {NULL};
+    unsigned count = 0;
+    int status = 1;
+    while (count < config->connections
+           && catalogue_open(config->database,
+                             (struct catalogue **) &catalogues[count])
+                  == 0)
+        count++;
+    if (count == config->connections
+        && workers_new(base, catalogues, count, WAITING_MAX, &api->workers)
+               == 0) {
+        status = run(base, api, config);
+        workers_free(api->workers);
+    }
+    for (unsigned i = 0; i < count; i++)
+        catalogue_close(catalogues[i]);
+    return status;
 }
 
 int
@@ -146,10 +189,8 @@ main(int argc, char **argv)
     int status = 1;
     struct event_base *base = event_base_new();
     if (base != NULL
-        && secrets_load(config.keys, config.admin_key, &api.secrets) == 0
-        && catalogue_open(config.database, &api.catalogue) == 0)
-        status = run(base, &api, &config);
-    catalogue_close(api.catalogue);
+        && secrets_load(config.keys, config.admin_key, &api.secrets) == 0)
+        status = catalogues_run(base, &api, &config);
     secrets_free(api.secrets);
     if (base != NULL)
         event_base_free(base);

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""st-api alone: plays get signed URLs, the catalogue is kept, and whatever is
-sent to it gets an answer that says what is wrong."""
+"""st-api alone: plays get signed URLs, the catalogue is kept, in a file or in
+PostgreSQL, and whatever is sent to it gets an answer that says what is wrong."""
 
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import re
 import signal
@@ -18,6 +19,7 @@ import pytest
 import requests
 
 from conftest import BUILD, wait_until
+from postgresql_server import PostgreSQL
 
 ST_API = BUILD / "programs" / "st-api" / "st-api"
 ADMIN_KEY = "admin-key-0123456789"
@@ -25,7 +27,7 @@ SECRETS = {1: bytes(range(32)), 2: bytes(range(32, 64))}
 
 
 class StApi:
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, database=None):
         self.folder = folder
         self.keys, self.admin_key = folder / "keys", folder / "admin.key"
         self.log_path = folder / "log"
@@ -35,7 +37,7 @@ class StApi:
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
                 [ST_API, "--listen", "127.0.0.1:0", "--database",
-                 folder / "catalogue.db", "--keys", self.keys,
+                 database or folder / "catalogue.db", "--keys", self.keys,
                  "--playback-url", "http://play.example:8080/", "--admin-key",
                  self.admin_key, *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -90,24 +92,55 @@ class StApi:
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    one = StApi(tmp_path_factory.mktemp("st-api"))
+def postgresql(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("postgresql")
+    for path in folder, *list(folder.parents)[:2]:
+        path.chmod(0o755)  # the server is another user's
+    server = PostgreSQL(folder / "server").start()
+    yield server
+    server.stop()
+
+
+SCHEMAS = itertools.count()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def new_database(request):
+    """Gives an empty one; None is a file in the folder of st-api."""
+    if request.param == "sqlite":
+        return lambda: None
+    server = request.getfixturevalue("postgresql")
+    return lambda: server.schema(f"s{next(SCHEMAS)}")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory, new_database):
+    one = StApi(tmp_path_factory.mktemp("st-api"), database=new_database())
     yield one
     one.stop()
 
 
-@pytest.fixture
-def own_api(tmp_path):
-    """One that a test may stop, reload and start again."""
+def starter(folder, database):
     started = []
 
     def start(*options):
-        started.append(StApi(tmp_path, *options))
+        started.append(StApi(folder, *options, database=database))
         return started[-1]
 
     yield start
     for one in started:
         one.stop()
+
+
+@pytest.fixture
+def own_api(tmp_path, new_database):
+    """One that a test may stop, reload and start again."""
+    yield from starter(tmp_path, new_database())
+
+
+@pytest.fixture
+def sqlite_api(tmp_path):
+    yield from starter(tmp_path, None)
 
 
 def problem(answer, status):
@@ -301,6 +334,48 @@ def test_09_the_list_comes_in_pages(own_api):
         assert api.request("GET", "/v1/contents?" + query).status_code == 400
 
 
+def test_09_a_version_that_was_replaced_stays_until_no_play_is_on_it(own_api):
+    api = own_api("--token-ttl=1s")
+    tracks = [{"name": "a0", "kind": "audio", "language": "de",
+               "label": "Deutsch", "channels": 2, "codecs": "mp4a.40.2"},
+              {"name": "v0", "kind": "video", "codecs": "avc1.64001f",
+               "width": 1280, "height": 720, "bandwidth": 3000000}]
+    answer = api.request("PUT", "/v1/contents/demo",
+                         {"title": "T", "version": "one", "duration_ms": 5,
+                          "tracks": tracks}, ADMIN_KEY)
+    assert answer.status_code == 201
+    one = api.request("GET", "/v1/contents/demo/versions/one").json()
+    assert one["tracks"] == tracks
+    assert "retired" not in one and one["duration_ms"] == 5
+
+    path = "/v1/contents/demo/versions/one"
+    assert "is played" in problem(api.request("DELETE", path, key=ADMIN_KEY),
+                                  409)
+    api.put("demo", version="two")
+    assert problem(api.request("DELETE", path, key=ADMIN_KEY), 409)
+    versions = api.request("GET", "/v1/contents/demo/versions").json()
+    assert [version["version"] for version in versions["versions"]] == [
+        "one", "two"]
+    assert abs(versions["versions"][0]["retired"] - time.time()) < 10
+
+    def retired():
+        answer = api.request("GET", "/v1/retired-versions", key=ADMIN_KEY)
+        return [(version["content"], version["version"])
+                for version in answer.json()["versions"]]
+
+    wait_until(lambda: retired() == [("demo", "one")], 5, "its last token")
+    assert api.request("DELETE", path, key=ADMIN_KEY).status_code == 204
+    assert problem(api.request("DELETE", path, key=ADMIN_KEY), 404)
+    assert retired() == []
+    assert problem(api.request("GET", path), 404)
+    assert api.play({"content": "demo"}).status_code == 201
+
+    for method, path in [("GET", "/v1/retired-versions"), ("DELETE", path)]:
+        assert problem(api.request(method, path), 401)
+    assert problem(api.request("GET", "/v1/contents/none/versions"), 404)
+    assert problem(api.request("GET", "/v1/contents/demo/versions/.x"), 400)
+
+
 # ---- the daemon ----
 
 def test_10_the_catalogue_survives_a_crash(own_api):
@@ -355,8 +430,8 @@ def test_11_keys_are_reloaded_together_or_not_at_all(own_api):
     assert ADMIN_KEY not in api.log()
 
 
-def test_12_a_locked_database_is_told_and_gets_over(own_api):
-    api = own_api()
+def test_12_a_locked_database_is_told_and_gets_over(sqlite_api):
+    api = sqlite_api()
     api.put("demo")
     other = sqlite3.connect(api.folder / "catalogue.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -368,6 +443,65 @@ def test_12_a_locked_database_is_told_and_gets_over(own_api):
     other.close()
     assert api.put("x").status_code == 201
     assert api.metrics()["st_api_failures_total"] == 1
+
+
+def test_12_a_server_that_is_away_is_told_and_gets_over(tmp_path, postgresql):
+    api = StApi(tmp_path, database=postgresql.schema("away"))
+    try:
+        api.put("demo")
+        postgresql.stop()
+        assert "cannot be read" in problem(api.play({"content": "demo"}), 503)
+        assert problem(api.request("GET", "/healthz"), 503)
+        assert "st_api_contents" not in api.metrics()
+        postgresql.start()
+        # each connection is tried again by itself
+        for _ in range(10):
+            wait_until(lambda: api.play({"content": "demo"}).status_code
+                       == 201, 10, "a play")
+        wait_until(lambda: api.request(
+            "DELETE", "/v1/contents/demo", key=ADMIN_KEY).status_code == 204,
+            10, "a change")
+    finally:
+        api.stop()
+
+
+def test_12_two_share_a_catalogue_and_one_may_die(tmp_path, postgresql):
+    uri = postgresql.schema("shared")
+    for name in "a", "b":
+        (tmp_path / name).mkdir()
+    one, two = (StApi(tmp_path / name, database=uri) for name in "ab")
+    try:
+        for i in range(10):
+            (one, two)[i % 2].put(f"c{i}")
+        assert one.metrics()["st_api_contents"] == 10
+        seen = [api.request("GET", "/v1/contents").json() for api in (one, two)]
+        assert seen[0] == seen[1] and len(seen[0]["contents"]) == 10
+        one.process.kill()
+        for i in range(10):
+            assert two.play({"content": f"c{i}"}).status_code == 201
+        assert two.put("c10").status_code == 201
+    finally:
+        one.stop()
+        two.stop()
+
+
+def test_12_a_catalogue_of_an_older_program_is_taken_over(sqlite_api,
+                                                          tmp_path):
+    old = sqlite3.connect(tmp_path / "catalogue.db")
+    old.executescript(
+        "CREATE TABLE contents(id TEXT PRIMARY KEY NOT NULL, title TEXT NOT "
+        "NULL, version TEXT NOT NULL, duration_ms INTEGER NOT NULL, created "
+        "INTEGER NOT NULL, updated INTEGER NOT NULL) WITHOUT ROWID;"
+        "INSERT INTO contents VALUES('demo', 'T', 'old', 5, 6, 7);"
+        "PRAGMA user_version = 1")
+    old.close()
+    api = sqlite_api()
+    assert "/demo/old/" in api.play({"content": "demo"}).json()["urls"]["hls"]
+    api.put("demo", version="new")
+    versions = api.request("GET", "/v1/contents/demo/versions").json()
+    assert [version["version"] for version in versions["versions"]] == [
+        "old", "new"]
+    assert api.metrics()["st_api_contents"] == 1
 
 
 def test_13_health_and_metrics(api):
@@ -411,12 +545,15 @@ def test_14_a_bad_start_says_why(tmp_path):
                 ({"admin-key": tmp_path / "none"}, 1, "none"),
                 ({"database": tmp_path / "no" / "db"}, 1, "no/db"),
                 ({"database": tmp_path / "junk"}, 1, "not a database"),
+                ({"database": "postgresql://u:secret@127.0.0.1:1/db"}, 1,
+                 "postgresql://127.0.0.1:1/db: connect failed"),
                 ({"playback-url": "play.example"}, 2, "--playback-url"),
                 ({"playback-url": None}, 2, "playback-url"),
                 ({"token-ttl": "soon"}, 2, "token-ttl")]:
             done = start(**changed)
             assert done.returncode == status, (changed, done)
             assert expected in done.stderr, (changed, done)
+            assert "secret" not in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--help", "--man", "--sample"])

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The catalogue's contents, and their versions. */
+
+#include "programs/st-api/api_private.h"
+
+#include "platform/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LIST_LIMIT_DEFAULT 100
+
+static json_t *
+content_json(const struct catalogue_content *content)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "id", content->id,
+                     "title", content->title, "version", content->version,
+                     "duration_ms", (json_int_t) content->duration_ms,
+                     "created", (json_int_t) content->created_s, "updated",
+                     (json_int_t) content->updated_s);
+}
+
+/* ---- one content ---- */
+
+struct content_task {
+    struct task task;
+    char id[CONTENT_ID_LEN_MAX + 1];
+    struct catalogue_content content;
+};
+
+static struct content_task *
+content_task_new(struct api *api, struct http_request *request,
+                 int (*query)(struct task *, struct catalogue *),
+                 void (*answer)(struct task *))
+{
+    char id[CONTENT_ID_LEN_MAX + 1];
+    struct content_task *content =
+        api_id_take(api, request, 0, id)
+            ? api_task_new(api, request, sizeof *content, query, answer)
+            : NULL;
+    if (content != NULL)
+        memcpy(content->id, id, sizeof id);
+    return content;
+}
+
+static int
+content_get_query(struct task *task, struct catalogue *catalogue)
+{
+    struct content_task *content = (struct content_task *) task;
+    return catalogue_find(catalogue, bytes_of_text(content->id),
+                          &content->content);
+}
+
+static void
+content_get_answer(struct task *task)
+{
+    const struct content_task *content = (struct content_task *) task;
+    if (task->err != 0)
+        api_reply_unknown(task->request, content->id);
+    else
+        api_reply_json(task->request, 200, content_json(&content->content));
+}
+
+void
+content_get(struct http_request *request, void *context)
+{
+    if (!api_may_read(context, request))
+        return;
+    struct content_task *content = content_task_new(
+        context, request, content_get_query, content_get_answer);
+    if (content != NULL)
+        api_ask(&content->task);
+}
+
+static int
+content_delete_query(struct task *task, struct catalogue *catalogue)
+{
+    struct content_task *content = (struct content_task *) task;
+    return catalogue_remove(catalogue, bytes_of_text(content->id),
+                            clock_unix_s());
+}
+
+static void
+content_delete_answer(struct task *task)
+{
+    const struct content_task *content = (struct content_task *) task;
+    if (task->err != 0) {
+        api_reply_unknown(task->request, content->id);
+    } else {
+        api_count(task->api, API_METRIC_CHANGES);
+        http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
+    }
+}
+
+void
+content_delete(struct http_request *request, void *context)
+{
+    if (!api_is_admin(context, request))
+        return;
+    struct content_task *content = content_task_new(
+        context, request, content_delete_query, content_delete_answer);
+    if (content != NULL)
+        api_ask(&content->task);
+}
+
+struct put_task {
+    struct task task;
+    struct catalogue_content content;
+    struct body_content asked;
+    bool is_new;
+};
+
+static int
+content_put_query(struct task *task, struct catalogue *catalogue)
+{
+    struct put_task *put = (struct put_task *) task;
+    return catalogue_put(catalogue, &put->content, put->asked.tracks,
+                         put->asked.track_count, clock_unix_s(), &put->content,
+                         &put->is_new);
+}
+
+static void
+content_put_answer(struct task *task)
+{
+    const struct put_task *put = (struct put_task *) task;
+    api_count(task->api, API_METRIC_CHANGES);
+    api_reply_json(task->request, put->is_new ? 201 : 200,
+                   content_json(&put->content));
+}
+
+void
+content_put(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    char id[CONTENT_ID_LEN_MAX + 1], message[BODY_MESSAGE_SIZE];
+    if (!api_is_admin(api, request) || !api_has_json(api, request)
+        || !api_id_take(api, request, 0, id))
+        return;
+    struct put_task *put = api_task_new(api, request, sizeof *put,
+                                        content_put_query, content_put_answer);
+    if (put == NULL)
+        return;
+    int err =
+        body_content_parse(http_request_body(request), &put->asked, message);
+    if (err != 0) {
+        api_reply_invalid(api, request, err, message);
+        free(put);
+        return;
+    }
+    struct catalogue_content *content = &put->content;
+    memcpy(content->id, id, sizeof id);
+    memcpy(content->title, put->asked.title, sizeof content->title);
+    memcpy(content->version, put->asked.version, sizeof content->version);
+    content->duration_ms = put->asked.duration_ms;
+    api_ask(&put->task);
+}
+
+/* ---- lists ---- */
+
+static bool
+list_limit_parse(const char *text, unsigned *out)
+{
+    if (text == NULL) {
+        *out = LIST_LIMIT_DEFAULT;
+        return true;
+    }
+    size_t len = strlen(text);
+    if (len == 0 || len > 4 || strspn(text, "0123456789") != len)
+        return false;
+    unsigned long n = strtoul(text, NULL, 10);
+    if (n < 1 || n > CATALOGUE_LIST_MAX)
+        return false;
+    *out = (unsigned) n;
+    return true;
+}
+
+struct list_task {
+    struct task task;
+    char after[CONTENT_ID_LEN_MAX + 1];
+    unsigned limit;
+    uint64_t until_s; /* of retired versions */
+    json_t *items;
+    char last[CONTENT_ID_LEN_MAX + 1];
+    bool has_more;
+};
+
+static void
+list_fini(struct task *task)
+{
+    json_decref(((struct list_task *) task)->items);
+}
+
+static void
+list_add(struct list_task *list, json_t *item)
+{
+    json_array_append_new(list->items, item);
+}
+
+static void
+contents_add(const struct catalogue_content *content, void *context)
+{
+    struct list_task *list = context;
+    list_add(list, content_json(content));
+    memcpy(list->last, content->id, sizeof list->last);
+}
+
+static int
+contents_query(struct task *task, struct catalogue *catalogue)
+{
+    struct list_task *list = (struct list_task *) task;
+    list->items = json_array();
+    return catalogue_list(catalogue, bytes_of_text(list->after), list->limit,
+                          contents_add, list, &list->has_more);
+}
+
+static void
+contents_answer(struct task *task)
+{
+    const struct list_task *list = (struct list_task *) task;
+    api_reply_json(task->request, 200,
+                   json_pack("{s:O, s:s?}", "contents", list->items, "next",
+                             list->has_more ? list->last : NULL));
+}
+
+void
+contents_list(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    if (!api_may_read(api, request))
+        return;
+    unsigned limit;
+    if (!list_limit_parse(http_request_query(request, "limit"), &limit)) {
+        api_reply_invalid(api, request, ERR_INVALID,
+                          "limit must be an integer from 1 to 1000");
+        return;
+    }
+    const char *after = http_request_query(request, "after");
+    if (after != NULL && !content_id_is_valid(bytes_of_text(after))) {
+        api_reply_invalid(api, request, ERR_INVALID,
+                          "after must be the id of a content");
+        return;
+    }
+    struct list_task *list = api_task_new(api, request, sizeof *list,
+                                          contents_query, contents_answer);
+    if (list == NULL)
+        return;
+    list->task.fini = list_fini;
+    list->limit = limit;
+    if (after != NULL)
+        snprintf(list->after, sizeof list->after, "%s", after);
+    api_ask(&list->task);
+}
+
+/* ---- versions ---- */
+
+/* Retired at or before this, no token of it is valid any more. */
+static uint64_t
+collectable_until(const struct api *api)
+{
+    uint64_t now_s = clock_unix_s();
+    return now_s > api->token_ttl_s ? now_s - api->token_ttl_s : 0;
+}
+
+static json_t *
+version_json(const struct catalogue_version *version)
+{
+    json_t *json = json_pack(
+        "{s:s, s:s, s:I, s:I}", "content", version->content, "version",
+        version->version, "duration_ms", (json_int_t) version->duration_ms,
+        "created", (json_int_t) version->created_s);
+    if (json != NULL && version->retired_s > 0)
+        json_object_set_new(json, "retired",
+                            json_integer((json_int_t) version->retired_s));
+    return json;
+}
+
+static void
+versions_add(const struct catalogue_version *version, void *context)
+{
+    list_add(context, version_json(version));
+}
+
+static int
+versions_query(struct task *task, struct catalogue *catalogue)
+{
+    struct list_task *list = (struct list_task *) task;
+    list->items = json_array();
+    return catalogue_versions(catalogue, bytes_of_text(list->after),
+                              versions_add, list);
+}
+
+static int
+retired_query(struct task *task, struct catalogue *catalogue)
+{
+    struct list_task *list = (struct list_task *) task;
+    list->items = json_array();
+    return catalogue_retired(catalogue, list->until_s, list->limit,
+                             versions_add, list);
+}
+
+static void
+versions_answer(struct task *task)
+{
+    const struct list_task *list = (struct list_task *) task;
+    if (json_array_size(list->items) == 0 && list->until_s == 0)
+        api_reply_unknown(task->request, list->after);
+    else
+        api_reply_json(task->request, 200,
+                       json_pack("{s:O}", "versions", list->items));
+}
+
+void
+versions_list(struct http_request *request, void *context)
+{
+    char id[CONTENT_ID_LEN_MAX + 1];
+    if (!api_may_read(context, request)
+        || !api_id_take(context, request, 0, id))
+        return;
+    struct list_task *list = api_task_new(context, request, sizeof *list,
+                                          versions_query, versions_answer);
+    if (list == NULL)
+        return;
+    list->task.fini = list_fini;
+    memcpy(list->after, id, sizeof id);
+    api_ask(&list->task);
+}
+
+/* Those whose files may be taken away. */
+void
+retired_list(struct http_request *request, void *context)
+{
+    if (!api_is_admin(context, request))
+        return;
+    struct list_task *list = api_task_new(context, request, sizeof *list,
+                                          retired_query, versions_answer);
+    if (list == NULL)
+        return;
+    list->task.fini = list_fini;
+    list->until_s = collectable_until(context);
+    list->limit = CATALOGUE_LIST_MAX;
+    api_ask(&list->task);
+}
+
+struct version_task {
+    struct task task;
+    char content[CONTENT_ID_LEN_MAX + 1];
+    char version[CONTENT_ID_LEN_MAX + 1];
+    uint64_t until_s;
+    struct catalogue_version found;
+    struct catalogue_track tracks[CATALOGUE_TRACKS_MAX];
+    unsigned track_count;
+};
+
+static struct version_task *
+version_task_new(struct api *api, struct http_request *request,
+                 int (*query)(struct task *, struct catalogue *),
+                 void (*answer)(struct task *))
+{
+    char content[CONTENT_ID_LEN_MAX + 1], version[CONTENT_ID_LEN_MAX + 1];
+    struct version_task *task =
+        api_id_take(api, request, 0, content)
+                && api_id_take(api, request, 1, version)
+            ? api_task_new(api, request, sizeof *task, query, answer)
+            : NULL;
+    if (task != NULL) {
+        memcpy(task->content, content, sizeof content);
+        memcpy(task->version, version, sizeof version);
+        task->until_s = collectable_until(api);
+    }
+    return task;
+}
+
+static void
+reply_unknown_version(const struct version_task *version)
+{
+    http_reply_error(version->task.request, ERR_NOT_FOUND,
+                     "content \"%s\" has no version \"%s\"",
+                     version->content, version->version);
+}
+
+static int
+version_get_query(struct task *task, struct catalogue *catalogue)
+{
+    struct version_task *version = (struct version_task *) task;
+    int err = catalogue_version_find(
+        catalogue, bytes_of_text(version->content),
+        bytes_of_text(version->version), &version->found);
+    return err != 0 ? err
+                    : catalogue_tracks(catalogue,
+                                       bytes_of_text(version->content),
+                                       bytes_of_text(version->version),
+                                       version->tracks, &version->track_count);
+}
+
+static void
+text_set(json_t *json, const char *name, const char *text)
+{
+    if (text[0] != '\0')
+        json_object_set_new(json, name, json_string(text));
+}
+
+static void
+number_set(json_t *json, const char *name, uint64_t number)
+{
+    if (number > 0)
+        json_object_set_new(json, name, json_integer((json_int_t) number));
+}
+
+static json_t *
+track_json(const struct catalogue_track *track)
+{
+    json_t *json = json_object();
+    const char *kind = catalogue_track_kind_name(track->kind);
+    text_set(json, "name", track->name);
+    text_set(json, "kind", kind != NULL ? kind : "");
+    text_set(json, "codecs", track->codecs);
+    text_set(json, "language", track->language);
+    text_set(json, "label", track->label);
+    number_set(json, "width", track->width);
+    number_set(json, "height", track->height);
+    number_set(json, "bandwidth", track->bandwidth);
+    number_set(json, "channels", track->channels);
+    return json;
+}
+
+static void
+version_get_answer(struct task *task)
+{
+    const struct version_task *version = (struct version_task *) task;
+    if (task->err != 0) {
+        reply_unknown_version(version);
+        return;
+    }
+    json_t *json = version_json(&version->found), *tracks = json_array();
+    for (unsigned i = 0; i < version->track_count; i++)
+        json_array_append_new(tracks, track_json(&version->tracks[i]));
+    json_object_set_new(json, "tracks", tracks);
+    api_reply_json(task->request, 200, json);
+}
+
+void
+version_get(struct http_request *request, void *context)
+{
+    if (!api_may_read(context, request))
+        return;
+    struct version_task *version = version_task_new(
+        context, request, version_get_query, version_get_answer);
+    if (version != NULL)
+        api_ask(&version->task);
+}
+
+static int
+version_delete_query(struct task *task, struct catalogue *catalogue)
+{
+    struct version_task *version = (struct version_task *) task;
+    return catalogue_version_remove(
+        catalogue, bytes_of_text(version->content),
+        bytes_of_text(version->version), version->until_s);
+}
+
+static void
+version_delete_answer(struct task *task)
+{
+    const struct version_task *version = (struct version_task *) task;
+    if (task->err == ERR_STALE) {
+        http_reply_error(task->request, ERR_STALE,
+                         "version \"%s\" is played, or plays that began "
+                         "before it was replaced may still be on it",
+                         version->version);
+    } else if (task->err != 0) {
+        reply_unknown_version(version);
+    } else {
+        api_count(task->api, API_METRIC_CHANGES);
+        http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
+    }
+}
+
+void
+version_delete(struct http_request *request, void *context)
+{
+    if (!api_is_admin(context, request))
+        return;
+    struct version_task *version = version_task_new(
+        context, request, version_delete_query, version_delete_answer);
+    if (version != NULL)
+        api_ask(&version->task);
+}

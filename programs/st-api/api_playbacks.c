@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plays. One costs one lookup by primary key, one HMAC and one write of JSON by
+ * hand: all that goes into it is known to need no escape.
+ */
+
+#include "programs/st-api/api_private.h"
+
+#include "core/buffer.h"
+#include "platform/clock.h"
+
+#include <inttypes.h>
+
+struct playback_task {
+    struct task task;
+    struct body_playback asked;
+    char version[CONTENT_ID_LEN_MAX + 1];
+};
+
+static void
+query_write(const struct body_playback *asked, bool is_dash, struct buffer *out)
+{
+    if (asked->steering)
+        buffer_append_text(out, "?steering=1");
+    if (asked->trick_play && is_dash)
+        buffer_printf(out, "%ctrick=1", asked->steering ? '&' : '?');
+}
+
+static int
+playback_write(struct api *api, const struct body_playback *asked,
+               const char *version, struct buffer *out)
+{
+    static const struct {
+        const char *form, *name;
+        bool is_dash;
+    } manifests[] = {{"hls", "master.m3u8", false},
+                     {"dash", "manifest.mpd", true}};
+    struct token_claims claims = {
+        .session = random_u64(),
+        .expires_s = (uint32_t) (clock_unix_s() + api->token_ttl_s),
+    };
+    char token[TOKEN_TEXT_LEN];
+    int err = token_sign(secrets_token_keys(api->secrets),
+                         bytes_of_text(asked->content), &claims, token);
+    if (err != 0)
+        return err;
+    buffer_printf(
+        out,
+        "{\"id\":\"%016" PRIx64 "\",\"content\":\"%s\","
+        "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32 ",\"urls\":{",
+        random_u64(), asked->content, claims.session, claims.expires_s);
+    for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++) {
+        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s", i > 0 ? "," : "",
+                      manifests[i].form, api->playback_url, TOKEN_TEXT_LEN,
+                      token, asked->content, version, manifests[i].name);
+        query_write(asked, manifests[i].is_dash, out);
+        buffer_append_text(out, "\"");
+    }
+    buffer_append_text(out, "}}");
+    return out->err;
+}
+
+static int
+playback_query(struct task *task, struct catalogue *catalogue)
+{
+    struct playback_task *playback = (struct playback_task *) task;
+    return catalogue_find_version(catalogue,
+                                  bytes_of_text(playback->asked.content),
+                                  playback->version);
+}
+
+static void
+playback_answer(struct task *task)
+{
+    const struct playback_task *playback = (struct playback_task *) task;
+    struct api *api = task->api;
+    if (task->err != 0) {
+        api_count(api, API_METRIC_PLAYBACKS_UNKNOWN);
+        api_reply_unknown(task->request, playback->asked.content);
+        return;
+    }
+    struct buffer reply;
+    buffer_init(&reply, REPLY_SIZE_MAX);
+    int err = playback_write(api, &playback->asked, playback->version, &reply);
+    if (err != 0) {
+        api_count(api, API_METRIC_FAILURES);
+        http_reply_error(task->request, err, "the play cannot be signed");
+    } else {
+        api_count(api, API_METRIC_PLAYBACKS);
+        http_reply_header(task->request, "Cache-Control", "no-store");
+        http_reply(task->request, 201, "application/json",
+                   buffer_bytes(&reply));
+    }
+    buffer_fini(&reply);
+}
+
+void
+playback_create(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    if (!api_has_json(api, request))
+        return;
+    struct body_playback asked;
+    char message[BODY_MESSAGE_SIZE];
+    int err = body_playback_parse(http_request_body(request), &asked, message);
+    if (err != 0) {
+        api_reply_invalid(api, request, err, message);
+        return;
+    }
+    struct playback_task *playback =
+        api_task_new(api, request, sizeof *playback, playback_query,
+                     playback_answer);
+    if (playback == NULL)
+        return;
+    playback->asked = asked;
+    api_ask(&playback->task);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_ST_API_API_PRIVATE_H
+#define PROGRAMS_ST_API_API_PRIVATE_H
+
+/* What the files of st-api's requests share: tasks and answers. */
+
+#include "platform/workers.h"
+#include "programs/st-api/api.h"
+#include "programs/st-api/body.h"
+
+#include <jansson.h>
+
+#define REPLY_SIZE_MAX (4u << 20) /* bytes */
+
+/*
+ * A question to the catalogue on behalf of a request: first in whatever it
+ * needs, which is all copied, as the client may leave meanwhile. Asked at once
+ * of a file, in another thread of a server.
+ */
+struct task {
+    struct work work;
+    struct api *api;
+    struct http_request *request; /* NULL: the client left */
+    int (*query)(struct task *task, struct catalogue *catalogue);
+    /* of ERR_NOT_FOUND and ERR_STALE too; other errors are answered before */
+    void (*answer)(struct task *task);
+    void (*fini)(struct task *task); /* NULL: nothing to free */
+    int err;                         /* of the query */
+};
+
+/* Zeroed; NULL: the request is answered. Then api_ask takes it over. */
+void *api_task_new(struct api *api, struct http_request *request, size_t size,
+                   int (*query)(struct task *, struct catalogue *),
+                   void (*answer)(struct task *));
+void api_ask(struct task *task);
+
+void api_count(struct api *api, enum api_metric metric);
+void api_reply_json(struct http_request *request, int status,
+                    json_t *json); /* takes it */
+void api_reply_invalid(struct api *api, struct http_request *request, int err,
+                       const char *message);
+void api_reply_unknown(struct http_request *request, const char *content);
+
+/* True when the request may go on; else it is answered. */
+bool api_is_admin(struct api *api, struct http_request *request);
+bool api_may_read(struct api *api, struct http_request *request);
+bool api_has_json(struct api *api, struct http_request *request);
+/* The n-th {x} of the path as an id, copied out. */
+bool api_id_take(struct api *api, struct http_request *request, unsigned n,
+                 char out[CONTENT_ID_LEN_MAX + 1]);
+
+/* ---- the requests ---- */
+
+void playback_create(struct http_request *request, void *context);
+
+void contents_list(struct http_request *request, void *context);
+void content_get(struct http_request *request, void *context);
+void content_put(struct http_request *request, void *context);
+void content_delete(struct http_request *request, void *context);
+
+void versions_list(struct http_request *request, void *context);
+void version_get(struct http_request *request, void *context);
+void version_delete(struct http_request *request, void *context);
+void retired_list(struct http_request *request, void *context);
+
+#endif
