@@ -32,7 +32,7 @@ struct postgresql {
     PGconn *connection;
     uint64_t connection_number; /* statements are prepared in each anew */
     uint64_t tried_ms;          /* the attempt to connect that failed; or 0 */
-    bool in_transaction; /* also one whose connection is gone */
+    bool in_transaction;        /* also one whose connection is gone */
     int changes;
     unsigned statement_count;
 };
@@ -75,11 +75,11 @@ err_of(const PGresult *result)
         const char *start;
         int err;
     } errs[] = {
-        {"53100", ERR_FULL},     /* disk_full */
-        {"53", ERR_UNAVAILABLE}, /* insufficient_resources */
-        {"08", ERR_UNAVAILABLE}, /* connection_exception */
-        {"57", ERR_UNAVAILABLE}, /* operator_intervention */
-        {"40", ERR_UNAVAILABLE}, /* transaction_rollback */
+        {"53100", ERR_FULL},        /* disk_full */
+        {"53", ERR_UNAVAILABLE},    /* insufficient_resources */
+        {"08", ERR_UNAVAILABLE},    /* connection_exception */
+        {"57", ERR_UNAVAILABLE},    /* operator_intervention */
+        {"40", ERR_UNAVAILABLE},    /* transaction_rollback */
         {"55P03", ERR_UNAVAILABLE}, /* lock_not_available */
         {"25006", ERR_UNAVAILABLE}, /* read_only_sql_transaction: a standby */
     };
@@ -124,11 +124,11 @@ static int
 connection_make(struct postgresql *postgresql)
 {
     /* what the URI says of the same comes later, and counts */
-    const char *const names[] = {
-        "connect_timeout", "tcp_user_timeout", "application_name",
-        "client_encoding", "dbname",           NULL};
-    const char *const values[] = {
-        CONNECT_TIMEOUT_S, "5000", "vodst", "UTF8", postgresql->uri, NULL};
+    const char *const names[] = {"connect_timeout",  "tcp_user_timeout",
+                                 "application_name", "client_encoding",
+                                 "dbname",           NULL};
+    const char *const values[] = {CONNECT_TIMEOUT_S, "5000", "vodst", "UTF8",
+                                  postgresql->uri,   NULL};
     uint64_t now_ms = clock_now_ms();
     if (postgresql->tried_ms != 0
         && now_ms - postgresql->tried_ms < CONNECT_PAUSE_MS)
@@ -260,8 +260,7 @@ postgresql_query(struct postgresql *postgresql, const char *what,
 }
 
 static int
-postgresql_execute(struct database *database, const char *what,
-                   const char *sql)
+postgresql_execute(struct database *database, const char *what, const char *sql)
 {
     PGresult *result;
     int err = postgresql_query(postgresql_of(database), what, sql, &result);
@@ -312,8 +311,8 @@ postgresql_number(struct postgresql *postgresql, const char *sql, long *out)
     int err = postgresql_query(postgresql, "schema", sql, &result);
     if (err != 0)
         return err;
-    *out = PQntuples(result) > 0 ? strtol(PQgetvalue(result, 0, 0), NULL, 10)
-                                 : 0;
+    *out =
+        PQntuples(result) > 0 ? strtol(PQgetvalue(result, 0, 0), NULL, 10) : 0;
     PQclear(result);
     return 0;
 }
@@ -352,9 +351,9 @@ postgresql_schema_begin(struct database *database)
     unsigned version;
     int err = postgresql_begin(database);
     if (err == 0)
-        err = postgresql_execute(
-            database, "migration",
-            "SELECT pg_advisory_xact_lock(" SCHEMA_LOCK ")");
+        err =
+            postgresql_execute(database, "migration",
+                               "SELECT pg_advisory_xact_lock(" SCHEMA_LOCK ")");
     if (err == 0)
         err = postgresql_schema_version_read(database, &version);
     if (err == 0 && version == 0)
@@ -459,11 +458,11 @@ statement_prepare_here(struct postgresql *postgresql,
     if (statement->connection_number == postgresql->connection_number)
         return 0;
     PGresult *result;
-    int err = answer_judge(postgresql, statement->sql,
-                           PQsendPrepare(postgresql->connection,
-                                         statement->name, statement->sql, 0,
-                                         NULL),
-                           &result);
+    int err =
+        answer_judge(postgresql, statement->sql,
+                     PQsendPrepare(postgresql->connection, statement->name,
+                                   statement->sql, 0, NULL),
+                     &result);
     if (err != 0)
         return err;
     PQclear(result);
@@ -512,9 +511,9 @@ postgresql_text(struct statement *base, int column)
 {
     const struct postgresql_statement *statement = statement_of(base);
     int len = PQgetlength(statement->result, statement->row, column);
-    return bytes_of((const uint8_t *) PQgetvalue(statement->result,
-                                                 statement->row, column),
-                    len > 0 ? (size_t) len : 0);
+    return bytes_of(
+        (const uint8_t *) PQgetvalue(statement->result, statement->row, column),
+        len > 0 ? (size_t) len : 0);
 }
 
 static int64_t
@@ -585,9 +584,9 @@ database_open_postgresql(const char *uri, struct database **out)
     postgresql->base.kind = &kind;
     postgresql->uri = strdup(uri);
     postgresql->base.name = name_of(uri);
-    int err = postgresql->uri == NULL           ? ERR_MEMORY
+    int err = postgresql->uri == NULL         ? ERR_MEMORY
               : postgresql->base.name == NULL ? ERR_INVALID
-                                                : connection_make(postgresql);
+                                              : connection_make(postgresql);
     if (err != 0) {
         postgresql_close(&postgresql->base);
         return err;

@@ -66,6 +66,9 @@ void http_reply(struct http_request *request, int status,
  * with the error's status; detail is printf-like and may be NULL. */
 void http_reply_error(struct http_request *request, int err, const char *format,
                       ...) __attribute__((format(printf, 3, 4)));
+/* The same for a status that no error has. */
+void http_reply_problem(struct http_request *request, int status,
+                        const char *title, const char *detail);
 
 /* ---- client ---- */
 

@@ -303,9 +303,6 @@ allow_add(struct http_request *request, const struct split_path *path)
     http_reply_header(request, "Allow", allow);
 }
 
-static void reply_problem(struct http_request *request, int status,
-                          const char *title, const char *detail);
-
 static void
 handle_request(struct evhttp_request *evreq, void *arg)
 {
@@ -339,9 +336,9 @@ handle_request(struct evhttp_request *evreq, void *arg)
     }
     if (is_known) {
         allow_add(request, &path);
-        reply_problem(request, 405, "method not allowed", NULL);
+        http_reply_problem(request, 405, "method not allowed", NULL);
     } else {
-        reply_problem(request, 404, "not found", "no such resource");
+        http_reply_problem(request, 404, "not found", "no such resource");
     }
 }
 
@@ -370,9 +367,9 @@ append_json_text(struct buffer *out, const char *text)
     buffer_append_u8(out, '"');
 }
 
-static void
-reply_problem(struct http_request *request, int status, const char *title,
-              const char *detail)
+void
+http_reply_problem(struct http_request *request, int status, const char *title,
+                   const char *detail)
 {
     struct buffer body;
     buffer_init(&body, PROBLEM_SIZE_MAX);
@@ -682,6 +679,6 @@ http_reply_error(struct http_request *request, int err, const char *format, ...)
         vsnprintf(detail, sizeof detail, format, arguments);
         va_end(arguments);
     }
-    reply_problem(request, err_http_status(err), err_text(err),
-                  format == NULL ? NULL : detail);
+    http_reply_problem(request, err_http_status(err), err_text(err),
+                       format == NULL ? NULL : detail);
 }

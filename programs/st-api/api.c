@@ -4,6 +4,7 @@
 #include "programs/st-api/api_private.h"
 
 #include "core/buffer.h"
+#include "platform/clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -153,33 +154,76 @@ api_has_json(struct api *api, struct http_request *request)
 }
 
 static void
-reply_unauthorized(struct http_request *request)
+reply_unauthorized(struct api *api, struct http_request *request,
+                   const char *detail)
 {
-    static const char problem[] =
-        "{\"type\":\"about:blank\",\"status\":401,\"title\":\"Unauthorized\","
-        "\"detail\":\"send the admin key as Authorization: Bearer KEY\"}";
+    api_count(api, API_METRIC_DENIED);
     http_reply_header(request, "WWW-Authenticate", "Bearer realm=\"st-api\"");
-    http_reply(request, 401, "application/problem+json",
-               bytes_of_text(problem));
+    http_reply_problem(request, 401, "not authenticated", detail);
+}
+
+/* What is presented as "Authorization: Bearer KEY"; NULL: nothing is. */
+static const char *
+bearer_of(struct http_request *request)
+{
+    static const char scheme[] = "Bearer ";
+    const char *header = http_request_header(request, "Authorization");
+    return header != NULL && strncasecmp(header, scheme, sizeof scheme - 1) == 0
+               ? header + sizeof scheme - 1
+               : NULL;
 }
 
 bool
 api_is_admin(struct api *api, struct http_request *request)
 {
-    static const char scheme[] = "Bearer ";
-    const char *header = http_request_header(request, "Authorization");
-    if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0) {
-        api_count(api, API_METRIC_DENIED);
-        reply_unauthorized(request);
+    const char *key = bearer_of(request);
+    if (key == NULL) {
+        reply_unauthorized(api, request,
+                           "send the admin key as Authorization: Bearer KEY");
         return false;
     }
-    if (!secrets_is_admin_key(api->secrets,
-                              bytes_of_text(header + sizeof scheme - 1))) {
+    if (!secrets_is_admin_key(api->secrets, bytes_of_text(key))) {
         api_count(api, API_METRIC_DENIED);
         http_reply_error(request, ERR_DENIED,
                          "the admin key is not the one this server knows");
         return false;
     }
+    return true;
+}
+
+bool
+api_service_take(struct api *api, struct http_request *request,
+                 const struct catalogue_service **out)
+{
+    const char *key = bearer_of(request);
+    if (key == NULL) {
+        if (!api->is_public) {
+            reply_unauthorized(
+                api, request,
+                "send the key of a service as Authorization: Bearer KEY");
+            return false;
+        }
+        *out = NULL;
+        return true;
+    }
+    struct service *service = services_authenticate(
+        api->services, bytes_of_text(key), clock_unix_s());
+    if (service == NULL) {
+        reply_unauthorized(api, request,
+                           "the key is of no service, or has expired");
+        return false;
+    }
+    unsigned wait_s;
+    if (!service_may_ask(service, clock_now_ms(), &wait_s)) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%u", wait_s);
+        api_count(api, API_METRIC_LIMITED);
+        http_reply_header(request, "Retry-After", seconds);
+        http_reply_problem(request, 429, "too many requests",
+                           "the service asks more often than it may");
+        return false;
+    }
+    *out = &service->known;
     return true;
 }
 
@@ -202,10 +246,8 @@ api_id_take(struct api *api, struct http_request *request, unsigned n,
         return true;
     }
     api_reply_invalid(api, request, ERR_INVALID,
-                      n == 0 ? "a content id is 1 to 64 of A-Z a-z 0-9 . _ - "
-                               "and does not start with a dot"
-                             : "a version is 1 to 64 of A-Z a-z 0-9 . _ - and "
-                               "does not start with a dot");
+                      "an id in the path is 1 to 64 of A-Z a-z 0-9 . _ - and "
+                      "does not start with a dot");
     return false;
 }
 
@@ -320,6 +362,12 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/contents/{id}/versions/{version}", version_get},
     {"DELETE", "/v1/contents/{id}/versions/{version}", version_delete},
     {"GET", "/v1/retired-versions", retired_list},
+    {"GET", "/v1/services", services_list},
+    {"GET", "/v1/services/{service}", service_get},
+    {"PUT", "/v1/services/{service}", service_put},
+    {"DELETE", "/v1/services/{service}", service_delete},
+    {"POST", "/v1/services/{service}/keys", service_key_create},
+    {"DELETE", "/v1/services/{service}/keys/{key}", service_key_delete},
     {"GET", "/healthz", health},
     {"GET", "/metrics", metrics},
 };

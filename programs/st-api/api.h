@@ -4,12 +4,14 @@
 
 /*
  * st-api's requests: plays are answered with signed URLs, the catalogue is
- * shown and changed. Holds no state of its own beside counters.
+ * shown and changed. Holds no state of its own beside counters and what each
+ * service may still ask for.
  */
 
 #include "platform/http.h"
 #include "programs/st-api/catalogue.h"
 #include "programs/st-api/secrets.h"
+#include "programs/st-api/services.h"
 
 /* Metrics: X(symbol, name, type, sentence). */
 #define API_METRICS(X)                                                      \
@@ -20,9 +22,11 @@
     X(INVALID, "st_api_requests_invalid_total", "counter",                  \
       "Requests refused for their form: JSON, fields, type, parameters.")   \
     X(DENIED, "st_api_requests_denied_total", "counter",                    \
-      "Requests refused for a missing or wrong admin key.")                 \
+      "Requests refused for a missing or wrong key.")                       \
+    X(LIMITED, "st_api_requests_limited_total", "counter",                  \
+      "Requests refused as their service asked more often than it may.")    \
     X(CHANGES, "st_api_catalogue_changes_total", "counter",                 \
-      "Contents added, replaced or removed.")                               \
+      "Contents, services and keys added, replaced or removed.")            \
     X(FAILURES, "st_api_failures_total", "counter",                         \
       "Requests that failed for a reason of this program or its database.") \
     X(RELOADS, "st_api_key_reloads_total", "counter",                       \
@@ -43,6 +47,9 @@ struct api {
     struct catalogue *catalogue; /* where there are no workers */
     struct workers *workers;     /* each with a catalogue of its own; or NULL */
     struct secrets *secrets;
+    struct services *services;
+    bool is_refreshing;       /* services are looked at just now */
+    bool is_public;           /* plays are for whoever asks */
     const char *playback_url; /* "http://host:port", no slash at the end */
     uint64_t token_ttl_s;
     uint64_t metrics[API_METRIC_COUNT];
@@ -51,6 +58,10 @@ struct api {
 /* "http://..." or "https://..." with a host, and nothing that would have to be
  * escaped in JSON or end the URL early. */
 bool api_playback_url_is_valid(const char *url);
+
+/* Looks whether services changed, here or through another st-api; every second
+ * or so. */
+void api_services_refresh(struct api *api);
 
 /* The routes; their context is a struct api. */
 extern const struct http_route api_routes[];

@@ -264,10 +264,10 @@ collectable_until(const struct api *api)
 static json_t *
 version_json(const struct catalogue_version *version)
 {
-    json_t *json = json_pack(
-        "{s:s, s:s, s:I, s:I}", "content", version->content, "version",
-        version->version, "duration_ms", (json_int_t) version->duration_ms,
-        "created", (json_int_t) version->created_s);
+    json_t *json = json_pack("{s:s, s:s, s:I, s:I}", "content",
+                             version->content, "version", version->version,
+                             "duration_ms", (json_int_t) version->duration_ms,
+                             "created", (json_int_t) version->created_s);
     if (json != NULL && version->retired_s > 0)
         json_object_set_new(json, "retired",
                             json_integer((json_int_t) version->retired_s));
@@ -374,22 +374,22 @@ static void
 reply_unknown_version(const struct version_task *version)
 {
     http_reply_error(version->task.request, ERR_NOT_FOUND,
-                     "content \"%s\" has no version \"%s\"",
-                     version->content, version->version);
+                     "content \"%s\" has no version \"%s\"", version->content,
+                     version->version);
 }
 
 static int
 version_get_query(struct task *task, struct catalogue *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
-    int err = catalogue_version_find(
-        catalogue, bytes_of_text(version->content),
-        bytes_of_text(version->version), &version->found);
-    return err != 0 ? err
-                    : catalogue_tracks(catalogue,
-                                       bytes_of_text(version->content),
-                                       bytes_of_text(version->version),
-                                       version->tracks, &version->track_count);
+    int err = catalogue_version_find(catalogue, bytes_of_text(version->content),
+                                     bytes_of_text(version->version),
+                                     &version->found);
+    return err != 0
+               ? err
+               : catalogue_tracks(catalogue, bytes_of_text(version->content),
+                                  bytes_of_text(version->version),
+                                  version->tracks, &version->track_count);
 }
 
 static void
@@ -453,9 +453,9 @@ static int
 version_delete_query(struct task *task, struct catalogue *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
-    return catalogue_version_remove(
-        catalogue, bytes_of_text(version->content),
-        bytes_of_text(version->version), version->until_s);
+    return catalogue_version_remove(catalogue, bytes_of_text(version->content),
+                                    bytes_of_text(version->version),
+                                    version->until_s);
 }
 
 static void

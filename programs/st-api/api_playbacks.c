@@ -64,9 +64,8 @@ static int
 playback_query(struct task *task, struct catalogue *catalogue)
 {
     struct playback_task *playback = (struct playback_task *) task;
-    return catalogue_find_version(catalogue,
-                                  bytes_of_text(playback->asked.content),
-                                  playback->version);
+    return catalogue_find_version(
+        catalogue, bytes_of_text(playback->asked.content), playback->version);
 }
 
 static void
@@ -98,7 +97,9 @@ void
 playback_create(struct http_request *request, void *context)
 {
     struct api *api = context;
-    if (!api_has_json(api, request))
+    const struct catalogue_service *service;
+    if (!api_service_take(api, request, &service)
+        || !api_has_json(api, request))
         return;
     struct body_playback asked;
     char message[BODY_MESSAGE_SIZE];
@@ -107,9 +108,16 @@ playback_create(struct http_request *request, void *context)
         api_reply_invalid(api, request, err, message);
         return;
     }
-    struct playback_task *playback =
-        api_task_new(api, request, sizeof *playback, playback_query,
-                     playback_answer);
+    if (asked.service[0] != '\0'
+        && (service == NULL || strcmp(asked.service, service->id) != 0)) {
+        api_count(api, API_METRIC_DENIED);
+        http_reply_error(request, ERR_DENIED,
+                         "the key that was sent is not one of service \"%s\"",
+                         asked.service);
+        return;
+    }
+    struct playback_task *playback = api_task_new(
+        api, request, sizeof *playback, playback_query, playback_answer);
     if (playback == NULL)
         return;
     playback->asked = asked;

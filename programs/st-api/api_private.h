@@ -44,6 +44,10 @@ void api_reply_unknown(struct http_request *request, const char *content);
 /* True when the request may go on; else it is answered. */
 bool api_is_admin(struct api *api, struct http_request *request);
 bool api_may_read(struct api *api, struct http_request *request);
+/* The service that asks for a play, which counts as one of those that it may;
+ * NULL is somebody, where anybody may ask. Until the handler returns. */
+bool api_service_take(struct api *api, struct http_request *request,
+                      const struct catalogue_service **out);
 bool api_has_json(struct api *api, struct http_request *request);
 /* The n-th {x} of the path as an id, copied out. */
 bool api_id_take(struct api *api, struct http_request *request, unsigned n,
@@ -62,5 +66,12 @@ void versions_list(struct http_request *request, void *context);
 void version_get(struct http_request *request, void *context);
 void version_delete(struct http_request *request, void *context);
 void retired_list(struct http_request *request, void *context);
+
+void services_list(struct http_request *request, void *context);
+void service_get(struct http_request *request, void *context);
+void service_put(struct http_request *request, void *context);
+void service_delete(struct http_request *request, void *context);
+void service_key_create(struct http_request *request, void *context);
+void service_key_delete(struct http_request *request, void *context);
 
 #endif

@@ -31,6 +31,8 @@ static const struct field playback_fields[] = {
      CONTENT_ID_LEN_MAX},
     {"viewer", FIELD_TEXT, false, offsetof(struct body_playback, viewer),
      BODY_VIEWER_LEN_MAX},
+    {"service", FIELD_ID, false, offsetof(struct body_playback, service),
+     CONTENT_ID_LEN_MAX},
     {"steering", FIELD_BOOLEAN, false, offsetof(struct body_playback, steering),
      0},
     {"trick_play", FIELD_BOOLEAN, false,
@@ -46,6 +48,20 @@ static const struct field content_fields[] = {
      offsetof(struct body_content, duration_ms), CATALOGUE_DURATION_MAX_MS},
     {"tracks", FIELD_TRACKS, false, offsetof(struct body_content, tracks),
      CATALOGUE_TRACKS_MAX},
+};
+
+static const struct field service_fields[] = {
+    {"name", FIELD_TEXT, true, offsetof(struct body_service, name),
+     CATALOGUE_TITLE_LEN_MAX},
+    {"rate_per_s", FIELD_INTEGER, false,
+     offsetof(struct body_service, rate_per_s), CATALOGUE_RATE_MAX},
+    {"burst", FIELD_INTEGER, false, offsetof(struct body_service, burst),
+     CATALOGUE_RATE_MAX},
+};
+
+static const struct field key_fields[] = {
+    {"expires", FIELD_INTEGER, false, offsetof(struct body_key, expires_s),
+     253402300799}, /* the last second of the year 9999 */
 };
 
 static const struct field track_fields[] = {
@@ -334,5 +350,33 @@ body_content_parse(struct bytes body, struct body_content *out,
     if (err == 0)
         *out = *read;
     free(read);
+    return err;
+}
+
+int
+body_service_parse(struct bytes body, struct body_service *out,
+                   char message[BODY_MESSAGE_SIZE])
+{
+    struct body_service read = {0};
+    int err =
+        body_read(body, service_fields, COUNT(service_fields), &read, message);
+    if (err == 0 && read.burst > 0 && read.rate_per_s == 0) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"burst\" means nothing without \"rate_per_s\"");
+        err = ERR_INVALID;
+    }
+    if (err == 0)
+        *out = read;
+    return err;
+}
+
+int
+body_key_parse(struct bytes body, struct body_key *out,
+               char message[BODY_MESSAGE_SIZE])
+{
+    struct body_key read = {0};
+    int err = body_read(body, key_fields, COUNT(key_fields), &read, message);
+    if (err == 0)
+        *out = read;
     return err;
 }

@@ -17,6 +17,7 @@
 struct body_playback {
     char content[CONTENT_ID_LEN_MAX + 1];
     char viewer[BODY_VIEWER_LEN_MAX + 1]; /* empty: not told */
+    char service[CONTENT_ID_LEN_MAX + 1]; /* empty: whose key it is */
     bool steering;   /* the player follows content steering */
     bool trick_play; /* it plays the key frames of an MPD alone */
 };
@@ -29,10 +30,23 @@ struct body_content {
     unsigned track_count;
 };
 
+struct body_service {
+    char name[CATALOGUE_TITLE_LEN_MAX + 1];
+    uint64_t rate_per_s, burst; /* 0: not told */
+};
+
+struct body_key {
+    uint64_t expires_s; /* Unix time; 0: never */
+};
+
 /* ERR_INVALID with the message set: for the caller, to be shown as it is. */
 int body_playback_parse(struct bytes body, struct body_playback *out,
                         char message[BODY_MESSAGE_SIZE]);
 int body_content_parse(struct bytes body, struct body_content *out,
                        char message[BODY_MESSAGE_SIZE]);
+int body_service_parse(struct bytes body, struct body_service *out,
+                       char message[BODY_MESSAGE_SIZE]);
+int body_key_parse(struct bytes body, struct body_key *out,
+                   char message[BODY_MESSAGE_SIZE]);
 
 #endif

@@ -23,5 +23,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                && content.duration_ms <= CATALOGUE_DURATION_MAX_MS);
     else
         assert(message[0] != '\0');
+    struct body_service service;
+    message[0] = '\0';
+    if (body_service_parse(bytes_of(data, size), &service, message) != 0)
+        assert(message[0] != '\0');
+    struct body_key key;
+    message[0] = '\0';
+    if (body_key_parse(bytes_of(data, size), &key, message) != 0)
+        assert(message[0] != '\0');
     return 0;
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The catalogue's SQL: every statement is prepared once, at the start. */
+/* Contents, versions and tracks; the schema. */
 
-#include "programs/st-api/catalogue.h"
-
-#include "platform/database.h"
+#include "programs/st-api/catalogue_private.h"
 
 #include <stdlib.h>
 
@@ -44,53 +42,21 @@ static const char *const migrations[] = {
     /* counted as they come and go: counting 370,000 takes tens of ms */
     "CREATE TABLE totals(name CTEXT PRIMARY KEY NOT NULL, n BIGINT NOT NULL);"
     "INSERT INTO totals SELECT 'contents', count(*) FROM contents",
-};
 
-#define CONTENT "id, title, version, duration_ms, created, updated"
-#define VERSION "content, version, duration_ms, created, retired"
-#define TRACK \
-    "name, kind, codecs, language, label, width, height, bandwidth, channels"
-
-/* X(name, sql) */
-#define STATEMENTS(X)                                                         \
-    X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)" \
-           " ON CONFLICT(id) DO NOTHING")                                     \
-    X(replace, "UPDATE contents SET title = ?2, version = ?3,"                \
-               " duration_ms = ?4, updated = ?5 WHERE id = ?1")               \
-    X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                 \
-    X(version, "SELECT version FROM contents WHERE id = ?1")                  \
-    X(remove, "DELETE FROM contents WHERE id = ?1")                           \
-    X(list, "SELECT " CONTENT " FROM contents WHERE id > ?1"                  \
-            " ORDER BY id LIMIT ?2")                                          \
-    X(total, "SELECT n FROM totals WHERE name = 'contents'")                  \
-    X(total_add, "UPDATE totals SET n = n + ?1 WHERE name = 'contents'")      \
-    X(check, "SELECT 1 FROM contents LIMIT 1")                                \
-    X(version_put, "INSERT INTO versions(" VERSION ")"                        \
-                   " VALUES(?1, ?2, ?3, ?4, 0) ON CONFLICT(content, version)" \
-                   " DO UPDATE SET duration_ms = ?3, retired = 0")            \
-    X(version_retire, "UPDATE versions SET retired = ?3 WHERE content = ?1"   \
-                      " AND version <> ?2 AND retired = 0")                   \
-    X(version_find, "SELECT " VERSION " FROM versions"                        \
-                    " WHERE content = ?1 AND version = ?2")                   \
-    X(version_remove, "DELETE FROM versions WHERE content = ?1"               \
-                      " AND version = ?2 AND retired > 0 AND retired <= ?3")  \
-    X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"         \
-                " ORDER BY created, version")                                 \
-    X(retired, "SELECT " VERSION " FROM versions WHERE retired > 0"           \
-               " AND retired <= ?1 ORDER BY retired, content, version"        \
-               " LIMIT ?2")                                                   \
-    X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"            \
-                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")     \
-    X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"               \
-              " AND version = ?2 ORDER BY name LIMIT ?3")                     \
-    X(tracks_remove, "DELETE FROM tracks WHERE content = ?1"                  \
-                     " AND version = ?2")
-
-struct catalogue {
-    struct database *database;
-#define STATEMENT(name, sql) struct statement *name;
-    STATEMENTS(STATEMENT)
-#undef STATEMENT
+    "CREATE TABLE services("
+    " id CTEXT PRIMARY KEY NOT NULL,"
+    " name CTEXT NOT NULL,"
+    " rate_per_s BIGINT NOT NULL,"
+    " burst BIGINT NOT NULL,"
+    " created BIGINT NOT NULL);"
+    "CREATE TABLE service_keys("
+    " id CTEXT PRIMARY KEY NOT NULL,"
+    " service CTEXT NOT NULL REFERENCES services(id) ON DELETE CASCADE,"
+    " digest CTEXT NOT NULL," /* SHA-256 in hex digits */
+    " created BIGINT NOT NULL,"
+    " expires BIGINT NOT NULL);"
+    /* goes up with each change, so that all st-api see that there was one */
+    "INSERT INTO totals VALUES('services', 1)",
 };
 
 const char *
@@ -106,17 +72,14 @@ catalogue_track_kind_name(enum catalogue_track_kind kind)
 
 /* ---- rows ---- */
 
-static void
-text_copy(char *out, size_t size, struct bytes text)
+void
+catalogue_text_copy(char *out, size_t size, struct bytes text)
 {
     size_t len = text.len < size ? text.len : size - 1;
     if (len > 0)
         memcpy(out, text.ptr, len);
     out[len] = '\0';
 }
-
-#define TEXT_READ(row, column, field) \
-    text_copy(field, sizeof(field), statement_text(row, column))
 
 static void
 content_read(struct statement *row, struct catalogue_content *out)
@@ -153,9 +116,8 @@ track_read(struct statement *row, struct catalogue_track *out)
     out->channels = (uint64_t) statement_integer(row, 8);
 }
 
-/* The step of a statement that gives no row. */
-static int
-step_done(struct statement *statement)
+int
+catalogue_step(struct statement *statement)
 {
     int step = statement_step(statement);
     statement_reset(statement);
@@ -229,7 +191,7 @@ static int
 total_add(struct catalogue *catalogue, int64_t n)
 {
     statement_bind_integer(catalogue->total_add, 1, n);
-    return step_done(catalogue->total_add);
+    return catalogue_step(catalogue->total_add);
 }
 
 static void
@@ -251,14 +213,14 @@ content_write(struct catalogue *catalogue,
               bool *is_new)
 {
     content_bind(catalogue->add, content, now_s);
-    int err = step_done(catalogue->add);
+    int err = catalogue_step(catalogue->add);
     if (err != 0)
         return err;
     *is_new = database_changes(catalogue->database) > 0;
     if (*is_new)
         return total_add(catalogue, 1);
     content_bind(catalogue->replace, content, now_s);
-    return step_done(catalogue->replace);
+    return catalogue_step(catalogue->replace);
 }
 
 static int
@@ -268,12 +230,12 @@ versions_write(struct catalogue *catalogue, struct bytes content,
     version_bind(catalogue->version_put, content, version);
     statement_bind_integer(catalogue->version_put, 3, (int64_t) duration_ms);
     statement_bind_integer(catalogue->version_put, 4, (int64_t) now_s);
-    int err = step_done(catalogue->version_put);
+    int err = catalogue_step(catalogue->version_put);
     if (err != 0)
         return err;
     version_bind(catalogue->version_retire, content, version);
     statement_bind_integer(catalogue->version_retire, 3, (int64_t) now_s);
-    return step_done(catalogue->version_retire);
+    return catalogue_step(catalogue->version_retire);
 }
 
 static int
@@ -284,7 +246,7 @@ tracks_write(struct catalogue *catalogue, struct bytes content,
     if (count == 0)
         return 0;
     version_bind(catalogue->tracks_remove, content, version);
-    int err = step_done(catalogue->tracks_remove);
+    int err = catalogue_step(catalogue->tracks_remove);
     struct statement *put = catalogue->track_put;
     for (unsigned i = 0; i < count && err == 0; i++) {
         const struct catalogue_track *track = &tracks[i];
@@ -298,7 +260,7 @@ tracks_write(struct catalogue *catalogue, struct bytes content,
         statement_bind_integer(put, 9, (int64_t) track->height);
         statement_bind_integer(put, 10, (int64_t) track->bandwidth);
         statement_bind_integer(put, 11, (int64_t) track->channels);
-        err = step_done(put);
+        err = catalogue_step(put);
     }
     return err;
 }
@@ -355,7 +317,8 @@ catalogue_find_version(struct catalogue *catalogue, struct bytes id,
     statement_bind_text(find, 1, id);
     int step = statement_step(find);
     if (step == 1)
-        text_copy(version, CONTENT_ID_LEN_MAX + 1, statement_text(find, 0));
+        catalogue_text_copy(version, CONTENT_ID_LEN_MAX + 1,
+                            statement_text(find, 0));
     statement_reset(find);
     return step_found(step);
 }
@@ -364,7 +327,7 @@ static int
 content_remove(struct catalogue *catalogue, struct bytes id, uint64_t now_s)
 {
     statement_bind_text(catalogue->remove, 1, id);
-    int err = step_done(catalogue->remove);
+    int err = catalogue_step(catalogue->remove);
     if (err != 0)
         return err;
     if (database_changes(catalogue->database) == 0)
@@ -375,7 +338,7 @@ content_remove(struct catalogue *catalogue, struct bytes id, uint64_t now_s)
     /* of no version's name: all that are played */
     version_bind(catalogue->version_retire, id, BYTES_LITERAL(""));
     statement_bind_integer(catalogue->version_retire, 3, (int64_t) now_s);
-    return step_done(catalogue->version_retire);
+    return catalogue_step(catalogue->version_retire);
 }
 
 int
@@ -492,7 +455,7 @@ catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
     struct statement *remove = catalogue->version_remove;
     version_bind(remove, content, version);
     statement_bind_integer(remove, 3, (int64_t) until_s);
-    int err = step_done(remove);
+    int err = catalogue_step(remove);
     if (err != 0 || database_changes(catalogue->database) > 0)
         return err;
     struct catalogue_version found;

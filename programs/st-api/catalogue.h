@@ -128,6 +128,55 @@ int catalogue_tracks(struct catalogue *catalogue, struct bytes content,
 int catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
                              struct bytes version, uint64_t until_s);
 
+/* ---- services, which ask for plays ---- */
+
+#define CATALOGUE_SERVICES_MAX 10000
+#define CATALOGUE_SERVICE_KEYS_MAX 40000
+#define CATALOGUE_KEY_ID_LEN 16
+#define CATALOGUE_RATE_MAX 1000000
+
+struct catalogue_service {
+    char id[CONTENT_ID_LEN_MAX + 1];
+    char name[CATALOGUE_TITLE_LEN_MAX + 1];
+    uint64_t rate_per_s; /* requests it may make; 0: any number */
+    uint64_t burst;      /* at once */
+    uint64_t created_s;
+};
+
+/* Of the key itself only what recognises it is kept. */
+struct catalogue_service_key {
+    char id[CATALOGUE_KEY_ID_LEN + 1];
+    char service[CONTENT_ID_LEN_MAX + 1];
+    uint8_t digest[32]; /* SHA-256 */
+    uint64_t created_s;
+    uint64_t expires_s; /* 0: never */
+};
+
+/* A service that is there keeps its creation and its keys. */
+int catalogue_service_put(struct catalogue *catalogue,
+                          const struct catalogue_service *service,
+                          uint64_t now_s, bool *is_new);
+/* With its keys. ERR_NOT_FOUND. */
+int catalogue_service_remove(struct catalogue *catalogue, struct bytes id);
+/* ERR_NOT_FOUND: there is no such service. */
+int catalogue_service_key_add(struct catalogue *catalogue,
+                              const struct catalogue_service_key *key);
+int catalogue_service_key_remove(struct catalogue *catalogue,
+                                 struct bytes service, struct bytes id);
+
+/* Another number than last time: something about services changed. */
+int catalogue_services_number(struct catalogue *catalogue, uint64_t *out);
+
+/* All of them, in order of id, and their keys in order of service and age. Free
+ * both. ERR_LIMIT. */
+int catalogue_services(struct catalogue *catalogue,
+                       struct catalogue_service **services,
+                       unsigned *service_count,
+                       struct catalogue_service_key **keys,
+                       unsigned *key_count);
+
+/* ---- the whole ---- */
+
 /* Contents there are. */
 int catalogue_count(struct catalogue *catalogue, uint64_t *out);
 

@@ -20,7 +20,7 @@
 struct config {
     const char *listen, *database, *keys, *playback_url, *admin_key;
     int64_t token_ttl_ms, connections;
-    bool verbose;
+    bool public_plays, verbose;
 };
 
 static const struct option options[] = {
@@ -50,6 +50,11 @@ static const struct option options[] = {
      true, NULL,
      "File with the key that may change the catalogue: one line of 16 to 256 "
      "characters. Read again on SIGHUP."},
+    {"public", OPTION_FLAG, offsetof(struct config, public_plays), NULL, 0, 0,
+     false, NULL,
+     "Plays are for whoever asks. Without it they are asked for with the key "
+     "of "
+     "a service."},
     {"verbose", OPTION_FLAG, offsetof(struct config, verbose), NULL, 0, 0,
      false, NULL, "Log more."},
 };
@@ -65,6 +70,14 @@ static const struct program program = {
         "the MPD with \"trick_play\":true. GET /v1/contents lists what can be "
         "played; PUT and DELETE /v1/contents/{id} change it and need the admin "
         "key.\n\n"
+        "Plays are asked for by services. PUT /v1/services/{id} "
+        "{\"name\":NAME, "
+        "\"rate_per_s\":N, \"burst\":N} makes one, and POST "
+        "/v1/services/{id}/keys {\"expires\":UNIX_S} a key of it, which is "
+        "told "
+        "this once; a service may have several, so that a new one is in use "
+        "before the old one is removed. All st-api of one database know of a "
+        "change within a second or two.\n\n"
         "On SIGHUP both key files are read again, together or not at all. "
         "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong use.",
     .options = options,
@@ -101,6 +114,12 @@ stop(evutil_socket_t number, short events, void *context)
     event_base_loopbreak(context);
 }
 
+static void
+refresh(evutil_socket_t number, short events, void *api)
+{
+    api_services_refresh(api);
+}
+
 static int
 run(struct event_base *base, struct api *api, const struct config *config)
 {
@@ -116,6 +135,9 @@ run(struct event_base *base, struct api *api, const struct config *config)
     if (http_server_new(base, &http, &server) != 0)
         return 1;
     struct keys_reload reload = {api, config};
+    const struct timeval second = {.tv_sec = 1};
+    struct event *timer = event_new(base, -1, EV_PERSIST, refresh, api);
+    event_add(timer, &second);
     struct event *signals[] = {
         evsignal_new(base, SIGHUP, reload_keys, &reload),
         evsignal_new(base, SIGTERM, stop, base),
@@ -127,6 +149,7 @@ run(struct event_base *base, struct api *api, const struct config *config)
     event_base_dispatch(base);
     for (size_t i = 0; i < 3; i++)
         event_free(signals[i]);
+    event_free(timer);
     http_server_free(server);
     return 0;
 }
@@ -138,9 +161,10 @@ catalogues_run(struct event_base *base, struct api *api,
                const struct config *config)
 {
     if (!database_is_server(config->database)) {
-        if (catalogue_open(config->database, &api->catalogue) != 0)
-            return 1;
-        int status = run(base, api, config);
+        int status = 1;
+        if (catalogue_open(config->database, &api->catalogue) == 0
+            && services_load(api->catalogue, &api->services) == 0)
+            status = run(base, api, config);
         catalogue_close(api->catalogue);
         return status;
     }
@@ -153,6 +177,7 @@ catalogues_run(struct event_base *base, struct api *api,
                   == 0)
         count++;
     if (count == config->connections
+        && services_load(catalogues[0], &api->services) == 0
         && workers_new(base, catalogues, count, WAITING_MAX, &api->workers)
                == 0) {
         status = run(base, api, config);
@@ -184,6 +209,7 @@ main(int argc, char **argv)
 
     struct api api = {
         .playback_url = url,
+        .is_public = config.public_plays,
         .token_ttl_s = (uint64_t) config.token_ttl_ms / 1000,
     };
     int status = 1;
@@ -192,6 +218,7 @@ main(int argc, char **argv)
         && secrets_load(config.keys, config.admin_key, &api.secrets) == 0)
         status = catalogues_run(base, &api, &config);
     secrets_free(api.secrets);
+    services_free(api.services);
     if (base != NULL)
         event_base_free(base);
     free(url);

@@ -27,7 +27,7 @@ SECRETS = {1: bytes(range(32)), 2: bytes(range(32, 64))}
 
 
 class StApi:
-    def __init__(self, folder, *options, database=None):
+    def __init__(self, folder, *options, database=None, public=True):
         self.folder = folder
         self.keys, self.admin_key = folder / "keys", folder / "admin.key"
         self.log_path = folder / "log"
@@ -39,7 +39,7 @@ class StApi:
                 [ST_API, "--listen", "127.0.0.1:0", "--database",
                  database or folder / "catalogue.db", "--keys", self.keys,
                  "--playback-url", "http://play.example:8080/", "--admin-key",
-                 self.admin_key, *options],
+                 self.admin_key, *["--public"] * public, *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             port = wait_until(self.port, 10, "st-api")
@@ -77,8 +77,11 @@ class StApi:
         assert answer.status_code in (200, 201), answer.text
         return answer
 
-    def play(self, body):
-        return self.request("POST", "/v1/playbacks", body)
+    def play(self, body, key=None):
+        return self.request("POST", "/v1/playbacks", body, key)
+
+    def admin(self, method, path, body=None):
+        return self.request(method, path, body, ADMIN_KEY)
 
     def metrics(self):
         lines = self.request("GET", "/metrics").text.splitlines()
@@ -123,8 +126,9 @@ def api(tmp_path_factory, new_database):
 def starter(folder, database):
     started = []
 
-    def start(*options):
-        started.append(StApi(folder, *options, database=database))
+    def start(*options, public=True):
+        started.append(StApi(folder, *options, database=database,
+                             public=public))
         return started[-1]
 
     yield start
@@ -300,11 +304,11 @@ def test_07_a_content_is_added_replaced_and_removed(api):
     ("x", {"title": "T", "version": "v", "duration_ms": 1, "id": "y"},
      'unknown field "id"'),
     ("x%2Fy", {"title": "T", "version": "v", "duration_ms": 1},
-     "a content id is"),
+     "an id in the path is"),
     (".x", {"title": "T", "version": "v", "duration_ms": 1},
-     "a content id is"),
+     "an id in the path is"),
     ("x" * 65, {"title": "T", "version": "v", "duration_ms": 1},
-     "a content id is"),
+     "an id in the path is"),
 ])
 def test_08_a_bad_content_changes_nothing(api, content, body, expected):
     before = api.request("GET", "/v1/contents").json()
@@ -374,6 +378,110 @@ def test_09_a_version_that_was_replaced_stays_until_no_play_is_on_it(own_api):
         assert problem(api.request(method, path), 401)
     assert problem(api.request("GET", "/v1/contents/none/versions"), 404)
     assert problem(api.request("GET", "/v1/contents/demo/versions/.x"), 400)
+
+
+# ---- services ----
+
+def test_09_a_play_needs_the_key_of_a_service(own_api):
+    api = own_api(public=False)
+    api.put("demo")
+    play = {"content": "demo"}
+    answer = api.play(play)
+    assert "key of a service" in problem(answer, 401)
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert problem(api.play(play, ADMIN_KEY), 401)  # it opens other doors
+
+    assert problem(api.admin("POST", "/v1/services/kino/keys", {}), 404)
+    answer = api.admin("PUT", "/v1/services/kino", {"name": "Kino Zürich"})
+    assert answer.status_code == 201
+    made = api.admin("POST", "/v1/services/kino/keys", {})
+    assert made.status_code == 201
+    assert made.headers["Cache-Control"] == "no-store"
+    first = made.json()
+    assert re.fullmatch(r"[0-9a-f]{16}\.[0-9a-f]{64}", first["key"])
+    assert api.play(play, first["key"]).status_code == 201
+    assert api.play(play | {"service": "kino"}, first["key"]).ok
+    assert "not one of" in problem(
+        api.play(play | {"service": "other"}, first["key"]), 403)
+
+    # altered anywhere it is nobody's
+    for at in 0, 15, 16, 17, 80:
+        other = "1" if first["key"][at] != "1" else "2"
+        altered = first["key"][:at] + other + first["key"][at + 1:]
+        assert problem(api.play(play, altered), 401)
+    for altered in first["key"][:-1], first["key"] + "0", ".", "x" * 5000:
+        assert problem(api.play(play, altered), 401)
+
+    # rotation: both are good, then the new one alone
+    second = api.admin("POST", "/v1/services/kino/keys",
+                       {"expires": int(time.time()) + 3600}).json()
+    assert api.play(play, first["key"]).ok and api.play(play, second["key"]).ok
+    path = "/v1/services/kino/keys/"
+    assert api.admin("DELETE", path + first["id"]).status_code == 204
+    assert problem(api.admin("DELETE", path + first["id"]), 404)
+    assert problem(api.play(play, first["key"]), 401)
+    assert api.play(play, second["key"]).ok
+
+    service = api.admin("GET", "/v1/services/kino").json()
+    assert service["name"] == "Kino Zürich"
+    assert service["keys"] == [{"id": second["id"], "expires":
+                                second["expires"],
+                                "created": second["created"]}]
+    assert first["key"].split(".")[1] not in api.log()
+
+    # one that has expired, and a service that is gone
+    old = api.admin("POST", "/v1/services/kino/keys", {"expires": 1}).json()
+    assert problem(api.play(play, old["key"]), 401)
+    assert api.admin("DELETE", "/v1/services/kino").status_code == 204
+    assert problem(api.play(play, second["key"]), 401)
+    assert problem(api.admin("DELETE", "/v1/services/kino"), 404)
+    assert api.admin("GET", "/v1/services").json() == {"services": []}
+
+
+def test_09_a_service_asks_as_often_as_it_may(own_api):
+    api = own_api()
+    api.put("demo")
+    api.admin("PUT", "/v1/services/slow", {"name": "S", "rate_per_s": 2,
+                                           "burst": 5})
+    api.admin("PUT", "/v1/services/free", {"name": "F"})
+    slow, free = (api.admin("POST", f"/v1/services/{name}/keys", {}).json()
+                  ["key"] for name in ("slow", "free"))
+    statuses = [api.play({"content": "demo"}, slow).status_code
+                for _ in range(10)]
+    assert statuses[:5] == [201] * 5 and statuses.count(429) >= 4
+    answer = api.play({"content": "demo"}, slow)
+    assert problem(answer, 429) and int(answer.headers["Retry-After"]) == 1
+    # of others that is no concern, and a change does not fill it up again
+    assert all(api.play({"content": "demo"}, free).ok for _ in range(20))
+    assert api.play({"content": "demo"}).ok
+    api.admin("PUT", "/v1/services/free", {"name": "Free"})
+    assert api.play({"content": "demo"}, slow).status_code == 429
+    wait_until(lambda: api.play({"content": "demo"}, slow).ok, 5, "its turn")
+    assert api.metrics()["st_api_requests_limited_total"] >= 6
+
+
+def test_09_services_are_the_admins(api):
+    for method, path, body in [
+            ("GET", "/v1/services", None), ("GET", "/v1/services/x", None),
+            ("PUT", "/v1/services/x", {"name": "X"}),
+            ("DELETE", "/v1/services/x", None),
+            ("POST", "/v1/services/x/keys", {}),
+            ("DELETE", "/v1/services/x/keys/0123456789abcdef", None)]:
+        assert problem(api.request(method, path, body), 401)
+        assert problem(api.request(method, path, body, "wrong"), 403)
+    for body, expected in [
+            ({}, 'field "name" is missing'),
+            ({"name": "X", "rate_per_s": 0}, "must be an integer from 1"),
+            ({"name": "X", "rate_per_s": 1000001}, "from 1 to 1000000"),
+            ({"name": "X", "burst": 5}, 'nothing without "rate_per_s"')]:
+        assert expected in problem(api.admin("PUT", "/v1/services/x", body),
+                                   400)
+    assert problem(api.admin("PUT", "/v1/services/.x", {"name": "X"}), 400)
+    assert problem(api.admin("GET", "/v1/services/x"), 404)
+    assert problem(api.admin("DELETE", "/v1/services/x/keys/"
+                             "0123456789abcdef"), 404)
+    assert problem(api.admin("POST", "/v1/services/x/keys",
+                             {"expires": -1}), 400)
 
 
 # ---- the daemon ----
@@ -471,6 +579,16 @@ def test_12_two_share_a_catalogue_and_one_may_die(tmp_path, postgresql):
         (tmp_path / name).mkdir()
     one, two = (StApi(tmp_path / name, database=uri) for name in "ab")
     try:
+        one.admin("PUT", "/v1/services/kino", {"name": "Kino"})
+        key = one.admin("POST", "/v1/services/kino/keys", {}).json()
+        one.put("demo")
+        wait_until(lambda: two.play({"content": "demo"}, key["key"]).ok, 5,
+                   "a key that the other one made")
+        path = f"/v1/services/kino/keys/{key['id']}"
+        assert one.admin("DELETE", path).status_code == 204
+        wait_until(lambda: two.play({"content": "demo"}, key["key"])
+                   .status_code == 401, 5, "a key that it removed")
+        one.admin("DELETE", "/v1/contents/demo")
         for i in range(10):
             (one, two)[i % 2].put(f"c{i}")
         assert one.metrics()["st_api_contents"] == 10

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_ST_API_CATALOGUE_PRIVATE_H
+#define PROGRAMS_ST_API_CATALOGUE_PRIVATE_H
+
+/* The catalogue's SQL: every statement is prepared once, at the start. */
+
+#include "platform/database.h"
+#include "programs/st-api/catalogue.h"
+
+#define CONTENT "id, title, version, duration_ms, created, updated"
+#define VERSION "content, version, duration_ms, created, retired"
+#define TRACK \
+    "name, kind, codecs, language, label, width, height, bandwidth, channels"
+
+#define SERVICE "id, name, rate_per_s, burst, created"
+#define KEY "id, service, digest, created, expires"
+
+/* X(name, sql) */
+#define STATEMENTS(X)                                                         \
+    X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)" \
+           " ON CONFLICT(id) DO NOTHING")                                     \
+    X(replace, "UPDATE contents SET title = ?2, version = ?3,"                \
+               " duration_ms = ?4, updated = ?5 WHERE id = ?1")               \
+    X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                 \
+    X(version, "SELECT version FROM contents WHERE id = ?1")                  \
+    X(remove, "DELETE FROM contents WHERE id = ?1")                           \
+    X(list, "SELECT " CONTENT " FROM contents WHERE id > ?1"                  \
+            " ORDER BY id LIMIT ?2")                                          \
+    X(total, "SELECT n FROM totals WHERE name = 'contents'")                  \
+    X(total_add, "UPDATE totals SET n = n + ?1 WHERE name = 'contents'")      \
+    X(check, "SELECT 1 FROM contents LIMIT 1")                                \
+    X(version_put, "INSERT INTO versions(" VERSION ")"                        \
+                   " VALUES(?1, ?2, ?3, ?4, 0) ON CONFLICT(content, version)" \
+                   " DO UPDATE SET duration_ms = ?3, retired = 0")            \
+    X(version_retire, "UPDATE versions SET retired = ?3 WHERE content = ?1"   \
+                      " AND version <> ?2 AND retired = 0")                   \
+    X(version_find, "SELECT " VERSION " FROM versions"                        \
+                    " WHERE content = ?1 AND version = ?2")                   \
+    X(version_remove, "DELETE FROM versions WHERE content = ?1"               \
+                      " AND version = ?2 AND retired > 0 AND retired <= ?3")  \
+    X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"         \
+                " ORDER BY created, version")                                 \
+    X(retired, "SELECT " VERSION " FROM versions WHERE retired > 0"           \
+               " AND retired <= ?1 ORDER BY retired, content, version"        \
+               " LIMIT ?2")                                                   \
+    X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"            \
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")     \
+    X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"               \
+              " AND version = ?2 ORDER BY name LIMIT ?3")                     \
+    X(tracks_remove, "DELETE FROM tracks WHERE content = ?1"  \
+                     " AND version = ?2") \
+    X(services_number, "SELECT n FROM totals WHERE name = 'services'")         \
+    X(services_changed, "UPDATE totals SET n = n + 1 WHERE name = 'services'") \
+    X(services, "SELECT " SERVICE " FROM services ORDER BY id")                \
+    X(service_add, "INSERT INTO services(" SERVICE ")"                         \
+                   " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(id) DO NOTHING")   \
+    X(service_replace, "UPDATE services SET name = ?2, rate_per_s = ?3,"       \
+                       " burst = ?4 WHERE id = ?1")                            \
+    X(service_remove, "DELETE FROM services WHERE id = ?1")                    \
+    X(keys, "SELECT " KEY " FROM service_keys ORDER BY service, created, id")  \
+    X(key_add, "INSERT INTO service_keys(" KEY ")"                             \
+               " SELECT ?1, id, ?3, CAST(?4 AS BIGINT), CAST(?5 AS BIGINT)"    \
+               " FROM services WHERE id = ?2")                                 \
+    X(key_remove, "DELETE FROM service_keys WHERE service = ?1 AND id = ?2")
+
+struct catalogue {
+    struct database *database;
+#define STATEMENT(name, sql) struct statement *name;
+    STATEMENTS(STATEMENT)
+#undef STATEMENT
+};
+
+void catalogue_text_copy(char *out, size_t size, struct bytes text);
+
+#define TEXT_READ(row, column, field) \
+    catalogue_text_copy(field, sizeof(field), statement_text(row, column))
+
+/* The step of a statement that gives no row. */
+int catalogue_step(struct statement *statement);
+
+#endif

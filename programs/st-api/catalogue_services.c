@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Services and their keys: few, read as a whole. */
+
+#include "programs/st-api/catalogue_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Ends the transaction by what came of it. Whoever keeps services in memory
+ * looks at the number. */
+static int
+changed(struct catalogue *catalogue, int err)
+{
+    if (err == 0)
+        err = catalogue_step(catalogue->services_changed);
+    if (err == 0)
+        err = database_commit(catalogue->database);
+    if (err != 0)
+        database_rollback(catalogue->database);
+    return err;
+}
+
+/* Of a statement that was executed and has to have found its row. */
+static int
+changed_one(struct catalogue *catalogue, int err)
+{
+    if (err == 0 && database_changes(catalogue->database) == 0)
+        err = ERR_NOT_FOUND;
+    return changed(catalogue, err);
+}
+
+static void
+service_bind(struct statement *statement,
+             const struct catalogue_service *service)
+{
+    statement_bind_text(statement, 1, bytes_of_text(service->id));
+    statement_bind_text(statement, 2, bytes_of_text(service->name));
+    statement_bind_integer(statement, 3, (int64_t) service->rate_per_s);
+    statement_bind_integer(statement, 4, (int64_t) service->burst);
+}
+
+int
+catalogue_service_put(struct catalogue *catalogue,
+                      const struct catalogue_service *service, uint64_t now_s,
+                      bool *is_new)
+{
+    bool was_added = false;
+    int err = database_begin(catalogue->database);
+    if (err != 0)
+        return err;
+    service_bind(catalogue->service_add, service);
+    statement_bind_integer(catalogue->service_add, 5, (int64_t) now_s);
+    err = catalogue_step(catalogue->service_add);
+    if (err == 0) {
+        was_added = database_changes(catalogue->database) > 0;
+        if (!was_added) {
+            service_bind(catalogue->service_replace, service);
+            err = catalogue_step(catalogue->service_replace);
+        }
+    }
+    err = changed(catalogue, err);
+    if (err == 0)
+        *is_new = was_added;
+    return err;
+}
+
+int
+catalogue_service_remove(struct catalogue *catalogue, struct bytes id)
+{
+    int err = database_begin(catalogue->database);
+    if (err != 0)
+        return err;
+    statement_bind_text(catalogue->service_remove, 1, id);
+    return changed_one(catalogue, catalogue_step(catalogue->service_remove));
+}
+
+int
+catalogue_service_key_add(struct catalogue *catalogue,
+                          const struct catalogue_service_key *key)
+{
+    char digest[2 * sizeof key->digest + 1];
+    for (size_t i = 0; i < sizeof key->digest; i++)
+        snprintf(digest + 2 * i, 3, "%02x", key->digest[i]);
+    int err = database_begin(catalogue->database);
+    if (err != 0)
+        return err;
+    struct statement *add = catalogue->key_add;
+    statement_bind_text(add, 1, bytes_of_text(key->id));
+    statement_bind_text(add, 2, bytes_of_text(key->service));
+    statement_bind_text(add, 3, bytes_of_text(digest));
+    statement_bind_integer(add, 4, (int64_t) key->created_s);
+    statement_bind_integer(add, 5, (int64_t) key->expires_s);
+    return changed_one(catalogue, catalogue_step(add));
+}
+
+int
+catalogue_service_key_remove(struct catalogue *catalogue, struct bytes service,
+                             struct bytes id)
+{
+    int err = database_begin(catalogue->database);
+    if (err != 0)
+        return err;
+    statement_bind_text(catalogue->key_remove, 1, service);
+    statement_bind_text(catalogue->key_remove, 2, id);
+    return changed_one(catalogue, catalogue_step(catalogue->key_remove));
+}
+
+int
+catalogue_services_number(struct catalogue *catalogue, uint64_t *out)
+{
+    struct statement *number = catalogue->services_number;
+    int step = statement_step(number);
+    if (step == 1)
+        *out = (uint64_t) statement_integer(number, 0);
+    statement_reset(number);
+    return step == 1 ? 0 : step == 0 ? ERR_IO : step;
+}
+
+static void
+service_read(struct statement *row, void *item)
+{
+    struct catalogue_service *out = item;
+    TEXT_READ(row, 0, out->id);
+    TEXT_READ(row, 1, out->name);
+    out->rate_per_s = (uint64_t) statement_integer(row, 2);
+    out->burst = (uint64_t) statement_integer(row, 3);
+    out->created_s = (uint64_t) statement_integer(row, 4);
+}
+
+static void
+key_read(struct statement *row, void *item)
+{
+    struct catalogue_service_key *out = item;
+    char digest[2 * sizeof out->digest + 1];
+    TEXT_READ(row, 0, out->id);
+    TEXT_READ(row, 1, out->service);
+    TEXT_READ(row, 2, digest);
+    for (size_t i = 0; i < sizeof out->digest; i++) {
+        const char pair[3] = {digest[2 * i], digest[2 * i + 1], '\0'};
+        out->digest[i] = (uint8_t) strtoul(pair, NULL, 16);
+    }
+    out->created_s = (uint64_t) statement_integer(row, 3);
+    out->expires_s = (uint64_t) statement_integer(row, 4);
+}
+
+/* All rows into one array. */
+static int
+rows_read(struct statement *rows, size_t size, unsigned max,
+          void (*read)(struct statement *row, void *item), void *items,
+          unsigned *count)
+{
+    char **array = items;
+    unsigned n = 0, room = 0;
+    int step;
+    *array = NULL;
+    while ((step = statement_step(rows)) == 1) {
+        if (n == room) {
+            room = room == 0 ? 16 : room * 2;
+            char *larger = n < max ? reallocarray(*array, room, size) : NULL;
+            if (larger == NULL) {
+                step = n < max ? ERR_MEMORY : ERR_LIMIT;
+                break;
+            }
+            *array = larger;
+        }
+        read(rows, *array + n++ * size);
+    }
+    statement_reset(rows);
+    if (step != 0) {
+        free(*array);
+        *array = NULL;
+        return step;
+    }
+    *count = n;
+    return 0;
+}
+
+int
+catalogue_services(struct catalogue *catalogue,
+                   struct catalogue_service **services, unsigned *service_count,
+                   struct catalogue_service_key **keys, unsigned *key_count)
+{
+    int err = rows_read(catalogue->services, sizeof **services,
+                        CATALOGUE_SERVICES_MAX, service_read, services,
+                        service_count);
+    if (err != 0)
+        return err;
+    err = rows_read(catalogue->keys, sizeof **keys, CATALOGUE_SERVICE_KEYS_MAX,
+                    key_read, keys, key_count);
+    if (err != 0)
+        free(*services);
+    return err;
+}
