@@ -35,6 +35,9 @@
 #define PROBLEM_SIZE_MAX 4096    /* bytes */
 #define PIPELINED_SIZE_MAX 65536 /* bytes held while a request waits */
 #define LISTEN_BACKLOG 1024
+/* What a body may be too large by to be told so in a problem; the library, which
+ * has no more to say than a page, ends what is larger before it is read. */
+#define BODY_OVER_MAX (1u << 20) /* bytes */
 #define ACCEPT_PAUSE_MS 100
 
 struct piece {
@@ -58,6 +61,7 @@ struct http_server {
     struct http_server *next; /* in listening */
     unsigned port;
     struct timeval idle_timeout;
+    size_t body_size_max;
     void *context;
     struct http_request *requests; /* not replied to yet */
     size_t route_count;
@@ -329,6 +333,10 @@ handle_request(struct evhttp_request *evreq, void *arg)
             if (segments_decode(request, route, &path) != 0)
                 http_reply_error(request, ERR_INVALID,
                                  "the path has a bad escape");
+            else if (http_request_body(request).len > server->body_size_max)
+                http_reply_error(request, ERR_LIMIT,
+                                 "the body is larger than %zu bytes",
+                                 server->body_size_max);
             else
                 route->route->handle(request, server->context);
             return;
@@ -520,8 +528,8 @@ server_setup(struct http_server *server,
     evhttp_set_gencb(server->evhttp, handle_request, server);
     evhttp_set_default_content_type(server->evhttp, NULL);
     evhttp_set_max_headers_size(server->evhttp, HEADERS_SIZE_MAX);
-    evhttp_set_max_body_size(server->evhttp,
-                             (ev_ssize_t) config->body_size_max);
+    evhttp_set_max_body_size(
+        server->evhttp, (ev_ssize_t) (config->body_size_max + BODY_OVER_MAX));
     /* read a too large body to its end, so that the 413 arrives */
     evhttp_set_flags(server->evhttp, EVHTTP_SERVER_LINGERING_CLOSE);
     evhttp_set_timeout_tv(server->evhttp, &server->idle_timeout);
@@ -540,6 +548,7 @@ http_server_new(struct event_base *base,
         return ERR_MEMORY;
     server->base = base;
     server->context = config->context;
+    server->body_size_max = config->body_size_max;
     server->idle_timeout.tv_sec =
         config->idle_timeout_s == 0 ? 60 : config->idle_timeout_s;
     int err = server_setup(server, config);

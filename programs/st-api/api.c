@@ -5,6 +5,7 @@
 
 #include "core/buffer.h"
 #include "platform/clock.h"
+#include "programs/st-api/openapi.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -336,6 +337,12 @@ metrics(struct http_request *request, void *context)
         api_ask(&task->task);
 }
 
+static void
+openapi_get(struct http_request *request, void *context)
+{
+    http_reply(request, 200, "application/json", bytes_of_text(openapi));
+}
+
 bool
 api_playback_url_is_valid(const char *url)
 {
@@ -368,6 +375,7 @@ const struct http_route api_routes[] = {
     {"DELETE", "/v1/services/{service}", service_delete},
     {"POST", "/v1/services/{service}/keys", service_key_create},
     {"DELETE", "/v1/services/{service}/keys/{key}", service_key_delete},
+    {"GET", "/v1/openapi.json", openapi_get},
     {"GET", "/healthz", health},
     {"GET", "/metrics", metrics},
 };

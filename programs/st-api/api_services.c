@@ -122,9 +122,9 @@ changed(struct service_task *service, struct catalogue *catalogue, int err)
 static json_t *
 service_json(const struct catalogue_service *service)
 {
-    json_t *json = json_pack("{s:s, s:s, s:I}", "id", service->id, "name",
-                             service->name, "created",
-                             (json_int_t) service->created_s);
+    json_t *json =
+        json_pack("{s:s, s:s, s:I}", "id", service->id, "name", service->name,
+                  "created", (json_int_t) service->created_s);
     if (json != NULL && service->rate_per_s > 0) {
         json_object_set_new(json, "rate_per_s",
                             json_integer((json_int_t) service->rate_per_s));
@@ -152,9 +152,9 @@ service_whole_json(const struct services *services,
 {
     json_t *json = service_json(service), *keys = json_array();
     const struct catalogue_service_key *key;
-    for (unsigned i = 0; (key = services_key_at(services,
-                                                bytes_of_text(service->id), i))
-                         != NULL;
+    for (unsigned i = 0;
+         (key = services_key_at(services, bytes_of_text(service->id), i))
+         != NULL;
          i++)
         json_array_append_new(keys, key_json(key));
     json_object_set_new(json, "keys", keys);
@@ -182,8 +182,7 @@ service_put_answer(struct task *task)
     const struct service_task *service = (struct service_task *) task;
     const struct catalogue_service *known =
         service->loaded != NULL
-            ? services_find(service->loaded,
-                            bytes_of_text(service->service.id))
+            ? services_find(service->loaded, bytes_of_text(service->service.id))
             : NULL;
     api_count(task->api, API_METRIC_CHANGES);
     api_reply_json(task->request, service->is_new ? 201 : 200,
@@ -209,8 +208,7 @@ service_put(struct http_request *request, void *context)
         return;
     memcpy(service->service.name, asked.name, sizeof asked.name);
     service->service.rate_per_s = asked.rate_per_s;
-    service->service.burst =
-        asked.burst > 0 ? asked.burst : asked.rate_per_s;
+    service->service.burst = asked.burst > 0 ? asked.burst : asked.rate_per_s;
     service->service.created_s = clock_unix_s();
     api_ask(&service->task);
 }
@@ -219,10 +217,9 @@ static int
 service_delete_query(struct task *task, struct catalogue *catalogue)
 {
     struct service_task *service = (struct service_task *) task;
-    return changed(
-        service, catalogue,
-        catalogue_service_remove(catalogue,
-                                 bytes_of_text(service->service.id)));
+    return changed(service, catalogue,
+                   catalogue_service_remove(
+                       catalogue, bytes_of_text(service->service.id)));
 }
 
 static void
@@ -326,8 +323,8 @@ service_key_delete(struct http_request *request, void *context)
     if (!api_is_admin(context, request)
         || !api_id_take(context, request, 1, key))
         return;
-    struct service_task *service = service_task_new(
-        context, request, key_delete_query, key_delete_answer);
+    struct service_task *service =
+        service_task_new(context, request, key_delete_query, key_delete_answer);
     if (service == NULL)
         return;
     /* a longer one is no key's, cut or not */

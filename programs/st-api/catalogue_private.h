@@ -16,39 +16,39 @@
 #define KEY "id, service, digest, created, expires"
 
 /* X(name, sql) */
-#define STATEMENTS(X)                                                         \
-    X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)" \
-           " ON CONFLICT(id) DO NOTHING")                                     \
-    X(replace, "UPDATE contents SET title = ?2, version = ?3,"                \
-               " duration_ms = ?4, updated = ?5 WHERE id = ?1")               \
-    X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                 \
-    X(version, "SELECT version FROM contents WHERE id = ?1")                  \
-    X(remove, "DELETE FROM contents WHERE id = ?1")                           \
-    X(list, "SELECT " CONTENT " FROM contents WHERE id > ?1"                  \
-            " ORDER BY id LIMIT ?2")                                          \
-    X(total, "SELECT n FROM totals WHERE name = 'contents'")                  \
-    X(total_add, "UPDATE totals SET n = n + ?1 WHERE name = 'contents'")      \
-    X(check, "SELECT 1 FROM contents LIMIT 1")                                \
-    X(version_put, "INSERT INTO versions(" VERSION ")"                        \
-                   " VALUES(?1, ?2, ?3, ?4, 0) ON CONFLICT(content, version)" \
-                   " DO UPDATE SET duration_ms = ?3, retired = 0")            \
-    X(version_retire, "UPDATE versions SET retired = ?3 WHERE content = ?1"   \
-                      " AND version <> ?2 AND retired = 0")                   \
-    X(version_find, "SELECT " VERSION " FROM versions"                        \
-                    " WHERE content = ?1 AND version = ?2")                   \
-    X(version_remove, "DELETE FROM versions WHERE content = ?1"               \
-                      " AND version = ?2 AND retired > 0 AND retired <= ?3")  \
-    X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"         \
-                " ORDER BY created, version")                                 \
-    X(retired, "SELECT " VERSION " FROM versions WHERE retired > 0"           \
-               " AND retired <= ?1 ORDER BY retired, content, version"        \
-               " LIMIT ?2")                                                   \
-    X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"            \
-                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")     \
-    X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"               \
-              " AND version = ?2 ORDER BY name LIMIT ?3")                     \
-    X(tracks_remove, "DELETE FROM tracks WHERE content = ?1"  \
-                     " AND version = ?2") \
+#define STATEMENTS(X)                                                          \
+    X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)"  \
+           " ON CONFLICT(id) DO NOTHING")                                      \
+    X(replace, "UPDATE contents SET title = ?2, version = ?3,"                 \
+               " duration_ms = ?4, updated = ?5 WHERE id = ?1")                \
+    X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                  \
+    X(version, "SELECT version FROM contents WHERE id = ?1")                   \
+    X(remove, "DELETE FROM contents WHERE id = ?1")                            \
+    X(list, "SELECT " CONTENT " FROM contents WHERE id > ?1"                   \
+            " ORDER BY id LIMIT ?2")                                           \
+    X(total, "SELECT n FROM totals WHERE name = 'contents'")                   \
+    X(total_add, "UPDATE totals SET n = n + ?1 WHERE name = 'contents'")       \
+    X(check, "SELECT 1 FROM contents LIMIT 1")                                 \
+    X(version_put, "INSERT INTO versions(" VERSION ")"                         \
+                   " VALUES(?1, ?2, ?3, ?4, 0) ON CONFLICT(content, version)"  \
+                   " DO UPDATE SET duration_ms = ?3, retired = 0")             \
+    X(version_retire, "UPDATE versions SET retired = ?3 WHERE content = ?1"    \
+                      " AND version <> ?2 AND retired = 0")                    \
+    X(version_find, "SELECT " VERSION " FROM versions"                         \
+                    " WHERE content = ?1 AND version = ?2")                    \
+    X(version_remove, "DELETE FROM versions WHERE content = ?1"                \
+                      " AND version = ?2 AND retired > 0 AND retired <= ?3")   \
+    X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"          \
+                " ORDER BY created, version")                                  \
+    X(retired, "SELECT " VERSION " FROM versions WHERE retired > 0"            \
+               " AND retired <= ?1 ORDER BY retired, content, version"         \
+               " LIMIT ?2")                                                    \
+    X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"             \
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")      \
+    X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"                \
+              " AND version = ?2 ORDER BY name LIMIT ?3")                      \
+    X(tracks_remove, "DELETE FROM tracks WHERE content = ?1"                   \
+                     " AND version = ?2")                                      \
     X(services_number, "SELECT n FROM totals WHERE name = 'services'")         \
     X(services_changed, "UPDATE totals SET n = n + 1 WHERE name = 'services'") \
     X(services, "SELECT " SERVICE " FROM services ORDER BY id")                \

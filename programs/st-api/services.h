@@ -39,9 +39,8 @@ const struct catalogue_service *services_at(const struct services *services,
 const struct catalogue_service *services_find(const struct services *services,
                                               struct bytes id);
 /* The i-th key of a service; NULL: no more. */
-const struct catalogue_service_key *
-services_key_at(const struct services *services, struct bytes service,
-                unsigned i);
+const struct catalogue_service_key *services_key_at(
+    const struct services *services, struct bytes service, unsigned i);
 
 /* Whose key this is; NULL: nobody's, or it has expired. Takes as long whatever
  * the secret. */
