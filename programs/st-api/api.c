@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#define PAGE_LIMIT_DEFAULT 100
+
 /* ---- answers ---- */
 
 void
@@ -252,6 +254,67 @@ api_id_take(struct api *api, struct http_request *request, unsigned n,
     return false;
 }
 
+static bool
+list_limit_parse(const char *text, unsigned *out)
+{
+    if (text == NULL) {
+        *out = PAGE_LIMIT_DEFAULT;
+        return true;
+    }
+    size_t len = strlen(text);
+    if (len == 0 || len > 4 || strspn(text, "0123456789") != len)
+        return false;
+    unsigned long n = strtoul(text, NULL, 10);
+    if (n < 1 || n > CATALOGUE_LIST_MAX)
+        return false;
+    *out = (unsigned) n;
+    return true;
+}
+
+bool
+api_page_take(struct api *api, struct http_request *request,
+              char after[CONTENT_ID_LEN_MAX + 1], unsigned *limit)
+{
+    if (!list_limit_parse(http_request_query(request, "limit"), limit)) {
+        api_reply_invalid(api, request, ERR_INVALID,
+                          "limit must be an integer from 1 to 1000");
+        return false;
+    }
+    const char *text = http_request_query(request, "after");
+    if (text != NULL && !content_id_is_valid(bytes_of_text(text))) {
+        api_reply_invalid(api, request, ERR_INVALID,
+                          "after must be the id of the last one before");
+        return false;
+    }
+    snprintf(after, CONTENT_ID_LEN_MAX + 1, "%s", text != NULL ? text : "");
+    return true;
+}
+
+/* ---- JSON ---- */
+
+void
+api_text_set(json_t *json, const char *name, const char *text)
+{
+    if (text[0] != '\0')
+        json_object_set_new(json, name, json_string(text));
+}
+
+void
+api_number_set(json_t *json, const char *name, uint64_t number)
+{
+    if (number > 0)
+        json_object_set_new(json, name, json_integer((json_int_t) number));
+}
+
+void
+api_window_json(const struct catalogue_window *window, json_t *out)
+{
+    api_number_set(out, "starts", window->starts_s);
+    api_number_set(out, "ends", window->ends_s);
+    api_text_set(out, "region", window->region);
+    api_text_set(out, "service", window->service);
+}
+
 /* ---- the program itself ---- */
 
 static int
@@ -369,6 +432,10 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/contents/{id}/versions/{version}", version_get},
     {"DELETE", "/v1/contents/{id}/versions/{version}", version_delete},
     {"GET", "/v1/retired-versions", retired_list},
+    {"GET", "/v1/campaigns", campaigns_list},
+    {"GET", "/v1/campaigns/{campaign}", campaign_get},
+    {"PUT", "/v1/campaigns/{campaign}", campaign_put},
+    {"DELETE", "/v1/campaigns/{campaign}", campaign_delete},
     {"GET", "/v1/services", services_list},
     {"GET", "/v1/services/{service}", service_get},
     {"PUT", "/v1/services/{service}", service_put},

@@ -19,6 +19,8 @@
       "Signed playback URLs answered.")                                     \
     X(PLAYBACKS_UNKNOWN, "st_api_playbacks_unknown_total", "counter",       \
       "Plays asked for of contents that are not in the catalogue.")         \
+    X(PLAYBACKS_CLOSED, "st_api_playbacks_closed_total", "counter",         \
+      "Plays asked for of contents that are not available there and then.") \
     X(INVALID, "st_api_requests_invalid_total", "counter",                  \
       "Requests refused for their form: JSON, fields, type, parameters.")   \
     X(DENIED, "st_api_requests_denied_total", "counter",                    \

@@ -5,10 +5,7 @@
 
 #include "platform/clock.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-#define LIST_LIMIT_DEFAULT 100
 
 static json_t *
 content_json(const struct catalogue_content *content)
@@ -26,6 +23,8 @@ struct content_task {
     struct task task;
     char id[CONTENT_ID_LEN_MAX + 1];
     struct catalogue_content content;
+    struct catalogue_window windows[CATALOGUE_WINDOWS_MAX];
+    unsigned window_count;
 };
 
 static struct content_task *
@@ -43,12 +42,31 @@ content_task_new(struct api *api, struct http_request *request,
     return content;
 }
 
+static json_t *
+content_whole_json(const struct content_task *content)
+{
+    json_t *json = content_json(&content->content), *windows;
+    if (content->window_count == 0)
+        return json;
+    windows = json_array();
+    for (unsigned i = 0; i < content->window_count; i++) {
+        json_t *window = json_object();
+        api_window_json(&content->windows[i], window);
+        json_array_append_new(windows, window);
+    }
+    json_object_set_new(json, "windows", windows);
+    return json;
+}
+
 static int
 content_get_query(struct task *task, struct catalogue *catalogue)
 {
     struct content_task *content = (struct content_task *) task;
-    return catalogue_find(catalogue, bytes_of_text(content->id),
-                          &content->content);
+    struct bytes id = bytes_of_text(content->id);
+    int err = catalogue_find(catalogue, id, &content->content);
+    return err != 0 ? err
+                    : catalogue_windows(catalogue, id, content->windows,
+                                        &content->window_count);
 }
 
 static void
@@ -58,7 +76,7 @@ content_get_answer(struct task *task)
     if (task->err != 0)
         api_reply_unknown(task->request, content->id);
     else
-        api_reply_json(task->request, 200, content_json(&content->content));
+        api_reply_json(task->request, 200, content_whole_json(content));
 }
 
 void
@@ -114,8 +132,14 @@ static int
 content_put_query(struct task *task, struct catalogue *catalogue)
 {
     struct put_task *put = (struct put_task *) task;
-    return catalogue_put(catalogue, &put->content, put->asked.tracks,
-                         put->asked.track_count, clock_unix_s(), &put->content,
+    const struct catalogue_put all = {
+        .content = put->content,
+        .tracks = put->asked.tracks,
+        .track_count = put->asked.track_count,
+        .windows = put->asked.has_windows ? put->asked.windows : NULL,
+        .window_count = put->asked.window_count,
+    };
+    return catalogue_put(catalogue, &all, clock_unix_s(), &put->content,
                          &put->is_new);
 }
 
@@ -156,23 +180,6 @@ content_put(struct http_request *request, void *context)
 }
 
 /* ---- lists ---- */
-
-static bool
-list_limit_parse(const char *text, unsigned *out)
-{
-    if (text == NULL) {
-        *out = LIST_LIMIT_DEFAULT;
-        return true;
-    }
-    size_t len = strlen(text);
-    if (len == 0 || len > 4 || strspn(text, "0123456789") != len)
-        return false;
-    unsigned long n = strtoul(text, NULL, 10);
-    if (n < 1 || n > CATALOGUE_LIST_MAX)
-        return false;
-    *out = (unsigned) n;
-    return true;
-}
 
 struct list_task {
     struct task task;
@@ -228,26 +235,17 @@ contents_list(struct http_request *request, void *context)
     struct api *api = context;
     if (!api_may_read(api, request))
         return;
+    char after[CONTENT_ID_LEN_MAX + 1];
     unsigned limit;
-    if (!list_limit_parse(http_request_query(request, "limit"), &limit)) {
-        api_reply_invalid(api, request, ERR_INVALID,
-                          "limit must be an integer from 1 to 1000");
+    if (!api_page_take(api, request, after, &limit))
         return;
-    }
-    const char *after = http_request_query(request, "after");
-    if (after != NULL && !content_id_is_valid(bytes_of_text(after))) {
-        api_reply_invalid(api, request, ERR_INVALID,
-                          "after must be the id of a content");
-        return;
-    }
     struct list_task *list = api_task_new(api, request, sizeof *list,
                                           contents_query, contents_answer);
     if (list == NULL)
         return;
     list->task.fini = list_fini;
     list->limit = limit;
-    if (after != NULL)
-        snprintf(list->after, sizeof list->after, "%s", after);
+    memcpy(list->after, after, sizeof after);
     api_ask(&list->task);
 }
 
@@ -392,34 +390,20 @@ version_get_query(struct task *task, struct catalogue *catalogue)
                                   version->tracks, &version->track_count);
 }
 
-static void
-text_set(json_t *json, const char *name, const char *text)
-{
-    if (text[0] != '\0')
-        json_object_set_new(json, name, json_string(text));
-}
-
-static void
-number_set(json_t *json, const char *name, uint64_t number)
-{
-    if (number > 0)
-        json_object_set_new(json, name, json_integer((json_int_t) number));
-}
-
 static json_t *
 track_json(const struct catalogue_track *track)
 {
     json_t *json = json_object();
     const char *kind = catalogue_track_kind_name(track->kind);
-    text_set(json, "name", track->name);
-    text_set(json, "kind", kind != NULL ? kind : "");
-    text_set(json, "codecs", track->codecs);
-    text_set(json, "language", track->language);
-    text_set(json, "label", track->label);
-    number_set(json, "width", track->width);
-    number_set(json, "height", track->height);
-    number_set(json, "bandwidth", track->bandwidth);
-    number_set(json, "channels", track->channels);
+    api_text_set(json, "name", track->name);
+    api_text_set(json, "kind", kind != NULL ? kind : "");
+    api_text_set(json, "codecs", track->codecs);
+    api_text_set(json, "language", track->language);
+    api_text_set(json, "label", track->label);
+    api_number_set(json, "width", track->width);
+    api_number_set(json, "height", track->height);
+    api_number_set(json, "bandwidth", track->bandwidth);
+    api_number_set(json, "channels", track->channels);
     return json;
 }
 

@@ -13,8 +13,9 @@
 
 struct playback_task {
     struct task task;
-    struct body_playback asked;
+    struct body_playback asked; /* of the service whose key it is */
     char version[CONTENT_ID_LEN_MAX + 1];
+    bool is_closed; /* not for this service, here and now */
 };
 
 static void
@@ -64,8 +65,13 @@ static int
 playback_query(struct task *task, struct catalogue *catalogue)
 {
     struct playback_task *playback = (struct playback_task *) task;
-    return catalogue_find_version(
-        catalogue, bytes_of_text(playback->asked.content), playback->version);
+    const struct catalogue_asker asker = {.service = playback->asked.service,
+                                          .region = playback->asked.region,
+                                          .now_s = clock_unix_s()};
+    int err = catalogue_play(catalogue, bytes_of_text(playback->asked.content),
+                             &asker, playback->version);
+    playback->is_closed = err == ERR_DENIED;
+    return playback->is_closed ? ERR_STALE : err;
 }
 
 static void
@@ -73,6 +79,14 @@ playback_answer(struct task *task)
 {
     const struct playback_task *playback = (struct playback_task *) task;
     struct api *api = task->api;
+    if (playback->is_closed) {
+        api_count(api, API_METRIC_PLAYBACKS_CLOSED);
+        http_reply_error(task->request, ERR_DENIED,
+                         "content \"%s\" is not available now, to this service "
+                         "in this region",
+                         playback->asked.content);
+        return;
+    }
     if (task->err != 0) {
         api_count(api, API_METRIC_PLAYBACKS_UNKNOWN);
         api_reply_unknown(task->request, playback->asked.content);
@@ -121,5 +135,7 @@ playback_create(struct http_request *request, void *context)
     if (playback == NULL)
         return;
     playback->asked = asked;
+    if (service != NULL)
+        memcpy(playback->asked.service, service->id, sizeof service->id);
     api_ask(&playback->task);
 }

@@ -52,6 +52,14 @@ bool api_has_json(struct api *api, struct http_request *request);
 /* The n-th {x} of the path as an id, copied out. */
 bool api_id_take(struct api *api, struct http_request *request, unsigned n,
                  char out[CONTENT_ID_LEN_MAX + 1]);
+/* Where a page of a list begins, and how long it may be. */
+bool api_page_take(struct api *api, struct http_request *request,
+                   char after[CONTENT_ID_LEN_MAX + 1], unsigned *limit);
+
+/* What is not empty or 0. */
+void api_text_set(json_t *json, const char *name, const char *text);
+void api_number_set(json_t *json, const char *name, uint64_t number);
+void api_window_json(const struct catalogue_window *window, json_t *out);
 
 /* ---- the requests ---- */
 
@@ -66,6 +74,11 @@ void versions_list(struct http_request *request, void *context);
 void version_get(struct http_request *request, void *context);
 void version_delete(struct http_request *request, void *context);
 void retired_list(struct http_request *request, void *context);
+
+void campaigns_list(struct http_request *request, void *context);
+void campaign_get(struct http_request *request, void *context);
+void campaign_put(struct http_request *request, void *context);
+void campaign_delete(struct http_request *request, void *context);
 
 void services_list(struct http_request *request, void *context);
 void service_get(struct http_request *request, void *context);

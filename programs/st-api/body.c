@@ -6,8 +6,11 @@
 #include "core/err.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 enum field_type {
     FIELD_ID,      /* as content_id_is_valid */
@@ -15,7 +18,8 @@ enum field_type {
     FIELD_INTEGER, /* from 1 */
     FIELD_BOOLEAN,
     FIELD_KIND,   /* of a track */
-    FIELD_TRACKS, /* `max` of them; their count stands in what follows */
+    FIELD_REGION, /* two capital letters */
+    FIELD_LIST,   /* of objects; `max` is its place in lists[] */
 };
 
 struct field {
@@ -26,6 +30,14 @@ struct field {
     uint64_t max; /* bytes of a text, value of an integer */
 };
 
+struct list {
+    const struct field *fields; /* of an item */
+    size_t field_count, item_size;
+    size_t count_offset; /* of an unsigned, beside the list */
+    unsigned min, max;
+    bool has_names; /* the first field is a text that only one item has */
+};
+
 static const struct field playback_fields[] = {
     {"content", FIELD_ID, true, offsetof(struct body_playback, content),
      CONTENT_ID_LEN_MAX},
@@ -33,35 +45,12 @@ static const struct field playback_fields[] = {
      BODY_VIEWER_LEN_MAX},
     {"service", FIELD_ID, false, offsetof(struct body_playback, service),
      CONTENT_ID_LEN_MAX},
+    {"region", FIELD_REGION, false, offsetof(struct body_playback, region),
+     CATALOGUE_REGION_LEN},
     {"steering", FIELD_BOOLEAN, false, offsetof(struct body_playback, steering),
      0},
     {"trick_play", FIELD_BOOLEAN, false,
      offsetof(struct body_playback, trick_play), 0},
-};
-
-static const struct field content_fields[] = {
-    {"title", FIELD_TEXT, true, offsetof(struct body_content, title),
-     CATALOGUE_TITLE_LEN_MAX},
-    {"version", FIELD_ID, true, offsetof(struct body_content, version),
-     CONTENT_ID_LEN_MAX},
-    {"duration_ms", FIELD_INTEGER, true,
-     offsetof(struct body_content, duration_ms), CATALOGUE_DURATION_MAX_MS},
-    {"tracks", FIELD_TRACKS, false, offsetof(struct body_content, tracks),
-     CATALOGUE_TRACKS_MAX},
-};
-
-static const struct field service_fields[] = {
-    {"name", FIELD_TEXT, true, offsetof(struct body_service, name),
-     CATALOGUE_TITLE_LEN_MAX},
-    {"rate_per_s", FIELD_INTEGER, false,
-     offsetof(struct body_service, rate_per_s), CATALOGUE_RATE_MAX},
-    {"burst", FIELD_INTEGER, false, offsetof(struct body_service, burst),
-     CATALOGUE_RATE_MAX},
-};
-
-static const struct field key_fields[] = {
-    {"expires", FIELD_INTEGER, false, offsetof(struct body_key, expires_s),
-     253402300799}, /* the last second of the year 9999 */
 };
 
 static const struct field track_fields[] = {
@@ -82,6 +71,69 @@ static const struct field track_fields[] = {
      offsetof(struct catalogue_track, bandwidth), 100000000000},
     {"channels", FIELD_INTEGER, false,
      offsetof(struct catalogue_track, channels), 64},
+};
+
+#define UNIX_S_MAX 253402300799 /* the last second of the year 9999 */
+
+static const struct field window_fields[] = {
+    {"starts", FIELD_INTEGER, false,
+     offsetof(struct catalogue_window, starts_s), UNIX_S_MAX},
+    {"ends", FIELD_INTEGER, false, offsetof(struct catalogue_window, ends_s),
+     UNIX_S_MAX},
+    {"region", FIELD_REGION, false, offsetof(struct catalogue_window, region),
+     CATALOGUE_REGION_LEN},
+    {"service", FIELD_ID, false, offsetof(struct catalogue_window, service),
+     CONTENT_ID_LEN_MAX},
+};
+
+static const struct field campaign_content_fields[] = {
+    {"id", FIELD_ID, true, 0, CONTENT_ID_LEN_MAX},
+};
+
+enum { LIST_TRACKS, LIST_WINDOWS, LIST_CAMPAIGN_CONTENTS };
+
+static const struct list lists[] = {
+    [LIST_TRACKS] = {track_fields, COUNT(track_fields),
+                     sizeof(struct catalogue_track),
+                     offsetof(struct body_content, track_count), 1,
+                     CATALOGUE_TRACKS_MAX, true},
+    [LIST_WINDOWS] = {window_fields, COUNT(window_fields),
+                      sizeof(struct catalogue_window),
+                      offsetof(struct body_content, window_count), 0,
+                      CATALOGUE_WINDOWS_MAX, false},
+    [LIST_CAMPAIGN_CONTENTS] = {campaign_content_fields,
+                                COUNT(campaign_content_fields),
+                                CONTENT_ID_LEN_MAX + 1,
+                                offsetof(struct catalogue_campaign,
+                                         content_count),
+                                0, CATALOGUE_CAMPAIGN_MAX, true},
+};
+
+static const struct field content_fields[] = {
+    {"title", FIELD_TEXT, true, offsetof(struct body_content, title),
+     CATALOGUE_TITLE_LEN_MAX},
+    {"version", FIELD_ID, true, offsetof(struct body_content, version),
+     CONTENT_ID_LEN_MAX},
+    {"duration_ms", FIELD_INTEGER, true,
+     offsetof(struct body_content, duration_ms), CATALOGUE_DURATION_MAX_MS},
+    {"tracks", FIELD_LIST, false, offsetof(struct body_content, tracks),
+     LIST_TRACKS},
+    {"windows", FIELD_LIST, false, offsetof(struct body_content, windows),
+     LIST_WINDOWS},
+};
+
+static const struct field service_fields[] = {
+    {"name", FIELD_TEXT, true, offsetof(struct body_service, name),
+     CATALOGUE_TITLE_LEN_MAX},
+    {"rate_per_s", FIELD_INTEGER, false,
+     offsetof(struct body_service, rate_per_s), CATALOGUE_RATE_MAX},
+    {"burst", FIELD_INTEGER, false, offsetof(struct body_service, burst),
+     CATALOGUE_RATE_MAX},
+};
+
+static const struct field key_fields[] = {
+    {"expires", FIELD_INTEGER, false, offsetof(struct body_key, expires_s),
+     UNIX_S_MAX},
 };
 
 /* A name from outside inside a message: short, and cut between characters. */
@@ -179,8 +231,25 @@ kind_read(const struct field *field, const json_t *value,
     return ERR_INVALID;
 }
 
-static int tracks_read(const struct field *field, const json_t *value,
-                       struct body_content *out, char *message);
+static int
+region_read(const struct field *field, const json_t *value, char *out,
+            char *message)
+{
+    const char *text = json_string_value(value);
+    if (text == NULL || strlen(text) != CATALOGUE_REGION_LEN
+        || strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != CATALOGUE_REGION_LEN) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"%s\" must be two capital letters (ISO 3166-1), as "
+                 "DE",
+                 field->name);
+        return ERR_INVALID;
+    }
+    memcpy(out, text, CATALOGUE_REGION_LEN + 1);
+    return 0;
+}
+
+static int list_read(const struct field *field, const json_t *value,
+                     uint8_t *out, char *message);
 
 static int
 field_read(const struct field *field, const json_t *value, uint8_t *out,
@@ -205,9 +274,11 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
             field, value,
             (enum catalogue_track_kind *) (void *) (out + field->offset),
             message);
-    case FIELD_TRACKS:
-        return tracks_read(field, value, (struct body_content *) (void *) out,
+    case FIELD_REGION:
+        return region_read(field, value, (char *) (out + field->offset),
                            message);
+    case FIELD_LIST:
+        return list_read(field, value, out, message);
     }
     return ERR_INVALID;
 }
@@ -250,46 +321,60 @@ object_read(json_t *object, const struct field *fields, size_t count,
     return 0;
 }
 
-/* What is wrong in one of them is told with its place in the list. */
 static int
-tracks_read(const struct field *field, const json_t *value,
-            struct body_content *out, char *message)
+item_read(const struct list *list, json_t *item, uint8_t *out, char *message)
 {
-    size_t count = json_array_size(value); /* 0 for another type */
-    if (count < 1 || count > field->max) {
-        snprintf(message, BODY_MESSAGE_SIZE,
-                 "field \"%s\" must be a list of 1 to %u tracks", field->name,
-                 (unsigned) field->max);
+    if (!json_is_object(item)) {
+        snprintf(message, BODY_MESSAGE_SIZE, "it must be a JSON object");
         return ERR_INVALID;
     }
+    return object_read(item, list->fields, list->field_count, out, message);
+}
+
+static bool
+has_name(const struct list *list, const uint8_t *items, size_t count,
+         const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp((const char *) items + i * list->item_size
+                       + list->fields[0].offset,
+                   name)
+            == 0)
+            return true;
+    return false;
+}
+
+/* What is wrong in one of them is told with its place in the list. */
+static int
+list_read(const struct field *field, const json_t *value, uint8_t *out,
+          char *message)
+{
+    const struct list *list = &lists[field->max];
+    size_t count = json_array_size(value); /* 0 for another type */
+    if (!json_is_array(value) || count < list->min || count > list->max) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"%s\" must be a list of %u to %u objects", field->name,
+                 list->min, list->max);
+        return ERR_INVALID;
+    }
+    uint8_t *items = out + field->offset;
     for (size_t i = 0; i < count; i++) {
-        struct catalogue_track *track = &out->tracks[i];
-        json_t *item = json_array_get(value, i);
-        char reason[BODY_MESSAGE_SIZE / 2] = "it must be a JSON object";
-        int err = ERR_INVALID;
-        if (json_is_object(item)) {
-            char whole[BODY_MESSAGE_SIZE];
-            err = object_read(item, track_fields,
-                              sizeof track_fields / sizeof *track_fields,
-                              (uint8_t *) track, whole);
-            if (err != 0)
-                snprintf(reason, sizeof reason, "%.*s", (int) sizeof reason - 1,
-                         whole);
-        }
-        for (size_t j = 0; j < i && err == 0; j++) {
-            if (strcmp(track->name, out->tracks[j].name) == 0) {
-                snprintf(reason, sizeof reason, "\"%s\" is there already",
-                         track->name);
-                err = ERR_INVALID;
-            }
+        uint8_t *item = items + i * list->item_size;
+        const char *name = (const char *) item + list->fields[0].offset;
+        char reason[BODY_MESSAGE_SIZE];
+        int err = item_read(list, json_array_get(value, i), item, reason);
+        if (err == 0 && list->has_names && has_name(list, items, i, name)) {
+            snprintf(reason, sizeof reason, "\"%s\" is there already", name);
+            err = ERR_INVALID;
         }
         if (err != 0) {
-            snprintf(message, BODY_MESSAGE_SIZE, "%s[%zu]: %s", field->name, i,
-                     reason);
+            snprintf(message, BODY_MESSAGE_SIZE, "%s[%zu]: %.200s", field->name,
+                     i, reason);
             return err;
         }
     }
-    out->track_count = (unsigned) count;
+    unsigned n = (unsigned) count;
+    memcpy(out + list->count_offset, &n, sizeof n);
     return 0;
 }
 
@@ -322,8 +407,6 @@ body_read(struct bytes body, const struct field *fields, size_t count,
     return err;
 }
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
 int
 body_playback_parse(struct bytes body, struct body_playback *out,
                     char message[BODY_MESSAGE_SIZE])
@@ -336,6 +419,17 @@ body_playback_parse(struct bytes body, struct body_playback *out,
     return err;
 }
 
+static int
+window_check(const struct catalogue_window *window, unsigned i,
+             char message[BODY_MESSAGE_SIZE])
+{
+    if (window->ends_s == 0 || window->ends_s > window->starts_s)
+        return 0;
+    snprintf(message, BODY_MESSAGE_SIZE,
+             "windows[%u]: it ends before it starts", i);
+    return ERR_INVALID;
+}
+
 int
 body_content_parse(struct bytes body, struct body_content *out,
                    char message[BODY_MESSAGE_SIZE])
@@ -345,8 +439,50 @@ body_content_parse(struct bytes body, struct body_content *out,
         snprintf(message, BODY_MESSAGE_SIZE, "out of memory");
         return ERR_MEMORY;
     }
+    read->window_count = UINT_MAX; /* not told */
     int err =
         body_read(body, content_fields, COUNT(content_fields), read, message);
+    read->has_windows = read->window_count != UINT_MAX;
+    if (!read->has_windows)
+        read->window_count = 0;
+    for (unsigned i = 0; i < read->window_count && err == 0; i++)
+        err = window_check(&read->windows[i], i, message);
+    if (err == 0)
+        *out = *read;
+    free(read);
+    return err;
+}
+
+static const struct field campaign_fields[] = {
+    {"name", FIELD_TEXT, true, offsetof(struct catalogue_campaign, name),
+     CATALOGUE_TITLE_LEN_MAX},
+    {"starts", FIELD_INTEGER, true,
+     offsetof(struct catalogue_campaign, window.starts_s), UNIX_S_MAX},
+    {"ends", FIELD_INTEGER, true,
+     offsetof(struct catalogue_campaign, window.ends_s), UNIX_S_MAX},
+    {"region", FIELD_REGION, false,
+     offsetof(struct catalogue_campaign, window.region), CATALOGUE_REGION_LEN},
+    {"service", FIELD_ID, false,
+     offsetof(struct catalogue_campaign, window.service), CONTENT_ID_LEN_MAX},
+    {"contents", FIELD_LIST, true,
+     offsetof(struct catalogue_campaign, contents), LIST_CAMPAIGN_CONTENTS},
+};
+
+int
+body_campaign_parse(struct bytes body, struct catalogue_campaign *out,
+                    char message[BODY_MESSAGE_SIZE])
+{
+    struct catalogue_campaign *read = calloc(1, sizeof *read); /* large */
+    if (read == NULL) {
+        snprintf(message, BODY_MESSAGE_SIZE, "out of memory");
+        return ERR_MEMORY;
+    }
+    int err =
+        body_read(body, campaign_fields, COUNT(campaign_fields), read, message);
+    if (err == 0 && read->window.ends_s <= read->window.starts_s) {
+        snprintf(message, BODY_MESSAGE_SIZE, "it ends before it starts");
+        err = ERR_INVALID;
+    }
     if (err == 0)
         *out = *read;
     free(read);

@@ -16,8 +16,9 @@
 
 struct body_playback {
     char content[CONTENT_ID_LEN_MAX + 1];
-    char viewer[BODY_VIEWER_LEN_MAX + 1]; /* empty: not told */
-    char service[CONTENT_ID_LEN_MAX + 1]; /* empty: whose key it is */
+    char viewer[BODY_VIEWER_LEN_MAX + 1];  /* empty: not told */
+    char service[CONTENT_ID_LEN_MAX + 1];  /* empty: whose key it is */
+    char region[CATALOGUE_REGION_LEN + 1]; /* empty: not told */
     bool steering;   /* the player follows content steering */
     bool trick_play; /* it plays the key frames of an MPD alone */
 };
@@ -28,6 +29,9 @@ struct body_content {
     uint64_t duration_ms;
     struct catalogue_track tracks[CATALOGUE_TRACKS_MAX]; /* names differ */
     unsigned track_count;
+    struct catalogue_window windows[CATALOGUE_WINDOWS_MAX];
+    unsigned window_count;
+    bool has_windows; /* they are told, if only that there are none */
 };
 
 struct body_service {
@@ -46,6 +50,8 @@ int body_content_parse(struct bytes body, struct body_content *out,
                        char message[BODY_MESSAGE_SIZE]);
 int body_service_parse(struct bytes body, struct body_service *out,
                        char message[BODY_MESSAGE_SIZE]);
+int body_campaign_parse(struct bytes body, struct catalogue_campaign *out,
+                        char message[BODY_MESSAGE_SIZE]);
 int body_key_parse(struct bytes body, struct body_key *out,
                    char message[BODY_MESSAGE_SIZE]);
 

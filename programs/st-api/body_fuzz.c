@@ -27,6 +27,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     message[0] = '\0';
     if (body_service_parse(bytes_of(data, size), &service, message) != 0)
         assert(message[0] != '\0');
+    static struct catalogue_campaign campaign; /* large */
+    message[0] = '\0';
+    if (body_campaign_parse(bytes_of(data, size), &campaign, message) == 0)
+        assert(campaign.window.ends_s > campaign.window.starts_s);
+    else
+        assert(message[0] != '\0');
     struct body_key key;
     message[0] = '\0';
     if (body_key_parse(bytes_of(data, size), &key, message) != 0)

@@ -57,6 +57,26 @@ static const char *const migrations[] = {
     " expires BIGINT NOT NULL);"
     /* goes up with each change, so that all st-api see that there was one */
     "INSERT INTO totals VALUES('services', 1)",
+
+    "CREATE TABLE windows("
+    " content CTEXT NOT NULL,"
+    " starts BIGINT NOT NULL,"
+    " ends BIGINT NOT NULL,"
+    " region CTEXT NOT NULL,"
+    " service CTEXT NOT NULL);"
+    "CREATE INDEX windows_content ON windows(content);"
+    "CREATE TABLE campaigns("
+    " id CTEXT PRIMARY KEY NOT NULL,"
+    " name CTEXT NOT NULL,"
+    " starts BIGINT NOT NULL,"
+    " ends BIGINT NOT NULL,"
+    " region CTEXT NOT NULL,"
+    " service CTEXT NOT NULL);"
+    "CREATE TABLE campaign_contents("
+    " campaign CTEXT NOT NULL REFERENCES campaigns(id) ON DELETE CASCADE,"
+    " content CTEXT NOT NULL,"
+    " PRIMARY KEY(content, campaign));"
+    "CREATE INDEX campaign_contents_campaign ON campaign_contents(campaign)",
 };
 
 const char *
@@ -265,12 +285,27 @@ tracks_write(struct catalogue *catalogue, struct bytes content,
     return err;
 }
 
+static int
+windows_write(struct catalogue *catalogue, struct bytes content,
+              const struct catalogue_window *windows, unsigned count)
+{
+    if (windows == NULL)
+        return 0;
+    statement_bind_text(catalogue->windows_remove, 1, content);
+    int err = catalogue_step(catalogue->windows_remove);
+    for (unsigned i = 0; i < count && err == 0; i++) {
+        statement_bind_text(catalogue->window_put, 1, content);
+        catalogue_window_bind(catalogue->window_put, 2, &windows[i]);
+        err = catalogue_step(catalogue->window_put);
+    }
+    return err;
+}
+
 int
-catalogue_put(struct catalogue *catalogue,
-              const struct catalogue_content *content,
-              const struct catalogue_track *tracks, unsigned track_count,
+catalogue_put(struct catalogue *catalogue, const struct catalogue_put *put,
               uint64_t now_s, struct catalogue_content *out, bool *is_new)
 {
+    const struct catalogue_content *content = &put->content;
     struct bytes id = bytes_of_text(content->id);
     struct bytes version = bytes_of_text(content->version);
     struct catalogue_content written;
@@ -282,7 +317,10 @@ catalogue_put(struct catalogue *catalogue,
         err =
             versions_write(catalogue, id, version, content->duration_ms, now_s);
     if (err == 0)
-        err = tracks_write(catalogue, id, version, tracks, track_count);
+        err =
+            tracks_write(catalogue, id, version, put->tracks, put->track_count);
+    if (err == 0)
+        err = windows_write(catalogue, id, put->windows, put->window_count);
     if (err == 0)
         err = catalogue_find(catalogue, id, &written);
     if (err == 0)
@@ -310,17 +348,42 @@ catalogue_find(struct catalogue *catalogue, struct bytes id,
 }
 
 int
-catalogue_find_version(struct catalogue *catalogue, struct bytes id,
-                       char version[CONTENT_ID_LEN_MAX + 1])
+catalogue_play(struct catalogue *catalogue, struct bytes id,
+               const struct catalogue_asker *asker,
+               char version[CONTENT_ID_LEN_MAX + 1])
 {
-    struct statement *find = catalogue->version;
-    statement_bind_text(find, 1, id);
-    int step = statement_step(find);
-    if (step == 1)
+    struct statement *play = catalogue->play;
+    statement_bind_text(play, 1, id);
+    statement_bind_text(play, 2, bytes_of_text(asker->service));
+    statement_bind_text(play, 3, bytes_of_text(asker->region));
+    statement_bind_integer(play, 4, (int64_t) asker->now_s);
+    int step = statement_step(play);
+    bool is_open =
+        step == 1
+        && (statement_integer(play, 1) == 0 || statement_integer(play, 2) > 0
+            || statement_integer(play, 3) > 0);
+    if (is_open)
         catalogue_text_copy(version, CONTENT_ID_LEN_MAX + 1,
-                            statement_text(find, 0));
-    statement_reset(find);
-    return step_found(step);
+                            statement_text(play, 0));
+    statement_reset(play);
+    return step == 1 && !is_open ? ERR_DENIED : step_found(step);
+}
+
+int
+catalogue_windows(struct catalogue *catalogue, struct bytes content,
+                  struct catalogue_window *out, unsigned *count)
+{
+    struct statement *windows = catalogue->windows;
+    unsigned n = 0;
+    int step;
+    statement_bind_text(windows, 1, content);
+    statement_bind_integer(windows, 2, CATALOGUE_WINDOWS_MAX);
+    while ((step = statement_step(windows)) == 1)
+        catalogue_window_read(windows, 0, &out[n++]);
+    statement_reset(windows);
+    if (step == 0)
+        *count = n;
+    return step;
 }
 
 static int
@@ -338,7 +401,11 @@ content_remove(struct catalogue *catalogue, struct bytes id, uint64_t now_s)
     /* of no version's name: all that are played */
     version_bind(catalogue->version_retire, id, BYTES_LITERAL(""));
     statement_bind_integer(catalogue->version_retire, 3, (int64_t) now_s);
-    return catalogue_step(catalogue->version_retire);
+    err = catalogue_step(catalogue->version_retire);
+    if (err != 0)
+        return err;
+    statement_bind_text(catalogue->windows_remove, 1, id);
+    return catalogue_step(catalogue->windows_remove);
 }
 
 int

@@ -61,6 +61,28 @@ struct catalogue_track {
     uint64_t channels;
 };
 
+#define CATALOGUE_WINDOWS_MAX 64 /* of one content */
+#define CATALOGUE_REGION_LEN 2   /* ISO 3166-1 alpha-2 */
+
+/* When, where and for whom a content may be played. */
+struct catalogue_window {
+    uint64_t starts_s; /* Unix time; from then on */
+    uint64_t ends_s;   /* and before this; 0: without an end */
+    char region[CATALOGUE_REGION_LEN + 1]; /* empty: any */
+    char service[CONTENT_ID_LEN_MAX + 1];  /* empty: any */
+};
+
+#define CATALOGUE_CAMPAIGN_MAX 1000 /* contents of one */
+
+/* Contents that may be played while it runs, whatever their own windows say. */
+struct catalogue_campaign {
+    char id[CONTENT_ID_LEN_MAX + 1];
+    char name[CATALOGUE_TITLE_LEN_MAX + 1];
+    struct catalogue_window window;
+    char contents[CATALOGUE_CAMPAIGN_MAX][CONTENT_ID_LEN_MAX + 1];
+    unsigned content_count;
+};
+
 /* "video"; NULL for what is none. */
 const char *catalogue_track_kind_name(enum catalogue_track_kind kind);
 
@@ -70,24 +92,42 @@ struct catalogue;
 int catalogue_open(const char *place, struct catalogue **out);
 void catalogue_close(struct catalogue *catalogue); /* NULL is fine */
 
+struct catalogue_put {
+    struct catalogue_content content; /* of a valid id */
+    const struct catalogue_track *tracks;
+    unsigned track_count; /* 0: the version keeps those that it has */
+    const struct catalogue_window *windows; /* NULL: those it has stay */
+    unsigned window_count;
+};
+
 /*
  * Adds the content or replaces it, keeping `created_s`; then reads it back
- * into *out. *is_new tells which. The version it had is retired. `tracks` take
- * the place of those that the version had; none leaves them. All or nothing.
- * `id` must be a valid content id.
+ * into *out. *is_new tells which. The version it had is retired. All or
+ * nothing.
  */
-int catalogue_put(struct catalogue *catalogue,
-                  const struct catalogue_content *content,
-                  const struct catalogue_track *tracks, unsigned track_count,
+int catalogue_put(struct catalogue *catalogue, const struct catalogue_put *put,
                   uint64_t now_s, struct catalogue_content *out, bool *is_new);
 
 /* ERR_NOT_FOUND. */
 int catalogue_find(struct catalogue *catalogue, struct bytes id,
                    struct catalogue_content *out);
 
-/* The path of a play, the one thing a playback needs to know: the hot path. */
-int catalogue_find_version(struct catalogue *catalogue, struct bytes id,
-                           char version[CONTENT_ID_LEN_MAX + 1]);
+struct catalogue_asker {
+    const char *service, *region; /* empty: not told, which fits no window that
+                                     names one */
+    uint64_t now_s;
+};
+
+/* The version to play, the one thing a play needs to know: the hot path.
+ * ERR_NOT_FOUND; ERR_DENIED: it has windows, and neither these nor a campaign
+ * fits. One without windows is always there. */
+int catalogue_play(struct catalogue *catalogue, struct bytes id,
+                   const struct catalogue_asker *asker,
+                   char version[CONTENT_ID_LEN_MAX + 1]);
+
+/* In order of their beginning; up to CATALOGUE_WINDOWS_MAX. */
+int catalogue_windows(struct catalogue *catalogue, struct bytes content,
+                      struct catalogue_window *out, unsigned *count);
 
 /* Its version is retired. ERR_NOT_FOUND. */
 int catalogue_remove(struct catalogue *catalogue, struct bytes id,
@@ -127,6 +167,23 @@ int catalogue_tracks(struct catalogue *catalogue, struct bytes content,
  * ERR_NOT_FOUND; ERR_STALE: it is played, or may still be. */
 int catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
                              struct bytes version, uint64_t until_s);
+
+/* ---- campaigns ---- */
+
+/* Contents need not exist yet. */
+int catalogue_campaign_put(struct catalogue *catalogue,
+                           const struct catalogue_campaign *campaign,
+                           bool *is_new);
+/* ERR_NOT_FOUND. */
+int catalogue_campaign_find(struct catalogue *catalogue, struct bytes id,
+                            struct catalogue_campaign *out);
+int catalogue_campaign_remove(struct catalogue *catalogue, struct bytes id);
+/* In order of id, without their contents. */
+int catalogue_campaigns(struct catalogue *catalogue, struct bytes after,
+                        unsigned limit,
+                        void (*each)(const struct catalogue_campaign *campaign,
+                                     void *context),
+                        void *context, bool *has_more);
 
 /* ---- services, which ask for plays ---- */
 

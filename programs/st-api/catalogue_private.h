@@ -15,6 +15,11 @@
 #define SERVICE "id, name, rate_per_s, burst, created"
 #define KEY "id, service, digest, created, expires"
 
+#define WINDOW "starts, ends, region, service"
+#define FITS                                                          \
+    "starts <= ?4 AND (ends = 0 OR ends > ?4) AND region IN ('', ?3)" \
+    " AND service IN ('', ?2)"
+
 /* X(name, sql) */
 #define STATEMENTS(X)                                                          \
     X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)"  \
@@ -22,7 +27,33 @@
     X(replace, "UPDATE contents SET title = ?2, version = ?3,"                 \
                " duration_ms = ?4, updated = ?5 WHERE id = ?1")                \
     X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                  \
-    X(version, "SELECT version FROM contents WHERE id = ?1")                   \
+    X(play, "SELECT version,"                                                  \
+            " (SELECT count(*) FROM windows WHERE content = ?1),"              \
+            " (SELECT count(*) FROM windows WHERE content = ?1 AND " FITS ")," \
+            " (SELECT count(*) FROM campaign_contents, campaigns"              \
+            " WHERE content = ?1 AND id = campaign AND " FITS ")"              \
+            " FROM contents WHERE id = ?1")                                    \
+    X(windows, "SELECT " WINDOW " FROM windows WHERE content = ?1"             \
+               " ORDER BY starts, ends, service, region LIMIT ?2")             \
+    X(window_put, "INSERT INTO windows(content, " WINDOW ")"                   \
+                  " VALUES(?1, ?2, ?3, ?4, ?5)")                               \
+    X(windows_remove, "DELETE FROM windows WHERE content = ?1")                \
+    X(campaign_add, "INSERT INTO campaigns(id, name, " WINDOW ")"              \
+                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6)"                          \
+                    " ON CONFLICT(id) DO NOTHING")                             \
+    X(campaign_replace, "UPDATE campaigns SET name = ?2, starts = ?3,"         \
+                        " ends = ?4, region = ?5, service = ?6 WHERE id = ?1") \
+    X(campaign_find, "SELECT id, name, " WINDOW " FROM campaigns"              \
+                     " WHERE id = ?1")                                         \
+    X(campaign_remove, "DELETE FROM campaigns WHERE id = ?1")                  \
+    X(campaigns, "SELECT id, name, " WINDOW " FROM campaigns WHERE id > ?1"    \
+                 " ORDER BY id LIMIT ?2")                                      \
+    X(campaign_contents, "SELECT content FROM campaign_contents"               \
+                         " WHERE campaign = ?1 ORDER BY content LIMIT ?2")     \
+    X(campaign_content_put, "INSERT INTO campaign_contents(campaign, content)" \
+                            " VALUES(?1, ?2)")                                 \
+    X(campaign_contents_remove, "DELETE FROM campaign_contents"                \
+                                " WHERE campaign = ?1")                        \
     X(remove, "DELETE FROM contents WHERE id = ?1")                            \
     X(list, "SELECT " CONTENT " FROM contents WHERE id > ?1"                   \
             " ORDER BY id LIMIT ?2")                                           \
@@ -74,6 +105,12 @@ void catalogue_text_copy(char *out, size_t size, struct bytes text);
 
 #define TEXT_READ(row, column, field) \
     catalogue_text_copy(field, sizeof(field), statement_text(row, column))
+
+/* Four parameters, or columns, from there on. */
+void catalogue_window_bind(struct statement *statement, int parameter,
+                           const struct catalogue_window *window);
+void catalogue_window_read(struct statement *row, int column,
+                           struct catalogue_window *out);
 
 /* The step of a statement that gives no row. */
 int catalogue_step(struct statement *statement);

@@ -59,14 +59,14 @@ schema_teardown(void **state)
 static bool
 put(const char *id, const char *version, uint64_t now_s)
 {
-    struct catalogue_content content = {.duration_ms = 60000};
-    snprintf(content.id, sizeof content.id, "%s", id);
-    snprintf(content.title, sizeof content.title, "Title of %s", id);
-    snprintf(content.version, sizeof content.version, "%s", version);
+    struct catalogue_put put = {.content.duration_ms = 60000};
+    struct catalogue_content content;
+    snprintf(put.content.id, sizeof content.id, "%s", id);
+    snprintf(put.content.title, sizeof content.title, "Title of %s", id);
+    snprintf(put.content.version, sizeof content.version, "%s", version);
     bool is_new;
-    assert_int_equal(
-        catalogue_put(catalogue, &content, NULL, 0, now_s, &content, &is_new),
-        0);
+    assert_int_equal(catalogue_put(catalogue, &put, now_s, &content, &is_new),
+                     0);
     assert_string_equal(content.version, version);
     assert_int_equal(content.updated_s, now_s);
     return is_new;
@@ -78,6 +78,15 @@ count(void)
     uint64_t n = UINT64_MAX;
     assert_int_equal(catalogue_count(catalogue, &n), 0);
     return n;
+}
+
+/* As somebody, somewhere, at 1000 s. */
+static int
+play(const char *id, char version[CONTENT_ID_LEN_MAX + 1])
+{
+    const struct catalogue_asker asker = {
+        .service = "", .region = "", .now_s = 1000};
+    return catalogue_play(catalogue, bytes_of_text(id), &asker, version);
 }
 
 static void
@@ -103,8 +112,7 @@ what_is_not_there_is_not_found(void **state)
     char version[CONTENT_ID_LEN_MAX + 1];
     struct bytes id = BYTES_LITERAL("none");
     assert_int_equal(catalogue_find(catalogue, id, &found), ERR_NOT_FOUND);
-    assert_int_equal(catalogue_find_version(catalogue, id, version),
-                     ERR_NOT_FOUND);
+    assert_int_equal(play("none", version), ERR_NOT_FOUND);
     assert_int_equal(catalogue_remove(catalogue, id, 9), ERR_NOT_FOUND);
     assert_int_equal(catalogue_find(catalogue, bytes_of(NULL, 0), &found),
                      ERR_NOT_FOUND);
@@ -118,11 +126,8 @@ a_removed_content_is_gone(void **state)
     put("b", "v", 1);
     assert_int_equal(catalogue_remove(catalogue, BYTES_LITERAL("a"), 9), 0);
     char version[CONTENT_ID_LEN_MAX + 1];
-    assert_int_equal(
-        catalogue_find_version(catalogue, BYTES_LITERAL("a"), version),
-        ERR_NOT_FOUND);
-    assert_int_equal(
-        catalogue_find_version(catalogue, BYTES_LITERAL("b"), version), 0);
+    assert_int_equal(play("a", version), ERR_NOT_FOUND);
+    assert_int_equal(play("b", version), 0);
     assert_int_equal(count(), 1);
 }
 
@@ -179,8 +184,7 @@ the_catalogue_survives_a_restart(void **state)
     assert_int_equal(catalogue_open(place, &catalogue), 0);
     assert_int_equal(count(), 1);
     char version[CONTENT_ID_LEN_MAX + 1];
-    assert_int_equal(
-        catalogue_find_version(catalogue, BYTES_LITERAL("demo"), version), 0);
+    assert_int_equal(play("demo", version), 0);
     assert_string_equal(version, "aaa");
 }
 
@@ -285,11 +289,17 @@ a_version_has_its_tracks(void **state)
          .label = "Deutsch \xc3\xbc",
          .channels = 2},
     };
-    struct catalogue_content content = {
-        .id = "demo", .title = "T", .version = "aaa", .duration_ms = 1};
+    struct catalogue_put all = {
+        .content = {.id = "demo",
+                    .title = "T",
+                    .version = "aaa",
+                    .duration_ms = 1},
+        .tracks = tracks,
+        .track_count = 2,
+    };
+    struct catalogue_content content;
     bool is_new;
-    assert_int_equal(
-        catalogue_put(catalogue, &content, tracks, 2, 1, &content, &is_new), 0);
+    assert_int_equal(catalogue_put(catalogue, &all, 1, &content, &is_new), 0);
     struct catalogue_track found[CATALOGUE_TRACKS_MAX];
     unsigned n = 9;
     struct bytes demo = BYTES_LITERAL("demo"), aaa = BYTES_LITERAL("aaa");
@@ -305,8 +315,8 @@ a_version_has_its_tracks(void **state)
         assert_int_equal(found[1].bandwidth, 3000000);
         put("demo", "aaa", 2); /* without a word of tracks: they stay */
     }
-    assert_int_equal(
-        catalogue_put(catalogue, &content, tracks, 1, 3, &content, &is_new), 0);
+    all.track_count = 1;
+    assert_int_equal(catalogue_put(catalogue, &all, 3, &content, &is_new), 0);
     assert_int_equal(catalogue_tracks(catalogue, demo, aaa, found, &n), 0);
     assert_int_equal(n, 1);
 
@@ -318,17 +328,107 @@ a_version_has_its_tracks(void **state)
 }
 
 static void
+a_content_with_windows_is_there_then_there_and_for_them(void **state)
+{
+    static const struct catalogue_window windows[] = {
+        {.starts_s = 100, .ends_s = 200},
+        {.starts_s = 300, .region = "DE"},
+        {.starts_s = 300, .ends_s = 400, .service = "kino"},
+    };
+    static const struct {
+        uint64_t now_s;
+        const char *region, *service;
+        int err;
+    } cases[] = {
+        {99, "DE", "kino", ERR_DENIED}, {100, "", "", 0},
+        {199, "FR", "other", 0},        {200, "", "", ERR_DENIED},
+        {300, "", "", ERR_DENIED},      {300, "DE", "", 0},
+        {9999, "DE", "other", 0},       {350, "FR", "other", ERR_DENIED},
+        {350, "FR", "kino", 0},         {400, "FR", "kino", ERR_DENIED},
+    };
+    struct catalogue_put all = {
+        .content = {.id = "demo",
+                    .title = "T",
+                    .version = "v",
+                    .duration_ms = 1},
+        .windows = windows,
+        .window_count = 3,
+    };
+    struct catalogue_content content;
+    bool is_new;
+    char version[CONTENT_ID_LEN_MAX + 1];
+    assert_int_equal(catalogue_put(catalogue, &all, 1, &content, &is_new), 0);
+    put("demo", "v", 2); /* without a word of windows: they stay */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct catalogue_asker asker = {.service = cases[i].service,
+                                              .region = cases[i].region,
+                                              .now_s = cases[i].now_s};
+        int err =
+            catalogue_play(catalogue, BYTES_LITERAL("demo"), &asker, version);
+        if (err != cases[i].err)
+            fail_msg("case %zu: %s", i, err_text(err));
+    }
+    struct catalogue_window found[CATALOGUE_WINDOWS_MAX];
+    unsigned n;
+    assert_int_equal(
+        catalogue_windows(catalogue, BYTES_LITERAL("demo"), found, &n), 0);
+    assert_int_equal(n, 3);
+    assert_int_equal(found[0].ends_s, 200);
+    assert_string_equal(found[1].region, "DE");
+
+    /* a campaign opens it, for its time */
+    static struct catalogue_campaign campaign = {.id = "summer",
+                                                 .name = "Summer",
+                                                 .window = {900, 1100, "", ""},
+                                                 .contents = {"demo", "later"},
+                                                 .content_count = 2};
+    assert_int_equal(play("demo", version), ERR_DENIED);
+    assert_int_equal(catalogue_campaign_put(catalogue, &campaign, &is_new), 0);
+    assert_true(is_new);
+    assert_int_equal(play("demo", version), 0);
+    campaign.window.ends_s = 1000;
+    assert_int_equal(catalogue_campaign_put(catalogue, &campaign, &is_new), 0);
+    assert_false(is_new);
+    assert_int_equal(play("demo", version), ERR_DENIED);
+    campaign.window.ends_s = 1001;
+    assert_int_equal(catalogue_campaign_put(catalogue, &campaign, &is_new), 0);
+    assert_int_equal(play("demo", version), 0);
+    static struct catalogue_campaign read;
+    assert_int_equal(
+        catalogue_campaign_find(catalogue, BYTES_LITERAL("summer"), &read), 0);
+    assert_int_equal(read.content_count, 2);
+    assert_string_equal(read.contents[1], "later");
+    assert_int_equal(
+        catalogue_campaign_remove(catalogue, BYTES_LITERAL("summer")), 0);
+    assert_int_equal(
+        catalogue_campaign_remove(catalogue, BYTES_LITERAL("summer")),
+        ERR_NOT_FOUND);
+    assert_int_equal(play("demo", version), ERR_DENIED);
+
+    /* and without windows it is there always */
+    all.window_count = 0;
+    assert_int_equal(catalogue_put(catalogue, &all, 3, &content, &is_new), 0);
+    assert_int_equal(play("demo", version), 0);
+}
+
+static void
 what_fails_halfway_changes_nothing(void **state)
 {
     static const struct catalogue_track twice[] = {{.name = "v0"},
                                                    {.name = "v0"}};
     put("demo", "aaa", 1);
-    struct catalogue_content content = {
-        .id = "demo", .title = "T", .version = "bbb", .duration_ms = 1};
+    const struct catalogue_put wrong = {
+        .content = {.id = "demo",
+                    .title = "T",
+                    .version = "bbb",
+                    .duration_ms = 1},
+        .tracks = twice,
+        .track_count = 2,
+    };
+    struct catalogue_content content;
     bool is_new;
-    assert_int_equal(
-        catalogue_put(catalogue, &content, twice, 2, 2, &content, &is_new),
-        ERR_IO);
+    assert_int_equal(catalogue_put(catalogue, &wrong, 2, &content, &is_new),
+                     ERR_IO);
     struct versions seen = {.count = 0};
     assert_int_equal(catalogue_versions(catalogue, BYTES_LITERAL("demo"),
                                         see_version, &seen),
@@ -351,15 +451,16 @@ two_at_once_leave_one_version_that_is_played(void **state)
         if (children[i] != 0)
             continue;
         struct catalogue *own;
-        struct catalogue_content content = {
-            .id = "demo", .title = "T", .duration_ms = 1};
+        struct catalogue_put put = {
+            .content = {.id = "demo", .title = "T", .duration_ms = 1}};
+        struct catalogue_content content;
         bool is_new;
         if (catalogue_open(place, &own) != 0)
             _exit(1);
         for (unsigned j = 0; j < 10; j++) {
-            snprintf(content.version, sizeof content.version, "v%u.%u", i, j);
-            if (catalogue_put(own, &content, NULL, 0, 2 + j, &content, &is_new)
-                != 0)
+            snprintf(put.content.version, sizeof content.version, "v%u.%u", i,
+                     j);
+            if (catalogue_put(own, &put, 2 + j, &content, &is_new) != 0)
                 _exit(1);
         }
         _exit(0);
@@ -399,6 +500,7 @@ main(void)
         BOTH(the_catalogue_survives_a_restart),
         BOTH(a_version_that_is_replaced_is_retired),
         BOTH(a_version_has_its_tracks),
+        BOTH(a_content_with_windows_is_there_then_there_and_for_them),
         BOTH(what_fails_halfway_changes_nothing),
         BOTH(two_at_once_leave_one_version_that_is_played),
 #undef BOTH

@@ -460,6 +460,62 @@ def test_09_a_service_asks_as_often_as_it_may(own_api):
     assert api.metrics()["st_api_requests_limited_total"] >= 6
 
 
+def test_09_a_content_is_there_for_some_in_some_places(own_api):
+    api = own_api()
+    for name in "kino", "club":
+        api.admin("PUT", f"/v1/services/{name}", {"name": name})
+    kino, club = (api.admin("POST", f"/v1/services/{name}/keys", {}).json()
+                  ["key"] for name in ("kino", "club"))
+    now = int(time.time())
+    body = {"title": "T", "version": "v", "duration_ms": 1,
+            "windows": [{"service": "kino", "region": "DE"},
+                        {"service": "club", "ends": now - 1},
+                        {"service": "club", "starts": now + 3600}]}
+    assert api.admin("PUT", "/v1/contents/demo", body).ok
+    windows = api.request("GET", "/v1/contents/demo").json()["windows"]
+    assert len(windows) == 3
+    assert all(window in body["windows"] for window in windows)
+    play = {"content": "demo"}
+    assert api.play(play | {"region": "DE"}, kino).ok
+    for asked, key in [(play, None), (play, kino), (play, club),
+                       (play | {"region": "FR"}, kino),
+                       (play | {"region": "DE"}, club),
+                       (play | {"region": "DE"}, None)]:
+        assert "not available" in problem(api.play(asked, key), 403)
+    assert api.metrics()["st_api_playbacks_closed_total"] == 6
+
+    campaign = {"name": "Summer", "starts": now - 5, "ends": now + 3600,
+                "service": "club", "contents": [{"id": "demo"}]}
+    path = "/v1/campaigns/summer"
+    assert api.admin("PUT", path, campaign).status_code == 201
+    assert api.admin("GET", path).json() == {"id": "summer"} | campaign
+    assert api.play(play, club).ok
+    assert problem(api.play(play, kino), 403)
+    listed = api.admin("GET", "/v1/campaigns").json()
+    assert [one["id"] for one in listed["campaigns"]] == ["summer"]
+    assert api.admin("DELETE", path).status_code == 204
+    assert problem(api.play(play, club), 403)
+
+    api.put("demo")  # says nothing of windows
+    assert problem(api.play(play, club), 403)
+    assert api.admin("PUT", "/v1/contents/demo", body | {"windows": []}).ok
+    assert api.play(play, club).ok and api.play(play).ok
+
+    for wrong, expected in [
+            ({"windows": [{"region": "de"}]}, "two capital letters"),
+            ({"windows": [{"starts": 5, "ends": 5}]}, "windows[0]: it ends"),
+            ({"windows": {}}, "must be a list of 0 to 64"),
+            ({"windows": [{"from": 5}]}, 'windows[0]: unknown field "from"')]:
+        assert expected in problem(
+            api.admin("PUT", "/v1/contents/demo", body | wrong), 400)
+    for wrong, expected in [
+            ({"ends": now - 5}, "ends before it starts"),
+            ({"contents": [{"id": "a"}, {"id": "a"}]}, "is there already"),
+            ({"contents": None}, "must be a list of 0 to 1000")]:
+        assert expected in problem(api.admin("PUT", path, campaign | wrong),
+                                   400)
+
+
 def test_09_services_are_the_admins(api):
     for method, path, body in [
             ("GET", "/v1/services", None), ("GET", "/v1/services/x", None),

@@ -60,8 +60,10 @@ def things(api):
     for version in "one", "two":
         api.admin("PUT", "/v1/contents/thing", {
             "title": "T", "version": version, "duration_ms": 1,
-            "tracks": tracks})
+            "tracks": tracks, "windows": []})
     api.admin("PUT", "/v1/services/thing", {"name": "T"})
+    api.admin("PUT", "/v1/campaigns/thing", {
+        "name": "T", "starts": 1, "ends": 2, "contents": [{"id": "thing"}]})
 
 
 def resolve(schema):
@@ -85,14 +87,22 @@ def example(schema, rng, depth=0):
     if schema["type"] == "array":
         items = [example(schema["items"], rng, depth + 1)
                  for _ in range(rng.choice([1, 1, 2, 5]))]
-        for i, item in enumerate(items):  # the names of tracks differ
-            item["name"] = f"t{i}"
+        for i, item in enumerate(items):  # names differ, ends are later
+            if "name" in item:
+                item["name"] = f"t{i}"
+            elif "id" in item:
+                item["id"] = f"t{i}"
+            if "starts" in item and "ends" in item:
+                item["starts"] = min(item["starts"], item["ends"] - 1) or 1
+                item["ends"] = max(item["starts"] + 1, item["ends"])
         return items
     if schema["type"] == "integer":
         low, high = schema["minimum"], schema["maximum"]
         return rng.choice([low, high, rng.randint(low, high)])
     if schema["type"] == "boolean":
         return rng.random() < 0.5
+    if schema.get("pattern") == "^[A-Z]{2}$":
+        return rng.choice(["DE", "AA", "ZZ"])
     if "maxLength" not in schema:  # an id
         return rng.choice(["thing", "x", "A-b_c.9", "x" * 64])
     return rng.choice(["x", "Fünf \"Tage\" \\ 雪", "'; --", "%s",
@@ -141,7 +151,7 @@ def path_of(path, values):
 
 
 RIGHT = {"id": "thing", "version": "two", "service": "thing",
-         "key": "0123456789abcdef"}
+         "campaign": "thing", "key": "0123456789abcdef"}
 
 
 def key_of(operation, key):
@@ -177,8 +187,10 @@ def test_02_right_requests_are_answered_as_it_says(api, key, method, path,
     for _ in range(20 if schema else 1):
         body = example(schema, rng) if schema else None
         if schema and method == "post" and "content" in body:
-            body["content"] = "thing"
+            body["content"] = "thing"  # and the key is that of "tester"
             body.pop("service", None)
+        if schema and "ends" in body:
+            body["starts"], body["ends"] = 5, 6
         if schema and "burst" in body:
             body.setdefault("rate_per_s", 5)
         # limits are in bytes, of which a character may have several
