@@ -10,7 +10,7 @@
 
 #include "core/bytes.h"
 
-#define S3_BUCKET_SIZE 64  /* bytes, as of all of these with the end */
+#define S3_BUCKET_SIZE 64 /* bytes, as of all of these with the end */
 #define S3_PREFIX_SIZE 256
 #define S3_HOST_SIZE 264
 #define S3_REGION_SIZE 64
@@ -23,8 +23,8 @@ struct s3_place {
     char prefix[S3_PREFIX_SIZE]; /* "vod/", or empty */
     char region[S3_REGION_SIZE];
     bool is_tls;
-    char host[S3_HOST_SIZE];    /* as the Host header has it */
-    char address[S3_HOST_SIZE]; /* the same with the port in any case */
+    char host[S3_HOST_SIZE];       /* as the Host header has it */
+    char address[S3_HOST_SIZE];    /* the same with the port in any case */
     char root[S3_BUCKET_SIZE + 2]; /* the bucket's path: "/films/", or "/" */
     char base[S3_BASE_SIZE];       /* what the objects' paths begin with:
                                       "/films/vod/", or "/vod/" */

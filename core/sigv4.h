@@ -16,7 +16,7 @@
 #define SIGV4_TIME_SIZE 17 /* "20130524T000000Z" with the end */
 #define SIGV4_DAY_LEN 8
 #define SIGV4_KEY_SIZE 32
-#define SIGV4_HASH_SIZE 65 /* SHA-256 in hex with the end */
+#define SIGV4_HASH_SIZE 65                 /* SHA-256 in hex with the end */
 #define SIGV4_REQUEST_SIZE_MAX (64u << 10) /* bytes of what is signed */
 
 /* SHA-256 of a body without a byte, and what says that none is signed. */

@@ -14,9 +14,18 @@
  * the documentation of Amazon S3. */
 #define HASH_OF_WELCOME \
     "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
-#define HOST {"host", TEXT("examplebucket.s3.amazonaws.com")}
-#define TIME {"x-amz-date", TEXT("20130524T000000Z")}
-#define EMPTY {"x-amz-content-sha256", TEXT(SIGV4_HASH_OF_NOTHING)}
+#define HOST                                           \
+    {                                                  \
+        "host", TEXT("examplebucket.s3.amazonaws.com") \
+    }
+#define TIME                                   \
+    {                                          \
+        "x-amz-date", TEXT("20130524T000000Z") \
+    }
+#define EMPTY                                               \
+    {                                                       \
+        "x-amz-content-sha256", TEXT(SIGV4_HASH_OF_NOTHING) \
+    }
 
 static const struct example {
     const char *method, *path, *query, *hash;

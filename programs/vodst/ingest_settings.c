@@ -67,7 +67,8 @@ done:
 struct state_texts {
     char storage[SETTING_STORAGE_SIZE], user[SETTING_SECRET_SIZE],
         password_file[PATH_MAX], fill_secret_file[PATH_MAX],
-        api[SETTING_URL_SIZE], key_file[PATH_MAX];
+        api[SETTING_URL_SIZE], key_file[PATH_MAX], endpoint[SETTING_URL_SIZE],
+        region[S3_REGION_SIZE], addressing[32], credentials_file[PATH_MAX];
 };
 
 static int
@@ -104,6 +105,11 @@ state_texts_read(struct progress *progress, const char *path,
          sizeof out->password_file},
         {"storage", "fill_secret_file", out->fill_secret_file,
          sizeof out->fill_secret_file},
+        {"storage", "endpoint", out->endpoint, sizeof out->endpoint},
+        {"storage", "region", out->region, sizeof out->region},
+        {"storage", "addressing", out->addressing, sizeof out->addressing},
+        {"storage", "credentials_file", out->credentials_file,
+         sizeof out->credentials_file},
         {"api", "url", out->api, sizeof out->api},
         {"api", "key_file", out->key_file, sizeof out->key_file},
     };
@@ -176,9 +182,11 @@ storage_set(struct progress *progress, const char *text, struct settings *out)
         return ERR_INVALID;
     }
     out->is_storage_http = is_http(text);
-    if (!out->is_storage_http && strstr(text, "://") != NULL) {
+    out->is_storage_s3 = strncmp(text, "s3://", 5) == 0;
+    if (!out->is_storage_http && !out->is_storage_s3
+        && strstr(text, "://") != NULL) {
         progress_error(progress,
-                       "--storage %s: expected http://, https:// or "
+                       "--storage %s: expected http://, https://, s3:// or "
                        "a folder",
                        text);
         return ERR_INVALID;
@@ -245,6 +253,32 @@ storage_secrets_set(struct progress *progress, const char *user,
     return err;
 }
 
+static int
+storage_s3_set(struct progress *progress, const char *url,
+               const struct settings_s3_given *given,
+               const struct state_texts *found, struct settings *out)
+{
+    if (!out->is_storage_s3) {
+        if (given->endpoint == NULL && given->region == NULL
+            && given->addressing == NULL && given->credentials_file == NULL
+            && given->part_size == 0)
+            return 0;
+        progress_error(progress,
+                       "--s3-... are for --storage s3://BUCKET[/PREFIX]");
+        return ERR_INVALID;
+    }
+    const struct settings_s3_given chosen = {
+        .endpoint = choose(given->endpoint, found->endpoint),
+        .region = choose(given->region, found->region),
+        .addressing = choose(given->addressing, found->addressing),
+        .credentials_file =
+            choose(given->credentials_file, found->credentials_file),
+        .part_size = given->part_size,
+    };
+    return settings_s3_read(progress, url, &chosen, &out->s3,
+                            &out->s3_credentials, &out->s3_part_size);
+}
+
 int
 settings_read(struct progress *progress, const struct settings_given *given,
               struct settings *out)
@@ -258,10 +292,14 @@ settings_read(struct progress *progress, const struct settings_given *given,
     /* Credentials go only where they belong: not to another storage. */
     if (given->storage != NULL)
         found.user[0] = found.password_file[0] = found.fill_secret_file[0] =
-            '\0';
+            found.endpoint[0] = found.region[0] = found.addressing[0] =
+                found.credentials_file[0] = '\0';
     if (given->api != NULL)
         found.key_file[0] = '\0';
     err = storage_set(progress, choose(given->storage, found.storage), out);
+    if (err == 0)
+        err = storage_s3_set(progress, choose(given->storage, found.storage),
+                             &given->s3, &found, out);
     if (err == 0)
         err = storage_secrets_set(
             progress, choose(given->storage_user, found.user),
