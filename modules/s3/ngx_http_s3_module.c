@@ -115,10 +115,9 @@ ngx_http_s3_path_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 static struct bytes
 ngx_http_s3_method(const ngx_http_request_t *r)
 {
-    const ngx_str_t *name =
-        r->upstream != NULL && r->upstream->method.len > 0
-            ? &r->upstream->method
-            : &r->method_name;
+    const ngx_str_t *name = r->upstream != NULL && r->upstream->method.len > 0
+                                ? &r->upstream->method
+                                : &r->method_name;
     return bytes_of(name->data, name->len);
 }
 
@@ -141,11 +140,10 @@ ngx_http_s3_sign_request(ngx_http_request_t *r, ngx_http_s3_main_conf_t *smcf,
             (struct sigv4_header){"range", bytes_of(range.data, range.len)};
     headers[count++] = (struct sigv4_header){
         "x-amz-content-sha256", BYTES_LITERAL(SIGV4_HASH_OF_NOTHING)};
-    headers[count++] =
-        (struct sigv4_header){"x-amz-date", bytes_of_text(time)};
+    headers[count++] = (struct sigv4_header){"x-amz-date", bytes_of_text(time)};
     if (token[0] != '\0')
-        headers[count++] = (struct sigv4_header){"x-amz-security-token",
-                                                 bytes_of_text(token)};
+        headers[count++] =
+            (struct sigv4_header){"x-amz-security-token", bytes_of_text(token)};
     const struct sigv4_request request = {
         .method = ngx_http_s3_method(r),
         .path = path,
@@ -325,8 +323,8 @@ ngx_http_s3_credentials(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     u_char *text = ngx_http_s3_file_read(cf, &path, &len);
     if (text == NULL)
         return NGX_CONF_ERROR;
-    const int err = s3_credentials_read(bytes_of(text, len),
-                                        &smcf->credentials, &line, &reason);
+    const int err = s3_credentials_read(bytes_of(text, len), &smcf->credentials,
+                                        &line, &reason);
     explicit_bzero(text, S3_FILE_SIZE_MAX);
     if (err != 0 && line > 0)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "s3: %V:%ud: %s", &path, line,
@@ -381,8 +379,9 @@ ngx_http_s3_sign(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
     if (slcf->host == NULL)
         return "needs a host=";
-    if (value[1].len == 0 || value[1].data[0] != '/')
-        return "needs a path that begins with a slash";
+    if (value[1].len == 0
+        || (value[1].data[0] != '/' && value[1].data[0] != '$'))
+        return "needs a path that begins with a slash or a variable";
     slcf->path = ngx_http_s3_value(cf, &value[1], 0);
     return slcf->path != NULL ? NGX_CONF_OK : NGX_CONF_ERROR;
 }

@@ -17,8 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* 0.5, 1, 2, 4 and 8 s between them: a store that starts anew is waited for */
+/* 0.5, 1, 2, 4 and 8 s between them: a store that starts anew is waited for.
+ * Bytes that are altered each time will be so after that, too. */
 #define ATTEMPTS_MAX 6
+#define ATTEMPTS_ALTERED_MAX 3
 #define READ_SIZE (256u << 10) /* bytes at once */
 #define HEADERS_MAX 8
 #define URL_SIZE (S3_HOST_SIZE + S3_BASE_SIZE + 2 * S3_UPLOAD_ID_SIZE)
@@ -249,22 +251,29 @@ s3_is_done(const struct s3_result *result)
 }
 
 static bool
-is_worth_another(int err, const struct s3_result *result)
+is_altered(const struct s3_result *result)
+{
+    return s3_is_code(result, "BadDigest")
+           || s3_is_code(result, "XAmzContentSHA256Mismatch");
+}
+
+/* How often such a request is worth sending. */
+static unsigned
+attempts_max(int err, const struct s3_result *result)
 {
     static const char *const codes[] = {
-        "InternalError",  "SlowDown",       "ServiceUnavailable",
-        "RequestTimeout", "BadDigest",      "XAmzContentSHA256Mismatch",
-        "Throttling",     "OperationAborted",
+        "InternalError",  "SlowDown",   "ServiceUnavailable",
+        "RequestTimeout", "Throttling", "OperationAborted",
     };
     const int status = result->http.status;
     if (err != 0)
-        return err == ERR_UPSTREAM;
+        return err == ERR_UPSTREAM ? ATTEMPTS_MAX : 1;
     if (status == 429 || status == 500 || (status >= 502 && status <= 504))
-        return true;
+        return ATTEMPTS_MAX;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (s3_is_code(result, codes[i]))
-            return true;
-    return false;
+            return ATTEMPTS_MAX;
+    return is_altered(result) ? ATTEMPTS_ALTERED_MAX : 1;
 }
 
 int
@@ -278,8 +287,7 @@ s3_client_run(struct s3_client *client, const struct s3_request *request,
         return err;
     for (unsigned attempt = 1;; attempt++) {
         err = request_send(client, request, &hashes, out);
-        if (attempt == ATTEMPTS_MAX || request->is_once
-            || !is_worth_another(err, out))
+        if (request->is_once || attempt >= attempts_max(err, out))
             return err;
         /* a signal ends the pause */
         const unsigned pause_ms = 250u << attempt;

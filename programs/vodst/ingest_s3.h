@@ -23,10 +23,10 @@ struct s3_client {
 
 struct s3_request {
     const char *method;
-    const char *object; /* behind the place's prefix; NULL: the bucket */
-    const char *query;  /* as it is signed (core/sigv4.h); NULL: none */
-    struct bytes xml;   /* the body, or empty */
-    const char *file;   /* the body, or NULL */
+    const char *object;    /* behind the place's prefix; NULL: the bucket */
+    const char *query;     /* as it is signed (core/sigv4.h); NULL: none */
+    struct bytes xml;      /* the body, or empty */
+    const char *file;      /* the body, or NULL */
     uint64_t offset, size; /* of the file; 0 bytes: all */
     bool is_once;          /* is not sent again */
     bool is_cleanup;       /* goes on when this program is told to stop */

@@ -58,9 +58,9 @@ static void
 text_begin(struct reader *reader, const char *name)
 {
     struct s3_answer *answer = reader->answer;
-    struct s3_upload *upload =
-        reader->is_in_upload ? &answer->uploads[answer->upload_count - 1]
-                             : NULL;
+    struct s3_upload *upload = reader->is_in_upload
+                                   ? &answer->uploads[answer->upload_count - 1]
+                                   : NULL;
     const struct {
         enum s3_answer_kind kind;
         unsigned depth;
@@ -166,9 +166,8 @@ s3_answer_read(struct bytes text, struct s3_answer *out)
     XML_SetElementHandler(reader.parser, element_begin, element_end);
     XML_SetCharacterDataHandler(reader.parser, text_take);
     XML_SetStartDoctypeDeclHandler(reader.parser, type_refuse);
-    const enum XML_Status status =
-        XML_Parse(reader.parser, (const char *) text.ptr, (int) text.len,
-                  XML_TRUE);
+    const enum XML_Status status = XML_Parse(
+        reader.parser, (const char *) text.ptr, (int) text.len, XML_TRUE);
     int err = reader.err;
     if (err == 0 && status != XML_STATUS_OK)
         err = XML_GetErrorCode(reader.parser) == XML_ERROR_NO_MEMORY

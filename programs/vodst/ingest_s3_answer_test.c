@@ -61,11 +61,11 @@ text_add(char text[4096], const char *more)
 static void
 of_uploads_under_way_the_first_are_told(void **state)
 {
-    char text[4096] = "<ListMultipartUploadsResult" XMLNS
-                      "><Key>no</Key><KeyMarker/>";
+    char text[4096] =
+        "<ListMultipartUploadsResult" XMLNS "><Key>no</Key><KeyMarker/>";
     for (size_t i = 0; i < S3_UPLOADS_MAX + 2; i++)
         text_add(text, "<Upload><Initiator><ID>x</ID><Key>no</Key></Initiator>"
-                     "<UploadId>id</UploadId><Key>a/b</Key></Upload>");
+                       "<UploadId>id</UploadId><Key>a/b</Key></Upload>");
     text_add(text, "</ListMultipartUploadsResult>");
     assert_int_equal(read_text(text), 0);
     assert_int_equal(answer.kind, S3_ANSWER_UPLOADS);

@@ -164,9 +164,8 @@ s3_upload(struct s3_client *client, const struct s3_upload_file *given,
     }
     memcpy(id, out->answer.upload_id, sizeof id);
     buffer_init(&ending, ENDING_SIZE_MAX);
-    buffer_append_text(&ending,
-                       "<CompleteMultipartUpload xmlns="
-                       "\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    buffer_append_text(&ending, "<CompleteMultipartUpload xmlns="
+                                "\"http://s3.amazonaws.com/doc/2006-03-01/\">");
     err = parts_put(client, &file, id, &ending, out);
     if (err == 0 && s3_is_done(out))
         err = parts_join(client, &file, id, &ending, out);
@@ -198,8 +197,7 @@ s3_uploads_clear(struct s3_client *client, const char *prefix)
     for (unsigned round = 0; query.err == 0 && round < CLEAR_ROUNDS_MAX;
          round++) {
         if (s3_client_run(client, &request, &result) != 0
-            || !s3_is_done(&result)
-            || result.answer.kind != S3_ANSWER_UPLOADS
+            || !s3_is_done(&result) || result.answer.kind != S3_ANSWER_UPLOADS
             || result.answer.upload_count == 0)
             break;
         const struct s3_answer answer = result.answer;

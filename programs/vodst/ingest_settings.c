@@ -253,18 +253,33 @@ storage_secrets_set(struct progress *progress, const char *user,
     return err;
 }
 
+static bool
+is_of_s3(const struct settings_s3_given *given)
+{
+    return given->endpoint != NULL || given->region != NULL
+           || given->addressing != NULL || given->credentials_file != NULL
+           || given->part_size != 0;
+}
+
 static int
 storage_s3_set(struct progress *progress, const char *url,
-               const struct settings_s3_given *given,
+               const struct settings_given *all,
                const struct state_texts *found, struct settings *out)
 {
-    if (!out->is_storage_s3) {
-        if (given->endpoint == NULL && given->region == NULL
-            && given->addressing == NULL && given->credentials_file == NULL
-            && given->part_size == 0)
-            return 0;
+    const struct settings_s3_given *given = &all->s3;
+    if (!out->is_storage_s3 && is_of_s3(given)) {
         progress_error(progress,
                        "--s3-... are for --storage s3://BUCKET[/PREFIX]");
+        return ERR_INVALID;
+    }
+    if (!out->is_storage_s3)
+        return 0;
+    if (all->storage_user != NULL || all->storage_password_file != NULL
+        || all->fill_secret_file != NULL) {
+        progress_error(progress,
+                       "--storage-user, --storage-password-file and "
+                       "--fill-secret-file are not for a bucket: give "
+                       "--s3-credentials-file");
         return ERR_INVALID;
     }
     const struct settings_s3_given chosen = {
@@ -299,7 +314,7 @@ settings_read(struct progress *progress, const struct settings_given *given,
     err = storage_set(progress, choose(given->storage, found.storage), out);
     if (err == 0)
         err = storage_s3_set(progress, choose(given->storage, found.storage),
-                             &given->s3, &found, out);
+                             given, &found, out);
     if (err == 0)
         err = storage_secrets_set(
             progress, choose(given->storage_user, found.user),

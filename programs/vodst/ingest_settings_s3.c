@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_SIZE_MAX (1u << 20)         /* bytes */
+#define FILE_SIZE_MAX (1u << 20)        /* bytes */
 #define PART_SIZE_DEFAULT (16ull << 20) /* bytes */
 
 static int
@@ -72,9 +72,9 @@ environment_credentials(struct progress *progress, struct s3_credentials *out)
         err = ERR_INVALID;
     }
     if (err == 0)
-        err = variable_credential(progress, "AWS_SESSION_TOKEN",
-                                  out->session_token,
-                                  sizeof out->session_token);
+        err =
+            variable_credential(progress, "AWS_SESSION_TOKEN",
+                                out->session_token, sizeof out->session_token);
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
@@ -102,8 +102,8 @@ settings_s3_read(struct progress *progress, const char *url,
                        reason);
         return ERR_INVALID;
     }
-    const uint64_t size = given->part_size > 0 ? (uint64_t) given->part_size
-                                               : PART_SIZE_DEFAULT;
+    const uint64_t size =
+        given->part_size > 0 ? (uint64_t) given->part_size : PART_SIZE_DEFAULT;
     if (size < S3_PART_SIZE_MIN || size > S3_PART_SIZE_MAX) {
         progress_error(progress, "--s3-part-size: expected 5M to 5G");
         return ERR_INVALID;

@@ -148,10 +148,9 @@ file_put(struct storage_s3 *storage, struct progress *progress,
         .sent = bytes_sent,
         .context = storage,
     };
-    int err =
-        file->size > part_size
-            ? s3_upload(&storage->client, &upload, &storage->result)
-            : s3_client_run(&storage->client, &request, &storage->result);
+    int err = file->size > part_size
+                  ? s3_upload(&storage->client, &upload, &storage->result)
+                  : s3_client_run(&storage->client, &request, &storage->result);
     if (err != 0)
         return no_answer(storage, progress, err, object);
     /* Either another ingest of the same version was faster and took this upload

@@ -34,6 +34,9 @@ struct state {
 
 #define STATE_STORAGE_USER "ingest"
 
+/* Not made here: an operator puts it there, where storage is a bucket. */
+#define STATE_S3_CREDENTIALS "secrets/s3.credentials"
+
 /*
  * Makes the folder if need be and takes its lock. Logs the reason on failure:
  * ERR_INVALID (a path that cannot stand in a configuration), ERR_UNAVAILABLE
