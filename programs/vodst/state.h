@@ -7,7 +7,8 @@
  *
  *   vodst.json    what runs and where, while it is ready; others read this
  *   lock          held by the running `vodst up`, with its process id
- *   secrets/      keys and passwords, made once (0700, files 0600)
+ *   secrets/      keys and passwords, made once (0700, files 0600);
+ *                 s3.credentials is an operator's
  *   run/          configurations, counters, tables; new at each start
  *   log/          one log a process, new at each start
  *   cache/        slices held by origins and proxy caches
