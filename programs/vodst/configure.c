@@ -13,6 +13,7 @@
 
 #define LINES_SIZE 8192 /* bytes of a value that names every node of a tier */
 #define VALUES_MAX 56
+#define SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
 
 /* What a node's templates are filled with. */
 struct values {
@@ -23,7 +24,7 @@ struct values {
         access_log[STATE_FILE_SIZE], decisions_log[STATE_FILE_SIZE],
         token_keys[STATE_FILE_SIZE], storage_root[STATE_FILE_SIZE],
         htpasswd[STATE_FILE_SIZE];
-    char s3_base[S3_BASE_SIZE], s3_tls[S3_HOST_SIZE + 512],
+    char s3_base[S3_BASE_SIZE], s3_tls[S3_HOST_SIZE + STATE_FILE_SIZE + 512],
         s3_credentials[STATE_FILE_SIZE];
     char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
     char plain_dir[STATE_FILE_SIZE], package_plain[STATE_FILE_SIZE + 64];
@@ -117,6 +118,9 @@ s3_set(struct values *values, const struct configure *configure)
     const struct s3_place *s3 = &configure->topology->s3;
     if (!configure->topology->has_s3)
         return;
+    char ca_file[STATE_FILE_SIZE];
+    state_path(configure->state, STATE_S3_CA, ca_file);
+    const char *trusted = access(ca_file, R_OK) == 0 ? ca_file : SYSTEM_CA_FILE;
     /* what follows it begins with a slash */
     snprintf(values->s3_base, sizeof values->s3_base, "%.*s",
              (int) strlen(s3->base) - 1, s3->base);
@@ -127,9 +131,8 @@ s3_set(struct values *values, const struct configure *configure)
                  "            proxy_ssl_name %.*s;\n"
                  "            proxy_ssl_verify on;\n"
                  "            proxy_ssl_verify_depth 5;\n"
-                 "            proxy_ssl_trusted_certificate "
-                 "/etc/ssl/certs/ca-certificates.crt;",
-                 (int) strcspn(s3->address, ":"), s3->address);
+                 "            proxy_ssl_trusted_certificate \"%s\";",
+                 (int) strcspn(s3->address, ":"), s3->address, trusted);
     value_add(values, "module_s3", configure->places->s3);
     value_add(values, "s3_credentials", values->s3_credentials);
     value_add(values, "s3_region", s3->region);

@@ -77,6 +77,10 @@ static const struct option options[] = {
      "aws_session_token as NAME = VALUE, at its beginning or under [default]; "
      "without it AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
      "AWS_SESSION_TOKEN of the environment count."},
+    {"s3-ca-file", OPTION_TEXT, offsetof(struct config, given.s3.ca_file), NULL,
+     0, 0, false, NULL,
+     "File with the certificates that may vouch for an https endpoint, as PEM; "
+     "by default those that this machine trusts."},
     {"s3-part-size", OPTION_SIZE, offsetof(struct config, given.s3.part_size),
      NULL, 5 << 20, 5368709120.0, false, NULL,
      "Files above this go in parts of it, 16M by default; in larger ones when "

@@ -33,11 +33,12 @@ struct hashes {
 
 void
 s3_client_init(struct s3_client *client, const struct s3_place *place,
-               const struct s3_credentials *credentials)
+               const struct s3_credentials *credentials, const char *ca_file)
 {
     *client = (struct s3_client){
         .place = place,
         .credentials = credentials,
+        .ca_file = ca_file,
         .signer = {.access_key = bytes_of_text(credentials->access_key),
                    .secret_key = bytes_of_text(credentials->secret_key),
                    .region = bytes_of_text(place->region),
@@ -218,6 +219,7 @@ request_send(struct s3_client *client, const struct s3_request *request,
         .file_offset = request->offset,
         .file_size = request->size,
         .headers = headers.lines,
+        .ca_file = client->ca_file,
         .is_cleanup = request->is_cleanup,
         .sent = request->sent,
         .context = request->context,

@@ -18,6 +18,7 @@
 struct s3_client {
     const struct s3_place *place;
     const struct s3_credentials *credentials;
+    const char *ca_file; /* NULL: none of its own */
     struct sigv4_signer signer;
 };
 
@@ -39,9 +40,10 @@ struct s3_result {
     struct s3_answer answer;
 };
 
-/* The place and the credentials must outlive it. */
+/* What it is given must outlive it. */
 void s3_client_init(struct s3_client *client, const struct s3_place *place,
-                    const struct s3_credentials *credentials);
+                    const struct s3_credentials *credentials,
+                    const char *ca_file);
 void s3_client_fini(struct s3_client *client); /* wipes */
 
 /* As transfer_run: 0 when an answer came, which may say no. */

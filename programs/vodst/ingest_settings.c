@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FILE_SIZE_MAX (1u << 20) /* bytes */
 
@@ -68,7 +69,8 @@ struct state_texts {
     char storage[SETTING_STORAGE_SIZE], user[SETTING_SECRET_SIZE],
         password_file[PATH_MAX], fill_secret_file[PATH_MAX],
         api[SETTING_URL_SIZE], key_file[PATH_MAX], endpoint[SETTING_URL_SIZE],
-        region[S3_REGION_SIZE], addressing[32], credentials_file[PATH_MAX];
+        region[S3_REGION_SIZE], addressing[32], credentials_file[PATH_MAX],
+        ca_file[PATH_MAX];
 };
 
 static int
@@ -110,6 +112,7 @@ state_texts_read(struct progress *progress, const char *path,
         {"storage", "addressing", out->addressing, sizeof out->addressing},
         {"storage", "credentials_file", out->credentials_file,
          sizeof out->credentials_file},
+        {"storage", "ca_file", out->ca_file, sizeof out->ca_file},
         {"api", "url", out->api, sizeof out->api},
         {"api", "key_file", out->key_file, sizeof out->key_file},
     };
@@ -258,7 +261,7 @@ is_of_s3(const struct settings_s3_given *given)
 {
     return given->endpoint != NULL || given->region != NULL
            || given->addressing != NULL || given->credentials_file != NULL
-           || given->part_size != 0;
+           || given->ca_file != NULL || given->part_size != 0;
 }
 
 static int
@@ -288,8 +291,18 @@ storage_s3_set(struct progress *progress, const char *url,
         .addressing = choose(given->addressing, found->addressing),
         .credentials_file =
             choose(given->credentials_file, found->credentials_file),
+        .ca_file = choose(given->ca_file, found->ca_file),
         .part_size = given->part_size,
     };
+    if (chosen.ca_file != NULL
+        && (access(chosen.ca_file, R_OK) != 0
+            || strlen(chosen.ca_file) >= sizeof out->s3_ca_file)) {
+        progress_error(progress, "cannot read CA file %s: %s", chosen.ca_file,
+                       strerror(errno));
+        return ERR_NOT_FOUND;
+    }
+    snprintf(out->s3_ca_file, sizeof out->s3_ca_file, "%s",
+             chosen.ca_file != NULL ? chosen.ca_file : "");
     return settings_s3_read(progress, url, &chosen, &out->s3,
                             &out->s3_credentials, &out->s3_part_size);
 }
@@ -308,7 +321,7 @@ settings_read(struct progress *progress, const struct settings_given *given,
     if (given->storage != NULL)
         found.user[0] = found.password_file[0] = found.fill_secret_file[0] =
             found.endpoint[0] = found.region[0] = found.addressing[0] =
-                found.credentials_file[0] = '\0';
+                found.credentials_file[0] = found.ca_file[0] = '\0';
     if (given->api != NULL)
         found.key_file[0] = '\0';
     err = storage_set(progress, choose(given->storage, found.storage), out);

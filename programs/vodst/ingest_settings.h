@@ -30,6 +30,7 @@ struct settings {
     struct s3_place s3; /* of S3 storage, as the next two */
     struct s3_credentials s3_credentials;
     uint64_t s3_part_size;                  /* bytes */
+    char s3_ca_file[PATH_MAX];              /* empty: none of its own */
     char storage_user[SETTING_SECRET_SIZE]; /* empty: no credentials */
     char storage_password[SETTING_SECRET_SIZE];
     char fill_secret[SETTING_SECRET_SIZE]; /* empty: not known */

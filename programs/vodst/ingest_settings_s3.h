@@ -9,7 +9,7 @@
 
 /* NULL: not given; of what the state folder says, too. */
 struct settings_s3_given {
-    const char *endpoint, *region, *addressing, *credentials_file;
+    const char *endpoint, *region, *addressing, *credentials_file, *ca_file;
     int64_t part_size; /* bytes; 0: not given */
 };
 

@@ -258,7 +258,9 @@ storage_s3_new(const struct settings *settings, struct storage **out)
         .free = s3_free,
     };
     storage->settings = settings;
-    s3_client_init(&storage->client, &settings->s3, &settings->s3_credentials);
+    s3_client_init(&storage->client, &settings->s3, &settings->s3_credentials,
+                   settings->s3_ca_file[0] != '\0' ? settings->s3_ca_file
+                                                   : NULL);
     *out = &storage->super;
     return 0;
 }

@@ -26,7 +26,9 @@ struct transfer {
     uint64_t file_offset, file_size; /* a part of it; 0 bytes: all of it */
     const char *const *headers;      /* further ones, "Name: value", a NULL
                                         ends; NULL: none */
-    bool is_cleanup; /* goes on when this program is told to stop */
+    const char *ca_file; /* who vouches for the other side; NULL: whom this
+                            machine trusts */
+    bool is_cleanup;     /* goes on when this program is told to stop */
     void (*sent)(uint64_t bytes, void *context); /* from the body so far */
     void *context;
 };

@@ -37,6 +37,7 @@ struct state {
 
 /* Not made here: an operator puts it there, where storage is a bucket. */
 #define STATE_S3_CREDENTIALS "secrets/s3.credentials"
+#define STATE_S3_CA "secrets/s3.ca.pem" /* who vouches for its endpoint */
 
 /*
  * Makes the folder if need be and takes its lock. Logs the reason on failure:

@@ -59,6 +59,10 @@ storage_json(const struct up *up)
             "endpoint", topology->s3_endpoint, "region", topology->s3.region,
             "addressing", topology->s3_addressing);
         path_put(bucket, "credentials_file", up, STATE_S3_CREDENTIALS, "", "");
+        char ca_file[STATE_FILE_SIZE];
+        state_path(&up->state, STATE_S3_CA, ca_file);
+        if (access(ca_file, R_OK) == 0)
+            json_object_set_new(bucket, "ca_file", json_string(ca_file));
         return bucket;
     }
     json_t *json = node_json(up, node);

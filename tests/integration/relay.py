@@ -28,16 +28,26 @@ class Relay:
                 client, _ = self.server.accept()
             except OSError:
                 return
+            threading.Thread(target=self.serve, args=(client,),
+                             daemon=True).start()
+
+    def serve(self, client):
+        """Closed by one thread alone, once no other has to do with it: the
+        number of a closed descriptor is soon another's."""
+        with client:
             try:
                 server = socket.create_connection(("127.0.0.1", self.to), 10)
             except OSError:
-                client.close()
-                continue
-            server.settimeout(None)
-            for one, other, passes in (client, server, self.passed), \
-                    (server, client, lambda data: data):
-                threading.Thread(target=self.pump, args=(one, other, passes),
-                                 daemon=True).start()
+                return
+            with server:
+                server.settimeout(None)
+                back = threading.Thread(target=self.pump, args=(
+                    server, client, lambda data: data), daemon=True)
+                back.start()
+                if not self.pump(client, server, self.passed):
+                    for one in client, server:
+                        self.reset(one)
+                back.join()
 
     def passed(self, data):
         with self.lock:
@@ -48,22 +58,25 @@ class Relay:
 
     @staticmethod
     def pump(source, target, passes):
+        """False: broken off."""
         try:
             while data := source.recv(65536):
                 data = passes(data)
                 if data is None:
-                    break
+                    return False
                 target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
         except OSError:
-            pass
-        for one in source, target:
-            try:
-                # so that neither goes on sending to nobody
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                one.shutdown(socket.SHUT_RDWR)
-                one.close()
-            except OSError:
-                pass
+            return False
+        return True
+
+    @staticmethod
+    def reset(one):
+        try:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            one.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is over already
 
     def stop(self):
         # a thread may sit in accept()

@@ -183,6 +183,7 @@ def test_02_a_bucket_before_the_name_of_the_host(place, store, files):
                  "us-east-1", env={
                      **os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY,
                      "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+                     "AWS_SESSION_TOKEN": "a/token+=",
                      "AWS_REGION": "elsewhere"})
     place.is_stored(files)
 
@@ -351,12 +352,16 @@ def cache_conf(folder, port, endpoint, credentials, region=""):
             proxy_set_header Authorization $s3_authorization;
             proxy_set_header x-amz-date $s3_date;
             proxy_set_header x-amz-content-sha256 $s3_content_sha256;
+            proxy_set_header x-amz-security-token $s3_security_token;
         }}
     }}"""
 
 
 def test_08_ranges_are_read_in_slices_that_are_signed(place, store, tmp_path):
     data = os.urandom(2_500_000)
+    # it is signed, too
+    with place.credentials.open("a") as file:
+        file.write("aws_session_token = a/token+=\n")
     for name in ("plain", "a%20b%2Bc~%C3%A4%24%25"):
         assert store.request("PUT", f"/films/{name}", body=data).ok
     port = free_port()
@@ -443,8 +448,43 @@ def test_09_a_wrong_configuration_is_refused_with_its_line(place, tmp_path):
 
 # ---- the whole platform ----
 
-def test_10_a_film_is_played_out_of_a_bucket(place, store, files, tmp_path):
-    relay = Relay(store.port)
+@pytest.fixture
+def tls(store, tmp_path):
+    """(its port, the certificate's file, a relay): the storage behind https,
+    and between these one that listens in."""
+    port, relay = free_port(), Relay(store.port)
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout",
+         tmp_path / "tls.key", "-out", tmp_path / "tls.pem"],
+        capture_output=True, text=True, timeout=30)
+    assert made.returncode == 0, made.stderr
+    nginx = NginxInstance(tmp_path / "tls", f"""
+        server {{
+            listen 127.0.0.1:{port} ssl;
+            ssl_certificate {tmp_path}/tls.pem;
+            ssl_certificate_key {tmp_path}/tls.key;
+            client_max_body_size 0;
+            location / {{
+                proxy_pass {relay.url};
+                proxy_set_header Host $http_host;
+                proxy_request_buffering off;
+                proxy_http_version 1.1;
+            }}
+        }}""", port)
+    yield port, tmp_path / "tls.pem", relay
+    nginx.stop()
+    relay.stop()
+
+
+def test_10_a_film_is_played_out_of_a_bucket(place, store, files, tls,
+                                             tmp_path):
+    port, certificate, relay = tls
+    place.endpoint = f"https://localhost:{port}"
+    assert "does not answer" in place.refused()  # nobody vouches for it
+    assert "cannot read CA file" in place.refused("--s3-ca-file",
+                                                  tmp_path / "none")
     ports = free_ports(7)
     tiers = ("redirector", "origin", "cdn", "varnish", "cache", "manager",
              "st-api")
@@ -452,12 +492,13 @@ def test_10_a_film_is_played_out_of_a_bucket(place, store, files, tmp_path):
     cluster.write_text("".join(
         f"{tier} {tier} 127.0.0.1:{port}\n"
         for tier, port in zip(tiers, ports))
-        + f"storage bucket s3://films/vod {relay.url} us-east-1\n")
+        + f"storage bucket s3://films/vod {place.endpoint} us-east-1\n")
     state = tmp_path / "state"
     done = vodst("up", "--cluster", cluster, "--dir", state)
     assert done.returncode == 1 \
         and f"{state}/secrets/s3.credentials" in done.stderr, done.stderr
     (state / "secrets/s3.credentials").write_text(CREDENTIALS)
+    (state / "secrets/s3.ca.pem").write_bytes(certificate.read_bytes())
     platform = Platform(state, ["--cluster", cluster])
     try:
         assert platform.state["storage"]["url"] == "s3://films/vod/"
@@ -489,6 +530,7 @@ def test_10_a_film_is_played_out_of_a_bucket(place, store, files, tmp_path):
             assert one.startswith(b"GET /films/vod/demo/")
             assert b"\r\nAuthorization: AWS4-HMAC-SHA256 " in one
             assert b"\r\nRange: bytes=" in one
+            assert b"SignedHeaders=host;range;x-amz-content-sha256;" in one
             assert fill not in one and b"X-Vodst" not in one
         logs = "".join(path.read_text(errors="replace")
                        for path in (state / "log").iterdir())
@@ -500,4 +542,3 @@ def test_10_a_film_is_played_out_of_a_bucket(place, store, files, tmp_path):
         assert answer.ok and "#EXTM3U" in answer.text
     finally:
         platform.stop()
-        relay.stop()
