@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #define LINES_SIZE 8192 /* bytes of a value that names every node of a tier */
-#define VALUES_MAX 40
+#define VALUES_MAX 56
+#define SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
 
 /* What a node's templates are filled with. */
 struct values {
@@ -23,6 +24,8 @@ struct values {
         access_log[STATE_FILE_SIZE], decisions_log[STATE_FILE_SIZE],
         token_keys[STATE_FILE_SIZE], storage_root[STATE_FILE_SIZE],
         htpasswd[STATE_FILE_SIZE];
+    char s3_base[S3_BASE_SIZE], s3_tls[S3_HOST_SIZE + STATE_FILE_SIZE + 512],
+        s3_credentials[STATE_FILE_SIZE];
     char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
     char plain_dir[STATE_FILE_SIZE], package_plain[STATE_FILE_SIZE + 64];
     char redirect_nodes[LINES_SIZE], cache_servers[LINES_SIZE],
@@ -108,6 +111,38 @@ paths_set(struct values *values, const struct configure *configure,
     snprintf(values->table, sizeof values->table, "%s/table", values->run_dir);
 }
 
+/* Nothing of it where storage is a server of ours. */
+static void
+s3_set(struct values *values, const struct configure *configure)
+{
+    const struct s3_place *s3 = &configure->topology->s3;
+    if (!configure->topology->has_s3)
+        return;
+    char ca_file[STATE_FILE_SIZE];
+    state_path(configure->state, STATE_S3_CA, ca_file);
+    const char *trusted = access(ca_file, R_OK) == 0 ? ca_file : SYSTEM_CA_FILE;
+    /* what follows it begins with a slash */
+    snprintf(values->s3_base, sizeof values->s3_base, "%.*s",
+             (int) strlen(s3->base) - 1, s3->base);
+    state_path(configure->state, STATE_S3_CREDENTIALS, values->s3_credentials);
+    if (s3->is_tls)
+        snprintf(values->s3_tls, sizeof values->s3_tls,
+                 "            proxy_ssl_server_name on;\n"
+                 "            proxy_ssl_name %.*s;\n"
+                 "            proxy_ssl_verify on;\n"
+                 "            proxy_ssl_verify_depth 5;\n"
+                 "            proxy_ssl_trusted_certificate \"%s\";",
+                 (int) strcspn(s3->address, ":"), s3->address, trusted);
+    value_add(values, "module_s3", configure->places->s3);
+    value_add(values, "s3_credentials", values->s3_credentials);
+    value_add(values, "s3_region", s3->region);
+    value_add(values, "s3_scheme", s3->is_tls ? "https" : "http");
+    value_add(values, "s3_address", s3->address);
+    value_add(values, "s3_host", s3->host);
+    value_add(values, "s3_base", values->s3_base);
+    value_add(values, "s3_tls", values->s3_tls);
+}
+
 static void
 values_set(struct values *values, const struct configure *configure,
            const struct node *node)
@@ -169,6 +204,7 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "module_redirect", places->redirect);
     value_add(values, "module_package", places->package);
     value_add(values, "web_dir", places->web);
+    s3_set(values, configure);
 }
 
 static int
@@ -221,6 +257,8 @@ node_configure(const struct configure *configure, const struct node *node)
     int err;
     if (topology_has_front(node))
         template = node->tier == TIER_MANAGER ? "manager.conf" : "api.conf";
+    if (node->tier == TIER_CACHE && configure->topology->has_s3)
+        template = "cache-s3.conf";
     if (template == NULL)
         return 0; /* all of its options are on its command line */
     values_set(&values, configure, node);
@@ -233,10 +271,43 @@ node_configure(const struct configure *configure, const struct node *node)
                       "nginx.conf");
 }
 
+/* nginx would say so, too, but in a log. */
+static int
+s3_credentials_check(const struct configure *configure)
+{
+    struct s3_credentials credentials;
+    char path[STATE_FILE_SIZE];
+    const char *reason;
+    unsigned line;
+    struct buffer text;
+    state_path(configure->state, STATE_S3_CREDENTIALS, path);
+    buffer_init(&text, 65536);
+    int err = file_read(path, &text);
+    if (err != 0)
+        log_error("up: caches need the credentials for the bucket in %s (%s)",
+                  path, err == ERR_IO ? strerror(errno) : err_text(err));
+    else if ((err = s3_credentials_read(buffer_bytes(&text), &credentials,
+                                        &line, &reason))
+             != 0)
+        log_error("up: %s:%u: %s", path, line, reason);
+    if (text.ptr != NULL)
+        explicit_bzero(text.ptr, text.capacity);
+    explicit_bzero(&credentials, sizeof credentials);
+    buffer_fini(&text);
+    return err;
+}
+
 int
 configure_all(const struct configure *configure)
 {
-    int err = 0;
+    bool has_cache = false;
+    for (size_t i = 0; i < configure->topology->count; i++)
+        has_cache = has_cache
+                    || (configure->topology->nodes[i].tier == TIER_CACHE
+                        && configure->topology->nodes[i].runs_here);
+    int err = has_cache && configure->topology->has_s3
+                  ? s3_credentials_check(configure)
+                  : 0;
     for (size_t i = 0; i < configure->topology->count && err == 0; i++)
         if (configure->topology->nodes[i].runs_here)
             err = node_configure(configure, &configure->topology->nodes[i]);

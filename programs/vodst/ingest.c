@@ -52,12 +52,39 @@ static const struct option options[] = {
      NULL, "State folder of `vodst up`: storage and API are taken from there."},
     {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0, 0,
      false, NULL,
-     "Where the files go: a URL that takes HTTP PUT, or a folder."},
+     "Where the files go: a URL that takes HTTP PUT, s3://BUCKET[/PREFIX], or "
+     "a folder."},
     {"storage-user", OPTION_TEXT, offsetof(struct config, given.storage_user),
      NULL, 0, 0, false, NULL, "User for the storage (HTTP basic)."},
     {"storage-password-file", OPTION_TEXT,
      offsetof(struct config, given.storage_password_file), NULL, 0, 0, false,
      NULL, "File with the password for the storage."},
+    {"s3-endpoint", OPTION_TEXT, offsetof(struct config, given.s3.endpoint),
+     NULL, 0, 0, false, "URL",
+     "Where the bucket is: http[s]://HOST[:PORT] of S3-compatible storage."},
+    {"s3-region", OPTION_TEXT, offsetof(struct config, given.s3.region), NULL,
+     0, 0, false, "name",
+     "Its region; by default AWS_REGION's, else us-east-1, which most storages "
+     "but Amazon's take."},
+    {"s3-addressing", OPTION_TEXT, offsetof(struct config, given.s3.addressing),
+     NULL, 0, 0, false, NULL,
+     "path (the default): the bucket is in the path; virtual-hosted: it is "
+     "before the host's name."},
+    {"s3-credentials-file", OPTION_TEXT,
+     offsetof(struct config, given.s3.credentials_file), NULL, 0, 0, false,
+     NULL,
+     "File with aws_access_key_id, aws_secret_access_key and maybe "
+     "aws_session_token as NAME = VALUE, at its beginning or under [default]; "
+     "without it AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+     "AWS_SESSION_TOKEN of the environment count."},
+    {"s3-ca-file", OPTION_TEXT, offsetof(struct config, given.s3.ca_file), NULL,
+     0, 0, false, NULL,
+     "File with the certificates that may vouch for an https endpoint, as PEM; "
+     "by default those that this machine trusts."},
+    {"s3-part-size", OPTION_SIZE, offsetof(struct config, given.s3.part_size),
+     NULL, 5 << 20, 5368709120.0, false, NULL,
+     "Files above this go in parts of it, 16M by default; in larger ones when "
+     "there would be over 1000."},
     {"fill-secret-file", OPTION_TEXT,
      offsetof(struct config, given.fill_secret_file), NULL, 0, 0, false, NULL,
      "File with the secret that lets one read from the storage; without it "
@@ -509,6 +536,8 @@ ingest_run(struct ingest *in)
 {
     int err = in->settings.is_storage_http
                   ? storage_http_new(&in->settings, &in->storage)
+              : in->settings.is_storage_s3
+                  ? storage_s3_new(&in->settings, &in->storage)
                   : storage_folder_new(&in->settings, &in->storage);
     if (err == 0)
         err = steps_run(in);

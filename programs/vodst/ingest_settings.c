@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FILE_SIZE_MAX (1u << 20) /* bytes */
 
@@ -67,7 +68,9 @@ done:
 struct state_texts {
     char storage[SETTING_STORAGE_SIZE], user[SETTING_SECRET_SIZE],
         password_file[PATH_MAX], fill_secret_file[PATH_MAX],
-        api[SETTING_URL_SIZE], key_file[PATH_MAX];
+        api[SETTING_URL_SIZE], key_file[PATH_MAX], endpoint[SETTING_URL_SIZE],
+        region[S3_REGION_SIZE], addressing[32], credentials_file[PATH_MAX],
+        ca_file[PATH_MAX];
 };
 
 static int
@@ -104,6 +107,12 @@ state_texts_read(struct progress *progress, const char *path,
          sizeof out->password_file},
         {"storage", "fill_secret_file", out->fill_secret_file,
          sizeof out->fill_secret_file},
+        {"storage", "endpoint", out->endpoint, sizeof out->endpoint},
+        {"storage", "region", out->region, sizeof out->region},
+        {"storage", "addressing", out->addressing, sizeof out->addressing},
+        {"storage", "credentials_file", out->credentials_file,
+         sizeof out->credentials_file},
+        {"storage", "ca_file", out->ca_file, sizeof out->ca_file},
         {"api", "url", out->api, sizeof out->api},
         {"api", "key_file", out->key_file, sizeof out->key_file},
     };
@@ -176,9 +185,11 @@ storage_set(struct progress *progress, const char *text, struct settings *out)
         return ERR_INVALID;
     }
     out->is_storage_http = is_http(text);
-    if (!out->is_storage_http && strstr(text, "://") != NULL) {
+    out->is_storage_s3 = strncmp(text, "s3://", 5) == 0;
+    if (!out->is_storage_http && !out->is_storage_s3
+        && strstr(text, "://") != NULL) {
         progress_error(progress,
-                       "--storage %s: expected http://, https:// or "
+                       "--storage %s: expected http://, https://, s3:// or "
                        "a folder",
                        text);
         return ERR_INVALID;
@@ -245,6 +256,57 @@ storage_secrets_set(struct progress *progress, const char *user,
     return err;
 }
 
+static bool
+is_of_s3(const struct settings_s3_given *given)
+{
+    return given->endpoint != NULL || given->region != NULL
+           || given->addressing != NULL || given->credentials_file != NULL
+           || given->ca_file != NULL || given->part_size != 0;
+}
+
+static int
+storage_s3_set(struct progress *progress, const char *url,
+               const struct settings_given *all,
+               const struct state_texts *found, struct settings *out)
+{
+    const struct settings_s3_given *given = &all->s3;
+    if (!out->is_storage_s3 && is_of_s3(given)) {
+        progress_error(progress,
+                       "--s3-... are for --storage s3://BUCKET[/PREFIX]");
+        return ERR_INVALID;
+    }
+    if (!out->is_storage_s3)
+        return 0;
+    if (all->storage_user != NULL || all->storage_password_file != NULL
+        || all->fill_secret_file != NULL) {
+        progress_error(progress,
+                       "--storage-user, --storage-password-file and "
+                       "--fill-secret-file are not for a bucket: give "
+                       "--s3-credentials-file");
+        return ERR_INVALID;
+    }
+    const struct settings_s3_given chosen = {
+        .endpoint = choose(given->endpoint, found->endpoint),
+        .region = choose(given->region, found->region),
+        .addressing = choose(given->addressing, found->addressing),
+        .credentials_file =
+            choose(given->credentials_file, found->credentials_file),
+        .ca_file = choose(given->ca_file, found->ca_file),
+        .part_size = given->part_size,
+    };
+    if (chosen.ca_file != NULL
+        && (access(chosen.ca_file, R_OK) != 0
+            || strlen(chosen.ca_file) >= sizeof out->s3_ca_file)) {
+        progress_error(progress, "cannot read CA file %s: %s", chosen.ca_file,
+                       strerror(errno));
+        return ERR_NOT_FOUND;
+    }
+    snprintf(out->s3_ca_file, sizeof out->s3_ca_file, "%s",
+             chosen.ca_file != NULL ? chosen.ca_file : "");
+    return settings_s3_read(progress, url, &chosen, &out->s3,
+                            &out->s3_credentials, &out->s3_part_size);
+}
+
 int
 settings_read(struct progress *progress, const struct settings_given *given,
               struct settings *out)
@@ -258,10 +320,14 @@ settings_read(struct progress *progress, const struct settings_given *given,
     /* Credentials go only where they belong: not to another storage. */
     if (given->storage != NULL)
         found.user[0] = found.password_file[0] = found.fill_secret_file[0] =
-            '\0';
+            found.endpoint[0] = found.region[0] = found.addressing[0] =
+                found.credentials_file[0] = found.ca_file[0] = '\0';
     if (given->api != NULL)
         found.key_file[0] = '\0';
     err = storage_set(progress, choose(given->storage, found.storage), out);
+    if (err == 0)
+        err = storage_s3_set(progress, choose(given->storage, found.storage),
+                             given, &found, out);
     if (err == 0)
         err = storage_secrets_set(
             progress, choose(given->storage_user, found.user),

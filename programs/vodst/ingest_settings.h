@@ -7,7 +7,7 @@
  * command line, or from the vodst.json of a state folder.
  */
 
-#include "programs/vodst/ingest_progress.h"
+#include "programs/vodst/ingest_settings_s3.h"
 
 #include <limits.h>
 #include <stddef.h>
@@ -20,12 +20,17 @@
 struct settings_given {
     const char *dir, *storage, *storage_user, *storage_password_file,
         *fill_secret_file, *api, *api_key_file;
+    struct settings_s3_given s3;
 };
 
 struct settings {
-    char storage[SETTING_STORAGE_SIZE]; /* "http://.../" with the slash, or a
-                                           folder */
-    bool is_storage_http;
+    char storage[SETTING_STORAGE_SIZE]; /* "http://.../" or "s3://.../" with the
+                                           slash, or a folder */
+    bool is_storage_http, is_storage_s3;
+    struct s3_place s3; /* of S3 storage, as the next two */
+    struct s3_credentials s3_credentials;
+    uint64_t s3_part_size;                  /* bytes */
+    char s3_ca_file[PATH_MAX];              /* empty: none of its own */
     char storage_user[SETTING_SECRET_SIZE]; /* empty: no credentials */
     char storage_password[SETTING_SECRET_SIZE];
     char fill_secret[SETTING_SECRET_SIZE]; /* empty: not known */

@@ -122,6 +122,54 @@ a_folder_is_storage_too(void **state)
 }
 
 static void
+a_bucket_is_storage_with_credentials_of_its_own(void **state)
+{
+    char json[1024];
+    snprintf(json, sizeof json,
+             "{\"storage\":{\"url\":\"s3://films/vod/\",\"endpoint\":"
+             "\"http://127.0.0.1:9\",\"region\":\"eu\",\"addressing\":"
+             "\"path\",\"credentials_file\":\"%s\"},\"api\":{\"url\":"
+             "\"http://127.0.0.1:2/\",\"key_file\":\"%s/key\"}}",
+             file("s3", "aws_access_key_id=A\naws_secret_access_key=B\n"),
+             folder);
+    file("vodst.json", json);
+    unsetenv("AWS_ACCESS_KEY_ID");
+    unsetenv("AWS_REGION");
+    const struct settings_given given = {.dir = folder};
+    assert_int_equal(read_quietly(&given), 0);
+    assert_true(settings.is_storage_s3);
+    assert_false(settings.is_storage_http);
+    assert_string_equal(settings.storage, "s3://films/vod/");
+    assert_string_equal(settings.s3.base, "/films/vod/");
+    assert_string_equal(settings.s3.region, "eu");
+    assert_string_equal(settings.s3_credentials.secret_key, "B");
+    assert_int_equal(settings.s3_part_size, 16 << 20);
+
+    /* those of the state folder are not for another bucket */
+    const struct settings_given other = {
+        .dir = folder,
+        .storage = "s3://other",
+        .s3 = {.endpoint = "http://127.0.0.1:8"}};
+    assert_int_equal(read_quietly(&other), ERR_INVALID);
+    setenv("AWS_ACCESS_KEY_ID", "C", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "D", 1);
+    setenv("AWS_SESSION_TOKEN", "E", 1);
+    setenv("AWS_REGION", "us", 1);
+    assert_int_equal(read_quietly(&other), 0);
+    assert_string_equal(settings.s3_credentials.access_key, "C");
+    assert_string_equal(settings.s3_credentials.session_token, "E");
+    assert_string_equal(settings.s3.region, "us");
+    /* and what the state folder says is before the environment */
+    assert_int_equal(read_quietly(&given), 0);
+    assert_string_equal(settings.s3_credentials.access_key, "A");
+    assert_string_equal(settings.s3_credentials.session_token, "");
+    unsetenv("AWS_SECRET_ACCESS_KEY");
+    assert_int_equal(read_quietly(&other), ERR_INVALID);
+}
+
+#define API .api = "http://a", .api_key_file = key
+
+static void
 what_is_missing_or_wrong_is_refused(void **state)
 {
     const char *key = file("key", "0123456789abcdef");
@@ -151,6 +199,24 @@ what_is_missing_or_wrong_is_refused(void **state)
          ERR_NOT_FOUND},
         {{.storage = "/s", .api = "http://a", .api_key_file = empty}, ERR_IO},
         {{.dir = "/nonexistent"}, ERR_NOT_FOUND},
+        {{.storage = "s3://films", API}, ERR_INVALID},
+        {{.storage = "s3://f", .s3.endpoint = "http://a", API}, ERR_INVALID},
+        {{.storage = "s3://films", .s3.endpoint = "a", API}, ERR_INVALID},
+        {{.storage = "s3://films",
+          .s3 = {.endpoint = "http://a", .credentials_file = "/nonexistent"},
+          API},
+         ERR_NOT_FOUND},
+        {{.storage = "s3://films",
+          .s3 = {.endpoint = "http://a", .credentials_file = key},
+          API},
+         ERR_IO},
+        {{.storage = "s3://films",
+          .storage_user = "u",
+          .storage_password_file = key,
+          .s3.endpoint = "http://a",
+          API},
+         ERR_INVALID},
+        {{.storage = "/s", .s3.region = "eu", API}, ERR_INVALID},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (read_quietly(&cases[i].given) != cases[i].err)
@@ -183,6 +249,7 @@ main(void)
         TEST(a_state_folder_says_everything),
         TEST(another_storage_does_not_get_the_credentials),
         TEST(a_folder_is_storage_too),
+        TEST(a_bucket_is_storage_with_credentials_of_its_own),
         TEST(what_is_missing_or_wrong_is_refused),
         TEST(a_bad_state_file_is_refused),
 #undef TEST

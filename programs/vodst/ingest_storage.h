@@ -46,6 +46,7 @@ struct storage {
  * ERR_TIMEOUT (told to stop). The settings must outlive the storage. */
 int storage_http_new(const struct settings *settings, struct storage **out);
 int storage_folder_new(const struct settings *settings, struct storage **out);
+int storage_s3_new(const struct settings *settings, struct storage **out);
 
 /* "12.3 MB/s", for progress_update; started at `started_ms`. */
 const char *transfer_speed(uint64_t bytes, uint64_t started_ms, char out[32]);

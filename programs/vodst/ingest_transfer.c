@@ -22,7 +22,7 @@ struct sending {
     struct transfer_answer *answer;
     struct bytes body;
     FILE *file;
-    uint64_t size, sent;
+    uint64_t file_offset, size, sent;
     size_t body_len; /* of the answer, as kept */
 };
 
@@ -31,12 +31,14 @@ body_give(char *out, size_t size, size_t count, void *context)
 {
     struct sending *s = context;
     size_t room = size * count, got;
+    if (s->size - s->sent < room) /* a part ends before its file */
+        room = s->size - s->sent;
     if (s->file != NULL) {
         got = fread(out, 1, room, s->file);
         if (got == 0 && ferror(s->file))
             return CURL_READFUNC_ABORT;
     } else {
-        got = s->body.len - s->sent < room ? s->body.len - s->sent : room;
+        got = room;
         memcpy(out, s->body.ptr + s->sent, got);
     }
     s->sent += got;
@@ -50,7 +52,8 @@ body_seek(void *context, curl_off_t offset, int origin)
     struct sending *s = context;
     if (origin != SEEK_SET || offset < 0 || (uint64_t) offset > s->size)
         return CURL_SEEKFUNC_FAIL;
-    if (s->file != NULL && fseeko(s->file, offset, SEEK_SET) != 0)
+    if (s->file != NULL
+        && fseeko(s->file, (off_t) s->file_offset + offset, SEEK_SET) != 0)
         return CURL_SEEKFUNC_FAIL;
     s->sent = (uint64_t) offset;
     return CURL_SEEKFUNC_OK;
@@ -87,6 +90,10 @@ headers_make(const struct transfer *transfer)
     char text[512];
     if (list != NULL && transfer->json.len > 0)
         list = curl_slist_append(list, "Content-Type: application/json");
+    for (size_t i = 0; list != NULL && transfer->headers != NULL
+                       && transfer->headers[i] != NULL;
+         i++)
+        list = curl_slist_append(list, transfer->headers[i]);
     if (list != NULL && transfer->bearer != NULL) {
         snprintf(text, sizeof text, "Authorization: Bearer %s",
                  transfer->bearer);
@@ -103,6 +110,12 @@ headers_make(const struct transfer *transfer)
 static void
 body_set(CURL *curl, struct sending *s)
 {
+    if (s->file == NULL && s->body.len == 0
+        && strcmp(s->transfer->method, "POST") == 0) {
+        /* said to be of no bytes, which some servers insist on */
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, 0L);
+    }
     if (s->file == NULL && s->body.len == 0)
         return;
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
@@ -120,6 +133,8 @@ request_set(CURL *curl, const struct transfer *transfer, struct sending *s)
     curl_easy_setopt(curl, CURLOPT_URL, transfer->url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    if (transfer->ca_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, transfer->ca_file);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
@@ -169,18 +184,26 @@ answer_read(CURL *curl, CURLcode code, struct transfer_answer *out)
     curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
     out->status = (int) status;
     out->size = size;
+    struct curl_header *etag;
+    if (curl_easy_header(curl, "ETag", 0, CURLH_HEADER, -1, &etag) == CURLHE_OK)
+        snprintf(out->etag, sizeof out->etag, "%s", etag->value);
     return 0;
 }
 
 static int
-file_open(const char *path, struct sending *s)
+file_open(const struct transfer *transfer, struct sending *s)
 {
     struct stat st;
-    s->file = fopen(path, "rbe");
+    s->file = fopen(transfer->file, "rbe");
     if (s->file == NULL || fstat(fileno(s->file), &st) != 0)
         return ERR_IO;
-    s->size = (uint64_t) st.st_size;
-    return 0;
+    s->size =
+        transfer->file_size > 0 ? transfer->file_size : (uint64_t) st.st_size;
+    s->file_offset = transfer->file_offset;
+    return s->file_offset > 0
+                   && fseeko(s->file, (off_t) s->file_offset, SEEK_SET) != 0
+               ? ERR_IO
+               : 0;
 }
 
 int
@@ -192,11 +215,12 @@ transfer_run(const struct transfer *transfer, struct transfer_answer *out)
     out->size = -1;
     struct sending s = {.transfer = transfer,
                         .answer = out,
-                        .body = transfer->json,
-                        .size = transfer->json.len};
+                        .body = transfer->json.len > 0 ? transfer->json
+                                                       : transfer->body};
+    s.size = s.body.len;
     struct curl_slist *headers = NULL;
     int err = ERR_MEMORY;
-    if (transfer->file != NULL && (err = file_open(transfer->file, &s)) != 0)
+    if (transfer->file != NULL && (err = file_open(transfer, &s)) != 0)
         goto done;
     if (kept == NULL)
         kept = curl_easy_init();

@@ -11,17 +11,24 @@
 
 #include <stdio.h>
 
-#define TRANSFER_BODY_SIZE 4096 /* bytes kept of an answer */
+#define TRANSFER_BODY_SIZE 16384 /* bytes kept of an answer */
+#define TRANSFER_ETAG_SIZE 128
 
 struct transfer {
     const char *method; /* "PUT", "HEAD", ... */
     const char *url;
-    const char *user, *password; /* NULL: none */
-    const char *bearer;          /* NULL: none */
-    const char *fill_secret;     /* NULL: none */
-    struct bytes json;           /* a JSON body, or empty */
-    const char *file;            /* a body from this file, or NULL */
-    bool is_cleanup;             /* goes on when this program is told to stop */
+    const char *user, *password;     /* NULL: none */
+    const char *bearer;              /* NULL: none */
+    const char *fill_secret;         /* NULL: none */
+    struct bytes json;               /* a JSON body, or empty */
+    struct bytes body;               /* another, of a type among the headers */
+    const char *file;                /* a body from this file, or NULL */
+    uint64_t file_offset, file_size; /* a part of it; 0 bytes: all of it */
+    const char *const *headers;      /* further ones, "Name: value", a NULL
+                                        ends; NULL: none */
+    const char *ca_file; /* who vouches for the other side; NULL: whom this
+                            machine trusts */
+    bool is_cleanup;     /* goes on when this program is told to stop */
     void (*sent)(uint64_t bytes, void *context); /* from the body so far */
     void *context;
 };
@@ -30,6 +37,7 @@ struct transfer_answer {
     int status;       /* HTTP */
     int64_t size;     /* Content-Length, -1: not told */
     bool was_refused; /* no connection was made: nothing was asked */
+    char etag[TRANSFER_ETAG_SIZE]; /* as it was sent; empty: none */
     char body[TRANSFER_BODY_SIZE]; /* its beginning, as text */
     char reason[256];              /* why there is no answer */
 };

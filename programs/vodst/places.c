@@ -100,7 +100,7 @@ share_find(const char *share, const char *build, struct places *out)
 int
 places_find(const char *share, struct places *out)
 {
-    char build[PLACE_SIZE], programs[5 * PLACE_SIZE], modules[5 * PLACE_SIZE];
+    char build[PLACE_SIZE], programs[5 * PLACE_SIZE], modules[6 * PLACE_SIZE];
     char *slash;
     int err = 0;
 
@@ -121,8 +121,8 @@ places_find(const char *share, struct places *out)
              build, build, build, SEARCH_PATH);
     snprintf(modules, sizeof modules,
              "%s/modules/meter:%s/modules/redirect:%s/modules/package:"
-             "%s/modules:/usr/lib/nginx/modules",
-             build, build, build, build);
+             "%s/modules/s3:%s/modules:/usr/lib/nginx/modules",
+             build, build, build, build, build);
 
     if (own_find(out->manager, programs, "vodst-manager", X_OK) != 0
         || own_find(out->agent, programs, "vodst-agent", X_OK) != 0
@@ -131,7 +131,8 @@ places_find(const char *share, struct places *out)
         || own_find(out->redirect, modules, "ngx_http_redirect_module.so", R_OK)
                != 0
         || own_find(out->package, modules, "ngx_http_package_module.so", R_OK)
-               != 0)
+               != 0
+        || own_find(out->s3, modules, "ngx_http_s3_module.so", R_OK) != 0)
         err = ERR_NOT_FOUND;
     /* all of these, so that one run names every package that is missing */
     err = tool_find(out->nginx, "nginx", "nginx") != 0 ? ERR_NOT_FOUND : err;

@@ -13,7 +13,8 @@ struct places {
     char vodst[PLACE_SIZE], manager[PLACE_SIZE], agent[PLACE_SIZE],
         st_api[PLACE_SIZE];
     char nginx[PLACE_SIZE], varnishd[PLACE_SIZE], ffmpeg[PLACE_SIZE];
-    char meter[PLACE_SIZE], redirect[PLACE_SIZE], package[PLACE_SIZE];
+    char meter[PLACE_SIZE], redirect[PLACE_SIZE], package[PLACE_SIZE],
+        s3[PLACE_SIZE];
     char nginx_templates[PLACE_SIZE], varnish_templates[PLACE_SIZE];
     char web[PLACE_SIZE], hls_js[PLACE_SIZE];
 };

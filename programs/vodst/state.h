@@ -7,7 +7,8 @@
  *
  *   vodst.json    what runs and where, while it is ready; others read this
  *   lock          held by the running `vodst up`, with its process id
- *   secrets/      keys and passwords, made once (0700, files 0600)
+ *   secrets/      keys and passwords, made once (0700, files 0600);
+ *                 s3.credentials is an operator's
  *   run/          configurations, counters, tables; new at each start
  *   log/          one log a process, new at each start
  *   cache/        slices held by origins and proxy caches
@@ -33,6 +34,10 @@ struct state {
 };
 
 #define STATE_STORAGE_USER "ingest"
+
+/* Not made here: an operator puts it there, where storage is a bucket. */
+#define STATE_S3_CREDENTIALS "secrets/s3.credentials"
+#define STATE_S3_CA "secrets/s3.ca.pem" /* who vouches for its endpoint */
 
 /*
  * Makes the folder if need be and takes its lock. Logs the reason on failure:

@@ -38,6 +38,7 @@ static void
 nodes_name(struct topology *topology, const struct topology_config *config)
 {
     topology->count = 0;
+    topology->has_s3 = false;
     for (unsigned i = 1; i <= config->redirectors; i++)
         node_add(topology, TIER_REDIRECTOR, "redirector", i, true);
     for (unsigned i = 1; i <= config->origins; i++)

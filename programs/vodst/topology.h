@@ -8,7 +8,7 @@
  * data; nothing is started here.
  */
 
-#include "core/bytes.h"
+#include "core/s3.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,6 +46,12 @@ struct node {
 struct topology {
     struct node nodes[TOPOLOGY_NODES_MAX]; /* in the order of their ports */
     size_t count;
+    /* Storage that is a bucket: its node has a name and the bucket's URL, and
+     * runs nowhere. */
+    bool has_s3;
+    struct s3_place s3;
+    char s3_endpoint[320];
+    char s3_addressing[16];
 };
 
 struct topology_config {
@@ -69,7 +75,8 @@ int topology_plan(const struct topology_config *config, struct topology *out,
  * ADDRESS:PORT [URL]" on a line each, '#' comments on lines of their own. The
  * URL is what others reach it by, http://ADDRESS:PORT if it is not given. Every
  * tier has one server at least; storage, varnish, cdn and st-api have one. All
- * run here. ERR_INVALID: `error` then says what is wrong, with `path` and line.
+ * run here. "storage NAME s3://BUCKET[/PREFIX] ENDPOINT [REGION [ADDRESSING]]"
+ * is a bucket (core/s3.h). ERR_INVALID: `error` then says what is wrong, with `path` and line.
  */
 int topology_read(const char *path, struct bytes text, struct topology *out,
                   char *error, size_t error_size);

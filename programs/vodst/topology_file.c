@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define BLANK " \t\r"
-#define WORDS_MAX 4
+#define WORDS_MAX 6
 #define LINE_SIZE 512 /* bytes, with the end */
 
 static const struct {
@@ -95,6 +95,58 @@ tier_count(const struct topology *topology, enum tier tier)
 }
 
 static int
+s3_read(const struct place *place, char *const *words, size_t count,
+        struct node *node, struct topology *out)
+{
+    const char *region = count > 4 ? words[4] : NULL;
+    const char *addressing = count > 5 ? words[5] : "path";
+    const char *reason;
+    if (count < 4)
+        return refuse(place, "a bucket needs its endpoint, like "
+                             "https://s3.example.org");
+    if (strlen(words[3]) >= sizeof out->s3_endpoint
+        || strlen(addressing) >= sizeof out->s3_addressing
+        || strlen(words[2]) + 2 > sizeof node->url)
+        return refuse(place, "'%s' is too long", words[2]);
+    if (s3_place_read(words[2], words[3], region, addressing, &out->s3, &reason)
+        != 0)
+        return refuse(place, "'%s' at '%s': %s", words[2], words[3], reason);
+    snprintf(node->url, sizeof node->url, "s3://%s/%s", out->s3.bucket,
+             out->s3.prefix);
+    snprintf(out->s3_endpoint, sizeof out->s3_endpoint, "%s", words[3]);
+    snprintf(out->s3_addressing, sizeof out->s3_addressing, "%s", addressing);
+    node->runs_here = false;
+    out->has_s3 = true;
+    return 0;
+}
+
+static int
+address_read(const struct place *place, char *const *words, size_t count,
+             struct node *node)
+{
+    if (count > 4)
+        return refuse(place,
+                      "'%s' is too much: a server is TIER NAME ADDRESS:PORT "
+                      "[URL]",
+                      words[4]);
+    if (!listen_read(words[2], node))
+        return refuse(place,
+                      "'%s' is no IPv4 address and port, like "
+                      "192.0.2.7:80",
+                      words[2]);
+    snprintf(node->loopback, sizeof node->loopback, "127.0.0.1:%u", node->port);
+    snprintf(node->url, sizeof node->url, "http://%s", node->listen);
+    if (count > 3) {
+        if (!table_node_url_is_valid(bytes_of_text(words[3]))
+            || strlen(words[3]) >= sizeof node->url)
+            return refuse(place, "'%s' is no base URL, like http://host:port",
+                          words[3]);
+        snprintf(node->url, sizeof node->url, "%s", words[3]);
+    }
+    return 0;
+}
+
+static int
 node_read(const struct place *place, char *const *words, size_t count,
           struct topology *out)
 {
@@ -116,27 +168,18 @@ node_read(const struct place *place, char *const *words, size_t count,
                       words[1], sizeof node.name - 1);
     if (node_named(out, words[1]) != NULL)
         return refuse(place, "there is a server '%s' already", words[1]);
-    if (!listen_read(words[2], &node))
-        return refuse(place,
-                      "'%s' is no IPv4 address and port, like "
-                      "192.0.2.7:80",
-                      words[2]);
     snprintf(node.name, sizeof node.name, "%s", words[1]);
-    snprintf(node.loopback, sizeof node.loopback, "127.0.0.1:%u", node.port);
-    snprintf(node.url, sizeof node.url, "http://%s", node.listen);
-    if (count > 3) {
-        if (!table_node_url_is_valid(bytes_of_text(words[3]))
-            || strlen(words[3]) >= sizeof node.url)
-            return refuse(place, "'%s' is no base URL, like http://host:port",
-                          words[3]);
-        snprintf(node.url, sizeof node.url, "%s", words[3]);
-    }
     if (tiers[tier].is_one && tier_count(out, tier) > 0)
         return refuse(place, "there can be one %s only", words[0]);
     if (tier_count(out, tier) == TOPOLOGY_TIER_NODES_MAX
         || out->count == TOPOLOGY_NODES_MAX)
         return refuse(place, "too many servers: %d of a tier, %d in all",
                       TOPOLOGY_TIER_NODES_MAX, TOPOLOGY_NODES_MAX);
+    const int err = tier == TIER_STORAGE && strncmp(words[2], "s3://", 5) == 0
+                        ? s3_read(place, words, count, &node, out)
+                        : address_read(place, words, count, &node);
+    if (err != 0)
+        return err;
     node.tier = tier;
     node.is_public = tiers[tier].is_public;
     out->nodes[out->count++] = node;
@@ -174,6 +217,7 @@ topology_read(const char *path, struct bytes text, struct topology *out,
     int err = 0;
 
     out->count = 0;
+    out->has_s3 = false;
     while (text.len > 0 && err == 0) {
         const uint8_t *end = memchr(text.ptr, '\n', text.len);
         const size_t len = end ? (size_t) (end - text.ptr) : text.len;
@@ -196,7 +240,9 @@ topology_select(struct topology *topology, const char *const *names,
                 size_t count, char *error, size_t error_size)
 {
     for (size_t i = 0; i < topology->count; i++)
-        topology->nodes[i].runs_here = count == 0;
+        topology->nodes[i].runs_here =
+            count == 0
+            && !(topology->has_s3 && topology->nodes[i].tier == TIER_STORAGE);
     for (size_t i = 0; i < count; i++) {
         struct node *node = node_named(topology, names[i]);
         if (node == NULL) {
@@ -204,6 +250,12 @@ topology_select(struct topology *topology, const char *const *names,
                      "--node is '%s', which the cluster does not have",
                      names[i]);
             return ERR_NOT_FOUND;
+        }
+        if (topology->has_s3 && node->tier == TIER_STORAGE) {
+            snprintf(error, error_size,
+                     "--node is '%s', which is a bucket and runs nowhere here",
+                     names[i]);
+            return ERR_INVALID;
         }
         node->runs_here = true;
     }

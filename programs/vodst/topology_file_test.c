@@ -75,6 +75,13 @@ what_cannot_be_is_refused_with_its_line(void **state)
         {"origin a 10.0.0.1:80 http://a b\n", "'b' is too much"},
         {"origin a 10.0.0.1:80\norigin a 10.0.0.2:80\n",
          "cluster:2: there is a server 'a' already"},
+        {"origin a 10.0.0.1:80 http://a b c\n", "'b' is too much"},
+        {"origin a s3://films http://a\n", "is no IPv4"},
+        {"storage a s3://films\n", "a bucket needs its endpoint"},
+        {"storage a s3://films ftp://a\n", "'ftp://a': expected an endpoint"},
+        {"storage a s3://f http://a\n", "'s3://f' at 'http://a': expected s3"},
+        {"storage a s3://films http://a r vhost\n", "an addressing of path"},
+        {"storage a s3://films http://a r path x\n", "'x' is too much"},
         {"storage a 10.0.0.1:80\nstorage b 10.0.0.2:80\n",
          "cluster:2: there can be one storage only"},
         {"redirector redirector1 10.0.0.1:80\ncdn cdn 10.0.0.2:80\n" REST,
@@ -122,6 +129,37 @@ only_what_is_named_runs_here(void **state)
     assert_non_null(strstr(error, "'origin3'"));
 }
 
+/* In the place of the server. */
+#define BUCKET                                                               \
+    "redirector r 10.0.0.1:80\norigin o 10.0.0.11:80\ncdn cdn 10.0.0.2:80\n" \
+    "varnish v 127.0.0.1:6081\ncache cache1 10.0.0.21:80\n"                  \
+    "manager m 10.0.0.41:7100\nst-api a 10.0.0.51:7200\n"                    \
+    "storage bucket s3://films/vod https://s3.example.org eu-1 "             \
+    "virtual-hosted\n"
+
+static void
+storage_may_be_a_bucket_that_runs_nowhere(void **state)
+{
+    static const char *const names[] = {"bucket"};
+    assert_int_equal(cluster_read(BUCKET), 0);
+    assert_true(topology.has_s3);
+    assert_string_equal(topology.s3.host, "films.s3.example.org");
+    assert_string_equal(topology.s3.region, "eu-1");
+    assert_string_equal(topology.s3_endpoint, "https://s3.example.org");
+    assert_string_equal(topology.s3_addressing, "virtual-hosted");
+    const struct node *node = topology_node(&topology, TIER_STORAGE, 0);
+    assert_string_equal(node->url, "s3://films/vod/");
+    assert_false(node->runs_here);
+    assert_int_equal(topology_select(&topology, NULL, 0, error, sizeof error),
+                     0);
+    assert_false(node->runs_here);
+    assert_int_equal(topology_select(&topology, names, 1, error, sizeof error),
+                     ERR_INVALID);
+    assert_non_null(strstr(error, "'bucket', which is a bucket"));
+    assert_int_equal(cluster_read(WHOLE), 0);
+    assert_false(topology.has_s3);
+}
+
 int
 main(void)
 {
@@ -129,6 +167,7 @@ main(void)
         cmocka_unit_test(a_cluster_has_the_servers_of_its_file),
         cmocka_unit_test(what_cannot_be_is_refused_with_its_line),
         cmocka_unit_test(only_what_is_named_runs_here),
+        cmocka_unit_test(storage_may_be_a_bucket_that_runs_nowhere),
     };
     return cmocka_run_group_tests_name("topology_file", tests, NULL, NULL);
 }

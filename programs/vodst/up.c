@@ -43,7 +43,13 @@ static const struct option up_table[] = {
     {"cluster", OPTION_TEXT, FIELD(cluster), NULL, 0, 0, false, "file",
      "The servers of the platform on several machines, one a line: TIER NAME "
      "ADDRESS:PORT [URL], with a tier of redirector, origin, cdn, varnish, "
-     "cache, storage, manager, st-api. Viewers are given the first "
+     "cache, storage, manager, st-api. Storage may be a bucket: storage NAME "
+     "s3://BUCKET[/PREFIX] http[s]://HOST[:PORT] [REGION [path|virtual-hosted]"
+     "], with credentials for reading in secrets/s3.credentials of the state "
+     "folder (see --s3-credentials-file of vodst ingest) and, where this "
+     "machine does not trust an https endpoint, who vouches for it in "
+     "secrets/s3.ca.pem. Viewers are given "
+     "the first "
      "redirector's URL: of several, one that leads to all. Instead of --port, "
      "--address, --host, --redirectors, --origins and --caches."},
     {"node", OPTION_LIST, FIELD(nodes), NULL, 0, 0, false, "name",

@@ -51,7 +51,20 @@ tier_json(const struct up *up, enum tier tier)
 static json_t *
 storage_json(const struct up *up)
 {
-    const struct node *node = topology_node(&up->topology, TIER_STORAGE, 0);
+    const struct topology *topology = &up->topology;
+    const struct node *node = topology_node(topology, TIER_STORAGE, 0);
+    if (topology->has_s3) {
+        json_t *bucket = json_pack(
+            "{s:s, s:s, s:s, s:s, s:s}", "name", node->name, "url", node->url,
+            "endpoint", topology->s3_endpoint, "region", topology->s3.region,
+            "addressing", topology->s3_addressing);
+        path_put(bucket, "credentials_file", up, STATE_S3_CREDENTIALS, "", "");
+        char ca_file[STATE_FILE_SIZE];
+        state_path(&up->state, STATE_S3_CA, ca_file);
+        if (access(ca_file, R_OK) == 0)
+            json_object_set_new(bucket, "ca_file", json_string(ca_file));
+        return bucket;
+    }
     json_t *json = node_json(up, node);
     json_object_set_new(json, "url", json_sprintf("%s/media/", node->url));
     json_object_set_new(json, "user", json_string(STATE_STORAGE_USER));
