@@ -124,9 +124,42 @@ query_write(const struct body_playback *asked, bool is_dash, struct buffer *out)
         buffer_printf(out, "%ctrick=1", asked->steering ? '&' : '?');
 }
 
+/* A film goes on for half its length more, for who pauses: a token that ends
+ * before its film would stop the play. */
+static uint32_t
+token_expires_s(const struct api *api, uint64_t duration_ms)
+{
+    const uint64_t film_s = duration_ms / 1000 + duration_ms / 2000;
+    const uint64_t ttl_s =
+        film_s > api->token_ttl_s ? film_s : api->token_ttl_s;
+    const uint64_t end_s = clock_unix_s() + ttl_s;
+    return end_s > UINT32_MAX ? UINT32_MAX : (uint32_t) end_s;
+}
+
+/* The viewer's network, where tokens are bound to it: by the caller's word, or
+ * by that of the nginx before this program where viewers ask by themselves.
+ * False when it is missing. */
+static bool
+network_find(const struct api *api, struct http_request *request,
+             const struct body_playback *asked, struct network *out)
+{
+    const char *header = http_request_header(request, "X-Real-IP");
+
+    *out = asked->address;
+    if (!api->is_bound) {
+        out->family = 0;
+        return true;
+    }
+    if (out->family == 0 && (header == NULL || network_parse(header, out) != 0))
+        return false;
+    network_widen(out, api->network_bits4, api->network_bits6);
+    return true;
+}
+
 static int
 playback_write(struct api *api, const struct body_playback *asked,
-               const char *version, struct buffer *out)
+               const struct network *network, const char *version,
+               uint64_t duration_ms, struct buffer *out)
 {
     static const struct {
         const char *form, *name;
@@ -135,11 +168,14 @@ playback_write(struct api *api, const struct body_playback *asked,
                      {"dash", "manifest.mpd", true}};
     struct token_claims claims = {
         .session = random_u64(),
-        .expires_s = (uint32_t) (clock_unix_s() + api->token_ttl_s),
+        .expires_s = token_expires_s(api, duration_ms),
+        .network = *network,
     };
-    char token[TOKEN_TEXT_LEN];
-    int err = token_sign(secrets_token_keys(api->secrets),
-                         bytes_of_text(asked->content), &claims, token);
+    char token[TOKEN_ISSUED_LEN_MAX];
+    size_t token_len;
+    int err =
+        token_issue(secrets_token_keys(api->secrets), api->token_form,
+                    bytes_of_text(asked->content), &claims, token, &token_len);
     if (err != 0)
         return err;
     buffer_printf(
@@ -149,7 +185,7 @@ playback_write(struct api *api, const struct body_playback *asked,
         random_u64(), asked->content, claims.session, claims.expires_s);
     for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++) {
         buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s", i > 0 ? "," : "",
-                      manifests[i].form, api->playback_url, TOKEN_TEXT_LEN,
+                      manifests[i].form, api->playback_url, (int) token_len,
                       token, asked->content, version, manifests[i].name);
         query_write(asked, manifests[i].is_dash, out);
         buffer_append_text(out, "\"");
@@ -171,9 +207,17 @@ playback_create(struct http_request *request, void *context)
         reply_invalid(api, request, err, message);
         return;
     }
+    struct network network;
+    if (!network_find(api, request, &asked, &network)) {
+        reply_invalid(api, request, ERR_INVALID,
+                      "field \"address\" is missing: playback URLs are bound "
+                      "to the viewer's network");
+        return;
+    }
     char version[CONTENT_ID_LEN_MAX + 1];
+    uint64_t duration_ms;
     err = catalogue_find_version(api->catalogue, bytes_of_text(asked.content),
-                                 version);
+                                 version, &duration_ms);
     if (err == ERR_NOT_FOUND) {
         count(api, API_METRIC_PLAYBACKS_UNKNOWN);
         reply_unknown_content(request, asked.content);
@@ -182,7 +226,8 @@ playback_create(struct http_request *request, void *context)
     struct buffer reply;
     buffer_init(&reply, REPLY_SIZE_MAX);
     if (err == 0)
-        err = playback_write(api, &asked, version, &reply);
+        err =
+            playback_write(api, &asked, &network, version, duration_ms, &reply);
     if (err != 0) {
         reply_failure(api, request, err);
     } else {
@@ -391,6 +436,29 @@ metrics(struct http_request *request, void *context)
         http_reply(request, 200, "text/plain; version=0.0.4",
                    buffer_bytes(&text));
     buffer_fini(&text);
+}
+
+bool
+api_network_parse(const char *text, struct api *api)
+{
+    const struct bytes all = bytes_of_text(text);
+    const char *slash = strchr(text, '/');
+    uint64_t bits4, bits6;
+
+    if (strcmp(text, "off") == 0) {
+        api->is_bound = false;
+        return true;
+    }
+    if (slash == NULL
+        || !bytes_number(bytes_of(text, (size_t) (slash - text)), &bits4)
+        || !bytes_number(
+            bytes_of(slash + 1, all.len - 1 - (size_t) (slash - text)), &bits6)
+        || bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128)
+        return false;
+    api->is_bound = true;
+    api->network_bits4 = (unsigned) bits4;
+    api->network_bits6 = (unsigned) bits6;
+    return true;
 }
 
 bool

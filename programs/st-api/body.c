@@ -13,6 +13,7 @@ enum field_type {
     FIELD_TEXT,    /* without control characters */
     FIELD_INTEGER, /* from 1 */
     FIELD_BOOLEAN,
+    FIELD_ADDRESS, /* IPv4 or IPv6, as text */
 };
 
 struct field {
@@ -32,6 +33,8 @@ static const struct field playback_fields[] = {
      0},
     {"trick_play", FIELD_BOOLEAN, false,
      offsetof(struct body_playback, trick_play), 0},
+    {"address", FIELD_ADDRESS, false, offsetof(struct body_playback, address),
+     BODY_ADDRESS_LEN_MAX},
 };
 
 static const struct field content_fields[] = {
@@ -122,6 +125,20 @@ boolean_read(const struct field *field, const json_t *value, bool *out,
 }
 
 static int
+address_read(const struct field *field, const json_t *value,
+             struct network *out, char *message)
+{
+    const char *text = json_string_value(value);
+    if (text == NULL || json_string_length(value) > field->max
+        || network_parse(text, out) != 0) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"%s\" must be an IPv4 or IPv6 address", field->name);
+        return ERR_INVALID;
+    }
+    return 0;
+}
+
+static int
 field_read(const struct field *field, const json_t *value, uint8_t *out,
            char *message)
 {
@@ -139,6 +156,9 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
     case FIELD_BOOLEAN:
         return boolean_read(field, value, (bool *) (out + field->offset),
                             message);
+    case FIELD_ADDRESS:
+        return address_read(field, value,
+                            (struct network *) (out + field->offset), message);
     }
     return ERR_INVALID;
 }

@@ -8,17 +8,20 @@
  * that names it.
  */
 
+#include "core/network.h"
 #include "programs/st-api/catalogue.h"
 
 #define BODY_SIZE_MAX (64u << 10) /* bytes */
 #define BODY_VIEWER_LEN_MAX 128
+#define BODY_ADDRESS_LEN_MAX 45
 #define BODY_MESSAGE_SIZE 256
 
 struct body_playback {
     char content[CONTENT_ID_LEN_MAX + 1];
     char viewer[BODY_VIEWER_LEN_MAX + 1]; /* empty: not told */
-    bool steering;   /* the player follows content steering */
-    bool trick_play; /* it plays the key frames of an MPD alone */
+    bool steering;          /* the player follows content steering */
+    bool trick_play;        /* it plays the key frames of an MPD alone */
+    struct network address; /* the viewer's; family 0: not told */
 };
 
 struct body_content {

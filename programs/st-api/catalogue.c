@@ -26,7 +26,7 @@ static const char *const migrations[] = {
            " ON CONFLICT(id) DO UPDATE SET title = ?2, version = ?3,"         \
            " duration_ms = ?4, updated = ?5")                                 \
     X(find, "SELECT " COLUMNS " FROM contents WHERE id = ?1")                 \
-    X(version, "SELECT version FROM contents WHERE id = ?1")                  \
+    X(version, "SELECT version, duration_ms FROM contents WHERE id = ?1")     \
     X(remove, "DELETE FROM contents WHERE id = ?1")                           \
     X(list, "SELECT " COLUMNS " FROM contents WHERE id > ?1"                  \
             " ORDER BY id LIMIT ?2")                                          \
@@ -167,13 +167,16 @@ catalogue_find(struct catalogue *catalogue, struct bytes id,
 
 int
 catalogue_find_version(struct catalogue *catalogue, struct bytes id,
-                       char version[CONTENT_ID_LEN_MAX + 1])
+                       char version[CONTENT_ID_LEN_MAX + 1],
+                       uint64_t *duration_ms)
 {
     struct statement *find = catalogue->version;
     statement_bind_text(find, 1, id);
     int step = statement_step(find);
-    if (step == 1)
+    if (step == 1) {
         text_copy(version, CONTENT_ID_LEN_MAX + 1, statement_text(find, 0));
+        *duration_ms = (uint64_t) statement_integer(find, 1);
+    }
     statement_reset(find);
     return step == 1 ? 0 : step == 0 ? ERR_NOT_FOUND : step;
 }

@@ -38,9 +38,11 @@ int catalogue_put(struct catalogue *catalogue,
 int catalogue_find(struct catalogue *catalogue, struct bytes id,
                    struct catalogue_content *out);
 
-/* The path of a play, the one thing a playback needs to know: the hot path. */
+/* The path of a play and how long it is, all that a playback needs to know: the
+ * hot path. */
 int catalogue_find_version(struct catalogue *catalogue, struct bytes id,
-                           char version[CONTENT_ID_LEN_MAX + 1]);
+                           char version[CONTENT_ID_LEN_MAX + 1],
+                           uint64_t *duration_ms);
 
 /* ERR_NOT_FOUND. */
 int catalogue_remove(struct catalogue *catalogue, struct bytes id);

@@ -70,10 +70,12 @@ what_is_not_there_is_not_found(void **state)
 {
     struct catalogue_content found;
     char version[CONTENT_ID_LEN_MAX + 1];
+    uint64_t duration_ms = 0;
     struct bytes id = BYTES_LITERAL("none");
     assert_int_equal(catalogue_find(catalogue, id, &found), ERR_NOT_FOUND);
-    assert_int_equal(catalogue_find_version(catalogue, id, version),
-                     ERR_NOT_FOUND);
+    assert_int_equal(
+        catalogue_find_version(catalogue, id, version, &duration_ms),
+        ERR_NOT_FOUND);
     assert_int_equal(catalogue_remove(catalogue, id), ERR_NOT_FOUND);
     assert_int_equal(catalogue_find(catalogue, bytes_of(NULL, 0), &found),
                      ERR_NOT_FOUND);
@@ -87,11 +89,13 @@ a_removed_content_is_gone(void **state)
     put("b", "v", 1);
     assert_int_equal(catalogue_remove(catalogue, BYTES_LITERAL("a")), 0);
     char version[CONTENT_ID_LEN_MAX + 1];
-    assert_int_equal(
-        catalogue_find_version(catalogue, BYTES_LITERAL("a"), version),
-        ERR_NOT_FOUND);
-    assert_int_equal(
-        catalogue_find_version(catalogue, BYTES_LITERAL("b"), version), 0);
+    uint64_t duration_ms = 0;
+    assert_int_equal(catalogue_find_version(catalogue, BYTES_LITERAL("a"),
+                                            version, &duration_ms),
+                     ERR_NOT_FOUND);
+    assert_int_equal(catalogue_find_version(catalogue, BYTES_LITERAL("b"),
+                                            version, &duration_ms),
+                     0);
     assert_int_equal(catalogue_count(catalogue), 1);
 }
 
@@ -148,9 +152,12 @@ the_catalogue_survives_a_restart(void **state)
     assert_int_equal(catalogue_open(path, &catalogue), 0);
     assert_int_equal(catalogue_count(catalogue), 1);
     char version[CONTENT_ID_LEN_MAX + 1];
-    assert_int_equal(
-        catalogue_find_version(catalogue, BYTES_LITERAL("demo"), version), 0);
+    uint64_t duration_ms = 0;
+    assert_int_equal(catalogue_find_version(catalogue, BYTES_LITERAL("demo"),
+                                            version, &duration_ms),
+                     0);
     assert_string_equal(version, "aaa");
+    assert_int_equal(duration_ms, 60000);
 }
 
 int
