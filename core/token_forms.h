@@ -7,6 +7,7 @@
  * use core/token.h.
  */
 
+#include "core/token_cbor.h"
 #include "core/token_keys.h"
 
 #define TOKEN_SIZE_MAX (TOKEN_TEXT_LEN_MAX * 3 / 4)
@@ -37,6 +38,14 @@ int token_jwt_verify(struct token_keys *keys, struct bytes text,
                      struct token_claims *out);
 int token_jwt_issue(const struct token_key *key, struct bytes content,
                     const struct token_claims *claims, char *text, size_t *len);
+
+/* Labels in catu: the path of the URI, compared by what it begins with. */
+enum { TOKEN_CATU_PATH = 3, TOKEN_CATU_PREFIX = 1 };
+
+/* Reads the map at `cbor` to its end. False when it does not hold for the
+ * request, or cannot be judged. *has_path: it says something of the path. */
+bool token_catu_holds(const struct token_request *request,
+                      struct token_cbor *cbor, bool *has_path);
 
 int token_cat_verify(struct token_keys *keys, struct bytes text,
                      const struct token_request *request,
