@@ -17,6 +17,7 @@
 #include "core/test_random.h"
 #include "core/token.h"
 #include "core/token_cbor.h"
+#include "core/token_forms.h"
 
 #define HEX_A "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define HEX_B "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
@@ -757,6 +758,32 @@ a_jwt_hides_a_network_only_with_a_key_for_it(void **state)
     token_keys_free(keys);
 }
 
+static void
+a_hidden_network_is_authentic_or_not_read(void **state)
+{
+    struct token_keys *keys = keys_of(KEYS);
+    const struct token_key *key = token_key_signing(keys);
+    const struct network network = address_of("2001:db8::7");
+    struct network found;
+    char text[TOKEN_JWE_LEN_MAX];
+    size_t len;
+    assert_int_equal(token_jwe_seal(key, &network, text, &len), 0);
+    for (size_t i = 0; i < len; i++) {
+        char before = text[i];
+        text[i] = before == 'A' ? 'B' : 'A';
+        assert_int_equal(token_jwe_open(key, bytes_of(text, len), &found),
+                         ERR_DENIED);
+        text[i] = before;
+        /* what was refused leaves nothing behind */
+        memset(&found, 0, sizeof found);
+        assert_int_equal(token_jwe_open(key, bytes_of(text, len), &found), 0);
+        assert_memory_equal(&found, &network, sizeof found);
+        assert_int_equal(token_jwe_open(key, bytes_of(text, i), &found),
+                         ERR_DENIED);
+    }
+    token_keys_free(keys);
+}
+
 int
 main(void)
 {
@@ -774,6 +801,7 @@ main(void)
         cmocka_unit_test(public_keys_verify_and_are_no_secrets),
         cmocka_unit_test(attributes_of_keys_are_read_strictly),
         cmocka_unit_test(a_jwt_hides_a_network_only_with_a_key_for_it),
+        cmocka_unit_test(a_hidden_network_is_authentic_or_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

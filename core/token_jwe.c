@@ -60,29 +60,20 @@ part_take(struct bytes *text)
     return part;
 }
 
-static int
-gcm_open(const uint8_t *secret, const uint8_t *nonce, struct bytes additional,
+static bool
+gcm_open(EVP_CIPHER_CTX *cipher, const uint8_t *nonce, struct bytes additional,
          struct bytes sealed, uint8_t *tag, uint8_t *plain)
 {
-    EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
-    int n, err = ERR_DENIED;
-
-    if (cipher == NULL
-        || EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, secret, nonce)
-               != 1)
-        err = ERR_MEMORY;
-    else if (EVP_DecryptUpdate(cipher, NULL, &n, additional.ptr,
-                               (int) additional.len)
-                 == 1
-             && EVP_DecryptUpdate(cipher, plain, &n, sealed.ptr,
-                                  (int) sealed.len)
-                    == 1
-             && EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, JWE_TAG, tag)
-                    == 1
-             && EVP_DecryptFinal_ex(cipher, plain + n, &n) == 1)
-        err = 0;
-    EVP_CIPHER_CTX_free(cipher);
-    return err;
+    int n;
+    return EVP_DecryptInit_ex(cipher, NULL, NULL, NULL, nonce) == 1
+           && EVP_DecryptUpdate(cipher, NULL, &n, additional.ptr,
+                                (int) additional.len)
+                  == 1
+           && EVP_DecryptUpdate(cipher, plain, &n, sealed.ptr, (int) sealed.len)
+                  == 1
+           && EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, JWE_TAG, tag)
+                  == 1
+           && EVP_DecryptFinal_ex(cipher, plain + n, &n) == 1;
 }
 
 int
@@ -106,12 +97,11 @@ token_jwe_open(const struct token_key *key, struct bytes text,
         || !base64url_decode(sealed, sealed_bytes) || !header_is_ours(header))
         return ERR_DENIED;
     const size_t size = BASE64URL_SIZE(sealed.len);
-    int err = gcm_open(key->jwe, nonce_bytes, header,
-                       bytes_of(sealed_bytes, size), tag_bytes, plain);
-    if (err != 0)
-        return err;
-    return network_parse_prefix(bytes_of(plain, size), out) == 0 ? 0
-                                                                 : ERR_DENIED;
+    return gcm_open(key->hidden, nonce_bytes, header,
+                    bytes_of(sealed_bytes, size), tag_bytes, plain)
+                   && network_parse_prefix(bytes_of(plain, size), out) == 0
+               ? 0
+               : ERR_DENIED;
 }
 
 static char *

@@ -173,6 +173,20 @@ name_parse(struct bytes word, struct token_name *name)
     return true;
 }
 
+/* AES-256-GCM with the key set; a nonce each time starts it anew. */
+static EVP_CIPHER_CTX *
+hidden_new(const uint8_t secret[TOKEN_SECRET_SIZE])
+{
+    EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+    if (cipher != NULL
+        && EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, secret, NULL)
+               != 1) {
+        EVP_CIPHER_CTX_free(cipher);
+        return NULL;
+    }
+    return cipher;
+}
+
 static bool
 attribute_parse(struct bytes word, struct token_key *key)
 {
@@ -184,7 +198,8 @@ attribute_parse(struct bytes word, struct token_key *key)
     if (is_prefix(word, "aud="))
         return name_parse(value, &key->audience);
     if (is_prefix(word, "jwe=") && !key->has_jwe)
-        return key->has_jwe = secret_parse(value, key->jwe);
+        return key->has_jwe = secret_parse(value, key->jwe)
+                              && (key->hidden = hidden_new(key->jwe)) != NULL;
     return false;
 }
 
@@ -195,6 +210,7 @@ key_fini(struct token_key *key)
     EVP_MAC_CTX_free(key->mac);
     EVP_PKEY_free(key->public_key);
     EVP_MD_CTX_free(key->digest);
+    EVP_CIPHER_CTX_free(key->hidden);
     OPENSSL_cleanse(key, sizeof *key);
 }
 

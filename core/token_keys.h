@@ -31,6 +31,7 @@ struct token_key {
     EVP_MD_CTX *digest;   /* scratch */
     bool has_jwe;
     uint8_t jwe[TOKEN_SECRET_SIZE];
+    EVP_CIPHER_CTX *hidden; /* prepared to open with it */
 };
 
 /* NULL: there is none. */
