@@ -1,303 +1,193 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Playback tokens, see core/token.h. Each key has one HMAC context with the
- * key's state prepared; a verification only starts it anew.
+ * Playback tokens: which form one has, and the compact form.
+ *
+ *   0  version, 1 or 2               1  key id
+ *   2  expiry, Unix s, be32          6  session, be64
+ *  14  version 1: HMAC-SHA256 over bytes 0..13 and the content id, first 16
+ *      bytes
+ *  14  version 2: address family, 4 or 6;  15  bits of the prefix;  16  0
+ *  17  HMAC-SHA256 over bytes 0..16, the content id and the network's 16
+ *      bytes, first 16 bytes
+ *
+ * Neither the content id nor the network is in it: they are where the request
+ * is, and the HMAC binds them.
  */
 
+#include "core/base64url.h"
+#include "core/content.h"
 #include "core/err.h"
-#include "core/token.h"
+#include "core/token_forms.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
-#include <stdlib.h>
 
-#define TOKEN_FORM 1
-#define SIGNED_SIZE 14
-#define MAC_SIZE 16 /* of the 32 bytes of HMAC-SHA256 */
-#define TOKEN_SIZE (SIGNED_SIZE + MAC_SIZE)
+#define COMPACT_SIGNED 14
+#define COMPACT_BOUND 17 /* the same of version 2 */
+#define COMPACT_MAC 16   /* of the 32 bytes of HMAC-SHA256 */
+#define COMPACT_BOUND_LEN 44
+#define COMPACT_SIZE_MAX (COMPACT_BOUND + COMPACT_MAC)
 
-_Static_assert(TOKEN_SIZE * 4 == TOKEN_TEXT_LEN * 3,
+_Static_assert((COMPACT_SIGNED + COMPACT_MAC) * 4 == TOKEN_TEXT_LEN * 3
+                   && COMPACT_SIZE_MAX * 4 == COMPACT_BOUND_LEN * 3,
                "whole groups: the text has no spare bits to vary");
 
-struct token_key {
-    uint8_t id;
-    EVP_MAC_CTX *mac;
-};
+/* ---- what all forms share ---- */
 
-struct token_keys {
-    struct token_key list[TOKEN_KEYS_MAX]; /* in order of the file */
-    unsigned count;
-    int8_t index_by_id[256]; /* in list, or -1 */
-};
-
-static const char alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static unsigned
-base64url_value(uint8_t c)
+int
+token_times_judge(const struct token_request *request,
+                  const struct token_times *times)
 {
-    if (c >= 'A' && c <= 'Z')
-        return (unsigned) (c - 'A');
-    if (c >= 'a' && c <= 'z')
-        return (unsigned) (c - 'a' + 26);
-    if (c >= '0' && c <= '9')
-        return (unsigned) (c - '0' + 52);
-    if (c == '-')
-        return 62;
-    return c == '_' ? 63 : 64;
-}
-
-static bool
-token_decode(struct bytes text, uint8_t token[TOKEN_SIZE])
-{
-    unsigned bad = 0;
-
-    if (text.len != TOKEN_TEXT_LEN)
-        return false;
-    for (size_t i = 0; i < TOKEN_TEXT_LEN / 4; i++) {
-        unsigned group = 0;
-        for (size_t j = 0; j < 4; j++) {
-            unsigned value = base64url_value(text.ptr[i * 4 + j]);
-            bad |= value;
-            group = group << 6 | (value & 63);
-        }
-        token[i * 3] = (uint8_t) (group >> 16);
-        token[i * 3 + 1] = (uint8_t) (group >> 8);
-        token[i * 3 + 2] = (uint8_t) group;
-    }
-    return (bad & 64) == 0;
-}
-
-static void
-token_encode(const uint8_t token[TOKEN_SIZE], char *text)
-{
-    for (size_t i = 0; i < TOKEN_SIZE / 3; i++) {
-        unsigned group = (unsigned) token[i * 3] << 16
-                         | (unsigned) token[i * 3 + 1] << 8
-                         | (unsigned) token[i * 3 + 2];
-        for (size_t j = 0; j < 4; j++)
-            text[i * 4 + j] = alphabet[group >> (18 - 6 * j) & 63];
-    }
-}
-
-static int
-token_mac(const struct token_key *key, const uint8_t *token,
-          struct bytes content, uint8_t mac[EVP_MAX_MD_SIZE])
-{
-    size_t len;
-    if (EVP_MAC_init(key->mac, NULL, 0, NULL) != 1
-        || EVP_MAC_update(key->mac, token, SIGNED_SIZE) != 1
-        || EVP_MAC_update(key->mac, content.ptr, content.len) != 1
-        || EVP_MAC_final(key->mac, mac, &len, EVP_MAX_MD_SIZE) != 1)
-        return ERR_MEMORY;
+    if (times->begins_s > request->now_s
+        && times->begins_s - request->now_s > request->early_s)
+        return ERR_DENIED;
+    if (!request->is_expiry_ignored && request->now_s >= times->ends_s
+        && request->now_s - times->ends_s >= request->late_s)
+        return ERR_EXPIRED;
     return 0;
 }
 
-static EVP_MAC_CTX *
-mac_new(const uint8_t secret[TOKEN_SECRET_SIZE])
+uint64_t
+token_session(struct bytes name)
 {
-    char digest[] = "SHA256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
+    return content_hash(name);
+}
+
+/* ---- the compact form ---- */
+
+static int
+compact_mac(const struct token_key *key, const uint8_t *token, size_t size,
+            const struct network *network, struct bytes content,
+            uint8_t mac[TOKEN_MAC_SIZE])
+{
+    const struct bytes parts[] = {
+        bytes_of(token, size),
+        content,
+        /* last, as a content id has no fixed length */
+        bytes_of(network->address, size == COMPACT_BOUND ? 16 : 0),
     };
-    EVP_MAC *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-    EVP_MAC_CTX *mac = hmac != NULL ? EVP_MAC_CTX_new(hmac) : NULL;
-    EVP_MAC_free(hmac); /* the context holds on to it */
-    if (mac != NULL
-        && EVP_MAC_init(mac, secret, TOKEN_SECRET_SIZE, params) != 1) {
-        EVP_MAC_CTX_free(mac);
-        return NULL;
-    }
-    return mac;
-}
-
-static bool
-is_blank(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static struct bytes
-blanks_skip(struct bytes text)
-{
-    while (text.len > 0 && is_blank(text.ptr[0]))
-        text = bytes_of(text.ptr + 1, text.len - 1);
-    return text;
-}
-
-/* Takes the first line, and its end, off *text. */
-static struct bytes
-line_take(struct bytes *text)
-{
-    const uint8_t *end = memchr(text->ptr, '\n', text->len);
-    size_t len = end ? (size_t) (end - text->ptr) : text->len;
-    struct bytes line = bytes_of(text->ptr, len);
-    size_t taken = end ? len + 1 : len;
-    *text = bytes_of(text->ptr + taken, text->len - taken);
-    return line;
-}
-
-/* Takes the key id off *line. */
-static bool
-key_id_take(struct bytes *line, uint8_t *id)
-{
-    unsigned value = 0;
-    size_t digits = 0;
-    while (digits < line->len && digits < 4 && line->ptr[digits] >= '0'
-           && line->ptr[digits] <= '9') {
-        value = value * 10 + (unsigned) (line->ptr[digits] - '0');
-        digits++;
-    }
-    if (digits == 0 || value > 255 || digits == line->len
-        || !is_blank(line->ptr[digits]))
-        return false;
-    *line = blanks_skip(bytes_of(line->ptr + digits, line->len - digits));
-    *id = (uint8_t) value;
-    return true;
+    return token_key_mac(key, parts, 3, mac);
 }
 
 static int
-hex_value(uint8_t c)
+compact_verify(struct token_keys *keys, struct bytes text,
+               const struct token_request *request, struct token_claims *out)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+    uint8_t token[COMPACT_SIZE_MAX];
+    uint8_t mac[TOKEN_MAC_SIZE];
+    const bool is_bound = text.len == COMPACT_BOUND_LEN;
+    const size_t size = is_bound ? COMPACT_BOUND : COMPACT_SIGNED;
+    struct token_claims claims = {0};
 
-static bool
-secret_take(struct bytes *line, uint8_t secret[TOKEN_SECRET_SIZE])
-{
-    if (line->len < TOKEN_SECRET_SIZE * 2)
-        return false;
-    for (size_t i = 0; i < TOKEN_SECRET_SIZE; i++) {
-        int high = hex_value(line->ptr[i * 2]);
-        int low = hex_value(line->ptr[i * 2 + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        secret[i] = (uint8_t) (high << 4 | low);
+    if (!base64url_decode(text, token) || token[0] != 1 + is_bound)
+        return ERR_DENIED;
+    const struct token_key *key = token_key_by_id(keys, token[1]);
+    if (key == NULL || key->algorithm != TOKEN_HS256)
+        return ERR_DENIED;
+    if (is_bound) {
+        /* the client's own network, of the length that the token says */
+        if (request->client == NULL || token[14] != request->client->family
+            || token[15] > request->client->bits)
+            return ERR_DENIED;
+        claims.network = *request->client;
+        network_widen(&claims.network, token[15], token[15]);
     }
-    *line = bytes_of(line->ptr + TOKEN_SECRET_SIZE * 2,
-                     line->len - TOKEN_SECRET_SIZE * 2);
-    return true;
-}
-
-static int
-line_parse(struct token_keys *keys, struct bytes line)
-{
-    uint8_t secret[TOKEN_SECRET_SIZE] = {0};
-    uint8_t id = 0;
-    int err = 0;
-
-    line = blanks_skip(line);
-    if (line.len == 0 || line.ptr[0] == '#')
-        return 0;
-    if (!key_id_take(&line, &id) || keys->index_by_id[id] >= 0
-        || !secret_take(&line, secret) || blanks_skip(line).len != 0) {
-        err = ERR_INVALID;
-        goto done;
-    }
-    if (keys->count == TOKEN_KEYS_MAX) {
-        err = ERR_LIMIT;
-        goto done;
-    }
-    struct token_key *key = &keys->list[keys->count];
-    key->id = id;
-    key->mac = mac_new(secret);
-    if (key->mac == NULL) {
-        err = ERR_MEMORY;
-        goto done;
-    }
-    keys->index_by_id[id] = (int8_t) keys->count++;
-done:
-    OPENSSL_cleanse(secret, sizeof secret);
+    int err =
+        compact_mac(key, token, size, &claims.network, request->content, mac);
+    if (err != 0)
+        return err;
+    if (CRYPTO_memcmp(mac, token + size, COMPACT_MAC) != 0
+        || (is_bound && token[16] != 0))
+        return ERR_DENIED;
+    claims.expires_s = load_be32(token + 2);
+    claims.session = load_be64(token + 6);
+    const struct token_times times = {0, (uint64_t) claims.expires_s + 1};
+    err = token_times_judge(request, &times);
+    if (err == 0)
+        *out = claims;
     return err;
 }
 
-int
-token_keys_parse(struct bytes text, struct token_keys **out, unsigned *line)
+static int
+compact_issue(const struct token_key *key, struct bytes content,
+              const struct token_claims *claims, char *text, size_t *len)
 {
-    struct token_keys *keys = calloc(1, sizeof *keys);
-    unsigned number = 0;
-    int err = 0;
+    uint8_t token[COMPACT_SIZE_MAX];
+    uint8_t mac[TOKEN_MAC_SIZE];
+    const bool is_bound = claims->network.family != 0;
+    const size_t size = is_bound ? COMPACT_BOUND : COMPACT_SIGNED;
 
-    if (keys == NULL)
-        return ERR_MEMORY;
-    memset(keys->index_by_id, -1, sizeof keys->index_by_id);
-    while (err == 0 && text.len > 0) {
-        number++;
-        err = line_parse(keys, line_take(&text));
-    }
-    if (err == 0 && keys->count == 0) {
-        err = ERR_INVALID;
-        number = 0;
-    }
-    if (err != 0) {
-        token_keys_free(keys);
-        *line = number;
+    token[0] = (uint8_t) (1 + is_bound);
+    token[1] = key->id;
+    store_be32(token + 2, claims->expires_s);
+    store_be64(token + 6, claims->session);
+    token[14] = claims->network.family;
+    token[15] = claims->network.bits;
+    token[16] = 0;
+    int err = compact_mac(key, token, size, &claims->network, content, mac);
+    if (err != 0)
         return err;
-    }
-    *out = keys;
+    memcpy(token + size, mac, COMPACT_MAC);
+    base64url_encode(bytes_of(token, size + COMPACT_MAC), text);
+    *len = is_bound ? COMPACT_BOUND_LEN : TOKEN_TEXT_LEN;
     return 0;
 }
 
-void
-token_keys_free(struct token_keys *keys)
-{
-    if (keys == NULL)
-        return;
-    /* freeing a context wipes the key inside it */
-    for (unsigned i = 0; i < keys->count; i++)
-        EVP_MAC_CTX_free(keys->list[i].mac);
-    OPENSSL_cleanse(keys, sizeof *keys);
-    free(keys);
-}
+/* ---- any form ---- */
 
 int
 token_sign(struct token_keys *keys, struct bytes content,
            const struct token_claims *claims, char *text)
 {
-    uint8_t token[TOKEN_SIZE];
-    uint8_t mac[EVP_MAX_MD_SIZE];
+    const struct token_key *key = token_key_signing(keys);
+    const struct token_claims unbound = {
+        claims->session, claims->expires_s, {0}};
+    size_t len;
+    return key == NULL ? ERR_UNSUPPORTED
+                       : compact_issue(key, content, &unbound, text, &len);
+}
 
-    token[0] = TOKEN_FORM;
-    token[1] = keys->list[0].id;
-    store_be32(token + 2, claims->expires_s);
-    store_be64(token + 6, claims->session);
-    int err = token_mac(&keys->list[0], token, content, mac);
-    if (err != 0)
-        return err;
-    memcpy(token + SIGNED_SIZE, mac, MAC_SIZE);
-    token_encode(token, text);
-    return 0;
+int
+token_issue(struct token_keys *keys, enum token_form form, struct bytes content,
+            const struct token_claims *claims, char text[TOKEN_ISSUED_LEN_MAX],
+            size_t *len)
+{
+    const struct token_key *key = token_key_signing(keys);
+    if (key == NULL)
+        return ERR_UNSUPPORTED;
+    switch (form) {
+    case TOKEN_COMPACT:
+        return compact_issue(key, content, claims, text, len);
+    case TOKEN_JWT:
+        return token_jwt_issue(key, content, claims, text, len);
+    case TOKEN_CAT:
+        return token_cat_issue(key, content, claims, text, len);
+    }
+    return ERR_UNSUPPORTED;
+}
+
+int
+token_verify_request(struct token_keys *keys, struct bytes text,
+                     const struct token_request *request,
+                     struct token_claims *out)
+{
+    if (text.len == 0 || text.len > TOKEN_TEXT_LEN_MAX)
+        return ERR_DENIED;
+    if (text.len == TOKEN_TEXT_LEN || text.len == COMPACT_BOUND_LEN)
+        return compact_verify(keys, text, request, out);
+    if (memchr(text.ptr, '.', text.len) != NULL)
+        return token_jwt_verify(keys, text, request, out);
+    return token_cat_verify(keys, text, request, out);
 }
 
 int
 token_verify(struct token_keys *keys, struct bytes text, struct bytes content,
              uint64_t now_s, struct token_claims *out)
 {
-    uint8_t token[TOKEN_SIZE];
-    uint8_t mac[EVP_MAX_MD_SIZE];
-
-    if (!token_decode(text, token) || token[0] != TOKEN_FORM
-        || keys->index_by_id[token[1]] < 0)
-        return ERR_DENIED;
-    const struct token_key *key = &keys->list[keys->index_by_id[token[1]]];
-    int err = token_mac(key, token, content, mac);
-    if (err != 0)
-        return err;
-    if (CRYPTO_memcmp(mac, token + SIGNED_SIZE, MAC_SIZE) != 0)
-        return ERR_DENIED;
-    uint32_t expires_s = load_be32(token + 2);
-    if (now_s > expires_s)
-        return ERR_EXPIRED;
-    out->expires_s = expires_s;
-    out->session = load_be64(token + 6);
-    return 0;
+    const struct token_request request = {
+        .scheme = BYTES_LITERAL("https"),
+        .prefix = BYTES_LITERAL(TOKEN_PREFIX_DEFAULT),
+        .content = content,
+        .now_s = now_s,
+    };
+    return token_verify_request(keys, text, &request, out);
 }

@@ -231,7 +231,8 @@ sign(const char *path, const char *expires)
         return fail(path, err);
 
     char id[LINE_SIZE_MAX];
-    struct token_claims claims = {0, (uint32_t) strtoul(expires, NULL, 10)};
+    struct token_claims claims = {.expires_s =
+                                      (uint32_t) strtoul(expires, NULL, 10)};
     while (scanf("%1023s %" SCNx64, id, &claims.session) == 2) {
         char token[TOKEN_TEXT_LEN];
         err = token_sign(keys, bytes_of_text(id), &claims, token);

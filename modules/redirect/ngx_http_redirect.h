@@ -25,6 +25,8 @@ typedef struct {
     ngx_msec_t table_interval;
     ngx_str_t keys_path;
     struct token_keys *keys; /* NULL: none configured */
+    time_t token_early;      /* s that a token may begin in the future */
+    time_t token_late;       /* s that it is good for after its end */
 
     /* the node's limits, a second; 0: none */
     uint64_t requests_max;
@@ -59,7 +61,8 @@ typedef struct {
     ngx_str_t cdn;  /* empty: there is none */
     ngx_int_t hops; /* variable, or -1: the argument "hop" */
     ngx_uint_t hops_max;
-    ngx_array_t *pull;  /* predicates; NULL: no CDN asks here */
+    ngx_array_t *pull;                /* predicates; NULL: no CDN asks here */
+    ngx_http_complex_value_t *client; /* its address; NULL: the connection's */
     ngx_str_t pathways; /* steering manifests are below it; empty: none */
 
     uint64_t self_hash;
@@ -144,6 +147,19 @@ void ngx_http_redirect_remember(const ngx_http_redirect_main_conf_t *rmcf,
 
 /* Notes what a CDN pulls: it is no play, and costs as much as one's request. */
 void ngx_http_redirect_pulled(const ngx_http_redirect_main_conf_t *rmcf);
+
+/* ngx_http_redirect_token.c */
+
+/* What a token is asked for: "/p/" "film" "v1/0.m4s". */
+typedef struct {
+    struct bytes token, prefix, content, rest;
+    bool is_expiry_ignored;
+} ngx_http_redirect_play_t;
+
+/* As token_verify_request, with all else that the request says. */
+int ngx_http_redirect_token(ngx_http_request_t *r,
+                            const ngx_http_redirect_play_t *play,
+                            struct token_claims *claims);
 
 /* ngx_http_redirect_play.c */
 ngx_int_t ngx_http_redirect_play_handler(ngx_http_request_t *r);

@@ -6,7 +6,10 @@
  *   http     redirect_node NAME URL [weight=N];   used while there is no table
  *            redirect_table PATH;
  *            redirect_table_interval TIME;
- *            redirect_keys PATH;
+ *            redirect_keys PATH [early=TIME] [late=TIME];  default 10s and 0s:
+ *                                 how far clocks may differ; a token counts as
+ *                                 begun so long before it begins, and as valid
+ *                                 so long after it ended
  *            redirect_record [sample=N] [rate=Nr/s];  for $redirect_record
  *            redirect_capacity Nr/s [N[k|m|g]bit/s];  of this node
  *   server   redirect_self NAME;                  none: a redirector
@@ -14,6 +17,9 @@
  *   http)    redirect_hops $variable [max=N];     default: argument "hop", 2
  *            redirect_pull $variable ...;         a CDN asks where any is not
  *                                                 empty nor "0": it is served
+ *            redirect_client $variable;           a viewer's address, where it
+ *                                                 is not empty; otherwise, and
+ *                                                 by default, $remote_addr
  *   location redirect PREFIX [token=off];
  *            redirect_explain PREFIX;
  *            redirect_steering PREFIX [ttl=TIME];  default 10s, 10s to 30s
@@ -31,6 +37,8 @@
 #define REDIRECT_KEYS_SIZE_MAX 65536 /* bytes of a key file */
 #define REDIRECT_HOPS_MAX_DEFAULT 2
 #define REDIRECT_TABLE_INTERVAL_MS 100
+#define REDIRECT_TOKEN_EARLY_S 10
+#define REDIRECT_TOKEN_SKEW_MAX_S 3600
 #define REDIRECT_RECORD_RATE 10 /* a second and worker */
 
 /* ---- variables ---- */
@@ -304,6 +312,18 @@ ngx_http_redirect_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (value[1].len == 0
         || ngx_conf_full_name(cf->cycle, &rmcf->keys_path, 1) != NGX_OK)
         return "needs a path";
+    rmcf->token_early = REDIRECT_TOKEN_EARLY_S;
+    for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
+        bool is_early = ngx_strncmp(value[i].data, "early=", 6) == 0;
+        bool is_late = ngx_strncmp(value[i].data, "late=", 5) == 0;
+        size_t skip = is_early ? 6 : 5;
+        ngx_str_t text = {value[i].len - skip, value[i].data + skip};
+        time_t seconds =
+            is_early || is_late ? ngx_parse_time(&text, 1) : NGX_ERROR;
+        if (seconds < 0 || seconds > REDIRECT_TOKEN_SKEW_MAX_S)
+            return ngx_http_redirect_invalid(cf, &value[i]);
+        *(is_early ? &rmcf->token_early : &rmcf->token_late) = seconds;
+    }
     return ngx_http_redirect_read_keys(cf, &rmcf->keys_path, &rmcf->keys)
                    == NGX_OK
                ? NGX_CONF_OK
@@ -561,6 +581,7 @@ ngx_http_redirect_create_srv_conf(ngx_conf_t *cf)
     rscf->hops = NGX_CONF_UNSET;
     rscf->hops_max = NGX_CONF_UNSET_UINT;
     rscf->pull = NGX_CONF_UNSET_PTR;
+    rscf->client = NULL; /* as its directive's handler expects */
     return rscf;
 }
 
@@ -577,6 +598,8 @@ ngx_http_redirect_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(inner->hops_max, outer->hops_max,
                               REDIRECT_HOPS_MAX_DEFAULT);
     ngx_conf_merge_ptr_value(inner->pull, outer->pull, NULL);
+    if (inner->client == NULL)
+        inner->client = outer->client;
     inner->self_hash =
         placement_node_hash(bytes_of(inner->self.data, inner->self.len));
     return NGX_CONF_OK;
@@ -655,7 +678,7 @@ static ngx_command_t ngx_http_redirect_commands[] = {
       offsetof(ngx_http_redirect_main_conf_t, table_interval), NULL },
 
     { ngx_string("redirect_keys"),
-      NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE123,
       ngx_http_redirect_keys,
       NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
@@ -683,6 +706,12 @@ static ngx_command_t ngx_http_redirect_commands[] = {
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE12,
       ngx_http_redirect_hops,
       NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("redirect_client"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_redirect_srv_conf_t, client), NULL },
 
     { ngx_string("redirect_pull"),
       NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_1MORE,

@@ -429,8 +429,13 @@ ngx_http_redirect_play_handler(ngx_http_request_t *r)
 
     struct token_claims claims;
     if (rlcf->has_token) {
-        int err = token_verify(rmcf->keys, path.token, path.content,
-                               (uint64_t) ngx_time(), &claims);
+        const ngx_http_redirect_play_t play = {
+            .token = path.token,
+            .prefix = bytes_of(rlcf->prefix.data, skip),
+            .content = path.content,
+            .rest = path.rest,
+        };
+        int err = ngx_http_redirect_token(r, &play, &claims);
         if (err != 0)
             return ngx_http_redirect_refuse(
                 r, rscf, NGX_HTTP_FORBIDDEN,

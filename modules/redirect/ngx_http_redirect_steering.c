@@ -75,15 +75,22 @@ steering_answer(ngx_http_request_t *r, const struct steering_order *order,
     return rc;
 }
 
-/* The play's session, or the status of the refusal. */
+/* The play's session, or the status of the refusal. A token is for the play and
+ * not for this: it is asked about that, as a whole. */
 static ngx_int_t
-steering_session(const ngx_http_redirect_main_conf_t *rmcf, struct bytes token,
+steering_session(ngx_http_request_t *r, struct bytes token,
                  struct bytes content, uint64_t *out)
 {
+    const ngx_http_redirect_play_t play = {
+        .token = token,
+        .prefix = BYTES_LITERAL(TOKEN_PREFIX_DEFAULT),
+        .content = content,
+        .rest = bytes_of("", 0),
+        .is_expiry_ignored = true, /* when it ran out does not matter */
+    };
     struct token_claims claims;
 
-    /* when it ran out does not matter, that it was genuine does */
-    if (token_verify(rmcf->keys, token, content, 0, &claims) != 0)
+    if (ngx_http_redirect_token(r, &play, &claims) != 0)
         return NGX_HTTP_FORBIDDEN;
     *out = claims.session;
     return NGX_OK;
@@ -120,7 +127,7 @@ ngx_http_redirect_steering_handler(ngx_http_request_t *r)
         || steering_query_parse(bytes_of(r->args.data, r->args.len), &query)
                != 0)
         return NGX_HTTP_BAD_REQUEST;
-    rc = steering_session(rmcf, token, request.content, &request.session);
+    rc = steering_session(r, token, request.content, &request.session);
     if (rc != NGX_OK)
         return rc;
 

@@ -407,6 +407,29 @@ openapi_get(struct http_request *request, void *context)
 }
 
 bool
+api_network_parse(const char *text, struct api *api)
+{
+    const struct bytes all = bytes_of_text(text);
+    const char *slash = strchr(text, '/');
+    uint64_t bits4, bits6;
+
+    if (strcmp(text, "off") == 0) {
+        api->is_bound = false;
+        return true;
+    }
+    if (slash == NULL
+        || !bytes_number(bytes_of(text, (size_t) (slash - text)), &bits4)
+        || !bytes_number(
+            bytes_of(slash + 1, all.len - 1 - (size_t) (slash - text)), &bits6)
+        || bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128)
+        return false;
+    api->is_bound = true;
+    api->network_bits4 = (unsigned) bits4;
+    api->network_bits6 = (unsigned) bits6;
+    return true;
+}
+
+bool
 api_playback_url_is_valid(const char *url)
 {
     const char *host = NULL;

@@ -53,13 +53,19 @@ struct api {
     bool is_refreshing;       /* services are looked at just now */
     bool is_public;           /* plays are for whoever asks */
     const char *playback_url; /* "http://host:port", no slash at the end */
-    uint64_t token_ttl_s;
+    uint64_t token_ttl_s;     /* at least: a token outlives its film */
+    enum token_form token_form;
+    bool is_bound; /* tokens are, to the viewer's network of so many bits */
+    unsigned network_bits4, network_bits6;
     uint64_t metrics[API_METRIC_COUNT];
 };
 
 /* "http://..." or "https://..." with a host, and nothing that would have to be
  * escaped in JSON or end the URL early. */
 bool api_playback_url_is_valid(const char *url);
+
+/* "24/64": prefix lengths for IPv4 and IPv6, or "off". */
+bool api_network_parse(const char *text, struct api *api);
 
 /* Looks whether services changed, here or through another st-api; every second
  * or so. */

@@ -25,8 +25,8 @@ campaign_whole_json(const struct catalogue_campaign *campaign)
 {
     json_t *json = campaign_json(campaign), *contents = json_array();
     for (unsigned i = 0; i < campaign->content_count; i++)
-        json_array_append_new(
-            contents, json_pack("{s:s}", "id", campaign->contents[i]));
+        json_array_append_new(contents,
+                              json_pack("{s:s}", "id", campaign->contents[i]));
     json_object_set_new(json, "contents", contents);
     return json;
 }
@@ -57,9 +57,8 @@ static int
 get_query(struct task *task, struct catalogue *catalogue)
 {
     struct campaign_task *campaign = (struct campaign_task *) task;
-    return catalogue_campaign_find(catalogue,
-                                   bytes_of_text(campaign->campaign.id),
-                                   &campaign->campaign);
+    return catalogue_campaign_find(
+        catalogue, bytes_of_text(campaign->campaign.id), &campaign->campaign);
 }
 
 static void

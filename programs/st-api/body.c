@@ -17,9 +17,10 @@ enum field_type {
     FIELD_TEXT,    /* without control characters */
     FIELD_INTEGER, /* from 1 */
     FIELD_BOOLEAN,
-    FIELD_KIND,   /* of a track */
-    FIELD_REGION, /* two capital letters */
-    FIELD_LIST,   /* of objects; `max` is its place in lists[] */
+    FIELD_ADDRESS, /* IPv4 or IPv6, as text */
+    FIELD_KIND,    /* of a track */
+    FIELD_REGION,  /* two capital letters */
+    FIELD_LIST,    /* of objects; `max` is its place in lists[] */
 };
 
 struct field {
@@ -51,6 +52,8 @@ static const struct field playback_fields[] = {
      0},
     {"trick_play", FIELD_BOOLEAN, false,
      offsetof(struct body_playback, trick_play), 0},
+    {"address", FIELD_ADDRESS, false, offsetof(struct body_playback, address),
+     BODY_ADDRESS_LEN_MAX},
 };
 
 static const struct field track_fields[] = {
@@ -248,6 +251,20 @@ region_read(const struct field *field, const json_t *value, char *out,
     return 0;
 }
 
+static int
+address_read(const struct field *field, const json_t *value,
+             struct network *out, char *message)
+{
+    const char *text = json_string_value(value);
+    if (text == NULL || json_string_length(value) > field->max
+        || network_parse(text, out) != 0) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"%s\" must be an IPv4 or IPv6 address", field->name);
+        return ERR_INVALID;
+    }
+    return 0;
+}
+
 static int list_read(const struct field *field, const json_t *value,
                      uint8_t *out, char *message);
 
@@ -269,6 +286,9 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
     case FIELD_BOOLEAN:
         return boolean_read(field, value, (bool *) (out + field->offset),
                             message);
+    case FIELD_ADDRESS:
+        return address_read(field, value,
+                            (struct network *) (out + field->offset), message);
     case FIELD_KIND:
         return kind_read(
             field, value,

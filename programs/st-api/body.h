@@ -8,10 +8,12 @@
  * that names it.
  */
 
+#include "core/network.h"
 #include "programs/st-api/catalogue.h"
 
 #define BODY_SIZE_MAX (64u << 10) /* bytes */
 #define BODY_VIEWER_LEN_MAX 128
+#define BODY_ADDRESS_LEN_MAX 45
 #define BODY_MESSAGE_SIZE 256
 
 struct body_playback {
@@ -19,8 +21,9 @@ struct body_playback {
     char viewer[BODY_VIEWER_LEN_MAX + 1];  /* empty: not told */
     char service[CONTENT_ID_LEN_MAX + 1];  /* empty: whose key it is */
     char region[CATALOGUE_REGION_LEN + 1]; /* empty: not told */
-    bool steering;   /* the player follows content steering */
-    bool trick_play; /* it plays the key frames of an MPD alone */
+    bool steering;          /* the player follows content steering */
+    bool trick_play;        /* it plays the key frames of an MPD alone */
+    struct network address; /* the viewer's; family 0: not told */
 };
 
 struct body_content {

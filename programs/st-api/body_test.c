@@ -36,6 +36,13 @@ a_play_is_read(void **state)
                      0);
     assert_true(out.steering);
     assert_true(out.trick_play);
+    assert_int_equal(out.address.family, 0);
+    body = "{\"content\":\"demo\",\"address\":\"2001:db8::7\"}";
+    assert_int_equal(body_playback_parse(bytes_of_text(body), &out, message),
+                     0);
+    assert_int_equal(out.address.family, 6);
+    assert_int_equal(out.address.bits, 128);
+    assert_int_equal(out.address.address[15], 7);
 }
 
 static void
@@ -66,6 +73,9 @@ what_is_wrong_with_a_play_is_named(void **state)
          "field \"viewer\" must be 1 to 128"},
         {"{\"content\":\"a\",\"steering\":1}",
          "field \"steering\" must be true or false"},
+        {"{\"content\":\"a\",\"address\":\"192.0.2.0/24\"}",
+         "field \"address\" must be an IPv4 or IPv6 address"},
+        {"{\"content\":\"a\",\"address\":1}", "field \"address\" must be"},
         {"{\"content\":\"a\",\"content\":\"b\"}", "a field is given twice"},
         {"{\"content\":\"a\",\"colour\":\"red\"}", "unknown field \"colour\""},
         {"{\"" TEXT_128 "\":1}", "unknown field \"" TEXT_64 "\""},

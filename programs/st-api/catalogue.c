@@ -350,7 +350,7 @@ catalogue_find(struct catalogue *catalogue, struct bytes id,
 int
 catalogue_play(struct catalogue *catalogue, struct bytes id,
                const struct catalogue_asker *asker,
-               char version[CONTENT_ID_LEN_MAX + 1])
+               struct catalogue_played *out)
 {
     struct statement *play = catalogue->play;
     statement_bind_text(play, 1, id);
@@ -360,11 +360,12 @@ catalogue_play(struct catalogue *catalogue, struct bytes id,
     int step = statement_step(play);
     bool is_open =
         step == 1
-        && (statement_integer(play, 1) == 0 || statement_integer(play, 2) > 0
-            || statement_integer(play, 3) > 0);
-    if (is_open)
-        catalogue_text_copy(version, CONTENT_ID_LEN_MAX + 1,
-                            statement_text(play, 0));
+        && (statement_integer(play, 2) == 0 || statement_integer(play, 3) > 0
+            || statement_integer(play, 4) > 0);
+    if (is_open) {
+        TEXT_READ(play, 0, out->version);
+        out->duration_ms = (uint64_t) statement_integer(play, 1);
+    }
     statement_reset(play);
     return step == 1 && !is_open ? ERR_DENIED : step_found(step);
 }

@@ -118,12 +118,17 @@ struct catalogue_asker {
     uint64_t now_s;
 };
 
-/* The version to play, the one thing a play needs to know: the hot path.
+struct catalogue_played {
+    char version[CONTENT_ID_LEN_MAX + 1];
+    uint64_t duration_ms;
+};
+
+/* The version to play, all that a play needs to know: the hot path.
  * ERR_NOT_FOUND; ERR_DENIED: it has windows, and neither these nor a campaign
  * fits. One without windows is always there. */
 int catalogue_play(struct catalogue *catalogue, struct bytes id,
                    const struct catalogue_asker *asker,
-                   char version[CONTENT_ID_LEN_MAX + 1]);
+                   struct catalogue_played *out);
 
 /* In order of their beginning; up to CATALOGUE_WINDOWS_MAX. */
 int catalogue_windows(struct catalogue *catalogue, struct bytes content,

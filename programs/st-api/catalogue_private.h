@@ -27,7 +27,7 @@
     X(replace, "UPDATE contents SET title = ?2, version = ?3,"                 \
                " duration_ms = ?4, updated = ?5 WHERE id = ?1")                \
     X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                  \
-    X(play, "SELECT version,"                                                  \
+    X(play, "SELECT version, duration_ms,"                                     \
             " (SELECT count(*) FROM windows WHERE content = ?1),"              \
             " (SELECT count(*) FROM windows WHERE content = ?1 AND " FITS ")," \
             " (SELECT count(*) FROM campaign_contents, campaigns"              \

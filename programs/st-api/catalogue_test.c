@@ -86,7 +86,13 @@ play(const char *id, char version[CONTENT_ID_LEN_MAX + 1])
 {
     const struct catalogue_asker asker = {
         .service = "", .region = "", .now_s = 1000};
-    return catalogue_play(catalogue, bytes_of_text(id), &asker, version);
+    struct catalogue_played played;
+    int err = catalogue_play(catalogue, bytes_of_text(id), &asker, &played);
+    if (err == 0) {
+        memcpy(version, played.version, sizeof played.version);
+        assert_int_equal(played.duration_ms, 60000);
+    }
+    return err;
 }
 
 static void
@@ -350,7 +356,7 @@ a_content_with_windows_is_there_then_there_and_for_them(void **state)
         .content = {.id = "demo",
                     .title = "T",
                     .version = "v",
-                    .duration_ms = 1},
+                    .duration_ms = 60000},
         .windows = windows,
         .window_count = 3,
     };
@@ -363,8 +369,9 @@ a_content_with_windows_is_there_then_there_and_for_them(void **state)
         const struct catalogue_asker asker = {.service = cases[i].service,
                                               .region = cases[i].region,
                                               .now_s = cases[i].now_s};
+        struct catalogue_played played;
         int err =
-            catalogue_play(catalogue, BYTES_LITERAL("demo"), &asker, version);
+            catalogue_play(catalogue, BYTES_LITERAL("demo"), &asker, &played);
         if (err != cases[i].err)
             fail_msg("case %zu: %s", i, err_text(err));
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st-api: answers plays with signed URLs, and keeps the catalogue. */
 
+#include "core/err.h"
 #include "platform/database.h"
 #include "platform/descriptors.h"
 #include "platform/log.h"
@@ -19,6 +20,7 @@
 
 struct config {
     const char *listen, *database, *keys, *playback_url, *admin_key;
+    const char *token_form, *token_network;
     int64_t token_ttl_ms, connections;
     bool public_plays, verbose;
 };
@@ -39,13 +41,25 @@ static const struct option options[] = {
      "time."},
     {"keys", OPTION_TEXT, offsetof(struct config, keys), NULL, 0, 0, true, NULL,
      "File of token keys, a line each: id (0 to 255) and 64 hex digits. The "
-     "first signs. Read again on SIGHUP."},
+     "first signs, the others are for rotation. Behind them may stand "
+     "kid=NAME, what JWTs and CATs call the key, and jwe=HEX, 64 hex digits "
+     "that hide the viewer's network in a JWT. Read again on SIGHUP."},
     {"playback-url", OPTION_TEXT, offsetof(struct config, playback_url), NULL,
      0, 0, true, NULL,
      "Base of the playback URLs: where viewers reach the redirectors."},
     {"token-ttl", OPTION_DURATION, offsetof(struct config, token_ttl_ms), "6h",
      1000, 365.0 * 24 * 3600 * 1000, false, NULL,
-     "How long a playback URL stays valid."},
+     "How long a playback URL stays valid; one of a longer film, one and a "
+     "half times the film's length."},
+    {"token-form", OPTION_TEXT, offsetof(struct config, token_form), "compact",
+     0, 0, false, NULL,
+     "Form of the token in the URL: compact, jwt (RFC 9246) or cat "
+     "(CTA-5007). Every tier takes all three."},
+    {"token-network", OPTION_TEXT, offsetof(struct config, token_network),
+     "off", 0, 0, false, NULL,
+     "Binds playback URLs to the viewer's network: prefix lengths for IPv4 and "
+     "IPv6 such as 24/64, or off. The address is the body's \"address\", else "
+     "the header X-Real-IP. As a JWT, needs a key with jwe=."},
     {"admin-key", OPTION_TEXT, offsetof(struct config, admin_key), NULL, 0, 0,
      true, NULL,
      "File with the key that may change the catalogue: one line of 16 to 256 "
@@ -67,7 +81,9 @@ static const struct program program = {
         "POST /v1/playbacks {\"content\":ID} answers 201 with the signed "
         "URLs of a play, \"hls\" and \"dash\", for a player that follows "
         "content steering with \"steering\":true, with key frames alone in "
-        "the MPD with \"trick_play\":true. GET /v1/contents lists what can be "
+        "the MPD with \"trick_play\":true, for a viewer at "
+        "\"address\":\"192.0.2.1\" (see --token-network). GET /v1/contents "
+        "lists what can be "
         "played; PUT and DELETE /v1/contents/{id} change it and need the admin "
         "key.\n\n"
         "Plays are asked for by services. PUT /v1/services/{id} "
@@ -89,14 +105,51 @@ struct keys_reload {
     const struct config *config;
 };
 
+static const struct {
+    const char *name;
+    enum token_form form;
+} token_forms[] = {
+    {"compact", TOKEN_COMPACT},
+    {"jwt", TOKEN_JWT},
+    {"cat", TOKEN_CAT},
+};
+
+static bool
+token_form_parse(const char *text, struct api *api)
+{
+    for (size_t i = 0; i < sizeof token_forms / sizeof *token_forms; i++)
+        if (strcmp(text, token_forms[i].name) == 0) {
+            api->token_form = token_forms[i].form;
+            return true;
+        }
+    return false;
+}
+
+/* The keys are such that tokens can be issued as configured. */
+static bool
+keys_suit(const struct api *api, struct secrets *secrets)
+{
+    if (api->token_form != TOKEN_JWT || !api->is_bound
+        || token_keys_can_hide(secrets_token_keys(secrets)))
+        return true;
+    log_error("keys: the one that signs needs jwe= (--token-form=jwt with "
+              "--token-network)");
+    return false;
+}
+
 static void
 reload_keys(evutil_socket_t number, short events, void *context)
 {
     struct keys_reload *reload = context;
     struct api *api = reload->api;
     struct secrets *secrets;
-    if (secrets_load(reload->config->keys, reload->config->admin_key, &secrets)
-        != 0) {
+    int err =
+        secrets_load(reload->config->keys, reload->config->admin_key, &secrets);
+    if (err == 0 && !keys_suit(api, secrets)) {
+        secrets_free(secrets);
+        err = ERR_INVALID;
+    }
+    if (err != 0) {
         log_error("keys: keep the old ones (the new ones were refused)");
         api->metrics[API_METRIC_RELOADS_REFUSED]++;
         return;
@@ -212,10 +265,21 @@ main(int argc, char **argv)
         .is_public = config.public_plays,
         .token_ttl_s = (uint64_t) config.token_ttl_ms / 1000,
     };
+    if (!token_form_parse(config.token_form, &api)
+        || !api_network_parse(config.token_network, &api)) {
+        fprintf(stderr,
+                "st-api: --token-form '%s' --token-network '%s': expected "
+                "compact, jwt or cat, and prefix lengths such as 24/64 or "
+                "off\n",
+                config.token_form, config.token_network);
+        free(url);
+        return 2;
+    }
     int status = 1;
     struct event_base *base = event_base_new();
     if (base != NULL
-        && secrets_load(config.keys, config.admin_key, &api.secrets) == 0)
+        && secrets_load(config.keys, config.admin_key, &api.secrets) == 0
+        && keys_suit(&api, api.secrets))
         status = catalogues_run(base, &api, &config);
     secrets_free(api.secrets);
     services_free(api.services);

@@ -46,14 +46,18 @@ token_keys_load(const char *path, struct token_keys **out)
         goto done;
     }
     err = token_keys_parse(buffer_bytes(&text), out, &line);
-    if (err == 0)
+    if (err == 0 && token_keys_can_sign(*out))
         goto done;
-    if (line > 0)
+    if (err == 0) {
+        err = ERR_INVALID;
+        log_error("keys: refuse %s (none of its keys signs)", path);
+    } else if (line > 0) {
         log_error("keys: refuse %s:%u (expected \"<id 0..255> <64 hex "
                   "digits>\": %s)",
                   path, line, err_text(err));
-    else
+    } else {
         log_error("keys: refuse %s (it holds no key: %s)", path, err_text(err));
+    }
 done:
     buffer_wipe(&text);
     return err;

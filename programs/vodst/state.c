@@ -88,14 +88,16 @@ static int
 token_keys_keep(struct state *state)
 {
     char path[STATE_FILE_SIZE], secret[SECRET_TEXT_SIZE];
-    char line[SECRET_TEXT_SIZE + 8];
+    char hiding[SECRET_TEXT_SIZE], line[2 * SECRET_TEXT_SIZE + 16];
     state_path(state, "secrets/token.keys", path);
     if (access(path, F_OK) == 0)
         return 0;
     secret_make(secret);
-    snprintf(line, sizeof line, "1 %s\n", secret);
+    secret_make(hiding);
+    snprintf(line, sizeof line, "1 %s jwe=%s\n", secret, hiding);
     const int err = secret_write(state, "secrets/token.keys", line);
     explicit_bzero(secret, sizeof secret);
+    explicit_bzero(hiding, sizeof hiding);
     explicit_bzero(line, sizeof line);
     return err;
 }

@@ -22,7 +22,8 @@ struct up_options {
     bool no_restart, detach;
     /* handed on as they are: the manager, the agents and st-api judge them */
     const char *capacity, *spread, *target, *down_ratio, *hold, *window,
-        *node_timeout, *requests_per_play, *token_ttl;
+        *node_timeout, *requests_per_play, *token_ttl, *token_form,
+        *token_network;
     const char *policy, *normal, *normal_owners, *hot, *critical;
     bool cdn_whole;
 };

@@ -194,6 +194,8 @@ api_add(struct up *up, const struct node *node)
     argument_add(&arguments, "--playback-url=%s",
                  topology_node(&up->topology, TIER_REDIRECTOR, 0)->url);
     option_pass(&arguments, "token-ttl", up->options.token_ttl);
+    option_pass(&arguments, "token-form", up->options.token_form);
+    option_pass(&arguments, "token-network", up->options.token_network);
     return process_add(up, node->name, &arguments, health);
 }
 

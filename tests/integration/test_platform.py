@@ -4,6 +4,7 @@
 import base64
 import hashlib
 import hmac
+import http.client
 import json
 import re
 import struct
@@ -15,6 +16,7 @@ import requests
 
 from conftest import film_make
 from gstreamer import GStreamer
+from token_forms import make_bound, make_cat, make_jwt
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +205,33 @@ def test_05_a_wrong_token_is_refused_by_every_tier(platform, node):
             assert answer.status_code == 403, kind
             assert b"moof" not in answer.content
             assert b"<MPD" not in answer.content
+
+
+@pytest.mark.parametrize("node", ["redirector1", "origin1", "cdn"])
+def test_05b_every_tier_knows_every_form_of_token(platform, node):
+    with open(platform.state["api"]["token_keys_file"]) as keys:
+        key_id, key = keys.read().split()[:2]
+    key, other = bytes.fromhex(key), b"x" * 32
+    url = platform.node(node)["url"]
+    _, path = play_parts(platform, "demo")
+    good = [make_bound(key, "127.0.0.2/32", kid=int(key_id)),
+            make_jwt(key, kid=key_id), make_cat(key, key_id)]
+    bad = [make_bound(key, "127.0.0.1/32", kid=int(key_id)),
+           make_bound(other, "127.0.0.2/32", kid=int(key_id)),
+           make_jwt(other, kid=key_id), make_cat(other, key_id),
+           make_jwt(key, kid=key_id, cdniuc="regex:.*/p/quiet/.*"),
+           make_cat(key, key_id, _312={3: {1: "/p/quiet/"}})]
+    for number, token in enumerate(good + bad):
+        # each another part: the CDN does not hold it, and pulls with the
+        # token, from another address than the viewer's
+        viewer = http.client.HTTPConnection(
+            url.removeprefix("http://"), timeout=5,
+            source_address=("127.0.0.2", 0))
+        viewer.request("GET", f"/p/{token}/{path}?hop=9&start={number + 1}")
+        expected = 302 if node == "redirector1" else 200
+        assert viewer.getresponse().status == (
+            expected if token in good else 403), number
+        viewer.close()
 
 
 def test_06_what_does_not_exist_is_not_found(platform):

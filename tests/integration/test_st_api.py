@@ -723,7 +723,12 @@ def test_14_a_bad_start_says_why(tmp_path):
                  "postgresql://127.0.0.1:1/db: connect failed"),
                 ({"playback-url": "play.example"}, 2, "--playback-url"),
                 ({"playback-url": None}, 2, "playback-url"),
-                ({"token-ttl": "soon"}, 2, "token-ttl")]:
+                ({"token-ttl": "soon"}, 2, "token-ttl"),
+                ({"token-form": "paseto"}, 2, "token-form"),
+                ({"token-network": "24"}, 2, "token-network"),
+                ({"token-network": "33/64"}, 2, "token-network"),
+                ({"token-form": "jwt", "token-network": "24/64"}, 1,
+                 "needs jwe=")]:
             done = start(**changed)
             assert done.returncode == status, (changed, done)
             assert expected in done.stderr, (changed, done)
@@ -735,5 +740,37 @@ def test_15_every_option_is_explained(option):
     done = subprocess.run([ST_API, option], capture_output=True, text=True)
     assert done.returncode == 0
     for name in ("listen", "database", "keys", "playback-url", "token-ttl",
-                 "admin-key"):
+                 "token-form", "token-network", "admin-key"):
         assert name in done.stdout.replace("\\-", "-")
+
+
+def test_16_a_bound_play_needs_to_know_its_viewer(own_api):
+    api = own_api("--token-network", "24/64")
+    api.put("demo")
+
+    def bits(answer):
+        assert answer.status_code == 201, answer.text
+        token = re.search(r"/p/([\w-]{44})/", answer.json()["urls"]["hls"])[1]
+        return tuple(base64.urlsafe_b64decode(token)[14:17])
+    assert "\"address\" is missing" in problem(api.play({"content": "demo"}),
+                                               400)
+    assert bits(api.play({"content": "demo", "address": "192.0.2.1"})) \
+        == (4, 24, 0)
+    # by the nginx before it, unless the caller knows better
+    body = {"content": "demo"}
+    assert bits(api.request("POST", "/v1/playbacks", body, **{
+        "X-Real-IP": "2001:db8::1"})) == (6, 64, 0)
+    assert bits(api.request("POST", "/v1/playbacks", {
+        **body, "address": "192.0.2.1"}, **{
+            "X-Real-IP": "2001:db8::1"})) == (4, 24, 0)
+
+
+def test_17_keys_of_which_none_signs_are_refused(own_api):
+    api = own_api()
+    api.put("demo")
+    api.keys.write_text("9 es256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQ"
+                        "kf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54"
+                        "WK84zV2sxXs7LtkBoN79R9Q==\n")
+    api.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "none of its keys signs" in api.log(), 5, "the refusal")
+    assert api.play({"content": "demo"}).status_code == 201
