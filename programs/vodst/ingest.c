@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vodst ingest: a film in, a playable content out. The steps are a table; what
- * a failed one leaves behind is taken away again.
+ * a failed one leaves behind is taken away again. What a killed run has
+ * finished lies in its work folder, where the same command finds it.
  */
 
 #include "core/content.h"
@@ -10,25 +11,29 @@
 #include "platform/files.h"
 #include "platform/options.h"
 #include "programs/vodst/ingest_child.h"
+#include "programs/vodst/ingest_digest.h"
 #include "programs/vodst/ingest_index.h"
 #include "programs/vodst/ingest_transfer.h"
 #include "programs/vodst/ingest_version.h"
+#include "programs/vodst/ingest_work.h"
 #include "programs/vodst/vodst.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TITLE_LEN_MAX 200 /* bytes; what st-api takes */
+#define EXIT_TEMPORARY 75 /* as sysexits.h has it: may go well later */
 
 struct config {
     const char *id, *title, *ladder, *preset, *temp;
     struct option_list subtitles, forced_subtitles;
     struct settings_given given;
-    int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size;
-    bool no_thumbnails, copy, json;
+    int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size, patience_ms;
+    bool no_thumbnails, copy, keep_work, json;
 };
 
 static const struct option options[] = {
@@ -100,7 +105,18 @@ static const struct option options[] = {
     {"temp", OPTION_TEXT, offsetof(struct config, temp), NULL, 0, 0, false,
      NULL,
      "Folder for the files while they are made; by default $TMPDIR, else "
-     "/var/tmp. It needs room for all renditions."},
+     "/var/tmp. It needs room for all renditions twice. A run that was killed "
+     "leaves vodst-ingest-ID-... there, and the same command goes on with "
+     "it; another one for the same ID takes it away, and any after a week."},
+    {"keep-work", OPTION_FLAG, offsetof(struct config, keep_work), NULL, 0, 0,
+     false, NULL,
+     "Leaves what was done so far to the next run also when storage or st-api "
+     "fails, or this program is told to stop; else only a kill does. A failure "
+     "that may be over later then has exit status 75."},
+    {"patience", OPTION_DURATION, offsetof(struct config, patience_ms), "5m", 0,
+     86400000, false, NULL,
+     "How long to wait, with growing pauses, for a storage or an st-api that "
+     "goes away while files are put and the content is registered."},
     {"json", OPTION_FLAG, offsetof(struct config, json), NULL, 0, 0, false,
      NULL,
      "Progress and result as JSON lines on standard output, for scripts."},
@@ -122,8 +138,11 @@ static const struct program program = {
         "decodes the film for them: where it cannot, there are none. The "
         "sounds of a further file with a picture are left out.\n\n"
         "A failure at any step leaves nothing behind, and what was playable "
-        "before stays playable. Exit status: 0 playable, 1 failed, 2 wrong "
-        "use, 128 + signal when interrupted.",
+        "before stays playable. After a kill or a power cut the same command "
+        "goes on behind the last step that was finished. What is stored is "
+        "read back and compared by its SHA-256 before st-api is told. Exit "
+        "status: 0 playable, 1 failed, 2 wrong use, 75 failed for now (with "
+        "--keep-work), 128 + signal when interrupted.",
     .options = options,
     .option_count = OPTION_COUNT(options),
     .arguments_min = 1,
@@ -143,13 +162,14 @@ struct ingest {
     struct copy copy;
     struct subtitles subtitles[SUBTITLES_MAX];
     char title[TITLE_LEN_MAX + 1];
-    char folder[PATH_MAX]; /* temporary; empty: not made */
+    struct work work;
     uint64_t encoded_frame_count;
     struct indexed indexed;
     struct version version;
     struct storage *storage;
     bool is_stored;
     bool is_unsure; /* st-api may have taken it: what is stored must stay */
+    char playable[CONTENT_ID_LEN_MAX + 1]; /* the version now; or empty */
 };
 
 /* ---- steps ---- */
@@ -222,8 +242,7 @@ api_answer_judge(struct ingest *in, int err,
     }
     progress_error(&in->progress, "st-api refuses %s (%s)", in->config->id,
                    transfer_problem(answer, problem));
-    return answer->status == 401 || answer->status == 403 ? ERR_DENIED
-                                                          : ERR_UPSTREAM;
+    return transfer_err(answer);
 }
 
 static void
@@ -231,6 +250,18 @@ api_url(const struct ingest *in, char out[SETTING_URL_SIZE + 128])
 {
     snprintf(out, SETTING_URL_SIZE + 128, "%s/v1/contents/%s", in->settings.api,
              in->config->id);
+}
+
+/* The content's version as st-api has it. */
+static void
+playable_read(struct ingest *in, const struct transfer_answer *answer)
+{
+    json_t *content = json_loads(answer->body, 0, NULL);
+    const char *version =
+        json_string_value(json_object_get(content, "version"));
+    if (version != NULL)
+        snprintf(in->playable, sizeof in->playable, "%s", version);
+    json_decref(content);
 }
 
 /* Before an hour of encoding: would those behind us take the result? */
@@ -246,38 +277,168 @@ step_check(struct ingest *in)
     const struct transfer transfer = {
         .method = "GET", .url = url, .bearer = in->settings.api_key};
     err = transfer_run(&transfer, &answer);
-    if (err == 0 && (answer.status == 200 || answer.status == 404))
-        return 0;
-    return api_answer_judge(in, err, &answer);
+    if (err != 0 || (answer.status != 200 && answer.status != 404))
+        return api_answer_judge(in, err, &answer);
+    if (answer.status == 200)
+        playable_read(in, &answer);
+    return 0;
+}
+
+/* ---- the work folder ---- */
+
+/* "FILE" or "FILE:LANGUAGE": what the name stands for now. */
+static void
+file_identity_add(struct digest *digest, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st = {0};
+    snprintf(path, sizeof path, "%s", name);
+    while (stat(path, &st) != 0) {
+        char *colon = strrchr(path, ':');
+        if (colon == NULL)
+            break;
+        *colon = '\0';
+    }
+    char whole[PATH_MAX];
+    const char *place = realpath(path, whole) != NULL ? whole : path;
+    const int64_t numbers[] = {st.st_size, st.st_mtim.tv_sec,
+                               st.st_mtim.tv_nsec};
+    digest_add(digest, name, strlen(name) + 1);
+    digest_add(digest, place, strlen(place) + 1);
+    digest_add(digest, numbers, sizeof numbers);
+}
+
+/* All that the result is made from. */
+static int
+work_key_make(const struct ingest *in, char out[WORK_KEY_SIZE])
+{
+    const struct config *config = in->config;
+    struct digest digest;
+    uint8_t hash[DIGEST_SIZE];
+    const int64_t numbers[] = {
+        config->segment_ms,
+        config->crf,
+        config->threads,
+        config->thumbnail_ms,
+        config->thumbnail_size,
+        config->no_thumbnails,
+        config->copy,
+        in->film_count,
+        (int64_t) config->subtitles.count,
+    };
+    int err = digest_begin(&digest);
+    if (err != 0)
+        return err;
+    digest_add(&digest, numbers, sizeof numbers);
+    digest_add(&digest, config->ladder, strlen(config->ladder) + 1);
+    digest_add(&digest, config->preset, strlen(config->preset) + 1);
+    for (unsigned i = 0; i < in->film_count; i++)
+        file_identity_add(&digest, in->films[i]);
+    for (size_t i = 0; i < config->subtitles.count; i++)
+        file_identity_add(&digest, config->subtitles.items[i]);
+    for (size_t i = 0; i < config->forced_subtitles.count; i++)
+        file_identity_add(&digest, config->forced_subtitles.items[i]);
+    err = digest_end(&digest, hash);
+    if (err == 0)
+        digest_text(hash, WORK_KEY_SIZE / 2, out);
+    return err;
+}
+
+/* What was put for `content` by a run that was killed before it was playable.
+ * False where it cannot be taken away now. */
+static bool
+orphan_discard(struct ingest *in, const json_t *stored, const char *content)
+{
+    const char *text, *storage;
+    int is_ours;
+    json_t *names;
+    if (json_unpack((json_t *) (uintptr_t) stored, "{s:s, s:s, s:b, s:o}",
+                    "version", &text, "storage", &storage, "is_ours", &is_ours,
+                    "files", &names)
+            != 0
+        || !is_ours || strcmp(text, in->playable) == 0)
+        return true;
+    if (strcmp(content, in->config->id) != 0
+        || strcmp(storage, in->settings.storage) != 0)
+        return false;
+    static struct storage_file files[STORAGE_FILES_MAX];
+    struct storage_version version = {
+        .content = content, .version = text, .files = files, .is_ours = true};
+    size_t i;
+    json_t *name;
+    json_array_foreach(names, i, name)
+    {
+        if (i < STORAGE_FILES_MAX && json_is_string(name))
+            files[version.file_count++] =
+                (struct storage_file){.name = json_string_value(name)};
+    }
+    in->storage->discard(in->storage, &version);
+    return true;
+}
+
+static bool
+stale_found(const struct work *work, const char *content, void *context)
+{
+    struct ingest *in = context;
+    const json_t *stored = work_step(work, "store");
+    if (stored != NULL && !orphan_discard(in, stored, content))
+        return false;
+    progress_note(&in->progress,
+                  "what an ingest of %s that was killed left in %s is taken "
+                  "away",
+                  content, work->folder);
+    return true;
 }
 
 static int
-temp_make(struct ingest *in)
+work_begin(struct ingest *in)
 {
-    const char *base =
-        in->config->temp != NULL ? in->config->temp : getenv("TMPDIR");
-    if (base == NULL || base[0] == '\0')
-        base = "/var/tmp";
-    char folder[PATH_MAX];
-    int len = snprintf(folder, sizeof folder, "%s/vodst-ingest.XXXXXX", base);
-    /* room for the longest name of a file in it */
-    if (len < 0 || len >= PATH_MAX - 64 || mkdtemp(folder) == NULL) {
-        progress_error(&in->progress, "cannot make a folder in %s: %s", base,
-                       len >= PATH_MAX - 64 ? "its path is too long"
-                                            : strerror(errno));
-        return ERR_IO;
+    char key[WORK_KEY_SIZE];
+    int err = work_key_make(in, key);
+    if (err != 0) {
+        progress_error(&in->progress, "out of memory");
+        return err;
     }
-    memcpy(in->folder, folder, sizeof folder);
-    return 0;
+    work_find_stale(in->config->temp, in->config->id, key, stale_found, in);
+    return work_open(&in->progress, in->config->temp, in->config->id, key,
+                     &in->work);
+}
+
+/* The film may have been replaced while it was read. */
+static int
+film_check(struct ingest *in)
+{
+    char key[WORK_KEY_SIZE];
+    int err = work_key_make(in, key);
+    const char *end = in->work.folder + strlen(in->work.folder);
+    if (err == 0 && strcmp(end - (WORK_KEY_SIZE - 1), key) == 0)
+        return 0;
+    progress_error(&in->progress, "%s changed while it was read", in->film);
+    return err != 0 ? err : ERR_INVALID;
 }
 
 static int
 step_encode(struct ingest *in)
 {
-    const int err = temp_make(in);
+    int err = work_begin(in);
+    if (err != 0)
+        return err;
+    const json_t *done = work_step(&in->work, "encode");
+    if (done != NULL) {
+        in->encoded_frame_count =
+            (uint64_t) json_integer_value(json_object_get(done, "frames"));
+        progress_note(&in->progress, "was encoded by a run before this one");
+        return 0;
+    }
+    err = encode_run(&in->progress, &in->source, &in->plan, in->work.folder,
+                     &in->encoded_frame_count);
+    if (err == 0)
+        err = film_check(in);
     return err != 0 ? err
-                    : encode_run(&in->progress, &in->source, &in->plan,
-                                 in->folder, &in->encoded_frame_count);
+                    : work_step_done(
+                        &in->progress, &in->work, "encode",
+                        json_pack("{s:I}", "frames",
+                                  (json_int_t) in->encoded_frame_count));
 }
 
 /* By FFmpeg, of the best rendition. */
@@ -292,7 +453,8 @@ thumbnails_of_copy(struct ingest *in)
     uint64_t frame_count;
     thumbnails_fit((unsigned) in->config->thumbnail_size,
                    (uint32_t) in->config->thumbnail_ms, &film, &plan);
-    err = encode_run(&in->progress, &film, &plan, in->folder, &frame_count);
+    err =
+        encode_run(&in->progress, &film, &plan, in->work.folder, &frame_count);
     if (err == 0)
         in->plan.thumbnails = plan.thumbnails;
     return err;
@@ -302,22 +464,86 @@ thumbnails_of_copy(struct ingest *in)
 static int
 step_thumbnails(struct ingest *in)
 {
-    int err = temp_make(in);
+    int err = work_begin(in);
     if (err != 0 || in->config->no_thumbnails || in->copy.video_count == 0)
         return err;
+    const json_t *done = work_step(&in->work, "thumbnails");
+    if (done != NULL) {
+        struct thumbnails *thumbnails = &in->plan.thumbnails;
+        thumbnails->width =
+            (unsigned) json_integer_value(json_object_get(done, "width"));
+        thumbnails->height =
+            (unsigned) json_integer_value(json_object_get(done, "height"));
+        thumbnails->interval_ms =
+            (uint32_t) json_integer_value(json_object_get(done, "interval_ms"));
+        return 0;
+    }
     in->progress.is_optional = true;
     err = thumbnails_of_copy(in);
     in->progress.is_optional = false;
-    if (err != 0 && err != ERR_TIMEOUT)
+    if (err == ERR_TIMEOUT)
+        return err;
+    if (err != 0)
         progress_note(&in->progress, "so there are no thumbnails");
-    return err == ERR_TIMEOUT ? err : 0;
+    const struct thumbnails *thumbnails = &in->plan.thumbnails;
+    return work_step_done(
+        &in->progress, &in->work, "thumbnails",
+        json_pack("{s:I, s:I, s:I}", "width", (json_int_t) thumbnails->width,
+                  "height", (json_int_t) thumbnails->height, "interval_ms",
+                  (json_int_t) thumbnails->interval_ms));
+}
+
+/* What index_write found out, for a run after this one. */
+static json_t *
+indexed_json(const struct indexed *indexed)
+{
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:I}", "tracks",
+                     (json_int_t) indexed->track_count, "segments",
+                     (json_int_t) indexed->segment_count, "duration_s",
+                     indexed->duration_s, "video_s", indexed->video_duration_s,
+                     "audio_s", indexed->audio_duration_s, "frames",
+                     (json_int_t) indexed->frame_count);
+}
+
+static bool
+indexed_parse(const json_t *done, struct indexed *out)
+{
+    json_int_t tracks, segments, frames;
+    if (done == NULL
+        || json_unpack((json_t *) (uintptr_t) done,
+                       "{s:I, s:I, s:F, s:F, s:F, s:I}", "tracks", &tracks,
+                       "segments", &segments, "duration_s", &out->duration_s,
+                       "video_s", &out->video_duration_s, "audio_s",
+                       &out->audio_duration_s, "frames", &frames)
+               != 0)
+        return false;
+    out->track_count = (unsigned) tracks;
+    out->segment_count = (unsigned) segments;
+    out->frame_count = (uint64_t) frames;
+    return true;
+}
+
+/* Writes all files of the version, or finds them written. */
+static int
+files_make(struct ingest *in, struct copy *copy, int (*check)(struct ingest *))
+{
+    if (indexed_parse(work_step(&in->work, "index"), &in->indexed))
+        return index_finish(&in->progress, &in->plan, in->work.folder);
+    int err = index_write(&in->progress, &in->source, &in->plan, copy,
+                          in->subtitles, in->work.folder, &in->indexed);
+    if (err == 0)
+        err = check(in);
+    if (err == 0)
+        err = work_step_done(&in->progress, &in->work, "index",
+                             indexed_json(&in->indexed));
+    return err != 0 ? err
+                    : index_finish(&in->progress, &in->plan, in->work.folder);
 }
 
 static int
 step_copy(struct ingest *in)
 {
-    return index_write(&in->progress, &in->source, &in->plan, &in->copy,
-                       in->subtitles, in->folder, &in->indexed);
+    return files_make(in, &in->copy, film_check);
 }
 
 /* Was the whole film encoded? FFmpeg ends a film that breaks off as if it were
@@ -386,16 +612,47 @@ lengths_check(struct ingest *in)
 static int
 step_index(struct ingest *in)
 {
-    int err = index_write(&in->progress, &in->source, &in->plan, NULL,
-                          in->subtitles, in->folder, &in->indexed);
-    return err != 0 ? err : lengths_check(in);
+    return files_make(in, NULL, lengths_check);
+}
+
+/* Before the first byte is put: whoever finds this knows what to look for. */
+static int
+store_begin(struct ingest *in)
+{
+    struct storage_version *version = &in->version.stored;
+    const json_t *before = work_step(&in->work, "store");
+    const char *text = json_string_value(json_object_get(before, "version"));
+    const char *storage = json_string_value(json_object_get(before, "storage"));
+    if (text != NULL && storage != NULL && strcmp(text, version->version) == 0
+        && strcmp(storage, in->settings.storage) == 0) {
+        version->is_ours = json_is_true(json_object_get(before, "is_ours"))
+                           && strcmp(in->playable, version->version) != 0;
+        return 0;
+    }
+    bool is_there;
+    const int err =
+        in->storage->has(in->storage, &in->progress, version, &is_there);
+    if (err != 0)
+        return err;
+    json_t *files = json_array();
+    for (size_t i = 0; i < version->file_count; i++)
+        json_array_append_new(files, json_string(version->files[i].name));
+    const bool is_ours =
+        !is_there && strcmp(in->playable, version->version) != 0;
+    return work_step_done(&in->progress, &in->work, "store",
+                          json_pack("{s:s, s:s, s:b, s:o}", "version",
+                                    version->version, "storage",
+                                    in->settings.storage, "is_ours", is_ours,
+                                    "files", files));
 }
 
 static int
 step_store(struct ingest *in)
 {
-    int err = version_make(&in->progress, &in->plan, in->folder, in->config->id,
-                           &in->version);
+    int err = version_make(&in->progress, &in->plan, in->work.folder,
+                           in->config->id, &in->version);
+    if (err == 0)
+        err = store_begin(in);
     if (err == 0)
         err = in->storage->put(in->storage, &in->progress, &in->version.stored);
     if (err == 0)
@@ -504,6 +761,30 @@ result_tell(struct ingest *in)
                              renditions));
 }
 
+/* May the same command go well later? */
+static bool
+is_temporary(int err)
+{
+    return err == ERR_UPSTREAM || err == ERR_UNAVAILABLE || err == ERR_FULL
+           || err == ERR_IO || err == ERR_MEMORY;
+}
+
+/* What a failed run has stored. */
+static void
+stored_settle(struct ingest *in, bool is_kept)
+{
+    if (!in->is_stored || is_kept
+        || strcmp(in->playable, in->version.text) == 0)
+        return;
+    if (in->is_unsure)
+        progress_note(&in->progress,
+                      "the files stay at %s%s/%s/: st-api may have taken them "
+                      "over; run the same command again to be sure",
+                      in->settings.storage, in->config->id, in->version.text);
+    else
+        in->storage->discard(in->storage, &in->version.stored);
+}
+
 static int
 ingest_run(struct ingest *in)
 {
@@ -512,19 +793,18 @@ ingest_run(struct ingest *in)
                   : storage_folder_new(&in->settings, &in->storage);
     if (err == 0)
         err = steps_run(in);
+    const bool is_kept = err != 0 && in->config->keep_work
+                         && (stop_signal() != 0 || is_temporary(err));
     if (stop_signal() != 0 && err != 0)
         progress_error(&in->progress, "interrupted: nothing was made playable");
-    if (err != 0 && in->is_stored && in->is_unsure)
-        progress_note(&in->progress,
-                      "the files stay at %s%s/%s/: st-api may have taken them "
-                      "over; run the same command again to be sure",
-                      in->settings.storage, in->config->id, in->version.text);
-    else if (err != 0 && in->is_stored)
-        in->storage->discard(in->storage, &in->version.stored);
+    if (err != 0)
+        stored_settle(in, is_kept);
     copy_close(&in->copy);
     subtitles_free(in->subtitles, in->plan.subtitles_count);
-    if (in->folder[0] != '\0')
-        folder_remove(in->folder);
+    if (is_kept)
+        work_leave(&in->work);
+    else
+        work_end(&in->work);
     if (in->storage != NULL)
         in->storage->free(in->storage);
     if (err == 0)
@@ -617,6 +897,17 @@ config_check(struct ingest *in)
     return 0;
 }
 
+static void
+waiting_tell(const char *url, const char *reason, uint64_t pause_ms,
+             uint64_t left_ms, void *context)
+{
+    char left[32];
+    progress_note(context,
+                  "waiting for %s (%s): again in %.1f s, for at most %s more",
+                  url, reason, (double) pause_ms / 1000,
+                  time_text((double) left_ms / 1000, left));
+}
+
 int
 ingest_main(int argc, char **argv)
 {
@@ -635,9 +926,13 @@ ingest_main(int argc, char **argv)
         return err == ERR_INVALID ? 2 : 1;
     title_set(&in);
     stop_signals_catch();
+    transfer_patience_set((uint64_t) config.patience_ms, waiting_tell,
+                          &in.progress);
     err = ingest_run(&in);
     settings_fini(&in.settings);
     if (err == 0)
         return 0;
-    return stop_signal() != 0 ? 128 + stop_signal() : 1;
+    if (stop_signal() != 0)
+        return 128 + stop_signal();
+    return config.keep_work && is_temporary(err) ? EXIT_TEMPORARY : 1;
 }

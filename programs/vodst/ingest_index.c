@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The encoder's file of a track is replaced by the track file, piece by piece.
+ * The encoder's file of a track stays until all track files are there, so that
+ * they can be made again where a run was killed meanwhile.
  * Cuts are found in v0, or come with a copy, and hold for all: every other
  * video must have key frames at the same moments, audio is cut at the nearest
  * frame.
@@ -176,22 +177,18 @@ stored_append(void *context, struct bytes bytes)
     return 0;
 }
 
-/* The track file takes the place of the encoder's once it is whole. */
 static int
 stored_write(struct indexing *ix, struct track_build *build,
              struct buffer *index)
 {
-    char path[PATH_MAX], whole[PATH_MAX];
+    char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s.mp4.part", ix->folder, build->name);
-    snprintf(whole, sizeof whole, "%s/%s.mp4", ix->folder, build->name);
     struct storing storing = {ix, fopen(path, "wb")};
     if (storing.file == NULL)
         return io_failed(ix);
     build->sink = (struct track_sink){stored_append, &storing};
     int err = track_file_build(build, index);
     if (fclose(storing.file) != 0 && err == 0)
-        err = io_failed(ix);
-    if (err == 0 && rename(path, whole) != 0)
         err = io_failed(ix);
     return err;
 }
@@ -559,5 +556,30 @@ index_write(struct progress *progress, const struct source *source,
             buffer_fini(&ix->indexes[i]);
     free(ix->cuts);
     free(ix);
+    return err;
+}
+
+static int
+part_take(struct progress *progress, const char *folder, char kind,
+          unsigned number)
+{
+    char part[PATH_MAX], whole[PATH_MAX];
+    snprintf(part, sizeof part, "%s/%c%u.mp4.part", folder, kind, number);
+    snprintf(whole, sizeof whole, "%s/%c%u.mp4", folder, kind, number);
+    if (rename(part, whole) == 0 || errno == ENOENT)
+        return 0;
+    progress_error(progress, "cannot rename %s: %s", part, strerror(errno));
+    return ERR_IO;
+}
+
+int
+index_finish(struct progress *progress, const struct encode_plan *plan,
+             const char *folder)
+{
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < plan->rung_count; i++)
+        err = part_take(progress, folder, 'v', i);
+    for (unsigned i = 0; err == 0 && i < plan->audio_count; i++)
+        err = part_take(progress, folder, 'a', i);
     return err;
 }

@@ -23,6 +23,9 @@ struct transfer {
     const char *file;            /* a body from this file, or NULL */
     bool is_cleanup;             /* goes on when this program is told to stop */
     void (*sent)(uint64_t bytes, void *context); /* from the body so far */
+    /* All of the answer's body, as it comes, when its status is 200. */
+    void (*received)(struct bytes piece, void *context);
+    void (*again)(void *context); /* before another attempt; or NULL */
     void *context;
 };
 
@@ -39,9 +42,19 @@ struct transfer_answer {
  */
 int transfer_run(const struct transfer *transfer, struct transfer_answer *out);
 
-/* As transfer_run, and tries again a few times, with pauses, when the
- * connection breaks or the other side says 502, 503 or 504. For requests that
- * may be repeated. */
+/* How long transfer_run_stubborn goes on, and who is told before each pause:
+ * why, how long it is, and how long is left after it. For all requests of this
+ * program. */
+#define TRANSFER_PATIENCE_MS 300000
+typedef void transfer_waits(const char *url, const char *reason,
+                            uint64_t pause_ms, uint64_t left_ms, void *context);
+void transfer_patience_set(uint64_t patience_ms, transfer_waits *waits,
+                           void *context);
+
+/* As transfer_run, and tries again, with growing pauses, when the connection
+ * breaks or the other side says 502, 503 or 504. For requests that may be
+ * repeated: `received` may be given the beginning of an answer more than once,
+ * after `again`. */
 int transfer_run_stubborn(const struct transfer *transfer,
                           struct transfer_answer *out);
 
@@ -49,5 +62,9 @@ int transfer_run_stubborn(const struct transfer *transfer,
  * words. */
 const char *transfer_problem(const struct transfer_answer *answer,
                              char out[512]);
+
+/* What an answer that refuses is as an error: ERR_DENIED, ERR_UPSTREAM where it
+ * may be another one later, ERR_INVALID where it will not. */
+int transfer_err(const struct transfer_answer *answer);
 
 #endif
