@@ -13,6 +13,7 @@
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_digest.h"
 #include "programs/vodst/ingest_index.h"
+#include "programs/vodst/ingest_pieces.h"
 #include "programs/vodst/ingest_transfer.h"
 #include "programs/vodst/ingest_version.h"
 #include "programs/vodst/ingest_work.h"
@@ -32,7 +33,8 @@ struct config {
     const char *id, *title, *ladder, *preset, *temp;
     struct option_list subtitles, forced_subtitles;
     struct settings_given given;
-    int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size, patience_ms;
+    int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size, patience_ms,
+        piece_ms;
     bool no_thumbnails, copy, keep_work, json;
 };
 
@@ -84,6 +86,11 @@ static const struct option options[] = {
      1000, 30000, false, NULL,
      "Length of a segment; there is a key frame at every half of it. With "
      "--copy, where the film has its next key frame after that."},
+    {"piece", OPTION_DURATION, offsetof(struct config, piece_ms), "2m", 1000,
+     PIECE_MS_MAX, false, NULL,
+     "A longer film of constant frame rate, in MP4 or Matroska, is encoded in "
+     "pieces of this length, and one that was killed goes on behind the last "
+     "whole piece. Shorter ones cost bytes at each start."},
     {"thumbnails", OPTION_DURATION, offsetof(struct config, thumbnail_ms),
      "10s", 1000, 600000, false, NULL,
      "Time from one thumbnail to the next, for seeking by eye."},
@@ -208,6 +215,7 @@ step_probe(struct ingest *in)
     in->plan.crf = (unsigned) in->config->crf;
     in->plan.threads = (unsigned) in->config->threads;
     in->plan.preset = in->config->preset;
+    pieces_plan(source, (uint32_t) in->config->piece_ms, &in->plan);
     char duration[32], picture[96] = "no video";
     if (source->has_video)
         snprintf(picture, sizeof picture, "%ux%u at %.5g frames/s",
@@ -430,15 +438,19 @@ step_encode(struct ingest *in)
         progress_note(&in->progress, "was encoded by a run before this one");
         return 0;
     }
-    err = encode_run(&in->progress, &in->source, &in->plan, in->work.folder,
-                     &in->encoded_frame_count);
+    err = in->plan.piece_count > 0
+              ? pieces_encode(&in->progress, &in->source, &in->plan, &in->work,
+                              &in->encoded_frame_count)
+              : encode_run(&in->progress, &in->source, &in->plan,
+                           in->work.folder, NULL, &in->encoded_frame_count);
     if (err == 0)
         err = film_check(in);
     return err != 0 ? err
                     : work_step_done(
                         &in->progress, &in->work, "encode",
-                        json_pack("{s:I}", "frames",
-                                  (json_int_t) in->encoded_frame_count));
+                        json_pack("{s:I, s:I}", "frames",
+                                  (json_int_t) in->encoded_frame_count,
+                                  "pieces", (json_int_t) in->plan.piece_count));
 }
 
 /* By FFmpeg, of the best rendition. */
@@ -453,8 +465,8 @@ thumbnails_of_copy(struct ingest *in)
     uint64_t frame_count;
     thumbnails_fit((unsigned) in->config->thumbnail_size,
                    (uint32_t) in->config->thumbnail_ms, &film, &plan);
-    err =
-        encode_run(&in->progress, &film, &plan, in->work.folder, &frame_count);
+    err = encode_run(&in->progress, &film, &plan, in->work.folder, NULL,
+                     &frame_count);
     if (err == 0)
         in->plan.thumbnails = plan.thumbnails;
     return err;

@@ -41,8 +41,9 @@ int
 digest_end(struct digest *digest, uint8_t out[DIGEST_SIZE])
 {
     uint8_t hash[EVP_MAX_MD_SIZE];
-    const bool is_good = !digest->has_failed
-                         && EVP_DigestFinal_ex(digest->context, hash, NULL) == 1;
+    const bool is_good =
+        !digest->has_failed
+        && EVP_DigestFinal_ex(digest->context, hash, NULL) == 1;
     digest_free(digest);
     if (!is_good)
         return ERR_MEMORY;

@@ -21,11 +21,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ARGUMENTS_SIZE_MAX (64u << 10) /* bytes */
+#define ARGUMENTS_SIZE_MAX (512u << 10) /* bytes */
 #define RUNG_HEIGHT_MIN 64
 #define RUNG_HEIGHT_MAX 4320
 /* What 1280x720 at up to 30 frames/s may take at its peaks. */
 #define BITRATE_KBPS_720P 2800
+/* Pictures in front of a piece that are decoded for it: a key frame's leading
+ * pictures and the deinterlacer need those before. */
+#define PIECE_MARGIN_MS 2000
 
 int
 ladder_parse(const char *text, unsigned heights[LADDER_RUNGS_MAX],
@@ -235,14 +238,46 @@ thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails)
                   thumbnails->height * THUMBNAIL_ROWS);
 }
 
+/* The first tick at or after a time. */
+static uint64_t
+tick_at(uint64_t ms, unsigned num, unsigned den)
+{
+    const unsigned __int128 ticks = (unsigned __int128) ms * den;
+    const unsigned __int128 step = (unsigned __int128) num * 1000;
+    return (uint64_t) ((ticks + step - 1) / step);
+}
+
+/* In the ticks that the encoder has: what is cut here is at or after the time
+ * that a key frame is forced at, to the tick. */
+static void
+piece_filters(struct buffer *graph, const struct source *source,
+              const struct encode_piece *piece)
+{
+    unsigned num, den;
+    time_base_choose(source, &num, &den);
+    buffer_printf(graph, ",settb=%u/%u,trim=start_pts=%" PRIu64, num, den,
+                  tick_at(piece->from_ms, num, den));
+    if (piece->to_ms != 0)
+        buffer_printf(graph, ":end_pts=%" PRIu64,
+                      tick_at(piece->to_ms, num, den));
+}
+
 static void
 video_filters(struct buffer *graph, const struct source *source,
               const struct encode_plan *plan)
 {
     const bool has_thumbnails = plan->thumbnails.interval_ms != 0;
-    buffer_printf(graph, "[0:%d]setpts=PTS%s%s", source->video_stream,
-                  plan->rung_count > 0 ? "-STARTPTS" : "",
+    const char *zero =
+        plan->rung_count > 0 || plan->counts_from_picture ? "-STARTPTS" : "";
+    char start[32];
+    if (plan->is_piece) {
+        snprintf(start, sizeof start, "%+" PRId64, -source->video_start_ticks);
+        zero = start;
+    }
+    buffer_printf(graph, "[0:%d]setpts=PTS%s%s", source->video_stream, zero,
                   source->is_interlaced ? ",yadif=deint=interlaced" : "");
+    if (plan->is_piece)
+        piece_filters(graph, source, &plan->piece);
     tone_filters(graph, source->video_range);
     buffer_printf(graph, ",split=%u", plan->rung_count + has_thumbnails);
     for (unsigned i = 0; i < plan->rung_count; i++)
@@ -295,6 +330,35 @@ timescale_of(unsigned ticks)
     return timescale <= INT_MAX ? (unsigned) timescale : 90000;
 }
 
+/* One by one: FFmpeg counts an expression's time from the first picture that it
+ * gets. Each to the tick that is the first at or after it. */
+static void
+key_frames_of_piece(struct arguments *a, const struct source *source,
+                    const struct encode_plan *plan)
+{
+    unsigned num, den;
+    struct buffer list;
+    const uint64_t end_ms =
+        plan->piece.to_ms != 0
+            ? plan->piece.to_ms
+            : plan->piece.from_ms + 2 * (uint64_t) plan->piece_ms;
+    time_base_choose(source, &num, &den);
+    buffer_init(&list, ARGUMENTS_SIZE_MAX);
+    for (uint64_t n = 0;; n++) {
+        const uint64_t ms = plan->piece.from_ms + n * plan->segment_ms / 2;
+        if (ms >= end_ms)
+            break;
+        buffer_printf(&list, "%s%.6f", n > 0 ? "," : "",
+                      (double) tick_at(ms, num, den) * num / den);
+    }
+    buffer_append(&list, "", 1);
+    if (list.err != 0)
+        a->text->err = list.err;
+    else
+        argument(a, (const char *) list.ptr);
+    buffer_fini(&list);
+}
+
 static void
 video_output(struct arguments *a, const struct source *source,
              const struct encode_plan *plan, unsigned i)
@@ -326,10 +390,17 @@ video_output(struct arguments *a, const struct source *source,
     argument(a, "-enc_time_base");
     argument_printf(a, "%u/%u", num, den);
     argument(a, "-force_key_frames");
-    argument_printf(a, "expr:gte(t,n_forced*%.3f)", gop_s);
+    if (plan->is_piece)
+        key_frames_of_piece(a, source, plan);
+    else
+        argument_printf(a, "expr:gte(t,n_forced*%.3f)", gop_s);
     /* never a key frame of the encoder's own before the forced one */
     argument(a, "-g");
     argument_printf(a, "%u", (unsigned) ceil(gop_s * (rate + 1) * 2) + 1);
+    if (plan->is_piece) { /* the sample entry is that of all pieces */
+        argument(a, "-write_btrt");
+        argument(a, "0");
+    }
     argument(a, "-video_track_timescale");
     argument_printf(a, "%u", timescale);
     argument(a, "-movie_timescale");
@@ -380,29 +451,36 @@ thumbnails_output(struct arguments *a, unsigned number)
     argument_printf(a, "i%u.%%d.jpg", number);
 }
 
+/* Decoding starts at a key frame before the piece, and stops behind it; what is
+ * of it is for the filters to say. */
+static void
+piece_input(struct arguments *a, const struct encode_piece *piece)
+{
+    argument(a, "-copyts");
+    if (piece->from_ms > PIECE_MARGIN_MS) {
+        argument(a, "-ss");
+        argument_printf(a, "%.3f",
+                        (double) (piece->from_ms - PIECE_MARGIN_MS) / 1000);
+    }
+}
+
 int
 encode_arguments(const struct source *source, const struct encode_plan *plan,
                  struct buffer *text, const char *argv[ENCODE_ARGUMENTS_MAX])
 {
     struct arguments a = {.text = text};
-    static const char *const fixed[] = {"ffmpeg",
-                                        "-nostdin",
-                                        "-hide_banner",
-                                        "-nostats",
-                                        "-v",
-                                        "error",
-                                        "-y",
-                                        "-progress",
-                                        "pipe:1",
-                                        "-stats_period",
-                                        "0.25",
-                                        "-protocol_whitelist",
-                                        "file,pipe",
-                                        "-format_whitelist",
-                                        SOURCE_FORMATS,
-                                        "-i",
-                                        NULL};
+    static const char *const fixed[] = {"ffmpeg",       "-nostdin",
+                                        "-hide_banner", "-nostats",
+                                        "-v",           "error",
+                                        "-y",           "-progress",
+                                        "pipe:1",       "-stats_period",
+                                        "0.25",         "-protocol_whitelist",
+                                        "file,pipe",    "-format_whitelist",
+                                        SOURCE_FORMATS, NULL};
     arguments_of(&a, fixed);
+    if (plan->is_piece)
+        piece_input(&a, &plan->piece);
+    argument(&a, "-i");
     argument_printf(&a, "file:%s", source->path);
 
     struct buffer graph;
@@ -440,6 +518,7 @@ struct encode_status {
     struct progress *progress;
     double duration_s;
     double time_s;
+    const struct encode_share *share;
     char speed[16];
     uint64_t frames, dropped, doubled;
 };
@@ -468,10 +547,12 @@ status_line(const char *line, void *context)
     } else if (IS("dup_frames")) {
         status->doubled = strtoull(value, NULL, 10);
     } else if (IS("progress")) {
-        progress_update(
-            status->progress,
-            status->duration_s > 0 ? status->time_s / status->duration_s : -1,
-            status->speed);
+        double done =
+            status->duration_s > 0 ? status->time_s / status->duration_s : -1;
+        if (status->share != NULL)
+            done = status->share->before
+                   + status->share->own * fmin(fmax(done, 0), 1);
+        progress_update(status->progress, done, status->speed);
     }
 #undef IS
 }
@@ -503,10 +584,15 @@ encode_judge(struct progress *progress, const struct child_result *result,
 int
 encode_run(struct progress *progress, const struct source *source,
            const struct encode_plan *plan, const char *folder,
-           uint64_t *frame_count)
+           const struct encode_share *share, uint64_t *frame_count)
 {
-    struct encode_status status = {.progress = progress,
-                                   .duration_s = source->duration_s};
+    struct encode_status status = {
+        .progress = progress, .share = share, .duration_s = source->duration_s};
+    const struct encode_piece *piece = &plan->piece;
+    if (plan->is_piece && piece->to_ms != 0)
+        status.duration_s = (double) (piece->to_ms - piece->from_ms) / 1000;
+    else if (plan->is_piece)
+        status.duration_s -= (double) piece->from_ms / 1000;
     const char *argv[ENCODE_ARGUMENTS_MAX];
     struct buffer text;
     buffer_init(&text, ARGUMENTS_SIZE_MAX);

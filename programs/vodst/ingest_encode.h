@@ -27,6 +27,12 @@ struct thumbnails {
     uint32_t interval_ms;   /* 0: there are none */
 };
 
+/* A piece of the pictures, which has an encoder of its own. It starts with a
+ * key frame. */
+struct encode_piece {
+    uint64_t from_ms, to_ms; /* of the film; to 0: to its end */
+};
+
 /* What to make of a source. */
 struct encode_plan {
     struct rung rungs[LADDER_RUNGS_MAX]; /* best first; v0, v1, ... */
@@ -38,6 +44,11 @@ struct encode_plan {
     unsigned threads; /* of the video encoder; 0: what there is */
     unsigned crf;
     const char *preset;
+    uint32_t piece_ms;    /* a multiple of segment_ms */
+    unsigned piece_count; /* of the whole film; 0: it is encoded at once */
+    bool is_piece;        /* only `piece` is made */
+    struct encode_piece piece;
+    bool counts_from_picture; /* also what has no rungs: it is of this film */
 };
 
 /* "720,480,360": 1 to LADDER_RUNGS_MAX heights of 64 to 4320, as pixels of the
@@ -61,15 +72,21 @@ int encode_arguments(const struct source *source,
                      const struct encode_plan *plan, struct buffer *text,
                      const char *argv[ENCODE_ARGUMENTS_MAX]);
 
+/* How far a run is among the others that make the film: what is done of it at
+ * its start, and what it does. */
+struct encode_share {
+    double before, own; /* of 1 */
+};
+
 /*
  * Writes v0.mp4, ..., a0.mp4, ... and i0.1.jpg, i0.2.jpg, ... into the folder:
  * sheets of what is seen at each interval; i0.0.jpg is empty; i1.0.jpg,
  * i1.1.jpg, ... are the same one by one. Tells what is
  * wrong by progress_error. *frame_count: frames of each video rendition, as
- * FFmpeg counted them; 0 without video.
+ * FFmpeg counted them; 0 without video. share NULL: it makes all.
  */
 int encode_run(struct progress *progress, const struct source *source,
                const struct encode_plan *plan, const char *folder,
-               uint64_t *frame_count);
+               const struct encode_share *share, uint64_t *frame_count);
 
 #endif

@@ -17,6 +17,7 @@
 #include "platform/files.h"
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_file.h"
+#include "programs/vodst/ingest_pieces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -245,6 +246,24 @@ encoded_index(struct indexing *ix, struct track_build *build)
     return err;
 }
 
+static int
+pieces_index(struct indexing *ix, struct track_build *build, unsigned rung)
+{
+    struct pieces pieces;
+    const char *reason;
+    int err = pieces_open(ix->folder, ix->plan, rung, &pieces, &reason);
+    if (err != 0) {
+        progress_error(ix->progress, "cannot put the pieces of %s together: %s",
+                       build->name, reason);
+    } else {
+        build->track = &pieces.track;
+        build->source = &pieces.source;
+        err = track_store(ix, build, build->name);
+    }
+    pieces_close(&pieces);
+    return err;
+}
+
 /* Of the copy, or NULL for what was encoded. */
 static int
 track_index(struct indexing *ix, const struct copy_track *copied,
@@ -254,6 +273,8 @@ track_index(struct indexing *ix, const struct copy_track *copied,
         .name = name, .label = label, .language = language};
     if (stop_signal() != 0)
         return ERR_TIMEOUT;
+    if (copied == NULL && name[0] == 'v' && ix->plan->piece_count > 0)
+        return pieces_index(ix, &build, (unsigned) atoi(name + 1));
     if (copied == NULL)
         return encoded_index(ix, &build);
     build.track = copied->track;

@@ -24,9 +24,9 @@
 #include <unistd.h>
 
 #define PREFIX "vodst-ingest-"
-#define STEPS_SIZE_MAX (4u << 20)     /* bytes */
-#define STALE_AGE_S (7 * 24 * 3600)   /* of folders of other contents */
-#define FORMAT 1                      /* of steps.json and what it stands for */
+#define STEPS_SIZE_MAX (4u << 20)   /* bytes */
+#define STALE_AGE_S (7 * 24 * 3600) /* of folders of other contents */
+#define FORMAT 1                    /* of steps.json and what it stands for */
 
 static const char *
 base_of(const char *base)
@@ -160,8 +160,8 @@ static int
 steps_save(struct progress *progress, const struct work *work)
 {
     char path[PATH_MAX];
-    json_t *root = json_pack("{s:i, s:O}", "format", FORMAT, "steps",
-                             work->steps);
+    json_t *root =
+        json_pack("{s:i, s:O}", "format", FORMAT, "steps", work->steps);
     char *text = root != NULL
                      ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17))
                      : NULL;
@@ -211,8 +211,9 @@ work_open(struct progress *progress, const char *base, const char *content,
     const int len = snprintf(folder, sizeof folder, "%s/" PREFIX "%s-%s", base,
                              content, key);
     if (len < 0 || (size_t) len >= sizeof folder) {
-        progress_error(progress, "cannot make a folder in %s: its path is too "
-                                 "long",
+        progress_error(progress,
+                       "cannot make a folder in %s: its path is too "
+                       "long",
                        base);
         return ERR_IO;
     }

@@ -13,7 +13,7 @@
 
 #include <limits.h>
 
-#define WORK_KEY_SIZE 13 /* 12 hex digits and the end */
+#define WORK_KEY_SIZE 13                 /* 12 hex digits and the end */
 #define WORK_FOLDER_SIZE (PATH_MAX - 64) /* room for a name in it */
 
 struct json_t;
@@ -51,8 +51,8 @@ void work_leave(struct work *work);
  */
 void work_find_stale(const char *base, const char *content,
                      const char key[WORK_KEY_SIZE],
-                     bool (*found)(const struct work *work,
-                                   const char *content, void *context),
+                     bool (*found)(const struct work *work, const char *content,
+                                   void *context),
                      void *context);
 
 /* Puts the files of a folder, and their names, on the disk. -1 with errno. */

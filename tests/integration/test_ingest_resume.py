@@ -16,10 +16,11 @@ import pytest
 from conftest import VODST, film_make, wait_until
 from stand_in import StandIn
 from test_ingest import (  # noqa: F401, pylint: disable=unused-import
-    api, fake_tools, nginx_place, place)
+    api, fake_tools, ffmpeg, nginx_place, place, probe)
 
 KILLS = 20
-SMALL = ["--ladder", "90,64", "--segment", "1s", "--thumbnails", "1s"]
+SMALL = ["--ladder", "90,64", "--segment", "1s", "--thumbnails", "1s",
+         "--piece", "1s"]
 
 
 @pytest.fixture(scope="module", name="film")
@@ -115,6 +116,68 @@ def test_01_killed_at_any_moment_it_goes_on(kind, place, nginx_place, film):
     assert resumed >= 3  # those that were killed behind the encoder
 
 
+def packets(path):
+    told = probe(path, "-show_packets", "-show_entries",
+                 "packet=pts,dts,duration,flags")["packets"]
+    return [(one["pts"], one["dts"], one["flags"]) for one in told]
+
+
+def film_plain(path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x90:r=24000/1001:d=7", "-f",
+           "lavfi", "-i", "sine=d=7", "-c:v", "libx264", "-preset", "medium",
+           "-bf", 3, "-g", 70, path)
+
+
+def film_late(path):
+    ffmpeg("-itsoffset", 0.4, "-f", "lavfi", "-i",
+           "testsrc2=s=160x90:r=25:d=7", "-f", "lavfi", "-i", "sine=d=7.4",
+           "-fps_mode", "passthrough", "-c:v", "libx264", "-x264-params",
+           "open-gop=1:keyint=40", path)
+
+
+def film_interlaced(path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x96:r=50:d=7,interlace", "-c:v",
+           "mpeg2video", "-flags", "+ildct+ilme", "-bf", 2, path)
+
+
+@pytest.mark.parametrize("make, ending", [
+    (film_plain, "mp4"), (film_plain, "mkv"), (film_late, "mp4"),
+    (film_interlaced, "mkv")])
+def test_01_pieces_are_the_film_to_the_tick(place, make, ending):
+    film = place.folder / f"film.{ending}"
+    make(film)
+    options = ["--segment", "1s", "--ladder", "90", "--crf", 30]
+    at_once, folder = place.ingest(film, "film", *options)
+    times = packets(folder / "v0.mp4")
+    done = place.run(film, "film", *options, "--piece", "2s", "--json")
+    assert done.returncode == 0, done.stdout
+    assert "fit together" not in done.stdout
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["version"] != at_once["version"]  # encoders of their own
+    assert packets(place.root / "film" / result["version"] / "v0.mp4") == times
+    for what in ("frames", "duration_ms", "segments"):
+        assert result[what] == at_once[what]
+    one, other = [digests(place.root / "film" / version)
+                  for version in (at_once["version"], result["version"])]
+    assert [name for name in one if one[name] != other[name]
+            and name[0] in "ai"] == ["asset.idx"]
+
+
+def test_01_pieces_that_were_made_are_not_made_again(place, film):
+    """By counting the encoder's runs."""
+    log = place.folder / "runs"
+    environment = fake_tools(place.folder, ffmpeg=(
+        f'echo run >>{log}; [ "$(wc -l <{log})" != 3 ] || kill -9 $PPID\n'
+        f'exec {shutil.which("ffmpeg")} "$@"\n'))
+    assert place.run(film, "demo", *SMALL, env=environment).returncode == -9
+    again = place.run(film, "demo", *SMALL, env=environment)
+    assert again.returncode == 0
+    assert "2 of 4 pieces were encoded by a run before this one" \
+        in again.stderr
+    # two pieces and one that was killed, two and sound and thumbnails
+    assert log.read_text().count("run") == 3 + 2 + 1
+
+
 def test_02_another_way_takes_away_what_was_left(nginx_place, film):
     """Killed while it put files, and never asked for again."""
     place = nginx_place()
@@ -159,7 +222,7 @@ def test_04_what_is_to_be_tried_again_keeps_what_was_done(place, film):
     run.process.terminate()
     assert run.end() == 128 + signal.SIGTERM
     kept, = place.temp.iterdir()
-    assert (kept / "steps.json").exists() and (kept / "v0.mp4").exists()
+    assert (kept / "steps.json").exists() and (kept / "a0.mp4").exists()
     place.ingest(film, "demo", *SMALL)
     assert list(place.temp.iterdir()) == []
     # there is nothing to come back for
