@@ -13,6 +13,7 @@
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_digest.h"
 #include "programs/vodst/ingest_index.h"
+#include "programs/vodst/ingest_jobs.h"
 #include "programs/vodst/ingest_pieces.h"
 #include "programs/vodst/ingest_transfer.h"
 #include "programs/vodst/ingest_version.h"
@@ -27,19 +28,18 @@
 #include <unistd.h>
 
 #define TITLE_LEN_MAX 200 /* bytes; what st-api takes */
-#define EXIT_TEMPORARY 75 /* as sysexits.h has it: may go well later */
 
 struct config {
-    const char *id, *title, *ladder, *preset, *temp;
+    const char *id, *title, *ladder, *preset, *temp, *jobs, *results;
     struct option_list subtitles, forced_subtitles;
     struct settings_given given;
     int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size, patience_ms,
-        piece_ms;
+        piece_ms, workers, retries, retry_pause_ms;
     bool no_thumbnails, copy, keep_work, json;
 };
 
 static const struct option options[] = {
-    {"id", OPTION_TEXT, offsetof(struct config, id), NULL, 0, 0, true, NULL,
+    {"id", OPTION_TEXT, offsetof(struct config, id), NULL, 0, 0, false, NULL,
      "Id of the content: 1 to 64 of A-Z a-z 0-9 . _ -; one that exists gets a "
      "new version."},
     {"title", OPTION_TEXT, offsetof(struct config, title), NULL, 0, 0, false,
@@ -124,6 +124,28 @@ static const struct option options[] = {
      86400000, false, NULL,
      "How long to wait, with growing pauses, for a storage or an st-api that "
      "goes away while files are put and the content is registered."},
+    {"jobs", OPTION_TEXT, offsetof(struct config, jobs), NULL, 0, 0, false,
+     NULL,
+     "A list of films instead of FILE, one JSON object a line: \"film\" (a "
+     "path "
+     "or several), \"id\", and any of these options by name, as {\"film\": "
+     "\"a.mov\", \"id\": \"a\", \"title\": \"A\", \"crf\": 20}. What is said "
+     "here holds for all. One that fails does not stop the others."},
+    {"workers", OPTION_INTEGER, offsetof(struct config, workers), "1", 1,
+     JOB_WORKERS_MAX, false, NULL, "Jobs at a time."},
+    {"retries", OPTION_INTEGER, offsetof(struct config, retries), "3", 0, 100,
+     false, NULL,
+     "How often a job is tried again that failed by what may be over later: a "
+     "storage or an st-api that is away, a full disk, a kill. What is wrong "
+     "with the film is not."},
+    {"retry-pause", OPTION_DURATION, offsetof(struct config, retry_pause_ms),
+     "10s", 0, 600000, false, NULL,
+     "Time before a job is tried again; twice as long each time, 10m at most."},
+    {"results", OPTION_TEXT, offsetof(struct config, results), NULL, 0, 0,
+     false, NULL,
+     "Where a JSON line is kept of each job that ended; by default the list's "
+     "name and .results. Jobs that are done there are not done again, unless "
+     "their line or their film changed."},
     {"json", OPTION_FLAG, offsetof(struct config, json), NULL, 0, 0, false,
      NULL,
      "Progress and result as JSON lines on standard output, for scripts."},
@@ -132,7 +154,7 @@ static const struct option options[] = {
 static const struct program program = {
     .name = "vodst ingest",
     .summary = "encode or copy a film, store it and make it playable",
-    .synopsis = "FILE...",
+    .synopsis = "FILE...|--jobs LIST",
     .details =
         "Encodes FILE with FFmpeg into renditions of H.264 and AAC with key "
         "frames at the same moments and into sheets of thumbnails, cuts them "
@@ -152,7 +174,7 @@ static const struct program program = {
         "--keep-work), 128 + signal when interrupted.",
     .options = options,
     .option_count = OPTION_COUNT(options),
-    .arguments_min = 1,
+    .arguments_min = 0,
     .arguments_max = COPY_FILES_MAX,
 };
 
@@ -262,13 +284,14 @@ api_url(const struct ingest *in, char out[SETTING_URL_SIZE + 128])
 
 /* The content's version as st-api has it. */
 static void
-playable_read(struct ingest *in, const struct transfer_answer *answer)
+version_parse(const struct transfer_answer *answer,
+              char out[CONTENT_ID_LEN_MAX + 1])
 {
     json_t *content = json_loads(answer->body, 0, NULL);
     const char *version =
         json_string_value(json_object_get(content, "version"));
     if (version != NULL)
-        snprintf(in->playable, sizeof in->playable, "%s", version);
+        snprintf(out, CONTENT_ID_LEN_MAX + 1, "%s", version);
     json_decref(content);
 }
 
@@ -288,7 +311,7 @@ step_check(struct ingest *in)
     if (err != 0 || (answer.status != 200 && answer.status != 404))
         return api_answer_judge(in, err, &answer);
     if (answer.status == 200)
-        playable_read(in, &answer);
+        version_parse(&answer, in->playable);
     return 0;
 }
 
@@ -352,6 +375,25 @@ work_key_make(const struct ingest *in, char out[WORK_KEY_SIZE])
     return err;
 }
 
+/* The version of any content, or empty. False when st-api does not say. */
+static bool
+playable_ask(const struct ingest *in, const char *content,
+             char out[CONTENT_ID_LEN_MAX + 1])
+{
+    char url[SETTING_URL_SIZE + 128];
+    struct transfer_answer answer;
+    snprintf(url, sizeof url, "%s/v1/contents/%s", in->settings.api, content);
+    const struct transfer transfer = {
+        .method = "GET", .url = url, .bearer = in->settings.api_key};
+    out[0] = '\0';
+    if (transfer_run(&transfer, &answer) != 0
+        || (answer.status != 200 && answer.status != 404))
+        return false;
+    if (answer.status == 200)
+        version_parse(&answer, out);
+    return true;
+}
+
 /* What was put for `content` by a run that was killed before it was playable.
  * False where it cannot be taken away now. */
 static bool
@@ -364,11 +406,14 @@ orphan_discard(struct ingest *in, const json_t *stored, const char *content)
                     "version", &text, "storage", &storage, "is_ours", &is_ours,
                     "files", &names)
             != 0
-        || !is_ours || strcmp(text, in->playable) == 0)
+        || !is_ours)
         return true;
-    if (strcmp(content, in->config->id) != 0
-        || strcmp(storage, in->settings.storage) != 0)
+    char playable[CONTENT_ID_LEN_MAX + 1];
+    if (strcmp(storage, in->settings.storage) != 0
+        || !playable_ask(in, content, playable))
         return false;
+    if (strcmp(text, playable) == 0)
+        return true;
     static struct storage_file files[STORAGE_FILES_MAX];
     struct storage_version version = {
         .content = content, .version = text, .files = files, .is_ours = true};
@@ -871,6 +916,14 @@ config_check(struct ingest *in)
 {
     const struct config *config = in->config;
     struct progress *progress = &in->progress;
+    if (in->film_count == 0) {
+        progress_error(progress, "say which film: FILE, or --jobs LIST");
+        return ERR_INVALID;
+    }
+    if (config->id == NULL) {
+        progress_error(progress, "say which content it is: --id ID");
+        return ERR_INVALID;
+    }
     if (in->film_count > 1 && !config->copy) {
         progress_error(progress,
                        "%u files given, expected one; several are renditions "
@@ -920,6 +973,68 @@ waiting_tell(const char *url, const char *reason, uint64_t pause_ms,
                   time_text((double) left_ms / 1000, left));
 }
 
+/* Is it this option, and is its value in the next argument? */
+static bool
+argument_is(const char *argument, const char *name, bool *has_next)
+{
+    const size_t len = strlen(name);
+    if (strncmp(argument, "--", 2) != 0
+        || strncmp(argument + 2, name, len) != 0)
+        return false;
+    *has_next = argument[2 + len] == '\0';
+    return *has_next || argument[2 + len] == '=';
+}
+
+/* What is said for all jobs. The list's own options go. */
+static void
+jobs_arguments(int argc, char **argv, char **out)
+{
+    static const char *const own[] = {"jobs", "workers", "retries",
+                                      "retry-pause", "results"};
+    size_t count = 0;
+    for (int i = 1; i < argc; i++) {
+        bool is_own = false, has_next = false;
+        for (size_t k = 0; !is_own && k < sizeof own / sizeof *own; k++)
+            is_own = argument_is(argv[i], own[k], &has_next);
+        if (is_own)
+            i += has_next;
+        else if (strcmp(argv[i], "--json") != 0 && strcmp(argv[i], "--") != 0)
+            out[count++] = argv[i];
+    }
+    out[count] = NULL;
+}
+
+static int
+jobs_main(struct ingest *in, int argc, char **argv)
+{
+    const struct config *config = in->config;
+    char **common = calloc((size_t) argc + 1, sizeof *common);
+    if (in->film_count > 0 || config->id != NULL || config->title != NULL) {
+        progress_error(&in->progress, "with --jobs, films, ids and titles are "
+                                      "said in the list");
+        free(common);
+        return 2;
+    }
+    if (common == NULL) {
+        progress_error(&in->progress, "out of memory");
+        return 1;
+    }
+    jobs_arguments(argc, argv, common);
+    const struct jobs_config jobs = {
+        .path = config->jobs,
+        .results = config->results,
+        .workers = (unsigned) config->workers,
+        .retries = (unsigned) config->retries,
+        .pause_ms = (uint64_t) config->retry_pause_ms,
+        .program = &program,
+        .argv = common,
+    };
+    stop_signals_catch();
+    const int status = jobs_run(&in->progress, &jobs);
+    free(common);
+    return status;
+}
+
 int
 ingest_main(int argc, char **argv)
 {
@@ -931,6 +1046,8 @@ ingest_main(int argc, char **argv)
     in.films = argv + first;
     in.film_count = (unsigned) (argc - first);
     progress_init(&in.progress, config.json);
+    if (config.jobs != NULL && config.jobs[0] != '\0')
+        return jobs_main(&in, argc, argv);
     int err = config_check(&in);
     if (err == 0)
         err = settings_read(&in.progress, &config.given, &in.settings);

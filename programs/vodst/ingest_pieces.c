@@ -37,16 +37,15 @@ pieces_plan(const struct source *source, uint32_t piece_ms,
         || !source->is_constant_rate || plan->rung_count == 0
         || plan->segment_ms == 0)
         return;
-    const double film_ms =
-        1000
-        * (source->video_duration_s > 0
-               ? source->video_duration_s
-               : source->duration_s - source->video_start_s);
+    const double film_ms = 1000
+                           * (source->video_duration_s > 0
+                                  ? source->video_duration_s
+                                  : source->duration_s - source->video_start_s);
     if (film_ms / PIECES_MAX > piece_ms)
         piece_ms = (uint32_t) (film_ms / PIECES_MAX) + 1;
     /* segments start where pieces do */
-    plan->piece_ms = (piece_ms + plan->segment_ms - 1) / plan->segment_ms
-                     * plan->segment_ms;
+    plan->piece_ms =
+        (piece_ms + plan->segment_ms - 1) / plan->segment_ms * plan->segment_ms;
     if (plan->piece_ms > PIECE_MS_MAX + plan->segment_ms)
         return;
     /* the last one takes what is less than half of one */
@@ -83,17 +82,15 @@ piece_encode(const struct encoding *e, unsigned number, uint64_t *frames)
     plan.audio_count = 0;
     plan.thumbnails = (struct thumbnails){0};
     plan.piece.from_ms = (uint64_t) number * plan.piece_ms;
-    plan.piece.to_ms = number + 1 == plan.piece_count
-                           ? 0
-                           : plan.piece.from_ms + plan.piece_ms;
+    plan.piece.to_ms =
+        number + 1 == plan.piece_count ? 0 : plan.piece.from_ms + plan.piece_ms;
     piece_path(e->work->folder, number, folder);
     if (folder_remove(folder) != 0 || folder_make(folder, 0700) != 0) {
         progress_error(e->progress, "cannot make %s: %s", folder,
                        strerror(errno));
         return ERR_IO;
     }
-    int err =
-        encode_run(e->progress, e->source, &plan, folder, &share, frames);
+    int err = encode_run(e->progress, e->source, &plan, folder, &share, frames);
     if (err == 0 && folder_sync(folder) != 0) {
         progress_error(e->progress, "cannot write to %s: %s", folder,
                        strerror(errno));
@@ -113,8 +110,8 @@ pictures_encode(const struct encoding *e, uint64_t *frame_count)
         snprintf(step, sizeof step, "piece.%u", i);
         const json_t *done = work_step(e->work, step);
         if (done != NULL) {
-            total += (uint64_t) json_integer_value(
-                json_object_get(done, "frames"));
+            total +=
+                (uint64_t) json_integer_value(json_object_get(done, "frames"));
             found++;
             e->progress->done_before =
                 SHARE_OF_PICTURES * found / e->plan->piece_count;
@@ -195,8 +192,7 @@ pieces_read(void *context, uint64_t offset, void *out, size_t len)
         struct piece_file *file = &pieces->files[i];
         if (offset < file->start || offset - file->start >= file->size)
             continue;
-        const struct mp4_source source =
-            file_mp4_source(&file->fd, file->size);
+        const struct mp4_source source = file_mp4_source(&file->fd, file->size);
         return source.read(source.context, offset - file->start, out, len);
     }
     return ERR_TRUNCATED;
@@ -226,15 +222,15 @@ samples_append(struct mp4_track *all, const struct mp4_track *one,
             *reason = "one of them starts before it";
             return ERR_UNSUPPORTED;
         }
-        sample.decode_time =
-            (uint64_t) ((int64_t) sample.decode_time + shift);
+        sample.decode_time = (uint64_t) ((int64_t) sample.decode_time + shift);
         sample.offset += file_start;
         if (last != NULL && sample.decode_time <= last->decode_time) {
             *reason = "one of them starts before the one in front of it ends";
             return ERR_UNSUPPORTED;
         }
         if (last != NULL)
-            last->duration = (uint32_t) (sample.decode_time - last->decode_time);
+            last->duration =
+                (uint32_t) (sample.decode_time - last->decode_time);
         samples[all->sample_count++] = sample;
     }
     all->duration = one->duration;
@@ -260,8 +256,8 @@ piece_add(struct pieces *pieces, const char *path, const char **reason)
         pieces->count > 0 ? file[-1].start + file[-1].size : 0;
     struct stat st;
     *reason = "one of them cannot be read";
-    *file = (struct piece_file){
-        .fd = open(path, O_RDONLY | O_CLOEXEC), .start = start};
+    *file = (struct piece_file){.fd = open(path, O_RDONLY | O_CLOEXEC),
+                                .start = start};
     if (file->fd < 0)
         return ERR_IO;
     pieces->count++;
