@@ -14,6 +14,7 @@
 #include "programs/vodst/ingest_digest.h"
 #include "programs/vodst/ingest_index.h"
 #include "programs/vodst/ingest_jobs.h"
+#include "programs/vodst/ingest_loudness.h"
 #include "programs/vodst/ingest_pieces.h"
 #include "programs/vodst/ingest_transfer.h"
 #include "programs/vodst/ingest_version.h"
@@ -30,7 +31,8 @@
 #define TITLE_LEN_MAX 200 /* bytes; what st-api takes */
 
 struct config {
-    const char *id, *title, *ladder, *preset, *temp, *jobs, *results;
+    const char *id, *title, *ladder, *preset, *temp, *jobs, *results, *codec;
+    double loudness_lufs;
     struct option_list subtitles, forced_subtitles;
     struct settings_given given;
     int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size, patience_ms,
@@ -101,14 +103,28 @@ static const struct option options[] = {
      0, 0, false, NULL, "Makes no thumbnails."},
     {"preset", OPTION_TEXT, offsetof(struct config, preset), "veryfast", 0, 0,
      false, NULL,
-     "How hard x264 tries, from ultrafast to veryslow: slower is smaller."},
+     "How hard the encoder tries, by x264's names, ultrafast to veryslow: "
+     "slower "
+     "is smaller."},
+    {"codec", OPTION_TEXT, offsetof(struct config, codec), "h264", 0, 0, false,
+     NULL,
+     "h264, which everything plays, hevc or av1, which take less. A film of "
+     "high dynamic range (PQ, HLG) keeps it with hevc and av1, in 10 bits, and "
+     "is brought into the standard range for h264."},
+    {"loudness", OPTION_NUMBER, offsetof(struct config, loudness_lufs), NULL,
+     -70, 0, false, "LUFS",
+     "Brings each sound to this loudness by EBU R 128, -23 in broadcasting, by "
+     "one gain as far as its peaks allow. It is read once more for that. "
+     "Without this, or with 0, sounds are as loud as they are."},
     {"threads", OPTION_INTEGER, offsetof(struct config, threads), "0", 0, 64,
      false, NULL,
      "Threads of the video encoder; 0 takes what the machine has. With 1 the "
      "same film always gives the same bytes, and so the same version: x264's "
      "rate control over several threads depends on their timing."},
-    {"crf", OPTION_INTEGER, offsetof(struct config, crf), "23", 0, 51, false,
-     NULL, "Quality of x264: 18 is fine, 28 is coarse."},
+    {"crf", OPTION_INTEGER, offsetof(struct config, crf), "-1", -1, 63, false,
+     NULL,
+     "Quality, to 51, of av1 to 63: of h264, 18 is fine and 28 is coarse. -1 "
+     "is 23 of h264, 26 of hevc and 35 of av1."},
     {"temp", OPTION_TEXT, offsetof(struct config, temp), NULL, 0, 0, false,
      NULL,
      "Folder for the files while they are made; by default $TMPDIR, else "
@@ -184,6 +200,7 @@ struct ingest {
     char *const *films;
     unsigned film_count;
     unsigned heights[LADDER_RUNGS_MAX], height_count;
+    enum video_codec codec;
     struct progress progress;
     struct settings settings;
     struct source source;
@@ -220,6 +237,23 @@ subtitles_take(struct ingest *in)
 }
 
 static int
+rungs_check(struct ingest *in)
+{
+    const struct encode_plan *plan = &in->plan;
+    const unsigned least = codec_side_min(plan->codec);
+    for (unsigned i = 0; i < plan->rung_count; i++)
+        if (plan->rungs[i].width < least || plan->rungs[i].height < least) {
+            progress_error(&in->progress,
+                           "%s cannot have a rendition of %ux%u: a side has %u "
+                           "pixels at least; use another --ladder or --codec",
+                           in->config->codec, plan->rungs[i].width,
+                           plan->rungs[i].height, least);
+            return ERR_UNSUPPORTED;
+        }
+    return 0;
+}
+
+static int
 step_probe(struct ingest *in)
 {
     int err = source_probe(&in->progress, in->film, &in->source);
@@ -228,15 +262,21 @@ step_probe(struct ingest *in)
     if (err != 0)
         return err;
     const struct source *source = &in->source;
+    in->plan.codec = in->codec;
+    in->plan.loudness_lufs = in->config->loudness_lufs;
     ladder_fit(in->heights, in->height_count, source, &in->plan);
     if (!in->config->no_thumbnails)
         thumbnails_fit((unsigned) in->config->thumbnail_size,
                        (uint32_t) in->config->thumbnail_ms, source, &in->plan);
     in->plan.audio_count = source->audio_count;
     in->plan.segment_ms = (uint32_t) in->config->segment_ms;
-    in->plan.crf = (unsigned) in->config->crf;
+    in->plan.crf =
+        in->config->crf < 0 ? codec_crf(in->codec) : (unsigned) in->config->crf;
     in->plan.threads = (unsigned) in->config->threads;
     in->plan.preset = in->config->preset;
+    err = rungs_check(in);
+    if (err != 0)
+        return err;
     pieces_plan(source, (uint32_t) in->config->piece_ms, &in->plan);
     char duration[32], picture[96] = "no video";
     if (source->has_video)
@@ -363,6 +403,8 @@ work_key_make(const struct ingest *in, char out[WORK_KEY_SIZE])
     digest_add(&digest, numbers, sizeof numbers);
     digest_add(&digest, config->ladder, strlen(config->ladder) + 1);
     digest_add(&digest, config->preset, strlen(config->preset) + 1);
+    digest_add(&digest, config->codec, strlen(config->codec) + 1);
+    digest_add(&digest, &config->loudness_lufs, sizeof config->loudness_lufs);
     for (unsigned i = 0; i < in->film_count; i++)
         file_identity_add(&digest, in->films[i]);
     for (size_t i = 0; i < config->subtitles.count; i++)
@@ -471,6 +513,19 @@ film_check(struct ingest *in)
 }
 
 static int
+loudness_find(struct ingest *in)
+{
+    struct encode_plan *plan = &in->plan;
+    int err = 0;
+    for (unsigned i = 0; plan->loudness_lufs != 0 && i < plan->audio_count; i++)
+        if ((err = loudness_measure(&in->progress, &in->source, i,
+                                    plan->loudness_lufs, &plan->loudness[i]))
+            != 0)
+            break;
+    return err;
+}
+
+static int
 step_encode(struct ingest *in)
 {
     int err = work_begin(in);
@@ -483,6 +538,9 @@ step_encode(struct ingest *in)
         progress_note(&in->progress, "was encoded by a run before this one");
         return 0;
     }
+    err = loudness_find(in);
+    if (err != 0)
+        return err;
     err = in->plan.piece_count > 0
               ? pieces_encode(&in->progress, &in->source, &in->plan, &in->work,
                               &in->encoded_frame_count)
@@ -870,19 +928,6 @@ ingest_run(struct ingest *in)
 }
 
 static bool
-is_preset(const char *name)
-{
-    static const char *const names[] = {
-        "ultrafast", "superfast", "veryfast", "faster",   "fast",
-        "medium",    "slow",      "slower",   "veryslow",
-    };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
-}
-
-static bool
 is_title(const char *text)
 {
     json_t *json = json_string(text); /* NULL when it is not UTF-8 */
@@ -952,7 +997,18 @@ config_check(struct ingest *in)
                        config->ladder, LADDER_RUNGS_MAX);
         return ERR_INVALID;
     }
-    if (!is_preset(config->preset)) {
+    if (codec_parse(config->codec, &in->codec) != 0) {
+        progress_error(progress, "--codec '%s': expected h264, hevc or av1",
+                       config->codec);
+        return ERR_INVALID;
+    }
+    if (config->crf > (int64_t) codec_crf_max(in->codec)) {
+        progress_error(progress, "--crf %lld: %s has %u at most",
+                       (long long) config->crf, config->codec,
+                       codec_crf_max(in->codec));
+        return ERR_INVALID;
+    }
+    if (!preset_is_known(config->preset)) {
         progress_error(progress,
                        "--preset '%s': expected one of x264's, "
                        "ultrafast to veryslow",
@@ -1055,6 +1111,7 @@ ingest_main(int argc, char **argv)
         return err == ERR_INVALID ? 2 : 1;
     title_set(&in);
     stop_signals_catch();
+    setenv("SVT_LOG", "1", 0); /* errors alone: it speaks past FFmpeg's log */
     transfer_patience_set((uint64_t) config.patience_ms, waiting_tell,
                           &in.progress);
     err = ingest_run(&in);

@@ -7,6 +7,7 @@
  * a single-track MP4 of its own, with key frames at the same moments.
  */
 
+#include "programs/vodst/ingest_codec.h"
 #include "programs/vodst/ingest_source.h"
 
 #define LADDER_RUNGS_MAX 8
@@ -33,6 +34,12 @@ struct encode_piece {
     uint64_t from_ms, to_ms; /* of the film; to 0: to its end */
 };
 
+/* Of one sound, as EBU R 128 has them. */
+struct loudness {
+    bool is_known; /* what is silent has none */
+    double integrated, peak, range, threshold, offset;
+};
+
 /* What to make of a source. */
 struct encode_plan {
     struct rung rungs[LADDER_RUNGS_MAX]; /* best first; v0, v1, ... */
@@ -42,8 +49,11 @@ struct encode_plan {
     struct thumbnails thumbnails; /* i0, and each alone: i1 */
     uint32_t segment_ms;
     unsigned threads; /* of the video encoder; 0: what there is */
+    enum video_codec codec;
     unsigned crf;
     const char *preset;
+    double loudness_lufs; /* to bring all sounds to; 0: they are left alone */
+    struct loudness loudness[SOURCE_AUDIO_MAX];
     uint32_t piece_ms;    /* a multiple of segment_ms */
     unsigned piece_count; /* of the whole film; 0: it is encoded at once */
     bool is_piece;        /* only `piece` is made */
@@ -67,7 +77,7 @@ void thumbnails_fit(unsigned size, uint32_t interval_ms,
 
 /* FFmpeg's arguments for the plan. Texts are in `text`, which must outlive
  * them. ERR_LIMIT, ERR_MEMORY. */
-#define ENCODE_ARGUMENTS_MAX 640
+#define ENCODE_ARGUMENTS_MAX ARGUMENTS_MAX
 int encode_arguments(const struct source *source,
                      const struct encode_plan *plan, struct buffer *text,
                      const char *argv[ENCODE_ARGUMENTS_MAX]);

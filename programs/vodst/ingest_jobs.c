@@ -32,7 +32,7 @@
 #define LIST_SIZE_MAX (64u << 20) /* bytes */
 #define LINE_SIZE_MAX (1u << 16)
 #define MESSAGE_SIZE 1024
-#define ARGUMENTS_MAX 512
+#define JOB_ARGUMENTS_MAX 512
 #define PAUSE_MS_MAX 600000
 #define KEY_SIZE 33 /* 32 hex digits and the end */
 #define TURN_MS 200 /* between looks at the clock */
@@ -45,9 +45,9 @@ struct job {
     char key[KEY_SIZE]; /* of what it says and of the film as it is */
     enum job_state state;
     unsigned attempts;
-    uint64_t next_ms;  /* not tried again before */
-    double done;       /* 0 to 1 */
-    json_t *result;    /* the last "done" event; or NULL */
+    uint64_t next_ms;           /* not tried again before */
+    double done;                /* 0 to 1 */
+    json_t *result;             /* the last "done" event; or NULL */
     char message[MESSAGE_SIZE]; /* why it failed last */
 };
 
@@ -185,8 +185,8 @@ job_parse(struct queue *q, unsigned line, json_t *fields)
         if (option == NULL)
             return list_refuse(q, line, "a job has no option ", name);
         if (!value_fits(option, value))
-            return list_refuse(q, line, "of another type than expected: ",
-                               name);
+            return list_refuse(q, line,
+                               "of another type than expected: ", name);
     }
     return key_make(job);
 }
@@ -200,8 +200,7 @@ line_parse(struct queue *q, unsigned line, const char *text, size_t len)
         at++;
     if (at == len || text[at] == '#')
         return 0;
-    json_t *fields =
-        json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    json_t *fields = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(fields)) {
         const int err =
             list_refuse(q, line, "expected one JSON object a line: ",
@@ -213,8 +212,7 @@ line_parse(struct queue *q, unsigned line, const char *text, size_t len)
         json_decref(fields);
         return list_refuse(q, line, "there are too many jobs", "");
     }
-    struct job *jobs =
-        reallocarray(q->jobs, q->count + 1, sizeof *jobs);
+    struct job *jobs = reallocarray(q->jobs, q->count + 1, sizeof *jobs);
     if (jobs == NULL) {
         json_decref(fields);
         return ERR_MEMORY;
@@ -319,9 +317,9 @@ static void
 result_write(struct queue *q, const struct job *job, uint64_t seconds)
 {
     const bool is_done = job->state == JOB_DONE;
-    json_t *line = json_pack(
-        "{s:s, s:s, s:i, s:I}", "id", job->id, "job", job->key, "attempts",
-        (int) job->attempts, "seconds", (json_int_t) seconds);
+    json_t *line = json_pack("{s:s, s:s, s:i, s:I}", "id", job->id, "job",
+                             job->key, "attempts", (int) job->attempts,
+                             "seconds", (json_int_t) seconds);
     if (line != NULL && is_done && job->result != NULL)
         json_object_update_missing(line, job->result);
     if (line != NULL && !is_done)
@@ -405,9 +403,9 @@ arguments_write(const struct queue *q, const struct job *job,
 static _Noreturn void
 job_exec(struct buffer *text, int output, pid_t parent)
 {
-    static char *argv[ARGUMENTS_MAX];
+    static char *argv[JOB_ARGUMENTS_MAX];
     size_t count = 0;
-    for (size_t at = 0; at < text->len && count < ARGUMENTS_MAX - 1;
+    for (size_t at = 0; at < text->len && count < JOB_ARGUMENTS_MAX - 1;
          at += strlen((char *) text->ptr + at) + 1)
         argv[count++] = (char *) text->ptr + at;
     const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -462,8 +460,8 @@ job_share(const char *step, double percent)
         const char *step;
         double before, own;
     } shares[] = {
-        {"encode", 0, 0.9},      {"thumbnails", 0, 0.4}, {"copy", 0.4, 0.3},
-        {"index", 0.9, 0.03},    {"store", 0.7, 0.29},   {"publish", 0.99, 0},
+        {"encode", 0, 0.9},   {"thumbnails", 0, 0.4}, {"copy", 0.4, 0.3},
+        {"index", 0.9, 0.03}, {"store", 0.7, 0.29},   {"publish", 0.99, 0},
     };
     for (size_t i = 0; step != NULL && i < sizeof shares / sizeof *shares; i++)
         if (strcmp(shares[i].step, step) == 0)
@@ -482,8 +480,7 @@ line_take(struct queue *q, struct job *job, const char *text)
         json_decref(line);
         return;
     }
-    const char *message =
-        json_string_value(json_object_get(line, "message"));
+    const char *message = json_string_value(json_object_get(line, "message"));
     const char *note = json_string_value(json_object_get(line, "text"));
     const double done =
         job_share(json_string_value(json_object_get(line, "step")),
@@ -645,8 +642,8 @@ queue_turn(struct queue *q)
     for (unsigned i = 0; i < q->config->workers; i++) {
         if (q->workers[i].pid == 0)
             continue;
-        fds[count] = (struct pollfd){.fd = q->workers[i].output,
-                                     .events = POLLIN};
+        fds[count] =
+            (struct pollfd){.fd = q->workers[i].output, .events = POLLIN};
         owners[count++] = i;
     }
     const int ready = poll(fds, count, TURN_MS);
@@ -678,12 +675,11 @@ queue_tell(struct queue *q)
         printf("%zu of %zu playable, %zu failed%s\n", q->done, q->count,
                q->failed,
                q->was_stopped ? "; interrupted: run it again to go on" : "");
-    progress_event(q->progress, "jobs_done",
-                   json_pack("{s:I, s:I, s:I, s:I}", "jobs",
-                             (json_int_t) q->count, "done",
-                             (json_int_t) q->done, "before",
-                             (json_int_t) q->before, "failed",
-                             (json_int_t) q->failed));
+    progress_event(
+        q->progress, "jobs_done",
+        json_pack("{s:I, s:I, s:I, s:I}", "jobs", (json_int_t) q->count, "done",
+                  (json_int_t) q->done, "before", (json_int_t) q->before,
+                  "failed", (json_int_t) q->failed));
     if (q->was_stopped)
         return 128 + stop_signal();
     return q->failed > 0 ? 1 : 0;
@@ -702,8 +698,8 @@ jobs_run(struct progress *progress, const struct jobs_config *config)
         status = 1;
         if (results_open(&q) == 0) {
             if (q.before > 0)
-                progress_note(progress, "%zu of %zu were done before",
-                              q.before, q.count);
+                progress_note(progress, "%zu of %zu were done before", q.before,
+                              q.count);
             queue_run(&q);
             status = queue_tell(&q);
         }

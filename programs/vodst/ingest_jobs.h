@@ -13,14 +13,15 @@
 
 #define JOBS_MAX 100000
 #define JOB_WORKERS_MAX 64
-#define EXIT_TEMPORARY 75 /* of one ingest, as sysexits.h has it: a failure
+#define EXIT_TEMPORARY \
+    75 /* of one ingest, as sysexits.h has it: a failure
                            * that may be over later */
 
 struct jobs_config {
     const char *path;    /* JSON lines; "-": standard input */
     const char *results; /* NULL: path + ".results" */
     unsigned workers, retries;
-    uint64_t pause_ms; /* before the first of them; doubles */
+    uint64_t pause_ms;             /* before the first of them; doubles */
     const struct program *program; /* whose options a job may have */
     char *const *argv;             /* what is said for all jobs; NULL ends */
 };
