@@ -14,6 +14,7 @@
 #include "programs/vodst/ingest_digest.h"
 #include "programs/vodst/ingest_index.h"
 #include "programs/vodst/ingest_jobs.h"
+#include "programs/vodst/ingest_ladder.h"
 #include "programs/vodst/ingest_loudness.h"
 #include "programs/vodst/ingest_pieces.h"
 #include "programs/vodst/ingest_transfer.h"
@@ -83,7 +84,9 @@ static const struct option options[] = {
     {"ladder", OPTION_TEXT, offsetof(struct config, ladder), "720,480,360", 0,
      0, false, NULL,
      "Heights of the renditions (of the shorter side, for upright films). "
-     "Those above the film's own are left out."},
+     "Those above the film's own are left out. auto: some seconds of the film "
+     "are encoded first at heights from 2160 to 216, and those are made that "
+     "take much less than the one above, with peaks as they are needed."},
     {"segment", OPTION_DURATION, offsetof(struct config, segment_ms), "4s",
      1000, 30000, false, NULL,
      "Length of a segment; there is a key frame at every half of it. With "
@@ -200,6 +203,7 @@ struct ingest {
     char *const *films;
     unsigned film_count;
     unsigned heights[LADDER_RUNGS_MAX], height_count;
+    bool is_auto; /* the ladder is measured */
     enum video_codec codec;
     struct progress progress;
     struct settings settings;
@@ -264,7 +268,10 @@ step_probe(struct ingest *in)
     const struct source *source = &in->source;
     in->plan.codec = in->codec;
     in->plan.loudness_lufs = in->config->loudness_lufs;
-    ladder_fit(in->heights, in->height_count, source, &in->plan);
+    if (in->is_auto)
+        ladder_candidates(source, &in->plan);
+    else
+        ladder_fit(in->heights, in->height_count, source, &in->plan);
     if (!in->config->no_thumbnails)
         thumbnails_fit((unsigned) in->config->thumbnail_size,
                        (uint32_t) in->config->thumbnail_ms, source, &in->plan);
@@ -525,10 +532,59 @@ loudness_find(struct ingest *in)
     return err;
 }
 
+static json_t *
+ladder_json(const struct encode_plan *plan)
+{
+    json_t *rungs = json_array();
+    for (unsigned i = 0; i < plan->rung_count; i++)
+        json_array_append_new(rungs,
+                              json_pack("[i, i, i]", (int) plan->rungs[i].width,
+                                        (int) plan->rungs[i].height,
+                                        (int) plan->rungs[i].bitrate_kbps_max));
+    return json_pack("{s:o}", "rungs", rungs);
+}
+
+static bool
+ladder_of(const json_t *done, struct encode_plan *plan)
+{
+    json_t *rungs = json_object_get(done, "rungs"), *rung;
+    size_t i;
+    int width, height, kbps;
+    if (json_array_size(rungs) == 0
+        || json_array_size(rungs) > LADDER_RUNGS_MAX)
+        return false;
+    plan->rung_count = 0;
+    json_array_foreach(rungs, i, rung)
+    {
+        if (json_unpack(rung, "[i, i, i]", &width, &height, &kbps) != 0)
+            return false;
+        plan->rungs[plan->rung_count++] =
+            (struct rung){(unsigned) width, (unsigned) height, (unsigned) kbps};
+    }
+    return true;
+}
+
+/* Measured once: what comes after stands on it. */
+static int
+ladder_find(struct ingest *in)
+{
+    if (!in->is_auto || !in->source.has_video
+        || ladder_of(work_step(&in->work, "ladder"), &in->plan))
+        return 0;
+    int err =
+        ladder_measure(&in->progress, &in->source, in->work.folder, &in->plan);
+    return err != 0 ? err
+                    : work_step_done(&in->progress, &in->work, "ladder",
+                                     ladder_json(&in->plan));
+}
+
 static int
 step_encode(struct ingest *in)
 {
     int err = work_begin(in);
+    if (err != 0)
+        return err;
+    err = ladder_find(in);
     if (err != 0)
         return err;
     const json_t *done = work_step(&in->work, "encode");
@@ -990,10 +1046,12 @@ config_check(struct ingest *in)
                        TITLE_LEN_MAX);
         return ERR_INVALID;
     }
-    if (ladder_parse(config->ladder, in->heights, &in->height_count) != 0) {
+    in->is_auto = strcmp(config->ladder, "auto") == 0;
+    if (!in->is_auto
+        && ladder_parse(config->ladder, in->heights, &in->height_count) != 0) {
         progress_error(progress,
                        "--ladder '%s': expected 1 to %d different "
-                       "heights of 64 to 4320, as 720,480,360",
+                       "heights of 64 to 4320, as 720,480,360, or auto",
                        config->ladder, LADDER_RUNGS_MAX);
         return ERR_INVALID;
     }

@@ -107,8 +107,8 @@ h264_arguments(struct arguments *a, const struct codec_settings *s)
 static void
 hevc_arguments(struct arguments *a, const struct codec_settings *s)
 {
-    static const char *const fixed[] = {"-c:v", "libx265", "-tag:v",
-                                        "hvc1", "-forced-idr", "1", NULL};
+    static const char *const fixed[] = {
+        "-c:v", "libx265", "-tag:v", "hvc1", "-forced-idr", "1", NULL};
     arguments_of(a, fixed);
     argument(a, "-preset:v");
     argument(a, s->preset);

@@ -444,6 +444,15 @@ piece_input(struct arguments *a, const struct encode_piece *piece)
     }
 }
 
+static void
+sample_input(struct arguments *a, const struct encode_piece *piece)
+{
+    argument(a, "-ss");
+    argument_printf(a, "%.3f", (double) piece->from_ms / 1000);
+    argument(a, "-t");
+    argument_printf(a, "%.3f", (double) (piece->to_ms - piece->from_ms) / 1000);
+}
+
 int
 encode_arguments(const struct source *source, const struct encode_plan *plan,
                  struct buffer *text, const char *argv[ENCODE_ARGUMENTS_MAX])
@@ -460,6 +469,8 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
     arguments_of(&a, fixed);
     if (plan->is_piece)
         piece_input(&a, &plan->piece);
+    else if (plan->is_sample)
+        sample_input(&a, &plan->piece);
     argument(&a, "-i");
     argument_printf(&a, "file:%s", source->path);
 
@@ -544,8 +555,8 @@ encode_judge(struct progress *progress, const struct child_result *result,
                        "--codec hevc --no-thumbnails");
         return ERR_UNSUPPORTED;
     }
-    if (result->exit_status != 0
-        && strstr(result->errors, "No space left on device") != NULL) {
+    /* which it may say, and end well */
+    if (strstr(result->errors, "No space left on device") != NULL) {
         progress_error(progress,
                        "the disk is full where the film is encoded "
                        "(--temp):\n%s",

@@ -57,6 +57,7 @@ struct encode_plan {
     uint32_t piece_ms;    /* a multiple of segment_ms */
     unsigned piece_count; /* of the whole film; 0: it is encoded at once */
     bool is_piece;        /* only `piece` is made */
+    bool is_sample;       /* the same, to the second or so */
     struct encode_piece piece;
     bool counts_from_picture; /* also what has no rungs: it is of this film */
 };

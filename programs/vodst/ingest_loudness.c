@@ -23,9 +23,8 @@ bool
 loudness_parse(const char *text, struct loudness *out)
 {
     const char *start = strrchr(text, '{');
-    json_t *root = start != NULL
-                       ? json_loads(start, JSON_DISABLE_EOF_CHECK, NULL)
-                       : NULL;
+    json_t *root =
+        start != NULL ? json_loads(start, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
     if (root == NULL)
         return false;
     const struct loudness found = {
@@ -59,11 +58,26 @@ loudness_measure(struct progress *progress, const struct source *source,
              "aformat=channel_layouts=%s,loudnorm=I=%.1f:TP=-1.5:LRA=50:"
              "print_format=json",
              source->audio[audio].channels == 1 ? "mono" : "stereo", lufs);
-    const char *const argv[] = {
-        "ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-v", "info",
-        "-protocol_whitelist", "file,pipe", "-format_whitelist",
-        SOURCE_FORMATS, "-i", url, "-map", stream, "-af", filter, "-f",
-        "null", "-", NULL};
+    const char *const argv[] = {"ffmpeg",
+                                "-nostdin",
+                                "-hide_banner",
+                                "-nostats",
+                                "-v",
+                                "info",
+                                "-protocol_whitelist",
+                                "file,pipe",
+                                "-format_whitelist",
+                                SOURCE_FORMATS,
+                                "-i",
+                                url,
+                                "-map",
+                                stream,
+                                "-af",
+                                filter,
+                                "-f",
+                                "null",
+                                "-",
+                                NULL};
     const struct child_config config = {.argv = argv};
     static struct child_result result; /* large */
     const int err = child_run(&config, &result);
@@ -74,9 +88,8 @@ loudness_measure(struct progress *progress, const struct source *source,
         return err;
     }
     if (result.exit_status != 0 || !loudness_parse(result.errors, out)) {
-        progress_error(progress,
-                       "cannot measure how loud sound %u is:\n%s", audio + 1,
-                       text_last_lines(result.errors, 5));
+        progress_error(progress, "cannot measure how loud sound %u is:\n%s",
+                       audio + 1, text_last_lines(result.errors, 5));
         return ERR_INVALID;
     }
     if (out->is_known)
