@@ -523,7 +523,7 @@ status_line(const char *line, void *context)
         status->time_s = strtod(value, NULL) / 1e6; /* "N/A" gives 0 */
     } else if (IS("speed")) {
         double speed = strtod(value, NULL);
-        if (speed > 0)
+        if (speed >= 0.05)
             snprintf(status->speed, sizeof status->speed, "%.1fx", speed);
     } else if (IS("frame")) {
         status->frames = strtoull(value, NULL, 10);
