@@ -12,6 +12,7 @@
 #include "platform/options.h"
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_digest.h"
+#include "programs/vodst/ingest_found.h"
 #include "programs/vodst/ingest_index.h"
 #include "programs/vodst/ingest_jobs.h"
 #include "programs/vodst/ingest_ladder.h"
@@ -532,50 +533,18 @@ loudness_find(struct ingest *in)
     return err;
 }
 
-static json_t *
-ladder_json(const struct encode_plan *plan)
-{
-    json_t *rungs = json_array();
-    for (unsigned i = 0; i < plan->rung_count; i++)
-        json_array_append_new(rungs,
-                              json_pack("[i, i, i]", (int) plan->rungs[i].width,
-                                        (int) plan->rungs[i].height,
-                                        (int) plan->rungs[i].bitrate_kbps_max));
-    return json_pack("{s:o}", "rungs", rungs);
-}
-
-static bool
-ladder_of(const json_t *done, struct encode_plan *plan)
-{
-    json_t *rungs = json_object_get(done, "rungs"), *rung;
-    size_t i;
-    int width, height, kbps;
-    if (json_array_size(rungs) == 0
-        || json_array_size(rungs) > LADDER_RUNGS_MAX)
-        return false;
-    plan->rung_count = 0;
-    json_array_foreach(rungs, i, rung)
-    {
-        if (json_unpack(rung, "[i, i, i]", &width, &height, &kbps) != 0)
-            return false;
-        plan->rungs[plan->rung_count++] =
-            (struct rung){(unsigned) width, (unsigned) height, (unsigned) kbps};
-    }
-    return true;
-}
-
 /* Measured once: what comes after stands on it. */
 static int
 ladder_find(struct ingest *in)
 {
     if (!in->is_auto || !in->source.has_video
-        || ladder_of(work_step(&in->work, "ladder"), &in->plan))
+        || found_ladder_parse(work_step(&in->work, "ladder"), &in->plan))
         return 0;
     int err =
         ladder_measure(&in->progress, &in->source, in->work.folder, &in->plan);
     return err != 0 ? err
                     : work_step_done(&in->progress, &in->work, "ladder",
-                                     ladder_json(&in->plan));
+                                     found_ladder_json(&in->plan));
 }
 
 static int
@@ -640,65 +609,25 @@ step_thumbnails(struct ingest *in)
         return err;
     const json_t *done = work_step(&in->work, "thumbnails");
     if (done != NULL) {
-        struct thumbnails *thumbnails = &in->plan.thumbnails;
-        thumbnails->width =
-            (unsigned) json_integer_value(json_object_get(done, "width"));
-        thumbnails->height =
-            (unsigned) json_integer_value(json_object_get(done, "height"));
-        thumbnails->interval_ms =
-            (uint32_t) json_integer_value(json_object_get(done, "interval_ms"));
+        found_thumbnails_parse(done, &in->plan.thumbnails);
         return 0;
     }
     in->progress.is_optional = true;
     err = thumbnails_of_copy(in);
     in->progress.is_optional = false;
-    if (err == ERR_TIMEOUT)
-        return err;
-    if (err != 0)
+    if (err == 0)
+        return work_step_done(&in->progress, &in->work, "thumbnails",
+                              found_thumbnails_json(&in->plan.thumbnails));
+    if (err != ERR_TIMEOUT)
         progress_note(&in->progress, "so there are no thumbnails");
-    const struct thumbnails *thumbnails = &in->plan.thumbnails;
-    return work_step_done(
-        &in->progress, &in->work, "thumbnails",
-        json_pack("{s:I, s:I, s:I}", "width", (json_int_t) thumbnails->width,
-                  "height", (json_int_t) thumbnails->height, "interval_ms",
-                  (json_int_t) thumbnails->interval_ms));
-}
-
-/* What index_write found out, for a run after this one. */
-static json_t *
-indexed_json(const struct indexed *indexed)
-{
-    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:I}", "tracks",
-                     (json_int_t) indexed->track_count, "segments",
-                     (json_int_t) indexed->segment_count, "duration_s",
-                     indexed->duration_s, "video_s", indexed->video_duration_s,
-                     "audio_s", indexed->audio_duration_s, "frames",
-                     (json_int_t) indexed->frame_count);
-}
-
-static bool
-indexed_parse(const json_t *done, struct indexed *out)
-{
-    json_int_t tracks, segments, frames;
-    if (done == NULL
-        || json_unpack((json_t *) (uintptr_t) done,
-                       "{s:I, s:I, s:F, s:F, s:F, s:I}", "tracks", &tracks,
-                       "segments", &segments, "duration_s", &out->duration_s,
-                       "video_s", &out->video_duration_s, "audio_s",
-                       &out->audio_duration_s, "frames", &frames)
-               != 0)
-        return false;
-    out->track_count = (unsigned) tracks;
-    out->segment_count = (unsigned) segments;
-    out->frame_count = (uint64_t) frames;
-    return true;
+    return err == ERR_TIMEOUT ? err : 0;
 }
 
 /* Writes all files of the version, or finds them written. */
 static int
 files_make(struct ingest *in, struct copy *copy, int (*check)(struct ingest *))
 {
-    if (indexed_parse(work_step(&in->work, "index"), &in->indexed))
+    if (found_index_parse(work_step(&in->work, "index"), &in->indexed))
         return index_finish(&in->progress, &in->plan, in->work.folder);
     int err = index_write(&in->progress, &in->source, &in->plan, copy,
                           in->subtitles, in->work.folder, &in->indexed);
@@ -706,7 +635,7 @@ files_make(struct ingest *in, struct copy *copy, int (*check)(struct ingest *))
         err = check(in);
     if (err == 0)
         err = work_step_done(&in->progress, &in->work, "index",
-                             indexed_json(&in->indexed));
+                             found_index_json(&in->indexed));
     return err != 0 ? err
                     : index_finish(&in->progress, &in->plan, in->work.folder);
 }
@@ -800,9 +729,11 @@ store_begin(struct ingest *in)
                            && strcmp(in->playable, version->version) != 0;
         return 0;
     }
-    bool is_there;
+    bool is_there = true;
     const int err =
-        in->storage->has(in->storage, &in->progress, version, &is_there);
+        in->storage->has == NULL
+            ? 0
+            : in->storage->has(in->storage, &in->progress, version, &is_there);
     if (err != 0)
         return err;
     json_t *files = json_array();

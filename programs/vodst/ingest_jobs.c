@@ -7,12 +7,10 @@
 
 #include "programs/vodst/ingest_jobs.h"
 
-#include "core/content.h"
+#include "core/buffer.h"
 #include "core/err.h"
 #include "platform/clock.h"
-#include "platform/files.h"
 #include "programs/vodst/ingest_child.h"
-#include "programs/vodst/ingest_digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,33 +21,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LIST_SIZE_MAX (64u << 20) /* bytes */
 #define LINE_SIZE_MAX (1u << 16)
-#define MESSAGE_SIZE 1024
 #define JOB_ARGUMENTS_MAX 512
 #define PAUSE_MS_MAX 600000
-#define KEY_SIZE 33 /* 32 hex digits and the end */
 #define TURN_MS 200 /* between looks at the clock */
-
-enum job_state { JOB_WAITS, JOB_RUNS, JOB_DONE, JOB_FAILED };
-
-struct job {
-    json_t *fields; /* as listed */
-    char id[CONTENT_ID_LEN_MAX + 1];
-    char key[KEY_SIZE]; /* of what it says and of the film as it is */
-    enum job_state state;
-    unsigned attempts;
-    uint64_t next_ms;           /* not tried again before */
-    double done;                /* 0 to 1 */
-    json_t *result;             /* the last "done" event; or NULL */
-    char message[MESSAGE_SIZE]; /* why it failed last */
-};
 
 struct worker {
     pid_t pid; /* 0: free */
@@ -63,285 +42,11 @@ struct worker {
 struct queue {
     struct progress *progress;
     const struct jobs_config *config;
-    struct job *jobs;
-    size_t count, done, failed, running, before; /* before: by another run */
-    int results;
+    struct job_list list;
+    size_t done, failed, running;
     struct worker *workers;
     bool was_stopped;
 };
-
-/* ---- the list ---- */
-
-static int
-list_refuse(struct queue *q, unsigned line, const char *what, const char *which)
-{
-    progress_error(q->progress, "%s:%u: %s%s", q->config->path, line, what,
-                   which);
-    return ERR_INVALID;
-}
-
-static const struct option *
-option_find(const struct program *program, const char *name)
-{
-    /* said once for the list, and not by a job */
-    static const char *const own[] = {"jobs",        "workers", "retries",
-                                      "retry-pause", "results", "json",
-                                      "keep-work"};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        if (strcmp(own[i], name) == 0)
-            return NULL;
-    for (size_t i = 0; i < program->option_count; i++)
-        if (strcmp(program->options[i].name, name) == 0)
-            return &program->options[i];
-    return NULL;
-}
-
-static bool
-is_texts(const json_t *value)
-{
-    size_t i;
-    json_t *item;
-    bool is_good = json_array_size(value) > 0;
-    json_array_foreach((json_t *) (uintptr_t) value, i, item) is_good =
-        is_good && json_is_string(item);
-    return json_is_string(value) || is_good;
-}
-
-static bool
-value_fits(const struct option *option, const json_t *value)
-{
-    if (option->type == OPTION_FLAG)
-        return json_is_boolean(value);
-    if (option->type == OPTION_LIST)
-        return is_texts(value);
-    return json_is_string(value) || json_is_number(value);
-}
-
-static void
-film_add(struct digest *digest, const char *path)
-{
-    struct stat st = {0};
-    int64_t numbers[3] = {0};
-    if (stat(path, &st) == 0) {
-        numbers[0] = st.st_size;
-        numbers[1] = st.st_mtim.tv_sec;
-        numbers[2] = st.st_mtim.tv_nsec;
-    }
-    digest_add(digest, numbers, sizeof numbers);
-}
-
-/* The i-th film of a job, or NULL. */
-static const char *
-film_of(const struct job *job, size_t i)
-{
-    const json_t *film = json_object_get(job->fields, "film");
-    if (json_is_string(film))
-        return i == 0 ? json_string_value(film) : NULL;
-    return json_string_value(json_array_get(film, i));
-}
-
-static int
-key_make(struct job *job)
-{
-    struct digest digest;
-    uint8_t hash[DIGEST_SIZE];
-    char *text = json_dumps(job->fields, JSON_COMPACT | JSON_SORT_KEYS);
-    int err = text == NULL ? ERR_MEMORY : digest_begin(&digest);
-    if (err == 0) {
-        digest_add(&digest, text, strlen(text));
-        for (size_t i = 0; film_of(job, i) != NULL; i++)
-            film_add(&digest, film_of(job, i));
-        err = digest_end(&digest, hash);
-    }
-    free(text);
-    if (err == 0)
-        digest_text(hash, KEY_SIZE / 2, job->key);
-    return err;
-}
-
-static int
-job_parse(struct queue *q, unsigned line, json_t *fields)
-{
-    struct job *job = &q->jobs[q->count];
-    const char *id = json_string_value(json_object_get(fields, "id")), *name;
-    json_t *value;
-    *job = (struct job){.fields = fields};
-    q->count++; /* whose fields are freed */
-    if (!is_texts(json_object_get(fields, "film")))
-        return list_refuse(q, line, "expected \"film\": a path, or several",
-                           "");
-    if (id == NULL || !content_id_is_valid(bytes_of_text(id)))
-        return list_refuse(q, line, "expected \"id\": the id of the content",
-                           "");
-    snprintf(job->id, sizeof job->id, "%s", id);
-    for (size_t i = 0; i + 1 < q->count; i++)
-        if (strcmp(q->jobs[i].id, id) == 0)
-            return list_refuse(q, line, "is there twice: ", id);
-    json_object_foreach(fields, name, value)
-    {
-        if (strcmp(name, "film") == 0)
-            continue;
-        const struct option *option = option_find(q->config->program, name);
-        if (option == NULL)
-            return list_refuse(q, line, "a job has no option ", name);
-        if (!value_fits(option, value))
-            return list_refuse(q, line,
-                               "of another type than expected: ", name);
-    }
-    return key_make(job);
-}
-
-static int
-line_parse(struct queue *q, unsigned line, const char *text, size_t len)
-{
-    json_error_t error;
-    size_t at = 0;
-    while (at < len && strchr(" \t\r", text[at]) != NULL)
-        at++;
-    if (at == len || text[at] == '#')
-        return 0;
-    json_t *fields = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(fields)) {
-        const int err =
-            list_refuse(q, line, "expected one JSON object a line: ",
-                        fields == NULL ? error.text : "it is another value");
-        json_decref(fields);
-        return err;
-    }
-    if (q->count == JOBS_MAX) {
-        json_decref(fields);
-        return list_refuse(q, line, "there are too many jobs", "");
-    }
-    struct job *jobs = reallocarray(q->jobs, q->count + 1, sizeof *jobs);
-    if (jobs == NULL) {
-        json_decref(fields);
-        return ERR_MEMORY;
-    }
-    q->jobs = jobs;
-    return job_parse(q, line, fields);
-}
-
-static int
-list_read(struct queue *q)
-{
-    const char *path = q->config->path;
-    struct buffer text;
-    buffer_init(&text, LIST_SIZE_MAX);
-    int err = file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &text);
-    if (err != 0) {
-        progress_error(q->progress, "cannot read %s: %s", path,
-                       err == ERR_IO ? strerror(errno) : err_text(err));
-        err = ERR_INVALID;
-    }
-    const char *at = text.len > 0 ? (const char *) text.ptr : "";
-    const char *end = at + text.len;
-    for (unsigned line = 1; err == 0 && at < end; line++) {
-        const char *stop = memchr(at, '\n', (size_t) (end - at));
-        if (stop == NULL)
-            stop = end;
-        err = line_parse(q, line, at, (size_t) (stop - at));
-        at = stop + 1;
-    }
-    buffer_fini(&text);
-    if (err == 0 && q->count == 0) {
-        progress_error(q->progress, "%s: there are no jobs in it", path);
-        err = ERR_INVALID;
-    }
-    return err;
-}
-
-/* ---- results ---- */
-
-static void
-result_take(struct queue *q, const char *text, size_t len)
-{
-    json_t *line = json_loadb(text, len, 0, NULL);
-    const char *event = json_string_value(json_object_get(line, "event"));
-    const char *key = json_string_value(json_object_get(line, "job"));
-    for (size_t i = 0; event != NULL && key != NULL && i < q->count; i++) {
-        struct job *job = &q->jobs[i];
-        if (strcmp(event, "job_done") != 0 || strcmp(job->key, key) != 0
-            || job->state != JOB_WAITS)
-            continue;
-        job->state = JOB_DONE;
-        job->done = 1;
-        q->done++;
-        q->before++;
-    }
-    json_decref(line);
-}
-
-/* Opens the file, locks it, and takes what is in it. */
-static int
-results_open(struct queue *q)
-{
-    char path[PATH_MAX];
-    struct buffer text;
-    if (q->config->results != NULL)
-        snprintf(path, sizeof path, "%s", q->config->results);
-    else
-        snprintf(path, sizeof path, "%s.results", q->config->path);
-    q->results = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (q->results < 0) {
-        progress_error(q->progress, "cannot write the results to %s: %s", path,
-                       strerror(errno));
-        return ERR_IO;
-    }
-    if (flock(q->results, LOCK_EX | LOCK_NB) != 0) {
-        progress_error(q->progress,
-                       "these jobs are being done already: %s is locked", path);
-        return ERR_UNAVAILABLE;
-    }
-    buffer_init(&text, LIST_SIZE_MAX);
-    int err = file_read(path, &text);
-    const char *at = text.len > 0 ? (const char *) text.ptr : "";
-    const char *end = at + text.len;
-    while (err == 0 && at < end) {
-        const char *stop = memchr(at, '\n', (size_t) (end - at));
-        if (stop == NULL) { /* the last one was killed while it wrote */
-            if (write(q->results, "\n", 1) != 1)
-                err = ERR_IO;
-            break;
-        }
-        result_take(q, at, (size_t) (stop - at));
-        at = stop + 1;
-    }
-    buffer_fini(&text);
-    if (err != 0)
-        progress_error(q->progress, "cannot read the results in %s: %s", path,
-                       err_text(err));
-    return err;
-}
-
-static void
-result_write(struct queue *q, const struct job *job, uint64_t seconds)
-{
-    const bool is_done = job->state == JOB_DONE;
-    json_t *line = json_pack("{s:s, s:s, s:i, s:I}", "id", job->id, "job",
-                             job->key, "attempts", (int) job->attempts,
-                             "seconds", (json_int_t) seconds);
-    if (line != NULL && is_done && job->result != NULL)
-        json_object_update_missing(line, job->result);
-    if (line != NULL && !is_done)
-        json_object_set_new(line, "message", json_string(job->message));
-    if (line == NULL)
-        return;
-    json_object_set_new(line, "event",
-                        json_string(is_done ? "job_done" : "job_failed"));
-    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    const size_t len = text != NULL ? strlen(text) : 0;
-    if (len > 0) {
-        text[len] = '\n';
-        if (write(q->results, text, len + 1) != (ssize_t) len + 1
-            || fsync(q->results) != 0)
-            progress_note(q->progress,
-                          "cannot write the result of %s (%s): it will be "
-                          "ingested again when the list is",
-                          job->id, strerror(errno));
-    }
-    free(text);
-    progress_event(q->progress, is_done ? "job_done" : "job_failed", line);
-}
 
 /* ---- one job's process ---- */
 
@@ -396,8 +101,8 @@ arguments_write(const struct queue *q, const struct job *job,
             option_write(text, name, value);
     }
     buffer_append(text, "--", 3);
-    for (size_t i = 0; film_of(job, i) != NULL; i++)
-        buffer_append(text, film_of(job, i), strlen(film_of(job, i)) + 1);
+    for (size_t i = 0; job_film(job, i) != NULL; i++)
+        buffer_append(text, job_film(job, i), strlen(job_film(job, i)) + 1);
 }
 
 static _Noreturn void
@@ -569,7 +274,7 @@ job_settle(struct queue *q, struct worker *w, int status)
         q->failed++;
         job->done = 1;
     }
-    result_write(q, job, seconds);
+    job_result_write(&q->list, job, seconds);
     if (!q->progress->is_json && job->state == JOB_FAILED)
         progress_note(q->progress, "%s: FAILED: %s", job->id, job->message);
     else if (!q->progress->is_json)
@@ -599,16 +304,16 @@ workers_fill(struct queue *q)
         struct worker *w = &q->workers[i];
         if (w->pid != 0)
             continue;
-        while (next < q->count
-               && (q->jobs[next].state != JOB_WAITS
-                   || q->jobs[next].next_ms > now_ms))
+        while (next < q->list.count
+               && (q->list.jobs[next].state != JOB_WAITS
+                   || q->list.jobs[next].next_ms > now_ms))
             next++;
-        if (next == q->count)
+        if (next == q->list.count)
             return;
-        if (job_start(q, w, &q->jobs[next]) != 0) {
+        if (job_start(q, w, &q->list.jobs[next]) != 0) {
             progress_note(q->progress, "cannot start a job: %s",
                           strerror(errno));
-            q->jobs[next].next_ms = now_ms + 1000;
+            q->list.jobs[next].next_ms = now_ms + 1000;
         }
     }
 }
@@ -618,11 +323,11 @@ queue_show(struct queue *q)
 {
     char text[32];
     double sum = 0;
-    for (size_t i = 0; i < q->count; i++)
-        sum += q->jobs[i].done;
-    snprintf(text, sizeof text, "%zu/%zu, %zu failed", q->done, q->count,
+    for (size_t i = 0; i < q->list.count; i++)
+        sum += q->list.jobs[i].done;
+    snprintf(text, sizeof text, "%zu/%zu, %zu failed", q->done, q->list.count,
              q->failed);
-    progress_update(q->progress, sum / (double) q->count, text);
+    progress_update(q->progress, sum / (double) q->list.count, text);
 }
 
 static void
@@ -655,9 +360,9 @@ queue_turn(struct queue *q)
 static void
 queue_run(struct queue *q)
 {
-    q->progress->done_before = (double) q->before / (double) q->count;
+    q->progress->done_before = (double) q->list.before / (double) q->list.count;
     while (q->running > 0
-           || (!q->was_stopped && q->done + q->failed < q->count)) {
+           || (!q->was_stopped && q->done + q->failed < q->list.count)) {
         if (stop_signal() != 0 && !q->was_stopped)
             queue_stop(q);
         if (!q->was_stopped)
@@ -672,14 +377,15 @@ queue_tell(struct queue *q)
 {
     progress_end(q->progress);
     if (!q->progress->is_json)
-        printf("%zu of %zu playable, %zu failed%s\n", q->done, q->count,
+        printf("%zu of %zu playable, %zu failed%s\n", q->done, q->list.count,
                q->failed,
                q->was_stopped ? "; interrupted: run it again to go on" : "");
-    progress_event(
-        q->progress, "jobs_done",
-        json_pack("{s:I, s:I, s:I, s:I}", "jobs", (json_int_t) q->count, "done",
-                  (json_int_t) q->done, "before", (json_int_t) q->before,
-                  "failed", (json_int_t) q->failed));
+    progress_event(q->progress, "jobs_done",
+                   json_pack("{s:I, s:I, s:I, s:I}", "jobs",
+                             (json_int_t) q->list.count, "done",
+                             (json_int_t) q->done, "before",
+                             (json_int_t) q->list.before, "failed",
+                             (json_int_t) q->failed));
     if (q->was_stopped)
         return 128 + stop_signal();
     return q->failed > 0 ? 1 : 0;
@@ -688,29 +394,28 @@ queue_tell(struct queue *q)
 int
 jobs_run(struct progress *progress, const struct jobs_config *config)
 {
-    struct queue q = {.progress = progress, .config = config, .results = -1};
+    struct queue q = {.progress = progress, .config = config};
     int status = 2;
-    q.workers = calloc(config->workers, sizeof *q.workers);
     progress_begin(progress, "jobs");
-    if (q.workers == NULL)
-        progress_error(progress, "out of memory");
-    else if (list_read(&q) == 0) {
+    int err = job_list_read(progress, config->path, config->program, &q.list);
+    if (err == 0) {
         status = 1;
-        if (results_open(&q) == 0) {
-            if (q.before > 0)
-                progress_note(progress, "%zu of %zu were done before", q.before,
-                              q.count);
-            queue_run(&q);
-            status = queue_tell(&q);
-        }
+        err = job_results_open(&q.list, config->results);
     }
-    for (size_t i = 0; i < q.count; i++) {
-        json_decref(q.jobs[i].fields);
-        json_decref(q.jobs[i].result);
+    q.workers = calloc(config->workers, sizeof *q.workers);
+    if (err == 0 && q.workers == NULL) {
+        progress_error(progress, "out of memory");
+        err = ERR_MEMORY;
     }
-    if (q.results >= 0)
-        close(q.results);
-    free(q.jobs);
+    if (err == 0) {
+        q.done = q.list.before;
+        if (q.done > 0)
+            progress_note(progress, "%zu of %zu were done before", q.done,
+                          q.list.count);
+        queue_run(&q);
+        status = queue_tell(&q);
+    }
+    job_list_free(&q.list);
     free(q.workers);
     return status;
 }

@@ -8,10 +8,8 @@
  * was when it is run again.
  */
 
-#include "platform/options.h"
-#include "programs/vodst/ingest_progress.h"
+#include "programs/vodst/ingest_job_list.h"
 
-#define JOBS_MAX 100000
 #define JOB_WORKERS_MAX 64
 #define EXIT_TEMPORARY \
     75 /* of one ingest, as sysexits.h has it: a failure

@@ -25,8 +25,7 @@
 void
 ladder_candidates(const struct source *source, struct encode_plan *plan)
 {
-    static const unsigned usual[] = {2160, 1440, 1080, 720,
-                                     540,  432,  288,  216};
+    static const unsigned usual[] = {2160, 1440, 1080, 720, 540, 432, 288, 216};
     unsigned heights[LADDER_RUNGS_MAX], count = 0;
     const unsigned side =
         source->width < source->height ? source->width : source->height;

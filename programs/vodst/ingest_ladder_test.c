@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-
 static struct source
 film(unsigned width, unsigned height)
 {
@@ -58,7 +57,12 @@ rungs_that_make_no_difference_are_left_out(void **state)
           {900, 1300}},
          "1080 720 540 288 216"},
         {"upscaled, nothing in it",
-         {{400, 500}, {390, 480}, {380, 460}, {370, 440}, {270, 300}, {180, 200}},
+         {{400, 500},
+          {390, 480},
+          {380, 460},
+          {370, 440},
+          {270, 300},
+          {180, 200}},
          "1080 288 216"},
     };
     const struct source source = film(1920, 1080);

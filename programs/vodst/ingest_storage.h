@@ -36,7 +36,8 @@ struct storage_version {
 struct storage {
     /* Can it be reached, with these credentials? */
     int (*check)(struct storage *storage, struct progress *progress);
-    /* Is the file there that makes the version readable? */
+    /* Is the file there that makes the version readable? NULL: it cannot be
+     * known, and what a killed run left is not taken away. */
     int (*has)(struct storage *storage, struct progress *progress,
                const struct storage_version *version, bool *out);
     /* Puts all files and reads them back: what is there, also from before, has

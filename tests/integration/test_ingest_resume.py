@@ -116,6 +116,23 @@ def test_01_killed_at_any_moment_it_goes_on(kind, place, nginx_place, film):
     assert resumed >= 3  # those that were killed behind the encoder
 
 
+def test_01_a_copy_that_was_killed_goes_on(place, film):
+    dice = random.Random("kill copy")
+    options = ["--copy", "--segment", "1s", "--thumbnails", "1s"]
+    whole = Run(place, film, "demo", *options)
+    assert whole.end() == 0
+    files, took = digests(place.root), steps_of(whole.events)
+    for step in ("thumbnails", "copy", "store", "publish"):
+        shutil.rmtree(place.root / "demo")
+        run = Run(place, film, "demo", *options)
+        assert run.until(step)
+        time.sleep(dice.random() * took[step])
+        run.kill()
+        assert Run(place, film, "demo", *options).end() == 0
+        assert digests(place.root) == files, step
+        assert list(place.temp.iterdir()) == []
+
+
 def packets(path):
     told = probe(path, "-show_packets", "-show_entries",
                  "packet=pts,dts,duration,flags")["packets"]
