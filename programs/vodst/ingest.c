@@ -176,8 +176,9 @@ static const struct program program = {
     .summary = "encode or copy a film, store it and make it playable",
     .synopsis = "FILE...|--jobs LIST",
     .details =
-        "Encodes FILE with FFmpeg into renditions of H.264 and AAC with key "
-        "frames at the same moments and into sheets of thumbnails, cuts them "
+        "Encodes FILE with FFmpeg into renditions of H.264, HEVC or AV1, and "
+        "AAC, with key frames at the same moments and into sheets of "
+        "thumbnails, cuts them "
         "into segments, stores the files "
         "under ID/VERSION/ and tells st-api. VERSION is a hash of the "
         "files.\n\n"
@@ -191,7 +192,10 @@ static const struct program program = {
         "goes on behind the last step that was finished. What is stored is "
         "read back and compared by its SHA-256 before st-api is told. Exit "
         "status: 0 playable, 1 failed, 2 wrong use, 75 failed for now (with "
-        "--keep-work), 128 + signal when interrupted.",
+        "--keep-work), 128 + signal when interrupted.\n\n"
+        "With --jobs a list of films is ingested, some at a time; what came of "
+        "each is kept beside the list, and the list goes on where it was. Exit "
+        "status: 0 all are playable, 1 some failed.",
     .options = options,
     .option_count = OPTION_COUNT(options),
     .arguments_min = 0,

@@ -69,9 +69,8 @@ found_index_parse(const json_t *done, struct indexed *out)
 json_t *
 found_thumbnails_json(const struct thumbnails *thumbnails)
 {
-    return json_pack("{s:I, s:I, s:I}", "width",
-                     (json_int_t) thumbnails->width, "height",
-                     (json_int_t) thumbnails->height, "interval_ms",
+    return json_pack("{s:I, s:I, s:I}", "width", (json_int_t) thumbnails->width,
+                     "height", (json_int_t) thumbnails->height, "interval_ms",
                      (json_int_t) thumbnails->interval_ms);
 }
 

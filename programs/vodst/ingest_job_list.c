@@ -26,7 +26,8 @@
 /* ---- the list ---- */
 
 static int
-list_refuse(struct job_list *list, unsigned line, const char *what, const char *which)
+list_refuse(struct job_list *list, unsigned line, const char *what,
+            const char *which)
 {
     progress_error(list->progress, "%s:%u: %s%s", list->path, line, what,
                    which);
@@ -178,10 +179,8 @@ job_list_read(struct progress *progress, const char *path,
               const struct program *program, struct job_list *list)
 {
     struct buffer text;
-    *list = (struct job_list){.progress = progress,
-                              .path = path,
-                              .program = program,
-                              .results = -1};
+    *list = (struct job_list){
+        .progress = progress, .path = path, .program = program, .results = -1};
     buffer_init(&text, LIST_SIZE_MAX);
     int err = file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &text);
     if (err != 0) {
@@ -233,7 +232,7 @@ result_take(struct job_list *list, const char *text, size_t len)
             continue;
         job->state = JOB_DONE;
         job->done = 1;
-                list->before++;
+        list->before++;
     }
     json_decref(line);
 }
@@ -249,8 +248,8 @@ job_results_open(struct job_list *list, const char *given)
         snprintf(path, sizeof path, "%s.results", list->path);
     list->results = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (list->results < 0) {
-        progress_error(list->progress, "cannot write the results to %s: %s", path,
-                       strerror(errno));
+        progress_error(list->progress, "cannot write the results to %s: %s",
+                       path, strerror(errno));
         return ERR_IO;
     }
     if (flock(list->results, LOCK_EX | LOCK_NB) != 0) {
@@ -274,8 +273,8 @@ job_results_open(struct job_list *list, const char *given)
     }
     buffer_fini(&text);
     if (err != 0)
-        progress_error(list->progress, "cannot read the results in %s: %s", path,
-                       err_text(err));
+        progress_error(list->progress, "cannot read the results in %s: %s",
+                       path, err_text(err));
     return err;
 }
 

@@ -24,9 +24,9 @@ struct job {
     char key[JOB_KEY_SIZE]; /* of what it says and of the film as it is */
     enum job_state state;
     unsigned attempts;
-    uint64_t next_ms;           /* not tried again before */
-    double done;                /* 0 to 1 */
-    struct json_t *result;             /* the last "done" event; or NULL */
+    uint64_t next_ms;               /* not tried again before */
+    double done;                    /* 0 to 1 */
+    struct json_t *result;          /* the last "done" event; or NULL */
     char message[JOB_MESSAGE_SIZE]; /* why it failed last */
 };
 
