@@ -56,8 +56,10 @@ is_texts(const json_t *value)
     size_t i;
     json_t *item;
     bool is_good = json_array_size(value) > 0;
-    json_array_foreach((json_t *) (uintptr_t) value, i, item) is_good =
-        is_good && json_is_string(item);
+    json_array_foreach((json_t *) (uintptr_t) value, i, item)
+    {
+        is_good = is_good && json_is_string(item);
+    }
     return json_is_string(value) || is_good;
 }
 

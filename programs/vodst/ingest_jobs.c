@@ -71,7 +71,10 @@ option_write(struct buffer *text, const char *name, const json_t *value)
         buffer_printf(text, "--%s=%.17g", name, json_real_value(value));
         break;
     case JSON_ARRAY:
-        json_array_foreach(value, i, item) option_write(text, name, item);
+        json_array_foreach(value, i, item)
+        {
+            option_write(text, name, item);
+        }
         return true;
     case JSON_OBJECT:
     case JSON_FALSE:
