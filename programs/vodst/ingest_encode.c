@@ -17,15 +17,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ARGUMENTS_SIZE_MAX (64u << 10) /* bytes */
 #define RUNG_HEIGHT_MIN 64
 #define RUNG_HEIGHT_MAX 4320
 /* What 1280x720 at up to 30 frames/s may take at its peaks. */
 #define BITRATE_KBPS_720P 2800
+/* Pictures in front of a piece that are decoded for it: a key frame's leading
+ * pictures and the deinterlacer need those before. */
+#define PIECE_MARGIN_MS 2000
 
 int
 ladder_parse(const char *text, unsigned heights[LADDER_RUNGS_MAX],
@@ -67,13 +68,15 @@ even(double side)
 }
 
 static unsigned
-bitrate_kbps_max(unsigned width, unsigned height, const struct source *source)
+bitrate_kbps_max(unsigned width, unsigned height, const struct source *source,
+                 enum video_codec codec)
 {
     double pixels = (double) width * height / (1280.0 * 720.0);
     double rate = (double) source->frame_rate_num / source->frame_rate_den;
     double kbps = BITRATE_KBPS_720P * pow(pixels, 0.75);
     if (rate > 31)
         kbps *= 1.4;
+    kbps *= codec_bitrate_share(codec);
     return kbps < 100 ? 100 : (unsigned) kbps;
 }
 
@@ -84,7 +87,7 @@ rung_add(struct encode_plan *plan, const struct source *source, double scale)
     rung->width = even(source->width * scale);
     rung->height = even(source->height * scale);
     rung->bitrate_kbps_max =
-        bitrate_kbps_max(rung->width, rung->height, source);
+        bitrate_kbps_max(rung->width, rung->height, source, plan->codec);
 }
 
 void
@@ -122,49 +125,6 @@ thumbnails_fit(unsigned size, uint32_t interval_ms, const struct source *source,
 
 /* ---- the command line ---- */
 
-/* Arguments are written one after the other, each with its end, and turned
- * into pointers when all are there: the buffer moves while it grows. */
-struct arguments {
-    struct buffer *text;
-    size_t offsets[ENCODE_ARGUMENTS_MAX];
-    size_t count;
-};
-
-static void
-argument(struct arguments *a, const char *text)
-{
-    if (a->count == ENCODE_ARGUMENTS_MAX - 1) {
-        a->text->err = ERR_LIMIT;
-        return;
-    }
-    a->offsets[a->count++] = a->text->len;
-    buffer_append(a->text, text, strlen(text) + 1);
-}
-
-static void
-arguments_of(struct arguments *a, const char *const *texts)
-{
-    for (; *texts != NULL; texts++)
-        argument(a, *texts);
-}
-
-static void argument_printf(struct arguments *a, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
-argument_printf(struct arguments *a, const char *format, ...)
-{
-    char text[PATH_MAX + 64];
-    va_list values;
-    va_start(values, format);
-    int len = vsnprintf(text, sizeof text, format, values);
-    va_end(values);
-    if (len < 0 || (size_t) len >= sizeof text)
-        a->text->err = ERR_LIMIT;
-    else
-        argument(a, text);
-}
-
 /* True when every frame's time is a whole number of the file's ticks. */
 static bool
 time_base_is_exact(const struct source *s)
@@ -187,8 +147,8 @@ time_base_choose(const struct source *s, unsigned *num, unsigned *den)
     *den = is_rate ? s->frame_rate_num : s->time_base_den;
 }
 
-/* H.264 of 8 bits is of standard range: what is brighter is brought into it,
- * or the picture would be grey. */
+/* H.264 of 8 bits is of standard range, and JPEG is: what is brighter is brought
+ * into it, or the picture would be grey. */
 static void
 tone_filters(struct buffer *graph, enum video_range range)
 {
@@ -220,19 +180,45 @@ tone_filters(struct buffer *graph, enum video_range range)
  * a ms apart, and so are those that are each a picture of its own.
  */
 static void
-thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails)
+thumbnails_filters(struct buffer *graph, const struct thumbnails *thumbnails,
+                   enum video_range range)
 {
+    buffer_printf(graph, ";[si]fps=1000/%u:start_time=0:round=up",
+                  thumbnails->interval_ms);
+    tone_filters(graph, range);
     buffer_printf(graph,
-                  ";[si]fps=1000/%u:start_time=0:round=up,"
-                  "scale=%u:%u:flags=area:out_color_matrix=bt601,setsar=1,"
+                  ",scale=%u:%u:flags=area:out_color_matrix=bt601,setsar=1,"
                   "format=yuvj420p,split=2[st][sp];[st]tile=%dx%d[sheets]"
                   ";[sp]settb=1/1000,setpts=N[i1]"
                   ";color=s=%ux%u,trim=end_frame=1,setsar=1,format=yuvj420p"
                   "[empty];[empty][sheets]concat,settb=1/1000,setpts=N[i0]",
-                  thumbnails->interval_ms, thumbnails->width,
-                  thumbnails->height, THUMBNAIL_COLUMNS, THUMBNAIL_ROWS,
-                  thumbnails->width * THUMBNAIL_COLUMNS,
+                  thumbnails->width, thumbnails->height, THUMBNAIL_COLUMNS,
+                  THUMBNAIL_ROWS, thumbnails->width * THUMBNAIL_COLUMNS,
                   thumbnails->height * THUMBNAIL_ROWS);
+}
+
+/* The first tick at or after a time. */
+static uint64_t
+tick_at(uint64_t ms, unsigned num, unsigned den)
+{
+    const unsigned __int128 ticks = (unsigned __int128) ms * den;
+    const unsigned __int128 step = (unsigned __int128) num * 1000;
+    return (uint64_t) ((ticks + step - 1) / step);
+}
+
+/* In the ticks that the encoder has: what is cut here is at or after the time
+ * that a key frame is forced at, to the tick. */
+static void
+piece_filters(struct buffer *graph, const struct source *source,
+              const struct encode_piece *piece)
+{
+    unsigned num, den;
+    time_base_choose(source, &num, &den);
+    buffer_printf(graph, ",settb=%u/%u,trim=start_pts=%" PRIu64, num, den,
+                  tick_at(piece->from_ms, num, den));
+    if (piece->to_ms != 0)
+        buffer_printf(graph, ":end_pts=%" PRIu64,
+                      tick_at(piece->to_ms, num, den));
 }
 
 static void
@@ -240,10 +226,22 @@ video_filters(struct buffer *graph, const struct source *source,
               const struct encode_plan *plan)
 {
     const bool has_thumbnails = plan->thumbnails.interval_ms != 0;
-    buffer_printf(graph, "[0:%d]setpts=PTS%s%s", source->video_stream,
-                  plan->rung_count > 0 ? "-STARTPTS" : "",
+    const char *zero =
+        plan->rung_count > 0 || plan->counts_from_picture ? "-STARTPTS" : "";
+    const bool keeps_range =
+        plan->rung_count > 0
+        && codec_keeps_range(plan->codec, source->video_range);
+    char start[32];
+    if (plan->is_piece) {
+        snprintf(start, sizeof start, "%+" PRId64, -source->video_start_ticks);
+        zero = start;
+    }
+    buffer_printf(graph, "[0:%d]setpts=PTS%s%s", source->video_stream, zero,
                   source->is_interlaced ? ",yadif=deint=interlaced" : "");
-    tone_filters(graph, source->video_range);
+    if (plan->is_piece)
+        piece_filters(graph, source, &plan->piece);
+    if (!keeps_range)
+        tone_filters(graph, source->video_range);
     buffer_printf(graph, ",split=%u", plan->rung_count + has_thumbnails);
     for (unsigned i = 0; i < plan->rung_count; i++)
         buffer_printf(graph, "[s%u]", i);
@@ -252,10 +250,12 @@ video_filters(struct buffer *graph, const struct source *source,
     for (unsigned i = 0; i < plan->rung_count; i++)
         buffer_printf(graph,
                       ";[s%u]scale=%u:%u:flags=bicubic,setsar=1,"
-                      "format=yuv420p[v%u]",
-                      i, plan->rungs[i].width, plan->rungs[i].height, i);
+                      "format=yuv420p%s[v%u]",
+                      i, plan->rungs[i].width, plan->rungs[i].height,
+                      keeps_range ? "10le" : "", i);
     if (has_thumbnails)
-        thumbnails_filters(graph, &plan->thumbnails);
+        thumbnails_filters(graph, &plan->thumbnails,
+                           keeps_range ? source->video_range : VIDEO_RANGE_SDR);
 }
 
 /* 44.1 and 48 kHz stay; anything else becomes what every player takes. */
@@ -265,8 +265,26 @@ audio_rate(const struct source_audio *audio)
     return audio->sample_rate == 44100 ? 44100 : 48000;
 }
 
+/* One gain for all of it, as far as the peaks allow that: its own range of
+ * loudness stays. What is silent has none. */
 static void
-audio_filters(struct buffer *graph, const struct source *source, unsigned i)
+loudness_filters(struct buffer *graph, const struct encode_plan *plan,
+                 unsigned i, unsigned rate)
+{
+    const struct loudness *found = &plan->loudness[i];
+    if (!found->is_known)
+        return;
+    buffer_printf(graph,
+                  ",loudnorm=I=%.1f:TP=-1.5:LRA=50:measured_I=%.2f:"
+                  "measured_TP=%.2f:measured_LRA=%.2f:measured_thresh=%.2f:"
+                  "offset=%.2f:linear=true,aresample=%u",
+                  plan->loudness_lufs, found->integrated, found->peak,
+                  found->range, found->threshold, found->offset, rate);
+}
+
+static void
+audio_filters(struct buffer *graph, const struct source *source,
+              const struct encode_plan *plan, unsigned i)
 {
     const struct source_audio *audio = &source->audio[i];
     buffer_printf(graph, "%s[0:%d]", graph->len > 0 ? ";" : "", audio->stream);
@@ -276,6 +294,8 @@ audio_filters(struct buffer *graph, const struct source *source, unsigned i)
                   "aresample=%u:async=1:first_pts=0,"
                   "aformat=channel_layouts=%s",
                   audio_rate(audio), audio->channels == 1 ? "mono" : "stereo");
+    if (plan->loudness_lufs != 0)
+        loudness_filters(graph, plan, i, audio_rate(audio));
     /* Players stop where the shorter of picture and sound ends. */
     double video_end_s = source->video_start_s + source->video_duration_s;
     if (source->video_duration_s > 0 && audio->end_s > 0
@@ -295,6 +315,35 @@ timescale_of(unsigned ticks)
     return timescale <= INT_MAX ? (unsigned) timescale : 90000;
 }
 
+/* One by one: FFmpeg counts an expression's time from the first picture that it
+ * gets. Each to the tick that is the first at or after it. */
+static void
+key_frames_of_piece(struct arguments *a, const struct source *source,
+                    const struct encode_plan *plan)
+{
+    unsigned num, den;
+    struct buffer list;
+    const uint64_t end_ms =
+        plan->piece.to_ms != 0
+            ? plan->piece.to_ms
+            : plan->piece.from_ms + 2 * (uint64_t) plan->piece_ms;
+    time_base_choose(source, &num, &den);
+    buffer_init(&list, ARGUMENTS_SIZE_MAX);
+    for (uint64_t n = 0;; n++) {
+        const uint64_t ms = plan->piece.from_ms + n * plan->segment_ms / 2;
+        if (ms >= end_ms)
+            break;
+        buffer_printf(&list, "%s%.6f", n > 0 ? "," : "",
+                      (double) tick_at(ms, num, den) * num / den);
+    }
+    buffer_append(&list, "", 1);
+    if (list.err != 0)
+        a->text->err = list.err;
+    else
+        argument(a, (const char *) list.ptr);
+    buffer_fini(&list);
+}
+
 static void
 video_output(struct arguments *a, const struct source *source,
              const struct encode_plan *plan, unsigned i)
@@ -308,28 +357,30 @@ video_output(struct arguments *a, const struct source *source,
     argument(a, "-map");
     argument_printf(a, "[v%u]", i);
     static const char *const fixed[] = {
-        "-c:v",          "libx264",     "-profile:v",    "high",
-        "-sc_threshold", "0",           "-forced-idr",   "1",
         "-fps_mode",     "passthrough", "-map_metadata", "-1",
         "-map_chapters", "-1",          "-bitexact",     NULL};
+    const struct codec_settings settings = {
+        .codec = plan->codec,
+        .preset = plan->preset,
+        .crf = plan->crf,
+        .threads = plan->threads,
+        .bitrate_kbps_max = rung->bitrate_kbps_max,
+        .gop_frames = (unsigned) ceil(gop_s * (rate + 1) * 2) + 1,
+        .range = source->video_range,
+    };
+    codec_arguments(a, &settings);
     arguments_of(a, fixed);
-    argument(a, "-preset:v");
-    argument(a, plan->preset);
-    argument(a, "-threads");
-    argument_printf(a, "%u", plan->threads);
-    argument(a, "-crf");
-    argument_printf(a, "%u", plan->crf);
-    argument(a, "-maxrate");
-    argument_printf(a, "%uk", rung->bitrate_kbps_max);
-    argument(a, "-bufsize");
-    argument_printf(a, "%uk", 2 * rung->bitrate_kbps_max);
     argument(a, "-enc_time_base");
     argument_printf(a, "%u/%u", num, den);
     argument(a, "-force_key_frames");
-    argument_printf(a, "expr:gte(t,n_forced*%.3f)", gop_s);
-    /* never a key frame of the encoder's own before the forced one */
-    argument(a, "-g");
-    argument_printf(a, "%u", (unsigned) ceil(gop_s * (rate + 1) * 2) + 1);
+    if (plan->is_piece)
+        key_frames_of_piece(a, source, plan);
+    else
+        argument_printf(a, "expr:gte(t,n_forced*%.3f)", gop_s);
+    if (plan->is_piece) { /* the sample entry is that of all pieces */
+        argument(a, "-write_btrt");
+        argument(a, "0");
+    }
     argument(a, "-video_track_timescale");
     argument_printf(a, "%u", timescale);
     argument(a, "-movie_timescale");
@@ -380,29 +431,47 @@ thumbnails_output(struct arguments *a, unsigned number)
     argument_printf(a, "i%u.%%d.jpg", number);
 }
 
+/* Decoding starts at a key frame before the piece, and stops behind it; what is
+ * of it is for the filters to say. */
+static void
+piece_input(struct arguments *a, const struct encode_piece *piece)
+{
+    argument(a, "-copyts");
+    if (piece->from_ms > PIECE_MARGIN_MS) {
+        argument(a, "-ss");
+        argument_printf(a, "%.3f",
+                        (double) (piece->from_ms - PIECE_MARGIN_MS) / 1000);
+    }
+}
+
+static void
+sample_input(struct arguments *a, const struct encode_piece *piece)
+{
+    argument(a, "-ss");
+    argument_printf(a, "%.3f", (double) piece->from_ms / 1000);
+    argument(a, "-t");
+    argument_printf(a, "%.3f", (double) (piece->to_ms - piece->from_ms) / 1000);
+}
+
 int
 encode_arguments(const struct source *source, const struct encode_plan *plan,
                  struct buffer *text, const char *argv[ENCODE_ARGUMENTS_MAX])
 {
     struct arguments a = {.text = text};
-    static const char *const fixed[] = {"ffmpeg",
-                                        "-nostdin",
-                                        "-hide_banner",
-                                        "-nostats",
-                                        "-v",
-                                        "error",
-                                        "-y",
-                                        "-progress",
-                                        "pipe:1",
-                                        "-stats_period",
-                                        "0.25",
-                                        "-protocol_whitelist",
-                                        "file,pipe",
-                                        "-format_whitelist",
-                                        SOURCE_FORMATS,
-                                        "-i",
-                                        NULL};
+    static const char *const fixed[] = {"ffmpeg",       "-nostdin",
+                                        "-hide_banner", "-nostats",
+                                        "-v",           "error",
+                                        "-y",           "-progress",
+                                        "pipe:1",       "-stats_period",
+                                        "0.25",         "-protocol_whitelist",
+                                        "file,pipe",    "-format_whitelist",
+                                        SOURCE_FORMATS, NULL};
     arguments_of(&a, fixed);
+    if (plan->is_piece)
+        piece_input(&a, &plan->piece);
+    else if (plan->is_sample)
+        sample_input(&a, &plan->piece);
+    argument(&a, "-i");
     argument_printf(&a, "file:%s", source->path);
 
     struct buffer graph;
@@ -410,7 +479,7 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
     if (plan->rung_count > 0 || plan->thumbnails.interval_ms != 0)
         video_filters(&graph, source, plan);
     for (unsigned i = 0; i < plan->audio_count; i++)
-        audio_filters(&graph, source, i);
+        audio_filters(&graph, source, plan, i);
     argument(&a, "-filter_complex");
     buffer_append(&graph, "", 1);
     int err = graph.err;
@@ -425,13 +494,7 @@ encode_arguments(const struct source *source, const struct encode_plan *plan,
     for (unsigned i = 0; i < THUMBNAIL_TRACKS; i++)
         if (plan->thumbnails.interval_ms != 0)
             thumbnails_output(&a, i);
-    if (err == 0)
-        err = text->err;
-    for (size_t i = 0; err == 0 && i < a.count; i++)
-        argv[i] = (const char *) text->ptr + a.offsets[i];
-    if (err == 0)
-        argv[a.count] = NULL;
-    return err;
+    return err != 0 ? err : arguments_end(&a, argv);
 }
 
 /* ---- its progress ---- */
@@ -440,6 +503,7 @@ struct encode_status {
     struct progress *progress;
     double duration_s;
     double time_s;
+    const struct encode_share *share;
     char speed[16];
     uint64_t frames, dropped, doubled;
 };
@@ -459,7 +523,7 @@ status_line(const char *line, void *context)
         status->time_s = strtod(value, NULL) / 1e6; /* "N/A" gives 0 */
     } else if (IS("speed")) {
         double speed = strtod(value, NULL);
-        if (speed > 0)
+        if (speed >= 0.05)
             snprintf(status->speed, sizeof status->speed, "%.1fx", speed);
     } else if (IS("frame")) {
         status->frames = strtoull(value, NULL, 10);
@@ -468,10 +532,12 @@ status_line(const char *line, void *context)
     } else if (IS("dup_frames")) {
         status->doubled = strtoull(value, NULL, 10);
     } else if (IS("progress")) {
-        progress_update(
-            status->progress,
-            status->duration_s > 0 ? status->time_s / status->duration_s : -1,
-            status->speed);
+        double done =
+            status->duration_s > 0 ? status->time_s / status->duration_s : -1;
+        if (status->share != NULL)
+            done = status->share->before
+                   + status->share->own * fmin(fmax(done, 0), 1);
+        progress_update(status->progress, done, status->speed);
     }
 #undef IS
 }
@@ -480,6 +546,31 @@ static int
 encode_judge(struct progress *progress, const struct child_result *result,
              const struct encode_status *status)
 {
+    if (result->exit_status != 0
+        && strstr(result->errors, "No such filter: 'zscale'") != NULL) {
+        progress_error(progress,
+                       "this film is of high dynamic range, and this FFmpeg "
+                       "cannot bring it into the standard one (it has no "
+                       "zscale): install one that can, or keep the range with "
+                       "--codec hevc --no-thumbnails");
+        return ERR_UNSUPPORTED;
+    }
+    /* which it may say, and end well */
+    if (strstr(result->errors, "No space left on device") != NULL) {
+        progress_error(progress,
+                       "the disk is full where the film is encoded "
+                       "(--temp):\n%s",
+                       text_last_lines(result->errors, 3));
+        return ERR_FULL;
+    }
+    if (result->exit_status != 0
+        && strstr(result->errors, "Unknown encoder") != NULL) {
+        progress_error(progress,
+                       "this FFmpeg has no encoder for that (%s): use "
+                       "another --codec",
+                       text_last_lines(result->errors, 1));
+        return ERR_UNSUPPORTED;
+    }
     if (result->exit_status != 0) {
         progress_error(progress,
                        "FFmpeg could not encode the film (exit "
@@ -503,10 +594,15 @@ encode_judge(struct progress *progress, const struct child_result *result,
 int
 encode_run(struct progress *progress, const struct source *source,
            const struct encode_plan *plan, const char *folder,
-           uint64_t *frame_count)
+           const struct encode_share *share, uint64_t *frame_count)
 {
-    struct encode_status status = {.progress = progress,
-                                   .duration_s = source->duration_s};
+    struct encode_status status = {
+        .progress = progress, .share = share, .duration_s = source->duration_s};
+    const struct encode_piece *piece = &plan->piece;
+    if (plan->is_piece && piece->to_ms != 0)
+        status.duration_s = (double) (piece->to_ms - piece->from_ms) / 1000;
+    else if (plan->is_piece)
+        status.duration_s -= (double) piece->from_ms / 1000;
     const char *argv[ENCODE_ARGUMENTS_MAX];
     struct buffer text;
     buffer_init(&text, ARGUMENTS_SIZE_MAX);

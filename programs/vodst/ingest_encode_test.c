@@ -2,6 +2,7 @@
 #include "programs/vodst/ingest_encode.h"
 
 #include "core/err.h"
+#include "programs/vodst/ingest_loudness.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -257,6 +258,105 @@ frame_times_are_exact_or_the_files_own(void **state)
     }
 }
 
+/* 24000/1001 in ms, as Matroska has them: cut at the encoder's own ticks, the
+ * first at or after 120 s and 240 s. */
+static void
+a_piece_is_cut_by_the_ticks_of_the_encoder(void **state)
+{
+    struct source source = film(640, 360);
+    source.frame_rate_num = 24000;
+    source.frame_rate_den = 1001;
+    source.time_base_num = 1;
+    source.time_base_den = 1000;
+    source.is_constant_rate = true;
+    source.video_start_ticks = 83;
+    static const unsigned heights[] = {360};
+    struct encode_plan plan = {.segment_ms = 4000,
+                               .preset = "veryfast",
+                               .is_piece = true,
+                               .piece_ms = 120000,
+                               .piece = {120000, 240000}};
+    ladder_fit(heights, 1, &source, &plan);
+    struct buffer text;
+    buffer_init(&text, ARGUMENTS_SIZE_MAX);
+    const char *argv[ENCODE_ARGUMENTS_MAX];
+    assert_int_equal(encode_arguments(&source, &plan, &text, argv), 0);
+    assert_true(has(argv, "-filter_complex",
+                    "[0:0]setpts=PTS-83,settb=1001/24000,"
+                    "trim=start_pts=2878:end_pts=5755,split=1[s0]"
+                    ";[s0]scale=640:360:flags=bicubic,setsar=1,"
+                    "format=yuv420p[v0]"));
+    assert_true(has(argv, "-copyts", NULL) && has(argv, "-ss", "118.000"));
+    for (size_t i = 0; argv[i] != NULL; i++)
+        if (strcmp(argv[i], "-force_key_frames") == 0) {
+            const char *start = "120.036583,122.038583,";
+            assert_memory_equal(argv[i + 1], start, strlen(start));
+        }
+    buffer_fini(&text);
+}
+
+static void
+each_codec_has_its_encoder_and_its_range(void **state)
+{
+    static const struct {
+        enum video_codec codec;
+        const char *encoder, *crf, *format;
+    } cases[] = {
+        {CODEC_H264, "libx264", "23", "format=yuv420p[v0]"},
+        {CODEC_HEVC, "libx265", "26", "format=yuv420p10le[v0]"},
+        {CODEC_AV1, "libsvtav1", "35", "format=yuv420p10le[v0]"},
+    };
+    static const unsigned heights[] = {360};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct source source = film(640, 360);
+        source.video_range = VIDEO_RANGE_PQ;
+        struct encode_plan plan = {.segment_ms = 4000,
+                                   .preset = "veryfast",
+                                   .codec = cases[i].codec,
+                                   .crf = codec_crf(cases[i].codec)};
+        ladder_fit(heights, 1, &source, &plan);
+        struct buffer text;
+        buffer_init(&text, ARGUMENTS_SIZE_MAX);
+        const char *argv[ENCODE_ARGUMENTS_MAX], *graph = "";
+        assert_int_equal(encode_arguments(&source, &plan, &text, argv), 0);
+        assert_true(has(argv, "-c:v", cases[i].encoder));
+        assert_true(has(argv, "-crf", cases[i].crf));
+        for (size_t n = 0; argv[n] != NULL; n++)
+            if (strcmp(argv[n], "-filter_complex") == 0)
+                graph = argv[n + 1];
+        assert_non_null(strstr(graph, cases[i].format));
+        const bool is_mapped = strstr(graph, "tonemap") != NULL;
+        assert_int_equal(is_mapped, cases[i].codec == CODEC_H264);
+        assert_int_equal(has(argv, "-color_trc", "smpte2084"), !is_mapped);
+        buffer_fini(&text);
+    }
+}
+
+static void
+loudness_is_read_from_what_the_filter_says(void **state)
+{
+    struct loudness found;
+    assert_true(loudness_parse(
+        "[Parsed_loudnorm_1 @ 0x5]\n{\n\t\"input_i\" : \"-27.61\",\n"
+        "\t\"input_tp\" : \"-4.47\",\n\t\"input_lra\" : \"18.06\",\n"
+        "\t\"input_thresh\" : \"-39.20\",\n\t\"target_offset\" : \"0.36\"\n"
+        "}\nmore",
+        &found));
+    assert_true(found.is_known && found.integrated == -27.61
+                && found.peak == -4.47 && found.range == 18.06
+                && found.threshold == -39.20 && found.offset == 0.36);
+    /* silence */
+    assert_true(loudness_parse(
+        "{\"input_i\":\"-inf\",\"input_tp\":\"-inf\",\"input_lra\":\"0.00\","
+        "\"input_thresh\":\"-70.00\",\"target_offset\":\"inf\"}",
+        &found));
+    assert_false(found.is_known);
+    assert_true(loudness_parse("{}", &found));
+    assert_false(found.is_known);
+    assert_false(loudness_parse("", &found));
+    assert_false(loudness_parse("{\"input_i\" :", &found));
+}
+
 int
 main(void)
 {
@@ -270,6 +370,9 @@ main(void)
         cmocka_unit_test(thumbnails_are_made_of_the_same_pictures),
         cmocka_unit_test(thumbnails_can_be_all_that_is_made),
         cmocka_unit_test(frame_times_are_exact_or_the_files_own),
+        cmocka_unit_test(a_piece_is_cut_by_the_ticks_of_the_encoder),
+        cmocka_unit_test(each_codec_has_its_encoder_and_its_range),
+        cmocka_unit_test(loudness_is_read_from_what_the_filter_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

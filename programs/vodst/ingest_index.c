@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The encoder's file of a track is replaced by the track file, piece by piece.
+ * The encoder's file of a track stays until all track files are there, so that
+ * they can be made again where a run was killed meanwhile.
  * Cuts are found in v0, or come with a copy, and hold for all: every other
  * video must have key frames at the same moments, audio is cut at the nearest
  * frame.
@@ -16,6 +17,7 @@
 #include "platform/files.h"
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_file.h"
+#include "programs/vodst/ingest_pieces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -176,22 +178,18 @@ stored_append(void *context, struct bytes bytes)
     return 0;
 }
 
-/* The track file takes the place of the encoder's once it is whole. */
 static int
 stored_write(struct indexing *ix, struct track_build *build,
              struct buffer *index)
 {
-    char path[PATH_MAX], whole[PATH_MAX];
+    char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s.mp4.part", ix->folder, build->name);
-    snprintf(whole, sizeof whole, "%s/%s.mp4", ix->folder, build->name);
     struct storing storing = {ix, fopen(path, "wb")};
     if (storing.file == NULL)
         return io_failed(ix);
     build->sink = (struct track_sink){stored_append, &storing};
     int err = track_file_build(build, index);
     if (fclose(storing.file) != 0 && err == 0)
-        err = io_failed(ix);
-    if (err == 0 && rename(path, whole) != 0)
         err = io_failed(ix);
     return err;
 }
@@ -248,6 +246,24 @@ encoded_index(struct indexing *ix, struct track_build *build)
     return err;
 }
 
+static int
+pieces_index(struct indexing *ix, struct track_build *build, unsigned rung)
+{
+    struct pieces pieces;
+    const char *reason;
+    int err = pieces_open(ix->folder, ix->plan, rung, &pieces, &reason);
+    if (err != 0) {
+        progress_error(ix->progress, "cannot put the pieces of %s together: %s",
+                       build->name, reason);
+    } else {
+        build->track = &pieces.track;
+        build->source = &pieces.source;
+        err = track_store(ix, build, build->name);
+    }
+    pieces_close(&pieces);
+    return err;
+}
+
 /* Of the copy, or NULL for what was encoded. */
 static int
 track_index(struct indexing *ix, const struct copy_track *copied,
@@ -257,6 +273,8 @@ track_index(struct indexing *ix, const struct copy_track *copied,
         .name = name, .label = label, .language = language};
     if (stop_signal() != 0)
         return ERR_TIMEOUT;
+    if (copied == NULL && name[0] == 'v' && ix->plan->piece_count > 0)
+        return pieces_index(ix, &build, (unsigned) atoi(name + 1));
     if (copied == NULL)
         return encoded_index(ix, &build);
     build.track = copied->track;
@@ -559,5 +577,30 @@ index_write(struct progress *progress, const struct source *source,
             buffer_fini(&ix->indexes[i]);
     free(ix->cuts);
     free(ix);
+    return err;
+}
+
+static int
+part_take(struct progress *progress, const char *folder, char kind,
+          unsigned number)
+{
+    char part[PATH_MAX], whole[PATH_MAX];
+    snprintf(part, sizeof part, "%s/%c%u.mp4.part", folder, kind, number);
+    snprintf(whole, sizeof whole, "%s/%c%u.mp4", folder, kind, number);
+    if (rename(part, whole) == 0 || errno == ENOENT)
+        return 0;
+    progress_error(progress, "cannot rename %s: %s", part, strerror(errno));
+    return ERR_IO;
+}
+
+int
+index_finish(struct progress *progress, const struct encode_plan *plan,
+             const char *folder)
+{
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < plan->rung_count; i++)
+        err = part_take(progress, folder, 'v', i);
+    for (unsigned i = 0; err == 0 && i < plan->audio_count; i++)
+        err = part_take(progress, folder, 'a', i);
     return err;
 }

@@ -11,7 +11,7 @@
 #include "programs/vodst/ingest_copy.h"
 #include "programs/vodst/ingest_subtitles.h"
 
-/* What was made. Each file of the version is in the folder under its name. */
+/* What was made. */
 struct indexed {
     unsigned track_count;
     unsigned segment_count;                    /* of the first track */
@@ -22,7 +22,7 @@ struct indexed {
 
 /*
  * Reads <track>.mp4 of every rendition in the folder, cuts them all at the
- * same moments, puts the track file in its place, writes <track>.idx and
+ * same moments, writes the track file to <track>.mp4.part, <track>.idx and
  * asset.idx, and opens what it wrote. With `copy`, which else is NULL, the
  * tracks are those of the copy, and its cuts are used up. Of
  * plan->subtitles_count subtitles it writes <track>.text and <track>.idx, of
@@ -33,5 +33,9 @@ int index_write(struct progress *progress, const struct source *source,
                 const struct encode_plan *plan, struct copy *copy,
                 const struct subtitles *subtitles, const char *folder,
                 struct indexed *out);
+
+/* Puts what index_write wrote in its place; once more does no harm. ERR_IO. */
+int index_finish(struct progress *progress, const struct encode_plan *plan,
+                 const char *folder);
 
 #endif

@@ -82,6 +82,7 @@ progress_begin(struct progress *progress, const char *step)
     progress->step = step;
     progress->started_ms = clock_now_ms();
     progress->shown_ms = 0;
+    progress->done_before = 0;
     progress->speed[0] = '\0';
     progress_event(progress, "step", json_pack("{s:s}", "step", step));
 }
@@ -159,7 +160,8 @@ progress_update(struct progress *progress, double done, const char *speed)
     if (done > 1)
         done = 1;
     double elapsed_s = (double) (now_ms - progress->started_ms) / 1000;
-    double left_s = done > 0.005 ? elapsed_s * (1 - done) / done : -1;
+    const double own = done - progress->done_before;
+    double left_s = own > 0.005 ? elapsed_s * (1 - done) / own : -1;
     char left[32] = "";
     if (left_s >= 0)
         time_text(left_s, left);

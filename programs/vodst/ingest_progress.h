@@ -19,7 +19,8 @@ struct progress {
     bool is_optional; /* what is an error is a note: the step goes on */
     const char *step; /* NULL between steps */
     uint64_t started_ms, shown_ms;
-    char speed[32]; /* as shown last */
+    double done_before; /* of this step, by a run before this one */
+    char speed[32];     /* as shown last */
 };
 
 void progress_init(struct progress *progress, bool is_json);

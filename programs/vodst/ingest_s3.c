@@ -17,10 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* 0.5, 1, 2, 4 and 8 s between them: a store that starts anew is waited for.
- * Bytes that are altered each time will be so after that, too. */
-#define ATTEMPTS_MAX 6
-#define ATTEMPTS_ALTERED_MAX 3
+/* Bytes that are altered so often are so each time. */
+#define ALTERED_MAX 3
 #define READ_SIZE (256u << 10) /* bytes at once */
 #define HEADERS_MAX 8
 #define URL_SIZE (S3_HOST_SIZE + S3_BASE_SIZE + 2 * S3_UPLOAD_ID_SIZE)
@@ -259,9 +257,9 @@ is_altered(const struct s3_result *result)
            || s3_is_code(result, "XAmzContentSHA256Mismatch");
 }
 
-/* How often such a request is worth sending. */
-static unsigned
-attempts_max(int err, const struct s3_result *result)
+/* It may go well later. */
+static bool
+is_passing(int err, const struct s3_result *result)
 {
     static const char *const codes[] = {
         "InternalError",  "SlowDown",   "ServiceUnavailable",
@@ -269,35 +267,39 @@ attempts_max(int err, const struct s3_result *result)
     };
     const int status = result->http.status;
     if (err != 0)
-        return err == ERR_UPSTREAM ? ATTEMPTS_MAX : 1;
+        return err == ERR_UPSTREAM;
     if (status == 429 || status == 500 || (status >= 502 && status <= 504))
-        return ATTEMPTS_MAX;
+        return true;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (s3_is_code(result, codes[i]))
-            return ATTEMPTS_MAX;
-    return is_altered(result) ? ATTEMPTS_ALTERED_MAX : 1;
+            return true;
+    return false;
 }
 
 int
 s3_client_run(struct s3_client *client, const struct s3_request *request,
               struct s3_result *out)
 {
+    struct transfer_waiting waiting = {0};
     struct hashes hashes;
+    unsigned altered_count = 0;
     memset(out, 0, sizeof *out);
     int err = body_hash(request, &hashes);
     if (err != 0)
         return err;
-    for (unsigned attempt = 1;; attempt++) {
+    for (;;) {
+        char problem[S3_PROBLEM_SIZE];
         err = request_send(client, request, &hashes, out);
-        if (request->is_once || attempt >= attempts_max(err, out))
+        if (request->is_once
+            || !(is_passing(err, out)
+                 || (err == 0 && is_altered(out)
+                     && ++altered_count < ALTERED_MAX)))
             return err;
-        /* a signal ends the pause */
-        const unsigned pause_ms = 250u << attempt;
-        const struct timespec pause = {pause_ms / 1000,
-                                       pause_ms % 1000 * 1000000L};
-        nanosleep(&pause, NULL);
-        if (stop_signal() != 0 && !request->is_cleanup)
-            return ERR_TIMEOUT;
+        int wait = transfer_wait(&waiting, client->place->address,
+                                 err != 0 ? out->http.reason
+                                          : s3_problem(client, out, problem));
+        if (wait != 0)
+            return wait == ERR_TIMEOUT ? ERR_TIMEOUT : err;
     }
 }
 

@@ -171,6 +171,7 @@ video_parse(const json_t *stream, double start_s, struct source *out,
     out->video_stream = (int) unsigned_of(stream, "index");
     out->frame_count = unsigned_of(stream, "nb_frames");
     out->video_duration_s = number_of(stream, "duration");
+    out->video_start_ticks = (int64_t) number_of(stream, "start_pts");
     double late_s = number_of(stream, "start_time") - start_s;
     out->video_start_s = late_s > 0.0005 ? late_s : 0;
     out->zero_s = start_s + out->video_start_s;
@@ -241,6 +242,8 @@ streams_parse(const json_t *root, struct source *out, const char **reason)
     static const char *const exact[] = {"mp4", "matroska", "avi", "wav",
                                         "flac"};
     out->is_mp4 = name != NULL && strstr(name, "mp4") != NULL;
+    out->can_seek =
+        out->is_mp4 || (name != NULL && strstr(name, "matroska") != NULL);
     for (size_t n = 0; name != NULL && n < sizeof exact / sizeof *exact; n++)
         if (strstr(name, exact[n]) != NULL)
             out->has_exact_duration = true;

@@ -41,6 +41,8 @@ struct source {
     unsigned width, height; /* as displayed: turned, pixels square */
     unsigned frame_rate_num, frame_rate_den;
     unsigned time_base_num, time_base_den;
+    int64_t video_start_ticks; /* the first picture's, as the file has it */
+    bool can_seek;             /* to a picture, by an index of its own */
     bool is_constant_rate;
     bool is_interlaced;
     enum video_range video_range; /* as the file says; unknown: standard */

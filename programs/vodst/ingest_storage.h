@@ -5,7 +5,7 @@
 /*
  * Storage as an ingest sees it: a version of a content is put there as a
  * whole, or not at all. Versions never change: what is there already, with the
- * right size, is left alone.
+ * right bytes, is left alone.
  */
 
 #include "programs/vodst/ingest_settings.h"
@@ -18,6 +18,7 @@ struct storage_file {
     const char *name; /* "v0.mp4" */
     const char *path; /* where it is now */
     uint64_t size;    /* bytes */
+    uint8_t sha256[32];
 };
 
 /* One version's files, the one that makes it readable (asset.idx) last. */
@@ -27,13 +28,23 @@ struct storage_version {
     const struct storage_file *files;
     size_t file_count;
     uint64_t size; /* bytes of all files */
+    /* An earlier run put what there is of it, and it was never playable: it is
+     * ours to take away. */
+    bool is_ours;
 };
 
 struct storage {
     /* Can it be reached, with these credentials? */
     int (*check)(struct storage *storage, struct progress *progress);
-    /* Puts all files and reads their sizes back. After a failure nothing of
-     * what was put remains, as far as the storage lets us. */
+    /* Is the file there that makes the version readable? NULL: it cannot be
+     * known, and what a killed run left is not taken away. */
+    int (*has)(struct storage *storage, struct progress *progress,
+               const struct storage_version *version, bool *out);
+    /* Puts all files and reads them back: what is there, also from before, has
+     * the right checksum, or is put again. (S3 compares the checksum itself as
+     * it takes a file, and shows it as a whole or not at all: there sizes are
+     * read.) After a failure nothing of what was
+     * put remains, as far as the storage lets us. */
     int (*put)(struct storage *storage, struct progress *progress,
                const struct storage_version *version);
     /* Takes away what `put` put: the version did not become playable. */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Storage that is a folder of this machine: a version is copied beside its
- * place and renamed into it.
+ * place, read back, and renamed into it.
+ *
+ * The folder beside is locked while it is written, so that what a killed run
+ * left is told from what another one writes just now, and taken away.
  */
 
 #include "programs/vodst/ingest_storage.h"
@@ -10,12 +13,15 @@
 #include "platform/clock.h"
 #include "platform/files.h"
 #include "programs/vodst/ingest_child.h"
+#include "programs/vodst/ingest_digest.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,7 +32,8 @@
 struct storage_folder {
     struct storage super;
     const struct settings *settings;
-    bool was_put; /* the version was not there before */
+    bool was_put;      /* by us: the version was not there before */
+    bool was_readable; /* before: it is not discarded */
 };
 
 static int
@@ -135,19 +142,30 @@ file_copy(struct progress *progress, const struct storage_file *file,
     return err;
 }
 
-/* True when every file of the version is there with its size. */
-static bool
-is_there(const char *folder, const struct storage_version *version)
+/* *out: every file of the version is there with its checksum. */
+static int
+is_there(const char *folder, const struct storage_version *version, bool *out)
 {
+    *out = false;
     for (size_t i = 0; i < version->file_count; i++) {
+        const struct storage_file *file = &version->files[i];
         char path[PATH_SIZE];
         struct stat st;
-        snprintf(path, sizeof path, "%s/%.63s", folder, version->files[i].name);
+        uint8_t found[DIGEST_SIZE];
+        uint64_t size;
+        snprintf(path, sizeof path, "%s/%.63s", folder, file->name);
         if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)
-            || (uint64_t) st.st_size != version->files[i].size)
-            return false;
+            || (uint64_t) st.st_size != file->size)
+            return 0;
+        const int err = digest_file(path, found, &size);
+        if (err == ERR_TIMEOUT || err == ERR_MEMORY)
+            return err;
+        if (err != 0 || size != file->size
+            || memcmp(found, file->sha256, sizeof found) != 0)
+            return 0;
     }
-    return true;
+    *out = true;
+    return 0;
 }
 
 static void
@@ -173,40 +191,149 @@ files_copy(struct progress *progress, const struct storage_version *version,
     return 0;
 }
 
+/* ---- beside its place ---- */
+
+/* ".VERSION.XXXXXX" */
+static bool
+is_beside(const char *name)
+{
+    const char *dot = name[0] == '.' ? strchr(name + 1, '.') : NULL;
+    return dot != NULL && dot > name + 1 && strlen(dot) == 7
+           && strspn(name + 1, "0123456789abcdef") == (size_t) (dot - name - 1);
+}
+
+/* Takes away what killed runs left. The content's folder is locked. */
+static void
+orphans_remove(const char *content)
+{
+    DIR *dir = opendir(content);
+    if (dir == NULL)
+        return;
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        char path[PATH_SIZE + 256];
+        if (!is_beside(e->d_name))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", content, e->d_name);
+        const int fd =
+            open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            folder_remove(path);
+        if (fd >= 0)
+            close(fd);
+    }
+    closedir(dir);
+}
+
+/* -1, or what holds the folder's lock: nobody else takes it for an orphan. */
+static int
+beside_make(const char *content, const char *version, char out[PATH_SIZE])
+{
+    const int parent = open(content, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = -1;
+    snprintf(out, PATH_SIZE, "%s/.%.40s.XXXXXX", content, version);
+    if (parent < 0)
+        return -1;
+    if (flock(parent, LOCK_EX) == 0) {
+        orphans_remove(content);
+        if (mkdtemp(out) != NULL)
+            fd = open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    const int saved = errno;
+    close(parent);
+    errno = saved;
+    return fd;
+}
+
+/* In one move, where the file system knows it: what stands there was damaged,
+ * and may be playing. */
+static int
+place_take(struct progress *progress, const char *beside, const char *place)
+{
+    if (rename(beside, place) == 0)
+        return 0;
+    if (renameat2(AT_FDCWD, beside, AT_FDCWD, place, RENAME_EXCHANGE) == 0)
+        return folder_remove(beside) == 0
+                   ? 0
+                   : failed(progress, "remove the incomplete", beside);
+    if (folder_remove(place) != 0)
+        return failed(progress, "replace the incomplete", place);
+    return rename(beside, place) == 0
+               ? 0
+               : failed(progress, "rename the copy to", place);
+}
+
+static int
+beside_fill(struct progress *progress, const struct storage_version *version,
+            const char *beside)
+{
+    bool is_whole;
+    int err = files_copy(progress, version, beside);
+    if (err == 0 && (chmod(beside, 0755) != 0 || sync_folder(beside) != 0))
+        err = failed(progress, "write", beside);
+    if (err == 0)
+        err = is_there(beside, version, &is_whole);
+    if (err == 0 && !is_whole) {
+        progress_error(progress,
+                       "%s has other bytes than were written to it: its "
+                       "checksums are wrong",
+                       beside);
+        err = ERR_IO;
+    }
+    return err;
+}
+
 static int
 folder_put(struct storage *super, struct progress *progress,
            const struct storage_version *version)
 {
     struct storage_folder *storage = (struct storage_folder *) super;
     char place[FOLDER_SIZE], content[FOLDER_SIZE], beside[PATH_SIZE];
+    bool is_whole = false;
     version_folder(storage, version, place);
-    if (is_there(place, version))
-        return 0;
     snprintf(content, sizeof content, "%s%.64s", storage->settings->storage,
              version->content);
-    snprintf(beside, sizeof beside, "%s/.%.40s.XXXXXX", content,
-             version->version);
-    if (folder_make(content, 0755) != 0 || mkdtemp(beside) == NULL)
+    if (folder_make(content, 0755) != 0)
         return failed(progress, "make a folder in", content);
-    int err = files_copy(progress, version, beside);
-    if (err == 0 && (chmod(beside, 0755) != 0 || sync_folder(beside) != 0))
-        err = failed(progress, "write", beside);
-    if (err == 0 && is_there(place, version)) {
-        folder_remove(beside); /* another ingest was faster */
-        return 0;
+    const int lock = beside_make(content, version->version, beside);
+    if (lock < 0)
+        return failed(progress, "make a folder in", content);
+    int err = is_there(place, version, &is_whole);
+    if (err == 0 && !is_whole)
+        err = beside_fill(progress, version, beside);
+    if (err == 0 && !is_whole) /* another ingest may have been faster */
+        err = is_there(place, version, &is_whole);
+    if (err == 0 && !is_whole) {
+        err = place_take(progress, beside, place);
+        storage->was_put = err == 0;
     }
-    /* What stands in its place is an incomplete copy: never made by us. */
-    if (err == 0 && folder_remove(place) != 0)
-        err = failed(progress, "replace the incomplete", place);
-    if (err == 0 && rename(beside, place) != 0)
-        err = failed(progress, "rename the copy to", place);
-    if (err != 0) {
+    if (err != 0 || is_whole)
         folder_remove(beside);
+    close(lock);
+    if (err == 0)
+        sync_folder(content);
+    else
         rmdir(content); /* fails, rightly, when something else is in it */
-        return err;
-    }
-    storage->was_put = true;
-    sync_folder(content);
+    return err;
+}
+
+static int
+folder_has(struct storage *super, struct progress *progress,
+           const struct storage_version *version, bool *out)
+{
+    struct storage_folder *storage = (struct storage_folder *) super;
+    char place[FOLDER_SIZE], path[PATH_SIZE];
+    struct stat st;
+    version_folder(storage, version, place);
+    snprintf(path, sizeof path, "%s/%.63s", place,
+             version->files[version->file_count - 1].name);
+    if (stat(path, &st) != 0 && errno != ENOENT && errno != ENOTDIR)
+        return failed(progress, "read", path);
+    *out = stat(path, &st) == 0;
+    storage->was_readable = *out && !version->is_ours;
     return 0;
 }
 
@@ -215,13 +342,18 @@ folder_discard(struct storage *super, const struct storage_version *version)
 {
     struct storage_folder *storage = (struct storage_folder *) super;
     char path[FOLDER_SIZE];
-    if (!storage->was_put)
-        return;
     version_folder(storage, version, path);
-    folder_remove(path);
-    path[strlen(path) - strlen(version->version) - 1] = '\0';
-    rmdir(path);
+    char *slash = path + strlen(path) - strlen(version->version) - 1;
+    if (!storage->was_readable && (storage->was_put || version->is_ours))
+        folder_remove(path);
     storage->was_put = false;
+    *slash = '\0';
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+        orphans_remove(path);
+    if (fd >= 0)
+        close(fd);
+    rmdir(path);
 }
 
 static void
@@ -238,6 +370,7 @@ storage_folder_new(const struct settings *settings, struct storage **out)
         return ERR_MEMORY;
     storage->super = (struct storage){
         .check = folder_check,
+        .has = folder_has,
         .put = folder_put,
         .discard = folder_discard,
         .free = folder_free,

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Storage that speaks HTTP: PUT and DELETE by WebDAV with basic credentials,
- * HEAD to see what is there.
+ * HEAD and GET to see what is there.
+ *
+ * A body that breaks off is not stored by nginx, which takes it whole before it
+ * is given its name, but by others it may be, and bytes may change on the way:
+ * a file is there when what is read back has its checksum. The file that makes
+ * the version readable is put when all others are there.
  */
 
 #include "programs/vodst/ingest_storage.h"
 
 #include "core/err.h"
 #include "platform/clock.h"
+#include "programs/vodst/ingest_digest.h"
 #include "programs/vodst/ingest_transfer.h"
 
 #include <stdlib.h>
@@ -19,9 +25,13 @@ struct storage_http {
     struct storage super;
     const struct settings *settings;
     bool was_put[STORAGE_FILES_MAX]; /* by us, not there before */
+    bool was_readable;               /* before: nothing of it is discarded */
+    bool is_last_missing;            /* as `has` saw, and `put` need not see */
+    bool is_unseen;                  /* reading is not allowed, as was told */
     /* while sending */
     struct progress *progress;
-    uint64_t total, before, started_ms;
+    uint64_t total, before, started_ms; /* put and read back */
+    struct digest digest;
 };
 
 static struct transfer
@@ -54,8 +64,7 @@ refused(struct progress *progress, const char *url, const char *what,
     char problem[512];
     progress_error(progress, "storage refuses to %s %s (%s)", what, url,
                    transfer_problem(answer, problem));
-    return answer->status == 401 || answer->status == 403 ? ERR_DENIED
-                                                          : ERR_UPSTREAM;
+    return transfer_err(answer);
 }
 
 static int
@@ -136,18 +145,15 @@ file_put(struct storage_http *storage, struct progress *progress,
 }
 
 static int
-file_settle(struct storage_http *storage, struct progress *progress,
-            const struct storage_version *version, size_t i)
+file_put_again(struct storage_http *storage, struct progress *progress,
+               const struct storage_version *version, size_t i)
 {
     const struct storage_file *file = &version->files[i];
     char url[URL_SIZE];
     int64_t size = 0;
     file_url(storage, version, i, url);
-    int err = size_read(storage, progress, url, &size);
-    if (err != 0 || size == (int64_t) file->size)
-        return err;
     storage->was_put[i] = true;
-    err = file_put(storage, progress, url, file);
+    int err = file_put(storage, progress, url, file);
     if (err == 0)
         err = size_read(storage, progress, url, &size);
     if (err == 0 && size != -2 && size != (int64_t) file->size) {
@@ -159,13 +165,115 @@ file_settle(struct storage_http *storage, struct progress *progress,
     return err;
 }
 
+/* It is there with its size, whoever put it. */
+static int
+file_settle(struct storage_http *storage, struct progress *progress,
+            const struct storage_version *version, size_t i)
+{
+    char url[URL_SIZE];
+    int64_t size = -1;
+    int err = 0;
+    file_url(storage, version, i, url);
+    if (i + 1 < version->file_count || !storage->is_last_missing)
+        err = size_read(storage, progress, url, &size);
+    if (err == 0 && size != (int64_t) version->files[i].size)
+        err = file_put_again(storage, progress, version, i);
+    storage->before += version->files[i].size;
+    return err;
+}
+
+static void
+bytes_received(struct bytes piece, void *context)
+{
+    struct storage_http *storage = context;
+    digest_add(&storage->digest, piece.ptr, piece.len);
+    storage->before += piece.len;
+    bytes_sent(0, storage);
+}
+
+static void
+receiving_again(void *context)
+{
+    struct storage_http *storage = context;
+    digest_again(&storage->digest);
+}
+
+/* *is_same: what is read back is what was to be stored. */
+static int
+file_read_back(struct storage_http *storage, struct progress *progress,
+               const char *url, const struct storage_file *file, bool *is_same)
+{
+    struct transfer_answer answer;
+    struct transfer transfer = request(storage, "GET", url);
+    uint8_t found[DIGEST_SIZE];
+    const uint64_t before = storage->before;
+    transfer.received = bytes_received;
+    transfer.again = receiving_again;
+    transfer.context = storage;
+    int err = digest_begin(&storage->digest);
+    if (err != 0)
+        return err;
+    err = transfer_run_stubborn(&transfer, &answer);
+    storage->before = before + file->size;
+    if (err != 0) {
+        digest_free(&storage->digest);
+        return no_answer(progress, url, err, &answer);
+    }
+    err = digest_end(&storage->digest, found);
+    if (err == 0 && answer.status == 403
+        && storage->settings->fill_secret[0] == '\0') {
+        storage->is_unseen = true;
+        *is_same = true;
+        return 0;
+    }
+    if (err == 0 && answer.status != 200)
+        return refused(progress, url, "show", &answer);
+    *is_same =
+        err == 0 && memcmp(found, file->sha256, sizeof file->sha256) == 0;
+    return err;
+}
+
+/* With its checksum. What has another is put again, once. */
+static int
+file_verify(struct storage_http *storage, struct progress *progress,
+            const struct storage_version *version, size_t i)
+{
+    const struct storage_file *file = &version->files[i];
+    char url[URL_SIZE];
+    bool is_same = true;
+    file_url(storage, version, i, url);
+    int err = storage->is_unseen
+                  ? 0
+                  : file_read_back(storage, progress, url, file, &is_same);
+    if (err != 0 || is_same)
+        return err;
+    progress_note(progress,
+                  "%s has other bytes than it should have: it is "
+                  "put again",
+                  url);
+    storage->before -= file->size;
+    err = file_put_again(storage, progress, version, i);
+    if (err == 0)
+        err = file_read_back(storage, progress, url, file, &is_same);
+    if (err == 0 && !is_same) {
+        progress_error(progress,
+                       "%s was stored with other bytes: its checksum is not "
+                       "that of what was put",
+                       url);
+        err = ERR_UPSTREAM;
+    }
+    return err;
+}
+
 static void
 http_discard(struct storage *super, const struct storage_version *version)
 {
     struct storage_http *storage = (struct storage_http *) super;
+    if (storage->was_readable)
+        return;
     /* backwards: what makes the version readable goes first */
     for (size_t i = version->file_count; i-- > 0;) {
-        if (!storage->was_put[i])
+        if (!storage->was_put[i] && !version->is_ours)
             continue;
         struct transfer_answer answer;
         char url[URL_SIZE];
@@ -179,23 +287,56 @@ http_discard(struct storage *super, const struct storage_version *version)
 }
 
 static int
+http_has(struct storage *super, struct progress *progress,
+         const struct storage_version *version, bool *out)
+{
+    struct storage_http *storage = (struct storage_http *) super;
+    char url[URL_SIZE];
+    int64_t size = 0;
+    file_url(storage, version, version->file_count - 1, url);
+    const int err = size_read(storage, progress, url, &size);
+    if (err != 0)
+        return err;
+    storage->was_readable = size >= 0 && !version->is_ours;
+    storage->is_last_missing = size == -1;
+    *out = size >= 0;
+    return 0;
+}
+
+static int
+files_put(struct storage_http *storage, struct progress *progress,
+          const struct storage_version *version)
+{
+    const size_t last = version->file_count - 1;
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < last; i++)
+        err = file_settle(storage, progress, version, i);
+    for (size_t i = 0; err == 0 && i < last; i++)
+        err = file_verify(storage, progress, version, i);
+    if (err == 0)
+        err = file_settle(storage, progress, version, last);
+    if (err == 0)
+        err = file_verify(storage, progress, version, last);
+    if (err == 0 && storage->is_unseen)
+        progress_note(progress,
+                      "the storage does not let us read, so nothing of what "
+                      "it has was verified (--fill-secret-file)");
+    return err;
+}
+
+static int
 http_put(struct storage *super, struct progress *progress,
          const struct storage_version *version)
 {
     struct storage_http *storage = (struct storage_http *) super;
     storage->progress = progress;
-    storage->total = version->size;
+    storage->total = 2 * version->size;
     storage->before = 0;
     storage->started_ms = clock_now_ms();
-    for (size_t i = 0; i < version->file_count; i++) {
-        int err = file_settle(storage, progress, version, i);
-        if (err != 0) {
-            http_discard(super, version);
-            return err;
-        }
-        storage->before += version->files[i].size;
-    }
-    return 0;
+    const int err = files_put(storage, progress, version);
+    if (err != 0)
+        http_discard(super, version);
+    return err;
 }
 
 static void
@@ -212,6 +353,7 @@ storage_http_new(const struct settings *settings, struct storage **out)
         return ERR_MEMORY;
     storage->super = (struct storage){
         .check = http_check,
+        .has = http_has,
         .put = http_put,
         .discard = http_discard,
         .free = http_free,

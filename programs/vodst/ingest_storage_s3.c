@@ -29,6 +29,7 @@ struct storage_s3 {
     struct s3_client client;
     struct s3_result result;         /* of the last request */
     bool was_put[STORAGE_FILES_MAX]; /* by us, not there before */
+    bool was_readable;               /* before: nothing of it is discarded */
     /* while sending */
     struct progress *progress;
     uint64_t total, before, started_ms;
@@ -192,6 +193,8 @@ static void
 s3_discard(struct storage *super, const struct storage_version *version)
 {
     struct storage_s3 *storage = (struct storage_s3 *) super;
+    if (storage->was_readable)
+        return;
     /* backwards: what makes the version readable goes first */
     for (size_t i = version->file_count; i-- > 0;) {
         char object[OBJECT_SIZE];
@@ -201,13 +204,29 @@ s3_discard(struct storage *super, const struct storage_version *version)
             .is_once = true,
             .is_cleanup = true,
         };
-        if (!storage->was_put[i])
+        if (!storage->was_put[i] && !version->is_ours)
             continue;
         object_name(version, version->files[i].name, object);
         /* Best effort: no answer worth telling on top of the first error. */
         s3_client_run(&storage->client, &request, &storage->result);
         storage->was_put[i] = false;
     }
+}
+
+static int
+s3_has(struct storage *super, struct progress *progress,
+       const struct storage_version *version, bool *out)
+{
+    struct storage_s3 *storage = (struct storage_s3 *) super;
+    char object[OBJECT_SIZE];
+    int64_t size = 0;
+    object_name(version, version->files[version->file_count - 1].name, object);
+    const int err = size_read(storage, progress, object, &size);
+    if (err != 0)
+        return err;
+    *out = size >= 0;
+    storage->was_readable = *out && !version->is_ours;
+    return 0;
 }
 
 static int
@@ -253,6 +272,7 @@ storage_s3_new(const struct settings *settings, struct storage **out)
         return ERR_MEMORY;
     storage->super = (struct storage){
         .check = s3_check,
+        .has = s3_has,
         .put = s3_put,
         .discard = s3_discard,
         .free = s3_free,

@@ -4,6 +4,7 @@
 #include "programs/vodst/ingest_transfer.h"
 
 #include "core/err.h"
+#include "platform/clock.h"
 #include "programs/vodst/ingest_child.h"
 
 #include <curl/curl.h>
@@ -15,7 +16,8 @@
 
 #define CONNECT_TIMEOUT_S 10L
 #define SILENCE_S 60L /* without a byte in either direction */
-#define ATTEMPTS_MAX 4
+#define PAUSE_MS_MIN 500
+#define PAUSE_MS_MAX 15000
 
 struct sending {
     const struct transfer *transfer;
@@ -24,7 +26,23 @@ struct sending {
     FILE *file;
     uint64_t file_offset, size, sent;
     size_t body_len; /* of the answer, as kept */
+    CURL *curl;
 };
+
+static struct {
+    uint64_t ms;
+    transfer_waits *waits;
+    void *context;
+} patience = {.ms = TRANSFER_PATIENCE_MS};
+
+void
+transfer_patience_set(uint64_t patience_ms, transfer_waits *waits,
+                      void *context)
+{
+    patience.ms = patience_ms;
+    patience.waits = waits;
+    patience.context = context;
+}
 
 static size_t
 body_give(char *out, size_t size, size_t count, void *context)
@@ -63,6 +81,16 @@ static size_t
 answer_take(char *text, size_t size, size_t count, void *context)
 {
     struct sending *s = context;
+    long status = 0;
+    if (s->transfer->received != NULL
+        && curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status)
+               == CURLE_OK
+        && status == 200) {
+        s->transfer->received(
+            (struct bytes){(const uint8_t *) text, size * count},
+            s->transfer->context);
+        return size * count;
+    }
     size_t room = TRANSFER_BODY_SIZE - 1 - s->body_len;
     size_t len = size * count < room ? size * count : room;
     memcpy(s->answer->body + s->body_len, text, len);
@@ -229,6 +257,7 @@ transfer_run(const struct transfer *transfer, struct transfer_answer *out)
         goto done;
     }
     curl_easy_reset(kept);
+    s.curl = kept;
     request_set(kept, transfer, &s);
     curl_easy_setopt(kept, CURLOPT_HTTPHEADER, headers);
     err = answer_read(kept, curl_easy_perform(kept), out);
@@ -247,20 +276,58 @@ is_worth_another(int err, const struct transfer_answer *answer)
            || (err == 0 && answer->status >= 502 && answer->status <= 504);
 }
 
+/* False when told to stop. */
+static bool
+pause_wait(uint64_t ms)
+{
+    const uint64_t end_ms = clock_now_ms() + ms;
+    for (uint64_t now_ms; (now_ms = clock_now_ms()) < end_ms;) {
+        const uint64_t left_ms = end_ms - now_ms;
+        const struct timespec pause = {(time_t) (left_ms / 1000),
+                                       (long) (left_ms % 1000) * 1000000};
+        nanosleep(&pause, NULL); /* a signal ends it */
+        if (stop_signal() != 0)
+            return false;
+    }
+    return stop_signal() == 0;
+}
+
+/* The attempts' own time is not counted: what took hours to fail gets as much
+ * patience as what failed at once. */
+int
+transfer_wait(struct transfer_waiting *waiting, const char *url,
+              const char *reason)
+{
+    waiting->pause_ms =
+        waiting->pause_ms == 0 ? PAUSE_MS_MIN : 2 * waiting->pause_ms;
+    if (waiting->pause_ms > PAUSE_MS_MAX)
+        waiting->pause_ms = PAUSE_MS_MAX;
+    if (waiting->waited_ms + waiting->pause_ms > patience.ms)
+        return ERR_UNAVAILABLE;
+    waiting->waited_ms += waiting->pause_ms;
+    if (patience.waits != NULL)
+        patience.waits(url, reason, waiting->pause_ms,
+                       patience.ms - waiting->waited_ms, patience.context);
+    return pause_wait(waiting->pause_ms) ? 0 : ERR_TIMEOUT;
+}
+
 int
 transfer_run_stubborn(const struct transfer *transfer,
                       struct transfer_answer *out)
 {
-    for (unsigned attempt = 1;; attempt++) {
+    struct transfer_waiting waiting = {0};
+    for (;;) {
+        char problem[512];
         int err = transfer_run(transfer, out);
-        if (attempt == ATTEMPTS_MAX || !is_worth_another(err, out))
+        if (!is_worth_another(err, out))
             return err;
-        /* 0.5 s, 1 s, 2 s; a signal ends the pause */
-        const struct timespec pause = {attempt / 2,
-                                       attempt == 1 ? 500000000L : 0};
-        nanosleep(&pause, NULL);
-        if (stop_signal() != 0)
-            return ERR_TIMEOUT;
+        int wait = transfer_wait(&waiting, transfer->url,
+                                 err != 0 ? out->reason
+                                          : transfer_problem(out, problem));
+        if (wait != 0)
+            return wait == ERR_TIMEOUT ? ERR_TIMEOUT : err;
+        if (transfer->again != NULL)
+            transfer->again(transfer->context);
     }
 }
 
@@ -287,4 +354,21 @@ transfer_problem(const struct transfer_answer *answer, char out[512])
         snprintf(out, 512, "HTTP status %d", answer->status);
     json_decref(problem);
     return out;
+}
+
+int
+transfer_err(const struct transfer_answer *answer)
+{
+    switch (answer->status) {
+    case 401:
+    case 403:
+        return ERR_DENIED;
+    case 408: /* was too slow */
+    case 425: /* too early */
+    case 429: /* too many */
+        return ERR_UPSTREAM;
+    default:
+        return answer->status >= 400 && answer->status < 500 ? ERR_INVALID
+                                                             : ERR_UPSTREAM;
+    }
 }

@@ -30,6 +30,9 @@ struct transfer {
                             machine trusts */
     bool is_cleanup;     /* goes on when this program is told to stop */
     void (*sent)(uint64_t bytes, void *context); /* from the body so far */
+    /* All of the answer's body, as it comes, when its status is 200. */
+    void (*received)(struct bytes piece, void *context);
+    void (*again)(void *context); /* before another attempt; or NULL */
     void *context;
 };
 
@@ -47,9 +50,29 @@ struct transfer_answer {
  */
 int transfer_run(const struct transfer *transfer, struct transfer_answer *out);
 
-/* As transfer_run, and tries again a few times, with pauses, when the
- * connection breaks or the other side says 502, 503 or 504. For requests that
- * may be repeated. */
+/* How long requests that may be repeated are, and who is told before each pause:
+ * why, how long it is, and how long is left after it. For all requests of this
+ * program. */
+#define TRANSFER_PATIENCE_MS 300000
+typedef void transfer_waits(const char *url, const char *reason,
+                            uint64_t pause_ms, uint64_t left_ms, void *context);
+void transfer_patience_set(uint64_t patience_ms, transfer_waits *waits,
+                           void *context);
+
+/* Of one request, zeroed at first. */
+struct transfer_waiting {
+    uint64_t waited_ms, pause_ms;
+};
+
+/* Waits before another attempt, longer each time: 0. ERR_UNAVAILABLE where
+ * patience is over; ERR_TIMEOUT: told to stop. */
+int transfer_wait(struct transfer_waiting *waiting, const char *url,
+                  const char *reason);
+
+/* As transfer_run, and tries again, with growing pauses, when the connection
+ * breaks or the other side says 502, 503 or 504. For requests that may be
+ * repeated: `received` may be given the beginning of an answer more than once,
+ * after `again`. */
 int transfer_run_stubborn(const struct transfer *transfer,
                           struct transfer_answer *out);
 
@@ -57,5 +80,9 @@ int transfer_run_stubborn(const struct transfer *transfer,
  * words. */
 const char *transfer_problem(const struct transfer_answer *answer,
                              char out[512]);
+
+/* What an answer that refuses is as an error: ERR_DENIED, ERR_UPSTREAM where it
+ * may be another one later, ERR_INVALID where it will not. */
+int transfer_err(const struct transfer_answer *answer);
 
 #endif

@@ -7,10 +7,9 @@
 #include "programs/vodst/ingest_version.h"
 
 #include "core/err.h"
-#include "programs/vodst/ingest_child.h"
+#include "programs/vodst/ingest_digest.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,8 +29,9 @@ file_add(struct progress *progress, struct version *version, const char *folder,
     memcpy(version->paths[i], path, strlen(path) + 1);
     snprintf(version->names[i], sizeof version->names[i], "%s%s", track,
              ending);
-    version->files[i] = (struct storage_file){
-        version->names[i], version->paths[i], (uint64_t) st.st_size};
+    version->files[i] = (struct storage_file){.name = version->names[i],
+                                              .path = version->paths[i],
+                                              .size = (uint64_t) st.st_size};
     version->stored.size += (uint64_t) st.st_size;
     version->stored.file_count++;
     return 0;
@@ -53,45 +53,40 @@ tracks_add(struct progress *progress, struct version *version,
     return 0;
 }
 
+/* Each file by its name, size and checksum: moving bytes between files changes
+ * the version, too. */
 static int
-file_digest(EVP_MD_CTX *digest, const struct storage_file *file)
+file_digest(struct digest *digest, struct storage_file *file)
 {
-    static uint8_t bytes[1 << 18];
-    FILE *f = fopen(file->path, "rbe");
-    if (f == NULL)
-        return ERR_IO;
-    /* name and size too: moving bytes between files changes the version */
-    EVP_DigestUpdate(digest, file->name, strlen(file->name) + 1);
-    EVP_DigestUpdate(digest, &file->size, sizeof file->size);
-    uint64_t total = 0;
-    for (size_t got; (got = fread(bytes, 1, sizeof bytes, f)) > 0;) {
-        EVP_DigestUpdate(digest, bytes, got);
-        total += got;
-    }
-    int err = ferror(f) || total != file->size ? ERR_IO : 0;
-    fclose(f);
-    return err;
+    uint64_t size;
+    const int err = digest_file(file->path, file->sha256, &size);
+    if (err != 0)
+        return err;
+    digest_add(digest, file->name, strlen(file->name) + 1);
+    digest_add(digest, &file->size, sizeof file->size);
+    digest_add(digest, file->sha256, sizeof file->sha256);
+    return size == file->size ? 0 : ERR_IO;
 }
 
 static int
 version_name(struct progress *progress, struct version *version)
 {
-    uint8_t hash[EVP_MAX_MD_SIZE] = {0};
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    int err = 0;
-    if (digest == NULL || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
-        err = ERR_MEMORY;
-    for (size_t i = 0; err == 0 && i < version->stored.file_count; i++)
-        err = stop_signal() != 0 ? ERR_TIMEOUT
-                                 : file_digest(digest, &version->files[i]);
-    if (err == 0 && EVP_DigestFinal_ex(digest, hash, NULL) != 1)
-        err = ERR_MEMORY;
-    EVP_MD_CTX_free(digest);
-    if (err != 0 && err != ERR_TIMEOUT)
+    uint8_t hash[DIGEST_SIZE];
+    struct digest digest;
+    int err = digest_begin(&digest);
+    if (err == 0) {
+        for (size_t i = 0; err == 0 && i < version->stored.file_count; i++)
+            err = file_digest(&digest, &version->files[i]);
+        if (err == 0)
+            err = digest_end(&digest, hash);
+        else
+            digest_free(&digest);
+    }
+    if (err == 0)
+        digest_text(hash, VERSION_TEXT_SIZE / 2, version->text);
+    else if (err != ERR_TIMEOUT)
         progress_error(progress, "cannot read the encoded files back: %s",
                        err_text(err));
-    for (size_t i = 0; i < VERSION_TEXT_SIZE / 2; i++)
-        snprintf(version->text + 2 * i, 3, "%02x", hash[i]);
     return err;
 }
 

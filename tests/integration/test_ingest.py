@@ -77,7 +77,8 @@ class Place:
 
     def command(self, film, content, *options):
         return ["ingest", film, "--id", content, *self.storage,
-                *self.api_options, "--temp", self.temp, *FAST, *options]
+                *self.api_options, "--temp", self.temp, "--patience", "4s",
+                *FAST, *options]
 
     def run(self, film, content, *options, **more):
         return vodst(*self.command(film, content, *options), **more)
@@ -267,7 +268,8 @@ def test_03_storage_behind_http_gets_the_files_and_asset_last(nginx_place,
     for name in names:  # seen missing before, and read back after
         heads = [(method, status) for method, uri, status in calls
                  if uri == base + name]
-        assert heads == [("HEAD", "404"), ("PUT", "201"), ("HEAD", "200")]
+        assert heads == [("HEAD", "404"), ("PUT", "201"), ("HEAD", "200"),
+                         ("GET", "200")]
     assert sum(path.stat().st_size for path in folder.iterdir()) \
         == result["bytes"]
     place.log.write_text("")
