@@ -185,7 +185,7 @@ struct list_task {
     struct task task;
     char after[CONTENT_ID_LEN_MAX + 1];
     unsigned limit;
-    uint64_t until_s; /* of retired versions */
+    bool is_retired; /* versions that are, of any content */
     json_t *items;
     char last[CONTENT_ID_LEN_MAX + 1];
     bool has_more;
@@ -251,14 +251,6 @@ contents_list(struct http_request *request, void *context)
 
 /* ---- versions ---- */
 
-/* Retired at or before this, no token of it is valid any more. */
-static uint64_t
-collectable_until(const struct api *api)
-{
-    uint64_t now_s = clock_unix_s();
-    return now_s > api->token_ttl_s ? now_s - api->token_ttl_s : 0;
-}
-
 static json_t *
 version_json(const struct catalogue_version *version)
 {
@@ -292,15 +284,15 @@ retired_query(struct task *task, struct catalogue *catalogue)
 {
     struct list_task *list = (struct list_task *) task;
     list->items = json_array();
-    return catalogue_retired(catalogue, list->until_s, list->limit,
-                             versions_add, list);
+    return catalogue_retired(catalogue, clock_unix_s(), task->api->token_ttl_s,
+                             list->limit, versions_add, list);
 }
 
 static void
 versions_answer(struct task *task)
 {
     const struct list_task *list = (struct list_task *) task;
-    if (json_array_size(list->items) == 0 && list->until_s == 0)
+    if (json_array_size(list->items) == 0 && !list->is_retired)
         api_reply_unknown(task->request, list->after);
     else
         api_reply_json(task->request, 200,
@@ -334,7 +326,7 @@ retired_list(struct http_request *request, void *context)
     if (list == NULL)
         return;
     list->task.fini = list_fini;
-    list->until_s = collectable_until(context);
+    list->is_retired = true;
     list->limit = CATALOGUE_LIST_MAX;
     api_ask(&list->task);
 }
@@ -343,7 +335,6 @@ struct version_task {
     struct task task;
     char content[CONTENT_ID_LEN_MAX + 1];
     char version[CONTENT_ID_LEN_MAX + 1];
-    uint64_t until_s;
     struct catalogue_version found;
     struct catalogue_track tracks[CATALOGUE_TRACKS_MAX];
     unsigned track_count;
@@ -363,7 +354,6 @@ version_task_new(struct api *api, struct http_request *request,
     if (task != NULL) {
         memcpy(task->content, content, sizeof content);
         memcpy(task->version, version, sizeof version);
-        task->until_s = collectable_until(api);
     }
     return task;
 }
@@ -439,7 +429,7 @@ version_delete_query(struct task *task, struct catalogue *catalogue)
     struct version_task *version = (struct version_task *) task;
     return catalogue_version_remove(catalogue, bytes_of_text(version->content),
                                     bytes_of_text(version->version),
-                                    version->until_s);
+                                    clock_unix_s(), task->api->token_ttl_s);
 }
 
 static void

@@ -475,13 +475,15 @@ catalogue_versions(struct catalogue *catalogue, struct bytes content,
 }
 
 int
-catalogue_retired(struct catalogue *catalogue, uint64_t until_s, unsigned limit,
+catalogue_retired(struct catalogue *catalogue, uint64_t now_s, uint64_t ttl_s,
+                  unsigned limit,
                   void (*each)(const struct catalogue_version *version,
                                void *context),
                   void *context)
 {
-    statement_bind_integer(catalogue->retired, 1, (int64_t) until_s);
+    statement_bind_integer(catalogue->retired, 1, (int64_t) now_s);
     statement_bind_integer(catalogue->retired, 2, (int64_t) limit);
+    statement_bind_integer(catalogue->retired, 3, (int64_t) ttl_s);
     return versions_each(catalogue->retired, each, context);
 }
 
@@ -518,11 +520,12 @@ catalogue_tracks(struct catalogue *catalogue, struct bytes content,
 
 int
 catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
-                         struct bytes version, uint64_t until_s)
+                         struct bytes version, uint64_t now_s, uint64_t ttl_s)
 {
     struct statement *remove = catalogue->version_remove;
     version_bind(remove, content, version);
-    statement_bind_integer(remove, 3, (int64_t) until_s);
+    statement_bind_integer(remove, 3, (int64_t) now_s);
+    statement_bind_integer(remove, 4, (int64_t) ttl_s);
     int err = catalogue_step(remove);
     if (err != 0 || database_changes(catalogue->database) > 0)
         return err;

@@ -152,9 +152,11 @@ int catalogue_versions(struct catalogue *catalogue, struct bytes content,
                                     void *context),
                        void *context);
 
-/* Versions of any content that were retired at `until_s` or before. */
-int catalogue_retired(struct catalogue *catalogue, uint64_t until_s,
-                      unsigned limit,
+/* Versions of any content of which no token is good any more, at `now_s`, where
+ * tokens are good for `ttl_s`, or one and a half times the film if that is
+ * more. */
+int catalogue_retired(struct catalogue *catalogue, uint64_t now_s,
+                      uint64_t ttl_s, unsigned limit,
                       void (*each)(const struct catalogue_version *version,
                                    void *context),
                       void *context);
@@ -168,10 +170,11 @@ int catalogue_tracks(struct catalogue *catalogue, struct bytes content,
                      struct bytes version, struct catalogue_track *out,
                      unsigned *count);
 
-/* Forgets a version that was retired at `until_s` or before, and its tracks.
- * ERR_NOT_FOUND; ERR_STALE: it is played, or may still be. */
+/* Forgets such a version, and its tracks. ERR_NOT_FOUND; ERR_STALE: it is
+ * played, or may still be. */
 int catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
-                             struct bytes version, uint64_t until_s);
+                             struct bytes version, uint64_t now_s,
+                             uint64_t ttl_s);
 
 /* ---- campaigns ---- */
 

@@ -20,6 +20,12 @@
     "starts <= ?4 AND (ends = 0 OR ends > ?4) AND region IN ('', ?3)" \
     " AND service IN ('', ?2)"
 
+/* No token of it is good any more: these are good for as long as is said, and for
+ * one and a half times the film. */
+#define IS_OVER(now, ttl)                               \
+    "retired + CASE WHEN duration_ms * 3 / 2000 > " ttl \
+    " THEN duration_ms * 3 / 2000 ELSE " ttl " END < " now
+
 /* X(name, sql) */
 #define STATEMENTS(X)                                                          \
     X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)"  \
@@ -67,13 +73,15 @@
                       " AND version <> ?2 AND retired = 0")                    \
     X(version_find, "SELECT " VERSION " FROM versions"                         \
                     " WHERE content = ?1 AND version = ?2")                    \
-    X(version_remove, "DELETE FROM versions WHERE content = ?1"                \
-                      " AND version = ?2 AND retired > 0 AND retired <= ?3")   \
+    X(version_remove,                                                          \
+      "DELETE FROM versions WHERE content = ?1"                                \
+      " AND version = ?2 AND retired > 0 AND " IS_OVER("?3", "?4"))            \
     X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"          \
                 " ORDER BY created, version")                                  \
-    X(retired, "SELECT " VERSION " FROM versions WHERE retired > 0"            \
-               " AND retired <= ?1 ORDER BY retired, content, version"         \
-               " LIMIT ?2")                                                    \
+    X(retired,                                                                 \
+      "SELECT " VERSION " FROM versions WHERE retired > 0"                     \
+      " AND " IS_OVER("?1", "?3") " ORDER BY retired, content, version"        \
+                                  " LIMIT ?2")                                 \
     X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"             \
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")      \
     X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"                \

@@ -246,35 +246,35 @@ a_version_that_is_replaced_is_retired(void **state)
 
     /* what is retired for long enough may go, the rest may not */
     seen.count = 0;
-    assert_int_equal(catalogue_retired(catalogue, 399, 10, see_version, &seen),
-                     0);
+    assert_int_equal(
+        catalogue_retired(catalogue, 399, 60, 10, see_version, &seen), 0);
     assert_int_equal(seen.count, 1);
     assert_string_equal(seen.list[0].version, "bbb");
-    assert_int_equal(
-        catalogue_version_remove(catalogue, demo, BYTES_LITERAL("ccc"), 399),
-        ERR_STALE);
-    assert_int_equal(
-        catalogue_version_remove(catalogue, demo, BYTES_LITERAL("aaa"), 999),
-        ERR_STALE);
-    assert_int_equal(
-        catalogue_version_remove(catalogue, demo, BYTES_LITERAL("bbb"), 399),
-        0);
-    assert_int_equal(
-        catalogue_version_remove(catalogue, demo, BYTES_LITERAL("bbb"), 399),
-        ERR_NOT_FOUND);
+    assert_int_equal(catalogue_version_remove(catalogue, demo,
+                                              BYTES_LITERAL("ccc"), 399, 60),
+                     ERR_STALE);
+    assert_int_equal(catalogue_version_remove(catalogue, demo,
+                                              BYTES_LITERAL("aaa"), 999, 60),
+                     ERR_STALE);
+    assert_int_equal(catalogue_version_remove(catalogue, demo,
+                                              BYTES_LITERAL("bbb"), 399, 60),
+                     0);
+    assert_int_equal(catalogue_version_remove(catalogue, demo,
+                                              BYTES_LITERAL("bbb"), 399, 60),
+                     ERR_NOT_FOUND);
 
     /* a content that is removed leaves versions to be collected */
     assert_int_equal(catalogue_remove(catalogue, demo, 500), 0);
     seen.count = 0;
-    assert_int_equal(catalogue_retired(catalogue, 500, 10, see_version, &seen),
-                     0);
+    assert_int_equal(
+        catalogue_retired(catalogue, 600, 60, 10, see_version, &seen), 0);
     assert_int_equal(seen.count, 2);
     assert_string_equal(seen.list[0].version, "ccc");
     assert_string_equal(seen.list[1].version, "aaa");
     assert_int_equal(seen.list[1].retired_s, 500);
     seen.count = 0;
-    assert_int_equal(catalogue_retired(catalogue, 500, 1, see_version, &seen),
-                     0);
+    assert_int_equal(
+        catalogue_retired(catalogue, 600, 60, 1, see_version, &seen), 0);
     assert_int_equal(seen.count, 1);
 }
 
@@ -328,7 +328,7 @@ a_version_has_its_tracks(void **state)
 
     /* and go with their version */
     assert_int_equal(catalogue_remove(catalogue, demo, 4), 0);
-    assert_int_equal(catalogue_version_remove(catalogue, demo, aaa, 4), 0);
+    assert_int_equal(catalogue_version_remove(catalogue, demo, aaa, 6, 1), 0);
     assert_int_equal(catalogue_tracks(catalogue, demo, aaa, found, &n), 0);
     assert_int_equal(n, 0);
 }
@@ -488,7 +488,8 @@ two_at_once_leave_one_version_that_is_played(void **state)
     assert_int_equal(version.retired_s, 0);
     unsigned retired = 0;
     assert_int_equal(
-        catalogue_retired(catalogue, 1000, 1000, count_version, &retired), 0);
+        catalogue_retired(catalogue, 1000, 60, 1000, count_version, &retired),
+        0);
     assert_int_equal(retired, 40);
     assert_int_equal(count(), 1);
 }

@@ -18,6 +18,7 @@
 #include "programs/vodst/ingest_ladder.h"
 #include "programs/vodst/ingest_loudness.h"
 #include "programs/vodst/ingest_pieces.h"
+#include "programs/vodst/ingest_tracks.h"
 #include "programs/vodst/ingest_transfer.h"
 #include "programs/vodst/ingest_version.h"
 #include "programs/vodst/ingest_work.h"
@@ -800,9 +801,16 @@ step_publish(struct ingest *in)
     struct transfer_answer answer;
     api_url(in, url);
     json_int_t duration_ms = (json_int_t) (in->indexed.duration_s * 1000 + 0.5);
-    json_t *json = json_pack("{s:s, s:s, s:I}", "title", in->title, "version",
-                             in->version.text, "duration_ms",
-                             duration_ms > 0 ? duration_ms : 1);
+    json_t *tracks;
+    int err = tracks_read(in->work.folder, &tracks);
+    if (err != 0) {
+        progress_error(&in->progress, "cannot read %s/asset.idx: %s",
+                       in->work.folder, err_text(err));
+        return err;
+    }
+    json_t *json = json_pack(
+        "{s:s, s:s, s:I, s:o}", "title", in->title, "version", in->version.text,
+        "duration_ms", duration_ms > 0 ? duration_ms : 1, "tracks", tracks);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (text == NULL) {
@@ -813,7 +821,7 @@ step_publish(struct ingest *in)
                                       .url = url,
                                       .bearer = in->settings.api_key,
                                       .json = bytes_of_text(text)};
-    int err = transfer_run_stubborn(&transfer, &answer);
+    err = transfer_run_stubborn(&transfer, &answer);
     free(text);
     if (err == 0 && (answer.status == 200 || answer.status == 201))
         return 0;

@@ -217,6 +217,14 @@ def test_01_renditions_match_the_film_and_each_other(place, film):
     assert result["duration_ms"] == pytest.approx(duration * 1000, abs=60)
     assert result["segments"] == 3 and result["audio"] == 2
     assert result["title"] == place.entry("demo")["title"] == "A film"
+    told = {track["name"]: track for track in place.entry(
+        f"demo/versions/{result['version']}")["tracks"]}
+    assert {name: track["kind"] for name, track in told.items()} == {
+        "v0": "video", "v1": "video", "a0": "audio", "a1": "audio",
+        "i0": "thumbnails", "i1": "thumbnails"}
+    assert (told["v1"]["width"], told["v1"]["height"]) == (214, 120)
+    assert told["v0"]["codecs"].startswith("avc1.")
+    assert told["v0"]["bandwidth"] > told["v1"]["bandwidth"] > 0
 
     keys = key_frame_times(folder / "v0.mp4")
     assert keys == key_frame_times(folder / "v1.mp4")
