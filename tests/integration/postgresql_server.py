@@ -22,8 +22,8 @@ BIN = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), default=None,
 
 
 class PostgreSQL:
-    """`folder` must be one that another user may reach: as root it runs as
-    the user that Debian's package makes, since it refuses to be root."""
+    """As root it runs as the user that Debian's package makes, since it
+    refuses to be root, and may still pass through folders that are root's."""
 
     def __init__(self, folder):
         assert BIN is not None, "install Debian's package postgresql"
@@ -36,7 +36,8 @@ class PostgreSQL:
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
             self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres",
-                            "--clear-groups"]
+                            "--clear-groups", "--inh-caps=+dac_read_search",
+                            "--ambient-caps=+dac_read_search"]
         subprocess.run(
             [*self.as_user, BIN / "initdb", "-D", self.data, "-A", "trust",
              "-U", self.user, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
@@ -81,7 +82,6 @@ class PostgreSQL:
 
 def main():
     with tempfile.TemporaryDirectory(prefix="vodst-postgresql.") as folder:
-        os.chmod(folder, 0o755)
         server = PostgreSQL(pathlib.Path(folder, "server"))
         try:
             server.start()

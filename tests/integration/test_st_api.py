@@ -97,8 +97,6 @@ class StApi:
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory):
     folder = tmp_path_factory.mktemp("postgresql")
-    for path in folder, *list(folder.parents)[:2]:
-        path.chmod(0o755)  # the server is another user's
     server = PostgreSQL(folder / "server").start()
     yield server
     server.stop()
