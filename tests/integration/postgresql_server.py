@@ -37,7 +37,9 @@ class PostgreSQL:
             shutil.chown(self.folder, "postgres", "postgres")
             self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres",
                             "--clear-groups", "--inh-caps=+dac_read_search",
-                            "--ambient-caps=+dac_read_search"]
+                            "--ambient-caps=+dac_read_search",
+                            # for access() too
+                            "--securebits=+no_setuid_fixup"]
         subprocess.run(
             [*self.as_user, BIN / "initdb", "-D", self.data, "-A", "trust",
              "-U", self.user, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
