@@ -73,6 +73,20 @@ sqlite_execute(struct database *database, const char *what, const char *sql)
     return code == SQLITE_OK ? 0 : failed(database, what, code);
 }
 
+/* Who makes a new file and who opens it at that moment wait for each other's
+ * locks: SQLite then says that it is busy at once, and waits for nobody. */
+static int
+wal_begin(struct database *database)
+{
+    int waited_ms = 0, code;
+    while ((code = sqlite3_exec(handle_of(database),
+                                "PRAGMA journal_mode = WAL", NULL, NULL, NULL))
+               == SQLITE_BUSY
+           && waited_ms < BUSY_TIMEOUT_MS)
+        waited_ms += sqlite3_sleep(10);
+    return code == SQLITE_OK ? 0 : failed(database, "open", code);
+}
+
 /* `alone`: until this process ends no other one can use the database. */
 static int
 handle_open(struct sqlite *sqlite, bool alone)
@@ -90,9 +104,10 @@ handle_open(struct sqlite *sqlite, bool alone)
     if (alone)
         err =
             sqlite_execute(database, "open", "PRAGMA locking_mode = EXCLUSIVE");
+    if (err == 0)
+        err = wal_begin(database);
     return err != 0 ? err
                     : sqlite_execute(database, "open",
-                                     "PRAGMA journal_mode = WAL;"
                                      "PRAGMA synchronous = FULL;"
                                      "PRAGMA foreign_keys = ON;"
                                      "PRAGMA cache_size = -32768;"
