@@ -309,16 +309,19 @@ class Cluster:
         except requests.RequestException:
             return None
 
-    def leader(self):
-        """The Manager that answers by itself; None: there is none now."""
-        return next((name for name in self.machines
+    def leads(self):
+        """The Manager that answers by itself, and its answer."""
+        return next(((name, answer.json()) for name in self.machines
                      if name.startswith("manager")
                      and (answer := self.ask(name, "/v1/status")) is not None
-                     and answer.status_code == 200), None)
+                     and answer.status_code == 200), (None, None))
+
+    def leader(self):
+        """None: there is none now."""
+        return self.leads()[0]
 
     def status(self):
-        leader = self.leader()
-        return self.ask(leader, "/v1/status").json() if leader else None
+        return self.leads()[1]
 
     def where(self, node, content):
         answer = requests.get(f"{self.url(node)}/where/{content}", timeout=5)
