@@ -9,6 +9,8 @@
  * changes, and what is buffered plays on.
  */
 
+import { bufferControllerOf } from './hls-buffers.js';
+
 const RECOVERIES_MAX = 6; // in a row, without a segment between them
 const BACK_OFF_MS = 300;
 const BACK_OFF_MAX_MS = 4000;
@@ -163,6 +165,7 @@ export class Player extends EventTarget {
       startPosition: position,
       maxBufferLength: BUFFER_S,
       maxMaxBufferLength: BUFFER_S, // or it takes as much as 60 MB hold
+      bufferController: bufferControllerOf(window.Hls),
       cmcd: {}, // nodes count and log whether the buffer ran dry
       manifestLoadPolicy: policy(5000, 10000),
       playlistLoadPolicy: policy(5000, 10000),

@@ -23,6 +23,8 @@ PLAYER_LOCATIONS = f"""
         text/html html; }} }}
     location = /players/hls.js {{
         alias {TREE}/web/node_modules/hls.js/dist/hls.js; }}
+    location = /players/hls-buffers.js {{
+        alias {TREE}/web/hls-buffers.js; types {{ text/javascript js; }} }}
     location = /players/shaka.js {{
         alias {MODULES}/shaka-player/dist/shaka-player.compiled.js; }}
     location = /players/dash.js {{

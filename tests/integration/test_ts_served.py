@@ -386,6 +386,26 @@ def test_hls_js_plays_and_seeks(node, browser, place, content, language):
     assert set(seen["errors"]) <= {"bufferSeekOverHole", "aborted"}
 
 
+LATE = """
+const listen = SourceBuffer.prototype.addEventListener;
+SourceBuffer.prototype.addEventListener = function (type, hear, ...more) {
+  return listen.call(this, type, type !== 'updateend' ? hear
+    : (event) => setTimeout(() => hear.call(this, event), 30), ...more);
+};
+"""
+
+
+def test_hls_js_forgets_no_append_whose_end_it_hears_late(node, browser):
+    """What a busy machine does to it now and then (web/hls-buffers.js)."""
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument",
+                                     {"source": LATE})
+    try:
+        test_hls_js_plays_and_seeks(node, browser, "fill/off", "film", "deu")
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument",
+                                script)
+
+
 # ---- what it takes ----
 
 
