@@ -16,6 +16,7 @@
     X(UNSUPPORTED, "not supported", 415)               \
     X(DENIED, "not allowed", 403)                      \
     X(EXPIRED, "expired", 403)                         \
+    X(REVOKED, "revoked", 403)                         \
     X(NOT_FOUND, "not found", 404)                     \
     X(STALE, "older than what is held", 409)           \
     X(FULL, "no room left", 503)                       \

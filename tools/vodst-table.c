@@ -8,6 +8,7 @@
  *   vodst-table owners FILE       content ids -> "ID OWNER OWNER ..."
  *   vodst-table sign KEYS EXPIRES "ID SESSION" lines -> tokens
  *   vodst-table counters FILE     counter file -> text
+ *   vodst-table revoked NUMBER    sessions, in hex -> list of revoked plays
  *
  * The text of a table, one a line:
  *
@@ -28,6 +29,7 @@
 #include "core/content.h"
 #include "core/counters.h"
 #include "core/err.h"
+#include "core/revocations.h"
 #include "core/route.h"
 #include "core/table.h"
 #include "core/token.h"
@@ -274,6 +276,23 @@ show_counters(const char *path)
     return 0;
 }
 
+static int
+make_revoked(const char *number)
+{
+    static uint64_t sessions[REVOCATIONS_MAX];
+    size_t count = 0;
+    struct buffer out;
+    while (count < REVOCATIONS_MAX && scanf("%" SCNx64, &sessions[count]) == 1)
+        count++;
+    buffer_init(&out, REVOCATIONS_SIZE_MAX);
+    int err =
+        revocations_encode(strtoull(number, NULL, 10), sessions, count, &out);
+    if (err == 0 && fwrite(out.ptr, 1, out.len, stdout) != out.len)
+        err = ERR_IO;
+    buffer_fini(&out);
+    return err != 0 ? fail("standard output", err) : 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -288,7 +307,10 @@ main(int argc, char **argv)
         return sign(argv[2], argv[3]);
     if (strcmp(word, "counters") == 0 && argc == 3)
         return show_counters(argv[2]);
+    if (strcmp(word, "revoked") == 0 && argc == 3)
+        return make_revoked(argv[2]);
     fprintf(stderr, "usage: vodst-table make | show | owners FILE | "
-                    "sign KEYS EXPIRES | counters FILE\n");
+                    "sign KEYS EXPIRES | counters FILE | "
+                    "revoked NUMBER\n");
     return 2;
 }

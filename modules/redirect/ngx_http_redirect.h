@@ -14,14 +14,23 @@
 #include "core/content.h"
 #include "core/pace.h"
 #include "core/plays.h"
+#include "core/revocations.h"
 #include "core/route.h"
 #include "core/steering.h"
 #include "core/token.h"
 
+/* One that the node's agent writes; path.len 0: none is configured. */
+typedef struct {
+    ngx_str_t path;
+    struct stat seen; /* as it was at the last look; st_ino 0: no file */
+    ngx_err_t seen_err;
+} ngx_http_redirect_file_t;
+
 /* http{}: one per worker, and only its own thread touches it. */
 typedef struct {
     ngx_array_t nodes; /* struct table_node, as configured */
-    ngx_str_t table_path;
+    ngx_http_redirect_file_t table;
+    ngx_http_redirect_file_t revoked;
     ngx_msec_t table_interval;
     ngx_str_t keys_path;
     struct token_keys *keys; /* NULL: none configured */
@@ -50,9 +59,9 @@ typedef struct {
     u_char version[2 * NGX_INT64_LEN + 1]; /* "TERM.SEQUENCE" */
     size_t version_len;
 
-    ngx_msec_t looked_ms; /* ngx_current_msec of the last look at the file */
-    struct stat seen;     /* the file as it was then; st_ino 0: no file */
-    ngx_err_t seen_err;
+    struct revocations *revocations; /* NULL: none were taken */
+
+    ngx_msec_t looked_ms; /* ngx_current_msec of the last look at the files */
 } ngx_http_redirect_main_conf_t;
 
 /* server{} */
@@ -108,11 +117,11 @@ extern ngx_module_t ngx_http_redirect_module;
 /* Makes the held table from the configured nodes. ERR_INVALID, ERR_MEMORY. */
 int ngx_http_redirect_hold_nodes(ngx_http_redirect_main_conf_t *rmcf);
 
-/* Looks at the table file, at most every table_interval. */
+/* Looks at the files, at most every table_interval. */
 void ngx_http_redirect_look(ngx_http_redirect_main_conf_t *rmcf,
                             ngx_log_t *log);
 
-/* Looks at it whenever that was last: as a worker starts. */
+/* Looks at them whenever that was last: as a worker starts. */
 void ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf,
                                 ngx_log_t *log);
 
@@ -156,7 +165,8 @@ typedef struct {
     bool is_expiry_ignored;
 } ngx_http_redirect_play_t;
 
-/* As token_verify_request, with all else that the request says. */
+/* As token_verify_request, with all else that the request says; and
+ * ERR_REVOKED. */
 int ngx_http_redirect_token(ngx_http_request_t *r,
                             const ngx_http_redirect_play_t *play,
                             struct token_claims *claims);

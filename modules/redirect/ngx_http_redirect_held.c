@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The load table a worker holds, and the file it comes from. The file is read
- * and never mapped: who truncates it in place must not end a worker. Each
- * worker looks for itself, between requests, and a look that finds nothing new
- * is one stat(2). A file that is refused is reported once and the held table
- * stays (rules 1, 4 and 10).
+ * What a worker holds of the files that the node's agent writes: the load table
+ * and the plays that were revoked. The files are read and never mapped: who
+ * truncates one in place must not end a worker. Each worker looks for itself,
+ * between requests, and a look that finds nothing new is one stat(2) a file. A
+ * file that is refused is reported once and what is held stays (rules 1, 4 and
+ * 10).
  */
 
 #include "modules/redirect/ngx_http_redirect.h"
@@ -28,12 +29,14 @@ ngx_http_redirect_hold(ngx_http_redirect_main_conf_t *rmcf,
 /* The file's bytes in memory of malloc. A file that shrinks meanwhile gives
  * what there was; the checksum decides. */
 static int
-ngx_http_redirect_read(const char *path, uint8_t **out, size_t *out_len)
+ngx_http_redirect_read(const ngx_http_redirect_file_t *file, size_t size_max,
+                       struct bytes *out)
 {
     struct stat st;
     uint8_t *memory = NULL;
     int err = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd =
+        open((const char *) file->path.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd == -1)
         return ERR_IO;
 
@@ -41,7 +44,7 @@ ngx_http_redirect_read(const char *path, uint8_t **out, size_t *out_len)
         err = ERR_IO;
     else if (!S_ISREG(st.st_mode))
         err = ERR_INVALID;
-    else if (st.st_size > (off_t) TABLE_SIZE_MAX)
+    else if (st.st_size > (off_t) size_max)
         err = ERR_LIMIT;
     else if ((memory = malloc((size_t) st.st_size + 1)) == NULL)
         err = ERR_MEMORY;
@@ -64,24 +67,22 @@ ngx_http_redirect_read(const char *path, uint8_t **out, size_t *out_len)
         return err;
     }
     close(fd);
-    *out = memory;
-    *out_len = len;
+    *out = bytes_of(memory, len);
     return 0;
 }
 
 static int
-ngx_http_redirect_take(ngx_http_redirect_main_conf_t *rmcf)
+ngx_http_redirect_take_table(ngx_http_redirect_main_conf_t *rmcf,
+                             ngx_log_t *log)
 {
-    uint8_t *memory;
-    size_t len;
-    int err = ngx_http_redirect_read((const char *) rmcf->table_path.data,
-                                     &memory, &len);
+    struct bytes encoded;
+    int err = ngx_http_redirect_read(&rmcf->table, TABLE_SIZE_MAX, &encoded);
     if (err != 0)
         return err;
 
     struct table_snapshot *snapshot;
-    err = table_decode(bytes_of(memory, len), &snapshot);
-    free(memory);
+    err = table_decode(encoded, &snapshot);
+    free((void *) (uintptr_t) encoded.ptr);
     if (err != 0)
         return err;
 
@@ -94,6 +95,40 @@ ngx_http_redirect_take(ngx_http_redirect_main_conf_t *rmcf)
     }
     ngx_http_redirect_hold(rmcf, snapshot);
     rmcf->is_from_file = true;
+    ngx_log_error(NGX_LOG_INFO, log, 0,
+                  "redirect: table version %*s taken (%uz nodes, %uz rows)",
+                  rmcf->version_len, rmcf->version,
+                  rmcf->snapshot->table.node_count,
+                  rmcf->snapshot->table.row_count);
+    return 0;
+}
+
+static int
+ngx_http_redirect_take_revoked(ngx_http_redirect_main_conf_t *rmcf,
+                               ngx_log_t *log)
+{
+    struct bytes encoded;
+    int err =
+        ngx_http_redirect_read(&rmcf->revoked, REVOCATIONS_SIZE_MAX, &encoded);
+    if (err != 0)
+        return err;
+
+    struct revocations *revocations;
+    err = revocations_decode(encoded, &revocations);
+    free((void *) (uintptr_t) encoded.ptr);
+    if (err != 0)
+        return err;
+
+    if (rmcf->revocations != NULL
+        && revocations->number < rmcf->revocations->number) {
+        free(revocations);
+        return ERR_STALE;
+    }
+    free(rmcf->revocations);
+    rmcf->revocations = revocations;
+    ngx_log_error(NGX_LOG_INFO, log, 0,
+                  "redirect: %uD revoked plays taken (number %uL)",
+                  revocations->count, revocations->number);
     return 0;
 }
 
@@ -128,47 +163,57 @@ ngx_http_redirect_hold_nodes(ngx_http_redirect_main_conf_t *rmcf)
     return err;
 }
 
-void
-ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf, ngx_log_t *log)
+/* There is another file than at the last look. */
+static bool
+ngx_http_redirect_has_changed(ngx_http_redirect_file_t *file, ngx_log_t *log)
 {
     struct stat st;
 
-    rmcf->looked_ms = ngx_current_msec;
-    if (stat((const char *) rmcf->table_path.data, &st) == -1) {
-        /* no table yet is how every node starts */
-        if (errno != ENOENT && errno != rmcf->seen_err)
+    if (file->path.len == 0)
+        return false;
+    if (stat((const char *) file->path.data, &st) == -1) {
+        /* none yet is how every node starts */
+        if (errno != ENOENT && errno != file->seen_err)
             ngx_log_error(NGX_LOG_ERR, log, errno,
-                          "redirect: cannot look at table \"%V\"",
-                          &rmcf->table_path);
-        rmcf->seen_err = errno;
-        return;
+                          "redirect: cannot look at \"%V\"", &file->path);
+        file->seen_err = errno;
+        return false;
     }
-    rmcf->seen_err = 0;
-    if (ngx_http_redirect_is_seen(&rmcf->seen, &st))
-        return;
-    rmcf->seen = st;
-
+    file->seen_err = 0;
+    if (ngx_http_redirect_is_seen(&file->seen, &st))
+        return false;
+    file->seen = st;
     errno = 0;
-    int err = ngx_http_redirect_take(rmcf);
-    if (err != 0) {
+    return true;
+}
+
+void
+ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf, ngx_log_t *log)
+{
+    rmcf->looked_ms = ngx_current_msec;
+    int err = ngx_http_redirect_has_changed(&rmcf->table, log)
+                  ? ngx_http_redirect_take_table(rmcf, log)
+                  : 0;
+    if (err != 0)
         ngx_log_error(NGX_LOG_ERR, log, err == ERR_IO ? errno : 0,
                       "redirect: table \"%V\" refused (%s), version %*s stays",
-                      &rmcf->table_path, err_text(err), rmcf->version_len,
+                      &rmcf->table.path, err_text(err), rmcf->version_len,
                       rmcf->version);
-        return;
-    }
-    ngx_log_error(NGX_LOG_INFO, log, 0,
-                  "redirect: table version %*s taken (%uz nodes, %uz rows)",
-                  rmcf->version_len, rmcf->version,
-                  rmcf->snapshot->table.node_count,
-                  rmcf->snapshot->table.row_count);
+
+    err = ngx_http_redirect_has_changed(&rmcf->revoked, log)
+              ? ngx_http_redirect_take_revoked(rmcf, log)
+              : 0;
+    if (err != 0)
+        ngx_log_error(NGX_LOG_ERR, log, err == ERR_IO ? errno : 0,
+                      "redirect: revoked plays \"%V\" refused (%s), those "
+                      "before stay",
+                      &rmcf->revoked.path, err_text(err));
 }
 
 void
 ngx_http_redirect_look(ngx_http_redirect_main_conf_t *rmcf, ngx_log_t *log)
 {
-    if (rmcf->table_path.len > 0
-        && ngx_current_msec - rmcf->looked_ms >= rmcf->table_interval)
+    if (ngx_current_msec - rmcf->looked_ms >= rmcf->table_interval)
         ngx_http_redirect_look_now(rmcf, log);
 }
 

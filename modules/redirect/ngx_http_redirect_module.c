@@ -6,6 +6,8 @@
  *   http     redirect_node NAME URL [weight=N];   used while there is no table
  *            redirect_table PATH;
  *            redirect_table_interval TIME;
+ *            redirect_revoked PATH;  plays that are good no more; looked at as
+ *                                    often as the table
  *            redirect_keys PATH [early=TIME] [late=TIME];  default 10s and 0s:
  *                                 how far clocks may differ; a token counts as
  *                                 begun so long before it begins, and as valid
@@ -256,16 +258,17 @@ ngx_http_redirect_node(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 static char *
-ngx_http_redirect_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_redirect_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_redirect_main_conf_t *rmcf = conf;
     ngx_str_t *value = cf->args->elts;
+    ngx_http_redirect_file_t *file =
+        (ngx_http_redirect_file_t *) ((u_char *) conf + cmd->offset);
 
-    if (rmcf->table_path.len > 0)
+    if (file->path.len > 0)
         return "is duplicate";
-    rmcf->table_path = value[1];
+    file->path = value[1];
     if (value[1].len == 0
-        || ngx_conf_full_name(cf->cycle, &rmcf->table_path, 0) != NGX_OK)
+        || ngx_conf_full_name(cf->cycle, &file->path, 0) != NGX_OK)
         return "needs a path";
     return NGX_CONF_OK;
 }
@@ -541,8 +544,10 @@ ngx_http_redirect_cleanup(void *data)
 {
     ngx_http_redirect_main_conf_t *rmcf = data;
     table_free(rmcf->snapshot);
+    free(rmcf->revocations);
     token_keys_free(rmcf->keys);
     rmcf->snapshot = NULL;
+    rmcf->revocations = NULL;
     rmcf->keys = NULL;
 }
 
@@ -645,13 +650,13 @@ ngx_http_redirect_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     return NGX_CONF_OK;
 }
 
-/* The first request need not wait for the table. */
+/* The first request need not wait for the files. */
 static ngx_int_t
 ngx_http_redirect_init_process(ngx_cycle_t *cycle)
 {
     ngx_http_redirect_main_conf_t *rmcf =
         ngx_http_cycle_get_module_main_conf(cycle, ngx_http_redirect_module);
-    if (rmcf != NULL && rmcf->table_path.len > 0
+    if (rmcf != NULL
         && (ngx_process == NGX_PROCESS_WORKER
             || ngx_process == NGX_PROCESS_SINGLE))
         ngx_http_redirect_look_now(rmcf, cycle->log);
@@ -668,8 +673,15 @@ static ngx_command_t ngx_http_redirect_commands[] = {
 
     { ngx_string("redirect_table"),
       NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
-      ngx_http_redirect_table,
-      NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
+      ngx_http_redirect_file,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_redirect_main_conf_t, table), NULL },
+
+    { ngx_string("redirect_revoked"),
+      NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
+      ngx_http_redirect_file,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_redirect_main_conf_t, revoked), NULL },
 
     { ngx_string("redirect_table_interval"),
       NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,

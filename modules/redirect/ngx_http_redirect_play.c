@@ -439,7 +439,9 @@ ngx_http_redirect_play_handler(ngx_http_request_t *r)
         if (err != 0)
             return ngx_http_redirect_refuse(
                 r, rscf, NGX_HTTP_FORBIDDEN,
-                err == ERR_EXPIRED ? "refused=token-expired" : "refused=token");
+                err == ERR_EXPIRED   ? "refused=token-expired"
+                : err == ERR_REVOKED ? "refused=token-revoked"
+                                     : "refused=token");
     } else {
         claims.session = content_hash(path.token);
     }

@@ -66,5 +66,9 @@ ngx_http_redirect_token(ngx_http_request_t *r,
         .late_s = (uint32_t) rmcf->token_late,
         .is_expiry_ignored = play->is_expiry_ignored,
     };
-    return token_verify_request(rmcf->keys, play->token, &request, claims);
+    int err = token_verify_request(rmcf->keys, play->token, &request, claims);
+    return err == 0 && rmcf->revocations != NULL
+                   && revocations_has(rmcf->revocations, claims->session)
+               ? ERR_REVOKED
+               : err;
 }

@@ -19,6 +19,7 @@ struct agent {
     struct health *health;
     struct report_sender *sender;
     struct table_fetcher *fetcher;
+    struct revocation_fetcher *revoked;
 };
 
 static void
@@ -100,6 +101,19 @@ coordination_new(struct agent *agent, struct event_base *base)
 }
 
 static int
+revoked_setup(struct agent *agent)
+{
+    struct agent_shared *shared = &agent->shared;
+    if (agent->config.revoked == NULL)
+        return 0;
+    shared->api = http_client_new(shared->base, 1);
+    if (shared->api == NULL)
+        return ERR_MEMORY;
+    agent->revoked = revocation_fetcher_new(shared);
+    return agent->revoked == NULL ? ERR_MEMORY : 0;
+}
+
+static int
 agent_setup(struct agent *agent, struct event_base *base)
 {
     struct agent_shared *shared = &agent->shared;
@@ -125,6 +139,8 @@ agent_setup(struct agent *agent, struct event_base *base)
     if (agent->fetcher == NULL || agent->sender == NULL)
         return ERR_MEMORY;
     table_fetcher_start(agent->fetcher);
+    if (revoked_setup(agent) != 0)
+        return ERR_MEMORY;
     if (agent->config.check == NULL) {
         report_sender_send(agent->sender);
         return 0;
@@ -193,9 +209,11 @@ agent_free(struct agent *agent)
     health_free(agent->health);
     report_sender_free(agent->sender);
     table_fetcher_free(agent->fetcher);
+    revocation_fetcher_free(agent->revoked);
     if (agent->shared.coordination != NULL) /* may run the loop to its end */
         agent->shared.coordination->free(agent->shared.coordination);
     http_client_free(agent->shared.client);
     http_client_free(agent->shared.local);
+    http_client_free(agent->shared.api);
     free(agent);
 }

@@ -4,12 +4,13 @@
 
 /*
  * The node agent, beside each nginx: reports what nginx counted, installs the
- * load table, and looks whether nginx is well. It shares two files with nginx
- * and nothing else.
+ * load table and the list of revoked plays, and looks whether nginx is well. It
+ * shares three files with nginx and nothing else.
  *
  *   counter file -> report_sender -> Manager -> table_fetcher -> table file
  *                        ^ state
  *                     health  <- nginx
+ *                           st-api -> revocation_fetcher -> list of revoked
  */
 
 #include "core/report.h"
@@ -28,7 +29,10 @@ struct agent_config {
     const char *const *managers;
     size_t manager_count;
     const char *manager_key; /* what they know this system's nodes by; NULL */
-    struct consul *consul;   /* NULL: the static way; must outlive the agent */
+    const char *revoked;     /* NULL: no st-api is asked */
+    const char *const *apis;
+    size_t api_count;
+    struct consul *consul; /* NULL: the static way; must outlive the agent */
     const char *consul_prefix;
 };
 
@@ -47,6 +51,7 @@ struct agent_shared {
     struct event_base *base;
     struct http_client *client; /* of Managers */
     struct http_client *local;  /* of the nginx beside */
+    struct http_client *api;    /* of st-api; NULL: it is not asked */
     struct coordination *coordination;
     struct table_fetcher *fetcher; /* told of Managers left, and of tables */
     const struct agent_config *config;
@@ -99,5 +104,9 @@ void table_fetcher_offer(struct table_fetcher *fetcher, struct bytes encoded);
 /* A question that waits at a Manager that is not talked to any more is asked
  * of the one that is. */
 void table_fetcher_move(struct table_fetcher *fetcher);
+
+struct revocation_fetcher;
+struct revocation_fetcher *revocation_fetcher_new(struct agent_shared *shared);
+void revocation_fetcher_free(struct revocation_fetcher *fetcher);
 
 #endif

@@ -15,8 +15,9 @@
 #include <string.h>
 
 struct config {
-    const char *node, *role, *counters, *table, *url, *check, *manager_key;
-    struct option_list managers;
+    const char *node, *role, *counters, *table, *url, *check, *manager_key,
+        *revoked;
+    struct option_list managers, apis;
     struct consul_options consul;
     double capacity;
     int64_t weight, interval_ms;
@@ -41,6 +42,13 @@ static const struct option options[] = {
      "Counter file that nginx writes (its meter_file)."},
     {"table", OPTION_TEXT, FIELD(table), NULL, 0, 0, true, "FILE",
      "Load table file that nginx reads (its redirect_table)."},
+    {"api", OPTION_LIST, FIELD(apis), "http://127.0.0.1:7200", 0, 0, false,
+     "URL",
+     "An st-api's address, asked for revoked plays where --revoked is given. "
+     "The next one is asked when one does not answer."},
+    {"revoked", OPTION_TEXT, FIELD(revoked), NULL, 0, 0, false, "FILE",
+     "List of revoked plays that nginx reads (its redirect_revoked), fetched "
+     "every second. Without it none is."},
     {"url", OPTION_TEXT, FIELD(url), "", 0, 0, false, "URL",
      "Where viewers reach this node, http://HOST:PORT; needed for an "
      "origin."},
@@ -65,8 +73,9 @@ static const struct program program = {
     .details =
         "Runs beside each nginx: reports to the Manager what nginx counted "
         "and whether it is well, and installs the load table the Manager "
-        "publishes. It shares the counter file and the table file with nginx "
-        "and nothing else: either may be restarted without the other.\n\n"
+        "publishes and the list of plays that st-api revoked. It shares these "
+        "files and the counter file with nginx and nothing else: either may be "
+        "restarted without the other.\n\n"
         "With --coordination consul it registers the node, and has the leading "
         "Manager and the tables from Consul. While Consul is away it goes on "
         "with the Managers it knows.",
@@ -94,6 +103,11 @@ check_texts(const struct config *config)
         const char *url = config->managers.items[i];
         if (!http_url_is_valid(url) || strlen(url) >= MANAGER_URL_SIZE)
             return fail_use("--manager is no http://HOST:PORT: ", url);
+    }
+    for (size_t i = 0; i < config->apis.count; i++) {
+        const char *url = config->apis.items[i];
+        if (!http_url_is_valid(url) || strlen(url) >= MANAGER_URL_SIZE)
+            return fail_use("--api is no http://HOST:PORT: ", url);
     }
     if (config->check != NULL && !http_url_is_valid(config->check))
         return fail_use("--check is no http://HOST:PORT/PATH: ", config->check);
@@ -163,6 +177,9 @@ main(int argc, char **argv)
         .managers = config.managers.items,
         .manager_count = config.managers.count,
         .manager_key = config.manager_key != NULL ? key : NULL,
+        .revoked = config.revoked,
+        .apis = config.apis.items,
+        .api_count = config.apis.count,
     };
     status = run(&agent, &config.consul);
     options_release();

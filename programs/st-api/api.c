@@ -177,15 +177,22 @@ bearer_of(struct http_request *request)
 }
 
 bool
-api_is_admin(struct api *api, struct http_request *request)
+api_has_admin_key(struct api *api, struct http_request *request)
 {
     const char *key = bearer_of(request);
-    if (key == NULL) {
+    return key != NULL
+           && secrets_is_admin_key(api->secrets, bytes_of_text(key));
+}
+
+bool
+api_is_admin(struct api *api, struct http_request *request)
+{
+    if (bearer_of(request) == NULL) {
         reply_unauthorized(api, request,
                            "send the admin key as Authorization: Bearer KEY");
         return false;
     }
-    if (!secrets_is_admin_key(api->secrets, bytes_of_text(key))) {
+    if (!api_has_admin_key(api, request)) {
         api_count(api, API_METRIC_DENIED);
         http_reply_error(request, ERR_DENIED,
                          "the admin key is not the one this server knows");
@@ -430,6 +437,25 @@ api_network_parse(const char *text, struct api *api)
 }
 
 bool
+api_license_parse(const char *text, struct api *api)
+{
+    static const char *const names[] = {
+#define DRM_SYSTEM(symbol, name) name,
+        DRM_SYSTEMS(DRM_SYSTEM)
+#undef DRM_SYSTEM
+    };
+    const size_t len = strcspn(text, "=");
+    for (size_t i = 0; i < DRM_SYSTEM_COUNT; i++) {
+        if (text[len] == '\0' || strlen(names[i]) != len
+            || memcmp(text, names[i], len) != 0)
+            continue;
+        api->license_urls[i] = text + len + 1;
+        return api_playback_url_is_valid(text + len + 1);
+    }
+    return false;
+}
+
+bool
 api_playback_url_is_valid(const char *url)
 {
     const char *host = NULL;
@@ -447,6 +473,9 @@ api_playback_url_is_valid(const char *url)
 
 const struct http_route api_routes[] = {
     {"POST", "/v1/playbacks", playback_create},
+    {"POST", "/v1/playbacks/{playback}/renew", playback_renew},
+    {"DELETE", "/v1/playbacks/{playback}", playback_revoke},
+    {"GET", "/v1/revocations", revocations_get},
     {"GET", "/v1/contents", contents_list},
     {"GET", "/v1/contents/{id}", content_get},
     {"PUT", "/v1/contents/{id}", content_put},

@@ -10,6 +10,7 @@
 
 #include "platform/http.h"
 #include "programs/st-api/catalogue.h"
+#include "programs/st-api/revoked.h"
 #include "programs/st-api/secrets.h"
 #include "programs/st-api/services.h"
 
@@ -17,6 +18,10 @@
 #define API_METRICS(X)                                                      \
     X(PLAYBACKS, "st_api_playbacks_total", "counter",                       \
       "Signed playback URLs answered.")                                     \
+    X(PLAYBACKS_RENEWED, "st_api_playbacks_renewed_total", "counter",       \
+      "Plays whose URLs were signed anew.")                                 \
+    X(PLAYBACKS_REVOKED, "st_api_playbacks_revoked_total", "counter",       \
+      "Plays that were revoked.")                                           \
     X(PLAYBACKS_UNKNOWN, "st_api_playbacks_unknown_total", "counter",       \
       "Plays asked for of contents that are not in the catalogue.")         \
     X(PLAYBACKS_CLOSED, "st_api_playbacks_closed_total", "counter",         \
@@ -43,6 +48,19 @@ enum api_metric {
         API_METRIC_COUNT
 };
 
+#define DRM_SYSTEMS(X)        \
+    X(WIDEVINE, "widevine")   \
+    X(PLAYREADY, "playready") \
+    X(FAIRPLAY, "fairplay")   \
+    X(CLEARKEY, "clearkey")
+
+enum drm_system {
+#define DRM_SYSTEM(symbol, name) DRM_##symbol,
+    DRM_SYSTEMS(DRM_SYSTEM)
+#undef DRM_SYSTEM
+        DRM_SYSTEM_COUNT
+};
+
 struct workers;
 
 struct api {
@@ -50,13 +68,16 @@ struct api {
     struct workers *workers;     /* each with a catalogue of its own; or NULL */
     struct secrets *secrets;
     struct services *services;
-    bool is_refreshing;       /* services are looked at just now */
+    struct revoked *revoked;
+    bool is_refreshing; /* these two are looked at just now */
+    unsigned refresh_count;
     bool is_public;           /* plays are for whoever asks */
     const char *playback_url; /* "http://host:port", no slash at the end */
     uint64_t token_ttl_s;     /* at least: a token outlives its film */
     enum token_form token_form;
     bool is_bound; /* tokens are, to the viewer's network of so many bits */
     unsigned network_bits4, network_bits6;
+    const char *license_urls[DRM_SYSTEM_COUNT]; /* NULL: none is told */
     uint64_t metrics[API_METRIC_COUNT];
 };
 
@@ -67,9 +88,12 @@ bool api_playback_url_is_valid(const char *url);
 /* "24/64": prefix lengths for IPv4 and IPv6, or "off". */
 bool api_network_parse(const char *text, struct api *api);
 
-/* Looks whether services changed, here or through another st-api; every second
- * or so. */
-void api_services_refresh(struct api *api);
+/* "clearkey=https://license.example/clearkey"; kept as long as `api` is. */
+bool api_license_parse(const char *text, struct api *api);
+
+/* Looks whether services or revoked plays changed, here or through another
+ * st-api; every second or so. */
+void api_refresh(struct api *api);
 
 /* The routes; their context is a struct api. */
 extern const struct http_route api_routes[];

@@ -10,11 +10,15 @@
 static json_t *
 content_json(const struct catalogue_content *content)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "id", content->id,
-                     "title", content->title, "version", content->version,
-                     "duration_ms", (json_int_t) content->duration_ms,
-                     "created", (json_int_t) content->created_s, "updated",
-                     (json_int_t) content->updated_s);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "id", content->id, "title",
+                  content->title, "version", content->version, "duration_ms",
+                  (json_int_t) content->duration_ms, "created",
+                  (json_int_t) content->created_s, "updated",
+                  (json_int_t) content->updated_s);
+    if (json != NULL && content->is_protected)
+        json_object_set_new(json, "protected", json_true());
+    return json;
 }
 
 /* ---- one content ---- */
@@ -138,6 +142,7 @@ content_put_query(struct task *task, struct catalogue *catalogue)
         .track_count = put->asked.track_count,
         .windows = put->asked.has_windows ? put->asked.windows : NULL,
         .window_count = put->asked.window_count,
+        .is_protection_kept = put->asked.protection < 0,
     };
     return catalogue_put(catalogue, &all, clock_unix_s(), &put->content,
                          &put->is_new);
@@ -176,6 +181,7 @@ content_put(struct http_request *request, void *context)
     memcpy(content->title, put->asked.title, sizeof content->title);
     memcpy(content->version, put->asked.version, sizeof content->version);
     content->duration_ms = put->asked.duration_ms;
+    content->is_protected = put->asked.protection > 0;
     api_ask(&put->task);
 }
 

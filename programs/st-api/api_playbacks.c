@@ -1,115 +1,164 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plays. One costs one lookup by primary key, one HMAC and one write of JSON by
- * hand: all that goes into it is known to need no escape.
+ * Plays: asked for, renewed and revoked. A new one costs one lookup by primary
+ * key, two HMACs and one write of JSON by hand: all that goes into it is known
+ * to need no escape.
  */
 
 #include "programs/st-api/api_private.h"
+#include "programs/st-api/playback_id.h"
 
 #include "core/buffer.h"
 #include "platform/clock.h"
 
 #include <inttypes.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+
+/* The clocks of several st-api may differ by so much. */
+#define CLOCK_SKEW_S 60
 
 struct playback_task {
     struct task task;
-    struct body_playback asked; /* of the service whose key it is */
+    struct playback_id id;      /* what is asked for, then what is answered */
     struct network network;     /* of the viewer, where tokens are bound */
+    struct catalogue_once once; /* without a name: it was asked for without */
     struct catalogue_played played;
-    bool is_closed; /* not for this service, here and now */
+    bool is_renewal;
+    int refusal; /* ERR_DENIED: not for this service, here and now;
+                  * ERR_REVOKED; ERR_EXPIRED: its version is; ERR_INVALID: the
+                  * name is of something else that was asked; or 0 */
+};
+
+/* ---- what is answered ---- */
+
+#define DRM_OF_ANY ~0u
+#define DRM_OF_APPLE (1u << DRM_FAIRPLAY)
+#define DRM_OF_ANDROID (1u << DRM_WIDEVINE | 1u << DRM_CLEARKEY)
+#define DRM_OF_TV (1u << DRM_WIDEVINE | 1u << DRM_PLAYREADY)
+#define DRM_OF_LEGACY 0
+
+static const struct {
+    const char *hls, *dash; /* below the version; NULL: its players take none */
+    unsigned drm;           /* systems that they know */
+} devices[] = {
+#define DEVICE(symbol, name, hls, dash) {hls, dash, DRM_OF_##symbol},
+    DEVICES(DEVICE)
+#undef DEVICE
 };
 
 static void
-query_write(const struct body_playback *asked, bool is_dash, struct buffer *out)
+url_write(const struct api *api, const struct playback_id *id,
+          struct bytes token, const char *file, struct buffer *out)
 {
-    if (asked->steering)
-        buffer_append_text(out, "?steering=1");
-    if (asked->trick_play && is_dash)
-        buffer_printf(out, "%ctrick=1", asked->steering ? '&' : '?');
+    buffer_printf(out, "%s/p/%.*s/%s/%s/%s", api->playback_url, (int) token.len,
+                  (const char *) token.ptr, id->content, id->version, file);
 }
 
-/* A film goes on for half its length more, for who pauses: a token that ends
- * before its film would stop the play. */
-static uint32_t
-token_expires_s(const struct api *api, uint64_t duration_ms)
+static void
+urls_write(const struct api *api, const struct playback_task *playback,
+           struct bytes token, struct buffer *out)
 {
-    const uint64_t film_s = duration_ms / 1000 + duration_ms / 2000;
-    const uint64_t ttl_s =
-        film_s > api->token_ttl_s ? film_s : api->token_ttl_s;
-    const uint64_t end_s = clock_unix_s() + ttl_s;
-    return end_s > UINT32_MAX ? UINT32_MAX : (uint32_t) end_s;
-}
-
-/* The viewer's network, where tokens are bound to it: by the caller's word, or
- * by that of the nginx before this program where viewers ask by themselves.
- * False when it is missing. */
-static bool
-network_find(const struct api *api, struct http_request *request,
-             const struct body_playback *asked, struct network *out)
-{
-    const char *header = http_request_header(request, "X-Real-IP");
-
-    *out = asked->address;
-    if (!api->is_bound) {
-        out->family = 0;
-        return true;
+    const struct playback_id *id = &playback->id;
+    const char *dash = devices[id->device].dash;
+    buffer_append_text(out, ",\"urls\":{\"hls\":\"");
+    url_write(api, id, token, devices[id->device].hls, out);
+    buffer_append_text(out, id->steering ? "?steering=1\"" : "\"");
+    if (dash != NULL) {
+        buffer_append_text(out, ",\"dash\":\"");
+        url_write(api, id, token, dash, out);
+        if (id->steering)
+            buffer_append_text(out, "?steering=1");
+        if (id->trick_play)
+            buffer_printf(out, "%ctrick=1", id->steering ? '&' : '?');
+        buffer_append_text(out, "\"");
     }
-    if (out->family == 0 && (header == NULL || network_parse(header, out) != 0))
-        return false;
-    network_widen(out, api->network_bits4, api->network_bits6);
-    return true;
+    if (playback->played.thumbnails[0] != '\0') {
+        buffer_append_text(out, ",\"thumbnails\":\"");
+        url_write(api, id, token, playback->played.thumbnails, out);
+        buffer_append_text(out, "/index.m3u8\"");
+    }
+    buffer_append_text(out, "}");
+}
+
+static void
+drm_write(const struct api *api, enum device device, struct buffer *out)
+{
+    static const char *const names[] = {
+#define DRM_SYSTEM(symbol, name) name,
+        DRM_SYSTEMS(DRM_SYSTEM)
+#undef DRM_SYSTEM
+    };
+    const char *separator = "";
+    buffer_append_text(out, ",\"drm\":{");
+    for (unsigned i = 0; i < DRM_SYSTEM_COUNT; i++) {
+        if (api->license_urls[i] == NULL || !(devices[device].drm & 1u << i))
+            continue;
+        buffer_printf(out, "%s\"%s\":{\"license_url\":\"%s\"}", separator,
+                      names[i], api->license_urls[i]);
+        separator = ",";
+    }
+    buffer_append_text(out, "}");
 }
 
 static int
-playback_write(struct api *api, const struct body_playback *asked,
-               const struct network *network,
-               const struct catalogue_played *played, struct buffer *out)
+playback_write(struct api *api, const struct playback_task *playback,
+               struct buffer *out)
 {
-    static const struct {
-        const char *form, *name;
-        bool is_dash;
-    } manifests[] = {{"hls", "master.m3u8", false},
-                     {"dash", "manifest.mpd", true}};
-    struct token_claims claims = {
-        .session = random_u64(),
-        .expires_s = token_expires_s(api, played->duration_ms),
-        .network = *network,
+    const struct playback_id *id = &playback->id;
+    struct token_keys *keys = secrets_token_keys(api->secrets);
+    const struct token_claims claims = {
+        .session = id->session,
+        .expires_s = id->expires_s,
+        .network = playback->network,
     };
-    char token[TOKEN_ISSUED_LEN_MAX];
+    char token[TOKEN_ISSUED_LEN_MAX], text[PLAYBACK_ID_SIZE];
     size_t token_len;
-    int err =
-        token_issue(secrets_token_keys(api->secrets), api->token_form,
-                    bytes_of_text(asked->content), &claims, token, &token_len);
+    int err = token_issue(keys, api->token_form, bytes_of_text(id->content),
+                          &claims, token, &token_len);
+    if (err == 0)
+        err = playback_id_write(keys, id, text);
     if (err != 0)
         return err;
-    buffer_printf(
-        out,
-        "{\"id\":\"%016" PRIx64 "\",\"content\":\"%s\","
-        "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32 ",\"urls\":{",
-        random_u64(), asked->content, claims.session, claims.expires_s);
-    for (size_t i = 0; i < sizeof manifests / sizeof *manifests; i++) {
-        buffer_printf(out, "%s\"%s\":\"%s/p/%.*s/%s/%s/%s", i > 0 ? "," : "",
-                      manifests[i].form, api->playback_url, (int) token_len,
-                      token, asked->content, played->version,
-                      manifests[i].name);
-        query_write(asked, manifests[i].is_dash, out);
-        buffer_append_text(out, "\"");
-    }
-    buffer_append_text(out, "}}");
+    buffer_printf(out,
+                  "{\"id\":\"%s\",\"content\":\"%s\","
+                  "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32,
+                  text, id->content, id->session, id->expires_s);
+    urls_write(api, playback, bytes_of(token, token_len), out);
+    if (playback->played.is_protected)
+        drm_write(api, id->device, out);
+    buffer_append_text(out, "}");
     return out->err;
 }
 
-static int
-playback_query(struct task *task, struct catalogue *catalogue)
+static void
+playback_refuse(const struct playback_task *playback)
 {
-    struct playback_task *playback = (struct playback_task *) task;
-    const struct catalogue_asker asker = {.service = playback->asked.service,
-                                          .region = playback->asked.region,
-                                          .now_s = clock_unix_s()};
-    int err = catalogue_play(catalogue, bytes_of_text(playback->asked.content),
-                             &asker, &playback->played);
-    playback->is_closed = err == ERR_DENIED;
-    return playback->is_closed ? ERR_STALE : err;
+    struct http_request *request = playback->task.request;
+    struct api *api = playback->task.api;
+    const char *content = playback->id.content;
+    switch (playback->refusal) {
+    case ERR_DENIED:
+        api_count(api, API_METRIC_PLAYBACKS_CLOSED);
+        http_reply_error(request, ERR_DENIED,
+                         "content \"%s\" is not available now, to this service "
+                         "in this region",
+                         content);
+        break;
+    case ERR_INVALID:
+        api_count(api, API_METRIC_INVALID);
+        http_reply_problem(request, 422, "another request",
+                           "the Idempotency-Key was used for a request that "
+                           "differs from this one");
+        break;
+    case ERR_REVOKED:
+        http_reply_problem(request, 410, "gone", "the playback was revoked");
+        break;
+    default:
+        http_reply_problem(request, 410, "gone",
+                           "the content was replaced: ask for a new playback");
+        break;
+    }
 }
 
 static void
@@ -117,33 +166,156 @@ playback_answer(struct task *task)
 {
     const struct playback_task *playback = (struct playback_task *) task;
     struct api *api = task->api;
-    if (playback->is_closed) {
-        api_count(api, API_METRIC_PLAYBACKS_CLOSED);
-        http_reply_error(task->request, ERR_DENIED,
-                         "content \"%s\" is not available now, to this service "
-                         "in this region",
-                         playback->asked.content);
+    if (playback->refusal != 0) {
+        playback_refuse(playback);
         return;
     }
     if (task->err != 0) {
         api_count(api, API_METRIC_PLAYBACKS_UNKNOWN);
-        api_reply_unknown(task->request, playback->asked.content);
+        api_reply_unknown(task->request, playback->id.content);
         return;
     }
     struct buffer reply;
     buffer_init(&reply, REPLY_SIZE_MAX);
-    int err = playback_write(api, &playback->asked, &playback->network,
-                             &playback->played, &reply);
+    int err = playback_write(api, playback, &reply);
     if (err != 0) {
         api_count(api, API_METRIC_FAILURES);
         http_reply_error(task->request, err, "the play cannot be signed");
     } else {
-        api_count(api, API_METRIC_PLAYBACKS);
+        api_count(api, playback->is_renewal ? API_METRIC_PLAYBACKS_RENEWED
+                                            : API_METRIC_PLAYBACKS);
         http_reply_header(task->request, "Cache-Control", "no-store");
-        http_reply(task->request, 201, "application/json",
-                   buffer_bytes(&reply));
+        http_reply(task->request, playback->is_renewal ? 200 : 201,
+                   "application/json", buffer_bytes(&reply));
     }
     buffer_fini(&reply);
+}
+
+/* ---- how long it is good ---- */
+
+/* A film goes on for half its length more, for who pauses: a token that ends
+ * before its film would stop the play. As IS_OVER of the catalogue has it. */
+static uint64_t
+token_ttl_s(const struct api *api, uint64_t duration_ms)
+{
+    const uint64_t film_s = duration_ms * 3 / 2000;
+    return film_s > api->token_ttl_s ? film_s : api->token_ttl_s;
+}
+
+static uint32_t
+token_end(uint64_t end_s)
+{
+    return end_s > UINT32_MAX ? UINT32_MAX : (uint32_t) end_s;
+}
+
+/* ---- a new one ---- */
+
+/* The viewer's network, where tokens are bound to it: by the caller's word, or
+ * by that of the nginx before this program where viewers ask by themselves.
+ * False: it is missing, and the request answered. */
+static bool
+network_take(struct api *api, struct http_request *request,
+             const struct network *asked, struct network *out)
+{
+    const char *header = http_request_header(request, "X-Real-IP");
+
+    *out = *asked;
+    if (!api->is_bound) {
+        out->family = 0;
+        return true;
+    }
+    if (out->family == 0
+        && (header == NULL || network_parse(header, out) != 0)) {
+        api_reply_invalid(api, request, ERR_INVALID,
+                          "field \"address\" is missing: playback URLs are "
+                          "bound to the viewer's network");
+        return false;
+    }
+    network_widen(out, api->network_bits4, api->network_bits6);
+    return true;
+}
+
+static void
+digest_text(struct bytes bytes, char out[CATALOGUE_DIGEST_LEN + 1])
+{
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256(bytes.ptr, bytes.len, digest);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* The name of a request that may be made more than once
+ * (draft-ietf-httpapi-idempotency-key-header). False: it is bad, and the
+ * request answered. */
+static bool
+once_take(struct api *api, struct http_request *request,
+          struct catalogue_once *out)
+{
+    const char *name = http_request_header(request, "Idempotency-Key");
+    if (name == NULL)
+        return true;
+    const size_t len = strlen(name);
+    size_t i = 0;
+    while (i < len && name[i] > ' ' && name[i] <= '~')
+        i++;
+    if (len == 0 || len > CATALOGUE_NAME_LEN_MAX || i < len) {
+        api_reply_invalid(api, request, ERR_INVALID,
+                          "Idempotency-Key must be 1 to 255 visible "
+                          "characters");
+        return false;
+    }
+    memcpy(out->name, name, len + 1);
+    digest_text(http_request_body(request), out->digest);
+    return true;
+}
+
+static int
+playback_query(struct task *task, struct catalogue *catalogue)
+{
+    struct playback_task *playback = (struct playback_task *) task;
+    struct playback_id *id = &playback->id;
+    struct catalogue_once *once = &playback->once;
+    const struct catalogue_played *played = &playback->played;
+    const struct catalogue_asker asker = {
+        .service = id->service, .region = id->region, .now_s = clock_unix_s()};
+    int err = catalogue_play(catalogue, bytes_of_text(id->content), &asker,
+                             &playback->played);
+    if (err != 0) {
+        playback->refusal = err == ERR_DENIED ? err : 0;
+        return err == ERR_DENIED ? ERR_STALE : err;
+    }
+    id->session = random_u64();
+    id->expires_s =
+        token_end(asker.now_s + token_ttl_s(task->api, played->duration_ms));
+    memcpy(id->version, played->version, sizeof id->version);
+    if (once->name[0] == '\0')
+        return 0;
+    memcpy(once->service, id->service, sizeof once->service);
+    memcpy(once->version, id->version, sizeof once->version);
+    once->session = id->session;
+    once->expires_s = id->expires_s;
+    err = catalogue_play_once(catalogue, once, asker.now_s);
+    if (err == ERR_DENIED)
+        playback->refusal = ERR_INVALID;
+    if (err != 0)
+        return err == ERR_DENIED ? ERR_STALE : err;
+    memcpy(id->version, once->version, sizeof id->version);
+    id->session = once->session;
+    id->expires_s = token_end(once->expires_s);
+    return 0;
+}
+
+static void
+id_set(const struct body_playback *asked,
+       const struct catalogue_service *service, struct playback_id *out)
+{
+    memcpy(out->content, asked->content, sizeof out->content);
+    memcpy(out->region, asked->region, sizeof out->region);
+    if (service != NULL)
+        memcpy(out->service, service->id, sizeof out->service);
+    out->device = asked->device;
+    out->steering = asked->steering;
+    out->trick_play = asked->trick_play;
 }
 
 void
@@ -170,19 +342,199 @@ playback_create(struct http_request *request, void *context)
         return;
     }
     struct network network;
-    if (!network_find(api, request, &asked, &network)) {
-        api_reply_invalid(api, request, ERR_INVALID,
-                          "field \"address\" is missing: playback URLs are "
-                          "bound to the viewer's network");
+    struct catalogue_once once = {0};
+    if (!network_take(api, request, &asked.address, &network)
+        || !once_take(api, request, &once))
         return;
-    }
     struct playback_task *playback = api_task_new(
         api, request, sizeof *playback, playback_query, playback_answer);
     if (playback == NULL)
         return;
-    playback->asked = asked;
+    id_set(&asked, service, &playback->id);
     playback->network = network;
-    if (service != NULL)
-        memcpy(playback->asked.service, service->id, sizeof service->id);
+    playback->once = once;
     api_ask(&playback->task);
+}
+
+/* ---- one that there is ---- */
+
+/* The play that the path names, for who asked for it, or for the admin. ERR_EXPIRED: it
+ * is over. Else the request is answered. */
+static int
+id_take(struct api *api, struct http_request *request, bool is_admin,
+        struct playback_id *out)
+{
+    const char *text = http_request_segment(request, 0);
+    const struct catalogue_service *service = NULL;
+    if (!is_admin && !api_service_take(api, request, &service))
+        return ERR_DENIED;
+    int err = playback_id_read(secrets_token_keys(api->secrets),
+                               bytes_of_text(text != NULL ? text : ""),
+                               clock_unix_s(), out);
+    if (err == 0 && !is_admin
+        && strcmp(out->service, service != NULL ? service->id : "") != 0)
+        err = ERR_DENIED;
+    if (err == 0 || err == ERR_EXPIRED)
+        return err;
+    http_reply_error(request, ERR_NOT_FOUND, "no such playback of this caller");
+    return ERR_DENIED;
+}
+
+static int
+renewal_query(struct task *task, struct catalogue *catalogue)
+{
+    struct playback_task *playback = (struct playback_task *) task;
+    struct playback_id *id = &playback->id;
+    const struct catalogue_asker asker = {
+        .service = id->service, .region = id->region, .now_s = clock_unix_s()};
+    int err = catalogue_renew(catalogue, bytes_of_text(id->content),
+                              bytes_of_text(id->version), id->session, &asker,
+                              &playback->played);
+    if (err == ERR_DENIED || err == ERR_REVOKED)
+        playback->refusal = err;
+    if (err != 0)
+        return playback->refusal != 0 ? ERR_STALE : err;
+    const uint64_t ttl_s = token_ttl_s(task->api, playback->played.duration_ms);
+    uint64_t end_s = asker.now_s + ttl_s;
+    /* its files are taken away when the last token of before it was retired is
+     * over */
+    const uint64_t retired_s = playback->played.retired_s;
+    if (retired_s > 0 && end_s > retired_s + ttl_s)
+        end_s = retired_s + ttl_s;
+    if (end_s <= asker.now_s) {
+        playback->refusal = ERR_EXPIRED;
+        return ERR_STALE;
+    }
+    id->expires_s = token_end(end_s);
+    return 0;
+}
+
+void
+playback_renew(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    struct playback_id id;
+    int err = id_take(api, request, false, &id);
+    if (err == ERR_EXPIRED)
+        http_reply_problem(request, 410, "gone",
+                           "the playback has ended: ask for a new one");
+    if (err != 0)
+        return;
+    struct body_playback asked = {0};
+    char message[BODY_MESSAGE_SIZE];
+    if (http_request_body(request).len > 0) {
+        if (!api_has_json(api, request))
+            return;
+        err = body_renewal_parse(http_request_body(request), &asked, message);
+        if (err != 0) {
+            api_reply_invalid(api, request, err, message);
+            return;
+        }
+    }
+    struct network network;
+    if (!network_take(api, request, &asked.address, &network))
+        return;
+    struct playback_task *playback = api_task_new(
+        api, request, sizeof *playback, renewal_query, playback_answer);
+    if (playback == NULL)
+        return;
+    playback->id = id;
+    playback->network = network;
+    playback->is_renewal = true;
+    api_ask(&playback->task);
+}
+
+/* ---- revoked ---- */
+
+struct revocation_task {
+    struct task task;
+    struct playback_id id;
+    bool is_full;
+    struct revoked *loaded; /* after the change */
+};
+
+/* Renewals of before, by st-api whose clocks are ahead, are over by then too. */
+static int
+revocation_query(struct task *task, struct catalogue *catalogue)
+{
+    struct revocation_task *revocation = (struct revocation_task *) task;
+    const struct playback_id *id = &revocation->id;
+    struct catalogue_version version = {0};
+    int err = catalogue_version_find(catalogue, bytes_of_text(id->content),
+                                     bytes_of_text(id->version), &version);
+    if (err != 0 && err != ERR_NOT_FOUND)
+        return err;
+    uint64_t end_s =
+        clock_unix_s() + token_ttl_s(task->api, version.duration_ms);
+    if (end_s < id->expires_s)
+        end_s = id->expires_s;
+    err = catalogue_revoke(catalogue, id->session, end_s + CLOCK_SKEW_S,
+                           clock_unix_ms());
+    revocation->is_full = err == ERR_FULL;
+    if (err == 0)
+        revoked_load(catalogue, &revocation->loaded);
+    return revocation->is_full ? ERR_STALE : err;
+}
+
+static void
+revocation_answer(struct task *task)
+{
+    const struct revocation_task *revocation = (struct revocation_task *) task;
+    if (revocation->is_full) {
+        api_count(task->api, API_METRIC_FAILURES);
+        http_reply_error(task->request, ERR_FULL,
+                         "as many playbacks as may be are revoked: more when "
+                         "the first of them would have ended");
+        return;
+    }
+    api_count(task->api, API_METRIC_PLAYBACKS_REVOKED);
+    http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
+}
+
+static void
+revocation_fini(struct task *task)
+{
+    struct revocation_task *revocation = (struct revocation_task *) task;
+    api_revoked_install(task->api, revocation->loaded);
+}
+
+void
+playback_revoke(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    struct playback_id id;
+    int err = id_take(api, request, api_has_admin_key(api, request), &id);
+    if (err == ERR_EXPIRED) /* as good as revoked */
+        http_reply(request, 204, NULL, bytes_of(NULL, 0));
+    if (err != 0)
+        return;
+    struct revocation_task *revocation = api_task_new(
+        api, request, sizeof *revocation, revocation_query, revocation_answer);
+    if (revocation == NULL)
+        return;
+    revocation->task.fini = revocation_fini;
+    revocation->id = id;
+    api_ask(&revocation->task);
+}
+
+void
+revocations_get(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    const char *text = http_request_query(request, "after");
+    uint64_t after = 0;
+    if (!api_may_read(api, request))
+        return;
+    if (text != NULL && !bytes_number(bytes_of_text(text), &after)) {
+        api_reply_invalid(api, request, ERR_INVALID,
+                          "after must be the number of a list");
+        return;
+    }
+    if (revoked_number(api->revoked) <= after) {
+        http_reply(request, 204, NULL, bytes_of(NULL, 0));
+        return;
+    }
+    http_reply_header(request, "Cache-Control", "no-store");
+    http_reply(request, 200, "application/octet-stream",
+               revoked_list(api->revoked));
 }

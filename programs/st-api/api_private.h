@@ -43,6 +43,7 @@ void api_reply_unknown(struct http_request *request, const char *content);
 
 /* True when the request may go on; else it is answered. */
 bool api_is_admin(struct api *api, struct http_request *request);
+bool api_has_admin_key(struct api *api, struct http_request *request);
 bool api_may_read(struct api *api, struct http_request *request);
 /* The service that asks for a play, which counts as one of those that it may;
  * NULL is somebody, where anybody may ask. Until the handler returns. */
@@ -61,9 +62,16 @@ void api_text_set(json_t *json, const char *name, const char *text);
 void api_number_set(json_t *json, const char *name, uint64_t number);
 void api_window_json(const struct catalogue_window *window, json_t *out);
 
+/* What is held from now on, unless that is newer; NULL is fine. */
+void api_services_install(struct api *api, struct services *loaded);
+void api_revoked_install(struct api *api, struct revoked *loaded);
+
 /* ---- the requests ---- */
 
 void playback_create(struct http_request *request, void *context);
+void playback_renew(struct http_request *request, void *context);
+void playback_revoke(struct http_request *request, void *context);
+void revocations_get(struct http_request *request, void *context);
 
 void contents_list(struct http_request *request, void *context);
 void content_get(struct http_request *request, void *context);

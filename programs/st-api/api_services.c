@@ -1,75 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Services and their keys, which the admin changes; what is held of them. */
+/* Services and their keys, which the admin changes. */
 
 #include "programs/st-api/api_private.h"
 
 #include "platform/clock.h"
-#include "platform/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-/* ---- what is held ---- */
-
-/* Takes it. An older state is one that another thread read before a change. */
-static void
-services_install(struct api *api, struct services *loaded)
-{
-    if (services_number(loaded) < services_number(api->services)) {
-        services_free(loaded);
-        return;
-    }
-    services_inherit(loaded, api->services);
-    services_free(api->services);
-    api->services = loaded;
-}
-
-struct refresh {
-    struct work work;
-    struct api *api;
-    uint64_t number;
-    struct services *loaded; /* NULL: nothing changed, or no answer */
-};
-
-static void
-refresh_run(struct work *work, void *catalogue)
-{
-    struct refresh *refresh = (struct refresh *) work;
-    uint64_t number;
-    if (catalogue_services_number(catalogue, &number) == 0
-        && number != refresh->number)
-        services_load(catalogue, &refresh->loaded);
-}
-
-static void
-refresh_done(struct work *work)
-{
-    struct refresh *refresh = (struct refresh *) work;
-    if (refresh->loaded != NULL)
-        services_install(refresh->api, refresh->loaded);
-    refresh->api->is_refreshing = false;
-    free(refresh);
-}
-
-void
-api_services_refresh(struct api *api)
-{
-    struct refresh *refresh =
-        api->is_refreshing ? NULL : calloc(1, sizeof *refresh);
-    if (refresh == NULL)
-        return;
-    refresh->work = (struct work){refresh_run, refresh_done, NULL};
-    refresh->api = api;
-    refresh->number = services_number(api->services);
-    api->is_refreshing = true;
-    if (api->workers == NULL) {
-        refresh_run(&refresh->work, api->catalogue);
-        refresh_done(&refresh->work);
-    } else if (!workers_submit(api->workers, &refresh->work)) {
-        api->is_refreshing = false;
-        free(refresh);
-    }
-}
 
 /* ---- requests that change something ---- */
 
@@ -86,8 +23,7 @@ static void
 service_fini(struct task *task)
 {
     struct service_task *service = (struct service_task *) task;
-    if (service->loaded != NULL)
-        services_install(task->api, service->loaded);
+    api_services_install(task->api, service->loaded);
     explicit_bzero(service->key_text, sizeof service->key_text);
 }
 

@@ -19,8 +19,9 @@ enum field_type {
     FIELD_BOOLEAN,
     FIELD_ADDRESS, /* IPv4 or IPv6, as text */
     FIELD_KIND,    /* of a track */
-    FIELD_REGION,  /* two capital letters */
-    FIELD_LIST,    /* of objects; `max` is its place in lists[] */
+    FIELD_DEVICE,
+    FIELD_REGION, /* two capital letters */
+    FIELD_LIST,   /* of objects; `max` is its place in lists[] */
 };
 
 struct field {
@@ -52,6 +53,13 @@ static const struct field playback_fields[] = {
      0},
     {"trick_play", FIELD_BOOLEAN, false,
      offsetof(struct body_playback, trick_play), 0},
+    {"device", FIELD_DEVICE, false, offsetof(struct body_playback, device), 0},
+    {"address", FIELD_ADDRESS, false, offsetof(struct body_playback, address),
+     BODY_ADDRESS_LEN_MAX},
+};
+
+/* All else is the play's own. */
+static const struct field renewal_fields[] = {
     {"address", FIELD_ADDRESS, false, offsetof(struct body_playback, address),
      BODY_ADDRESS_LEN_MAX},
 };
@@ -123,6 +131,8 @@ static const struct field content_fields[] = {
      LIST_TRACKS},
     {"windows", FIELD_LIST, false, offsetof(struct body_content, windows),
      LIST_WINDOWS},
+    {"protected", FIELD_BOOLEAN, false,
+     offsetof(struct body_content, protection), 0},
 };
 
 static const struct field service_fields[] = {
@@ -205,33 +215,72 @@ integer_read(const struct field *field, const json_t *value, uint64_t *out,
 }
 
 static int
-boolean_read(const struct field *field, const json_t *value, bool *out,
+boolean_read(const struct field *field, const json_t *value, uint8_t *out,
              char *message)
 {
+    const bool is_true = json_is_true(value);
     if (!json_is_boolean(value)) {
         snprintf(message, BODY_MESSAGE_SIZE,
                  "field \"%s\" must be true or false", field->name);
         return ERR_INVALID;
     }
-    *out = json_is_true(value);
+    memcpy(out, &is_true, sizeof is_true);
     return 0;
 }
 
+/* Which of the names it is. */
 static int
-kind_read(const struct field *field, const json_t *value,
-          enum catalogue_track_kind *out, char *message)
+name_read(const struct field *field, const json_t *value,
+          const char *const *names, unsigned count, int *out, char *message)
 {
     const char *text = json_string_value(value);
-    for (unsigned i = 0; text != NULL && i < CATALOGUE_TRACK_KIND_COUNT; i++) {
-        if (strcmp(text, catalogue_track_kind_name(i)) == 0) {
-            *out = i;
+    int len = snprintf(message, BODY_MESSAGE_SIZE, "field \"%s\" must be ",
+                       field->name);
+    for (unsigned i = 0; i < count; i++) {
+        if (text != NULL && strcmp(text, names[i]) == 0) {
+            *out = (int) i;
             return 0;
         }
+        len += snprintf(message + len, BODY_MESSAGE_SIZE - (size_t) len, "%s%s",
+                        i == 0           ? ""
+                        : i + 1 == count ? " or "
+                                         : ", ",
+                        names[i]);
     }
-    snprintf(message, BODY_MESSAGE_SIZE,
-             "field \"%s\" must be video, audio, subtitles or thumbnails",
-             field->name);
     return ERR_INVALID;
+}
+
+static int
+kind_read(const struct field *field, const json_t *value, uint8_t *out,
+          char *message)
+{
+    static const char *const names[] = {
+#define CATALOGUE_TRACK_KIND(symbol, name) name,
+        CATALOGUE_TRACK_KINDS(CATALOGUE_TRACK_KIND)
+#undef CATALOGUE_TRACK_KIND
+    };
+    int which;
+    int err = name_read(field, value, names, COUNT(names), &which, message);
+    if (err == 0)
+        *(enum catalogue_track_kind *) (void *) out =
+            (enum catalogue_track_kind) which;
+    return err;
+}
+
+static int
+device_read(const struct field *field, const json_t *value, uint8_t *out,
+            char *message)
+{
+    static const char *const names[] = {
+#define DEVICE(symbol, name, hls, dash) name,
+        DEVICES(DEVICE)
+#undef DEVICE
+    };
+    int which;
+    int err = name_read(field, value, names, COUNT(names), &which, message);
+    if (err == 0)
+        *(enum device *) (void *) out = (enum device) which;
+    return err;
 }
 
 static int
@@ -284,16 +333,14 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
         return err;
     }
     case FIELD_BOOLEAN:
-        return boolean_read(field, value, (bool *) (out + field->offset),
-                            message);
+        return boolean_read(field, value, out + field->offset, message);
     case FIELD_ADDRESS:
         return address_read(field, value,
                             (struct network *) (out + field->offset), message);
     case FIELD_KIND:
-        return kind_read(
-            field, value,
-            (enum catalogue_track_kind *) (void *) (out + field->offset),
-            message);
+        return kind_read(field, value, out + field->offset, message);
+    case FIELD_DEVICE:
+        return device_read(field, value, out + field->offset, message);
     case FIELD_REGION:
         return region_read(field, value, (char *) (out + field->offset),
                            message);
@@ -427,16 +474,31 @@ body_read(struct bytes body, const struct field *fields, size_t count,
     return err;
 }
 
+static int
+playback_parse(struct bytes body, const struct field *fields, size_t count,
+               struct body_playback *out, char message[BODY_MESSAGE_SIZE])
+{
+    struct body_playback read = {0};
+    int err = body_read(body, fields, count, &read, message);
+    if (err == 0)
+        *out = read;
+    return err;
+}
+
 int
 body_playback_parse(struct bytes body, struct body_playback *out,
                     char message[BODY_MESSAGE_SIZE])
 {
-    struct body_playback read = {0};
-    int err = body_read(body, playback_fields, COUNT(playback_fields), &read,
-                        message);
-    if (err == 0)
-        *out = read;
-    return err;
+    return playback_parse(body, playback_fields, COUNT(playback_fields), out,
+                          message);
+}
+
+int
+body_renewal_parse(struct bytes body, struct body_playback *out,
+                   char message[BODY_MESSAGE_SIZE])
+{
+    return playback_parse(body, renewal_fields, COUNT(renewal_fields), out,
+                          message);
 }
 
 static int
@@ -460,6 +522,7 @@ body_content_parse(struct bytes body, struct body_content *out,
         return ERR_MEMORY;
     }
     read->window_count = UINT_MAX; /* not told */
+    read->protection = -1;
     int err =
         body_read(body, content_fields, COUNT(content_fields), read, message);
     read->has_windows = read->window_count != UINT_MAX;

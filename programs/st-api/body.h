@@ -16,13 +16,30 @@
 #define BODY_ADDRESS_LEN_MAX 45
 #define BODY_MESSAGE_SIZE 256
 
+/* What players of a device take. X(symbol, name, HLS, DASH), the last two as
+ * below the version, or NULL; the first is meant where none is told. */
+#define DEVICES(X)                                       \
+    X(ANY, "any", "master.m3u8", "manifest.mpd")         \
+    X(APPLE, "apple", "master.m3u8", NULL)               \
+    X(ANDROID, "android", "master.m3u8", "manifest.mpd") \
+    X(TV, "tv", "master.m3u8", "manifest.mpd")           \
+    X(LEGACY, "legacy", "ts/master.m3u8", NULL)
+
+enum device {
+#define DEVICE(symbol, name, hls, dash) DEVICE_##symbol,
+    DEVICES(DEVICE)
+#undef DEVICE
+        DEVICE_COUNT
+};
+
 struct body_playback {
     char content[CONTENT_ID_LEN_MAX + 1];
     char viewer[BODY_VIEWER_LEN_MAX + 1];  /* empty: not told */
     char service[CONTENT_ID_LEN_MAX + 1];  /* empty: whose key it is */
     char region[CATALOGUE_REGION_LEN + 1]; /* empty: not told */
-    bool steering;          /* the player follows content steering */
-    bool trick_play;        /* it plays the key frames of an MPD alone */
+    bool steering;   /* the player follows content steering */
+    bool trick_play; /* it plays the key frames of an MPD alone */
+    enum device device;
     struct network address; /* the viewer's; family 0: not told */
 };
 
@@ -34,7 +51,8 @@ struct body_content {
     unsigned track_count;
     struct catalogue_window windows[CATALOGUE_WINDOWS_MAX];
     unsigned window_count;
-    bool has_windows; /* they are told, if only that there are none */
+    bool has_windows;  /* they are told, if only that there are none */
+    int8_t protection; /* 1: players need a licence; 0: none; -1: not told */
 };
 
 struct body_service {
@@ -49,6 +67,8 @@ struct body_key {
 /* ERR_INVALID with the message set: for the caller, to be shown as it is. */
 int body_playback_parse(struct bytes body, struct body_playback *out,
                         char message[BODY_MESSAGE_SIZE]);
+int body_renewal_parse(struct bytes body, struct body_playback *out,
+                       char message[BODY_MESSAGE_SIZE]);
 int body_content_parse(struct bytes body, struct body_content *out,
                        char message[BODY_MESSAGE_SIZE]);
 int body_service_parse(struct bytes body, struct body_service *out,

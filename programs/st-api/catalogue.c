@@ -77,6 +77,23 @@ static const char *const migrations[] = {
     " content CTEXT NOT NULL,"
     " PRIMARY KEY(content, campaign));"
     "CREATE INDEX campaign_contents_campaign ON campaign_contents(campaign)",
+
+    "ALTER TABLE contents ADD COLUMN protected BIGINT NOT NULL DEFAULT 0;"
+    /* plays that were asked for by an idempotency key */
+    "CREATE TABLE plays_asked("
+    " service CTEXT NOT NULL,"
+    " name CTEXT NOT NULL,"
+    " digest CTEXT NOT NULL," /* of the request, in hex digits */
+    " session BIGINT NOT NULL,"
+    " expires BIGINT NOT NULL,"
+    " version CTEXT NOT NULL,"
+    " PRIMARY KEY(service, name));"
+    "CREATE INDEX plays_asked_expires ON plays_asked(expires);"
+    "CREATE TABLE revocations("
+    " session BIGINT PRIMARY KEY NOT NULL,"
+    " ends BIGINT NOT NULL);" /* when none of its tokens is good any more */
+    "CREATE INDEX revocations_ends ON revocations(ends);"
+    "INSERT INTO totals VALUES('revocations', 0)",
 };
 
 const char *
@@ -110,6 +127,7 @@ content_read(struct statement *row, struct catalogue_content *out)
     out->duration_ms = (uint64_t) statement_integer(row, 3);
     out->created_s = (uint64_t) statement_integer(row, 4);
     out->updated_s = (uint64_t) statement_integer(row, 5);
+    out->is_protected = statement_integer(row, 6) != 0;
 }
 
 static void
@@ -144,11 +162,30 @@ catalogue_step(struct statement *statement)
     return step < 0 ? step : 0;
 }
 
-/* The step of one that gives a row or none. */
-static int
-step_found(int step)
+int
+catalogue_found(int step)
 {
     return step == 1 ? 0 : step == 0 ? ERR_NOT_FOUND : step;
+}
+
+int
+catalogue_number(struct statement *statement, uint64_t *out)
+{
+    int step = statement_step(statement);
+    if (step == 1)
+        *out = (uint64_t) statement_integer(statement, 0);
+    statement_reset(statement);
+    return catalogue_found(step);
+}
+
+int
+catalogue_end(struct catalogue *catalogue, int err)
+{
+    if (err == 0)
+        err = database_commit(catalogue->database);
+    if (err != 0)
+        database_rollback(catalogue->database);
+    return err;
 }
 
 static void
@@ -215,31 +252,33 @@ total_add(struct catalogue *catalogue, int64_t n)
 }
 
 static void
-content_bind(struct statement *statement,
-             const struct catalogue_content *content, uint64_t now_s)
+content_bind(struct statement *statement, const struct catalogue_put *put,
+             uint64_t now_s)
 {
+    const struct catalogue_content *content = &put->content;
     statement_bind_text(statement, 1, bytes_of_text(content->id));
     statement_bind_text(statement, 2, bytes_of_text(content->title));
     statement_bind_text(statement, 3, bytes_of_text(content->version));
     statement_bind_integer(statement, 4, (int64_t) content->duration_ms);
     statement_bind_integer(statement, 5, (int64_t) now_s);
+    statement_bind_integer(
+        statement, 6, put->is_protection_kept ? -1 : content->is_protected);
 }
 
 /* Its row is locked from here on: two that replace a content do so one after
  * the other, in the order of their versions' rows too. */
 static int
-content_write(struct catalogue *catalogue,
-              const struct catalogue_content *content, uint64_t now_s,
-              bool *is_new)
+content_write(struct catalogue *catalogue, const struct catalogue_put *put,
+              uint64_t now_s, bool *is_new)
 {
-    content_bind(catalogue->add, content, now_s);
+    content_bind(catalogue->add, put, now_s);
     int err = catalogue_step(catalogue->add);
     if (err != 0)
         return err;
     *is_new = database_changes(catalogue->database) > 0;
     if (*is_new)
         return total_add(catalogue, 1);
-    content_bind(catalogue->replace, content, now_s);
+    content_bind(catalogue->replace, put, now_s);
     return catalogue_step(catalogue->replace);
 }
 
@@ -312,7 +351,7 @@ catalogue_put(struct catalogue *catalogue, const struct catalogue_put *put,
     bool was_missing = false;
     int err = database_begin(catalogue->database);
     if (err == 0)
-        err = content_write(catalogue, content, now_s, &was_missing);
+        err = content_write(catalogue, put, now_s, &was_missing);
     if (err == 0)
         err =
             versions_write(catalogue, id, version, content->duration_ms, now_s);
@@ -323,12 +362,9 @@ catalogue_put(struct catalogue *catalogue, const struct catalogue_put *put,
         err = windows_write(catalogue, id, put->windows, put->window_count);
     if (err == 0)
         err = catalogue_find(catalogue, id, &written);
-    if (err == 0)
-        err = database_commit(catalogue->database);
-    if (err != 0) {
-        database_rollback(catalogue->database);
+    err = catalogue_end(catalogue, err);
+    if (err != 0)
         return err;
-    }
     *out = written;
     *is_new = was_missing;
     return 0;
@@ -344,30 +380,7 @@ catalogue_find(struct catalogue *catalogue, struct bytes id,
     if (step == 1)
         content_read(find, out);
     statement_reset(find);
-    return step_found(step);
-}
-
-int
-catalogue_play(struct catalogue *catalogue, struct bytes id,
-               const struct catalogue_asker *asker,
-               struct catalogue_played *out)
-{
-    struct statement *play = catalogue->play;
-    statement_bind_text(play, 1, id);
-    statement_bind_text(play, 2, bytes_of_text(asker->service));
-    statement_bind_text(play, 3, bytes_of_text(asker->region));
-    statement_bind_integer(play, 4, (int64_t) asker->now_s);
-    int step = statement_step(play);
-    bool is_open =
-        step == 1
-        && (statement_integer(play, 2) == 0 || statement_integer(play, 3) > 0
-            || statement_integer(play, 4) > 0);
-    if (is_open) {
-        TEXT_READ(play, 0, out->version);
-        out->duration_ms = (uint64_t) statement_integer(play, 1);
-    }
-    statement_reset(play);
-    return step == 1 && !is_open ? ERR_DENIED : step_found(step);
+    return catalogue_found(step);
 }
 
 int
@@ -415,11 +428,7 @@ catalogue_remove(struct catalogue *catalogue, struct bytes id, uint64_t now_s)
     int err = database_begin(catalogue->database);
     if (err == 0)
         err = content_remove(catalogue, id, now_s);
-    if (err == 0)
-        err = database_commit(catalogue->database);
-    if (err != 0)
-        database_rollback(catalogue->database);
-    return err;
+    return catalogue_end(catalogue, err);
 }
 
 int
@@ -497,7 +506,7 @@ catalogue_version_find(struct catalogue *catalogue, struct bytes content,
     if (step == 1)
         version_read(find, out);
     statement_reset(find);
-    return step_found(step);
+    return catalogue_found(step);
 }
 
 int
@@ -539,11 +548,7 @@ catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
 int
 catalogue_count(struct catalogue *catalogue, uint64_t *out)
 {
-    int step = statement_step(catalogue->total);
-    if (step == 1)
-        *out = (uint64_t) statement_integer(catalogue->total, 0);
-    statement_reset(catalogue->total);
-    return step_found(step);
+    return catalogue_number(catalogue->total, out);
 }
 
 int

@@ -10,10 +10,12 @@
  * thread; several, also of several programs, may be open on one database.
  */
 
+#include "core/buffer.h"
 #include "core/content.h"
 
 #define CATALOGUE_TITLE_LEN_MAX 200 /* bytes of UTF-8 */
 #define CATALOGUE_LIST_MAX 1000
+#define CATALOGUE_NAME_LEN_MAX 255 /* of an idempotency key */
 #define CATALOGUE_DURATION_MAX_MS (30ull * 24 * 3600 * 1000)
 #define CATALOGUE_TRACKS_MAX 128 /* of one version */
 #define CATALOGUE_CODECS_LEN_MAX 64
@@ -26,6 +28,7 @@ struct catalogue_content {
     uint64_t duration_ms;
     uint64_t created_s; /* Unix time */
     uint64_t updated_s;
+    bool is_protected; /* its players need a licence */
 };
 
 struct catalogue_version {
@@ -98,6 +101,7 @@ struct catalogue_put {
     unsigned track_count; /* 0: the version keeps those that it has */
     const struct catalogue_window *windows; /* NULL: those it has stay */
     unsigned window_count;
+    bool is_protection_kept; /* as it was; of a new one: there is none */
 };
 
 /*
@@ -111,24 +115,6 @@ int catalogue_put(struct catalogue *catalogue, const struct catalogue_put *put,
 /* ERR_NOT_FOUND. */
 int catalogue_find(struct catalogue *catalogue, struct bytes id,
                    struct catalogue_content *out);
-
-struct catalogue_asker {
-    const char *service, *region; /* empty: not told, which fits no window that
-                                     names one */
-    uint64_t now_s;
-};
-
-struct catalogue_played {
-    char version[CONTENT_ID_LEN_MAX + 1];
-    uint64_t duration_ms;
-};
-
-/* The version to play, all that a play needs to know: the hot path.
- * ERR_NOT_FOUND; ERR_DENIED: it has windows, and neither these nor a campaign
- * fits. One without windows is always there. */
-int catalogue_play(struct catalogue *catalogue, struct bytes id,
-                   const struct catalogue_asker *asker,
-                   struct catalogue_played *out);
 
 /* In order of their beginning; up to CATALOGUE_WINDOWS_MAX. */
 int catalogue_windows(struct catalogue *catalogue, struct bytes content,
@@ -175,6 +161,68 @@ int catalogue_tracks(struct catalogue *catalogue, struct bytes content,
 int catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
                              struct bytes version, uint64_t now_s,
                              uint64_t ttl_s);
+
+/* ---- plays ---- */
+
+struct catalogue_asker {
+    const char *service, *region; /* empty: not told, which fits no window that
+                                     names one */
+    uint64_t now_s;
+};
+
+struct catalogue_played {
+    char version[CONTENT_ID_LEN_MAX + 1];
+    uint64_t duration_ms;
+    char thumbnails[CONTENT_ID_LEN_MAX + 1]; /* the track; empty: none */
+    bool is_protected;
+    uint64_t retired_s; /* of a renewal; 0: it is not */
+};
+
+/* The version to play, all that a play needs to know: the hot path.
+ * ERR_NOT_FOUND; ERR_DENIED: it has windows, and neither these nor a campaign
+ * fits. One without windows is always there. */
+int catalogue_play(struct catalogue *catalogue, struct bytes id,
+                   const struct catalogue_asker *asker,
+                   struct catalogue_played *out);
+
+/* The same for a play that is under way, of its own version. ERR_REVOKED. */
+int catalogue_renew(struct catalogue *catalogue, struct bytes id,
+                    struct bytes version, uint64_t session,
+                    const struct catalogue_asker *asker,
+                    struct catalogue_played *out);
+
+#define CATALOGUE_DIGEST_LEN 64
+
+/* A play that was asked for under a name, which is its service's own. */
+struct catalogue_once {
+    char service[CONTENT_ID_LEN_MAX + 1]; /* empty: nobody's */
+    char name[CATALOGUE_NAME_LEN_MAX + 1];
+    char digest[CATALOGUE_DIGEST_LEN + 1]; /* of what was asked */
+    uint64_t session;
+    uint64_t expires_s;
+    char version[CONTENT_ID_LEN_MAX + 1];
+};
+
+/* The first of a name is kept until it expires; of any other *once becomes
+ * that. ERR_DENIED: the first was asked something else. */
+int catalogue_play_once(struct catalogue *catalogue,
+                        struct catalogue_once *once, uint64_t now_s);
+
+/* None of its tokens, which are all over by `ends_s`, is to be good any more.
+ * ERR_FULL: REVOCATIONS_MAX are. */
+int catalogue_revoke(struct catalogue *catalogue, uint64_t session,
+                     uint64_t ends_s, uint64_t now_ms);
+
+/* Higher than last time: another was revoked, here or elsewhere. It is no less
+ * than the time of that in ms, so that of a database that begins anew it is
+ * higher, too. */
+int catalogue_revocations_number(struct catalogue *catalogue, uint64_t *out);
+/* All of them as core/revocations.h has them. */
+int catalogue_revocations(struct catalogue *catalogue, uint64_t *number,
+                          struct buffer *out);
+
+/* Forgets of plays what is over. */
+int catalogue_plays_forget(struct catalogue *catalogue, uint64_t now_s);
 
 /* ---- campaigns ---- */
 

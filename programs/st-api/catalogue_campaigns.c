@@ -83,14 +83,10 @@ catalogue_campaign_put(struct catalogue *catalogue,
     int err = database_begin(catalogue->database);
     if (err == 0)
         err = campaign_write(catalogue, campaign, &was_added);
+    err = catalogue_end(catalogue, err);
     if (err == 0)
-        err = database_commit(catalogue->database);
-    if (err != 0) {
-        database_rollback(catalogue->database);
-        return err;
-    }
-    *is_new = was_added;
-    return 0;
+        *is_new = was_added;
+    return err;
 }
 
 int
@@ -104,7 +100,7 @@ catalogue_campaign_find(struct catalogue *catalogue, struct bytes id,
         campaign_read(find, out);
     statement_reset(find);
     if (step != 1)
-        return step == 0 ? ERR_NOT_FOUND : step;
+        return catalogue_found(step);
 
     struct statement *contents = catalogue->campaign_contents;
     unsigned n = 0;

@@ -7,7 +7,7 @@
 #include "platform/database.h"
 #include "programs/st-api/catalogue.h"
 
-#define CONTENT "id, title, version, duration_ms, created, updated"
+#define CONTENT "id, title, version, duration_ms, created, updated, protected"
 #define VERSION "content, version, duration_ms, created, retired"
 #define TRACK \
     "name, kind, codecs, language, label, width, height, bandwidth, channels"
@@ -15,10 +15,21 @@
 #define SERVICE "id, name, rate_per_s, burst, created"
 #define KEY "id, service, digest, created, expires"
 
+#define ONCE "service, name, digest, session, expires, version"
 #define WINDOW "starts, ends, region, service"
 #define FITS                                                          \
     "starts <= ?4 AND (ends = 0 OR ends > ?4) AND region IN ('', ?3)" \
     " AND service IN ('', ?2)"
+
+/* What a play is told, where `version` is the one it is of. */
+#define PLAYED(version)                                                   \
+    " protected, coalesce((SELECT min(name) FROM tracks"                  \
+    " WHERE content = ?1 AND tracks.version = " version " AND kind = 3)," \
+    " ''),"                                                               \
+    " (SELECT count(*) FROM windows WHERE content = ?1),"                 \
+    " (SELECT count(*) FROM windows WHERE content = ?1 AND " FITS "),"    \
+    " (SELECT count(*) FROM campaign_contents, campaigns"                 \
+    " WHERE content = ?1 AND id = campaign AND " FITS ")"
 
 /* No token of it is good any more: these are good for as long as is said, and for
  * one and a half times the film. */
@@ -28,17 +39,36 @@
 
 /* X(name, sql) */
 #define STATEMENTS(X)                                                          \
-    X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5)"  \
-           " ON CONFLICT(id) DO NOTHING")                                      \
+    X(add, "INSERT INTO contents(" CONTENT ") VALUES(?1, ?2, ?3, ?4, ?5, ?5,"  \
+           " CASE WHEN ?6 > 0 THEN 1 ELSE 0 END) ON CONFLICT(id) DO NOTHING")  \
     X(replace, "UPDATE contents SET title = ?2, version = ?3,"                 \
-               " duration_ms = ?4, updated = ?5 WHERE id = ?1")                \
+               " duration_ms = ?4, updated = ?5, protected ="                  \
+               " CASE WHEN ?6 < 0 THEN protected ELSE ?6 END WHERE id = ?1")   \
     X(find, "SELECT " CONTENT " FROM contents WHERE id = ?1")                  \
-    X(play, "SELECT version, duration_ms,"                                     \
-            " (SELECT count(*) FROM windows WHERE content = ?1),"              \
-            " (SELECT count(*) FROM windows WHERE content = ?1 AND " FITS ")," \
-            " (SELECT count(*) FROM campaign_contents, campaigns"              \
-            " WHERE content = ?1 AND id = campaign AND " FITS ")"              \
-            " FROM contents WHERE id = ?1")                                    \
+    X(play, "SELECT version, duration_ms," PLAYED(                             \
+                "contents.version") " FROM contents WHERE id = ?1")            \
+    X(renew, "SELECT versions.version, versions.duration_ms," PLAYED(          \
+                 "?5") ","                                                     \
+                       " retired, (SELECT count(*) FROM revocations WHERE "    \
+                       "session = ?6)"                                         \
+                       " FROM contents, versions WHERE contents.id = ?1"       \
+                       " AND versions.content = ?1 AND versions.version = ?5") \
+    X(once_add, "INSERT INTO plays_asked(" ONCE ")"                            \
+                " VALUES(?1, ?2, ?3, ?4, ?5, ?6)"                              \
+                " ON CONFLICT(service, name) DO UPDATE SET digest = ?3,"       \
+                " session = ?4, expires = ?5, version = ?6"                    \
+                " WHERE plays_asked.expires < ?7")                             \
+    X(once_find, "SELECT digest, session, expires, version FROM plays_asked"   \
+                 " WHERE service = ?1 AND name = ?2")                          \
+    X(once_forget, "DELETE FROM plays_asked WHERE expires < ?1")               \
+    X(revoke, "INSERT INTO revocations(session, ends) VALUES(?1, ?2)"          \
+              " ON CONFLICT(session) DO UPDATE SET ends = ?2")                 \
+    X(revocations, "SELECT session FROM revocations LIMIT ?1")                 \
+    X(revocations_count, "SELECT count(*) FROM revocations")                   \
+    X(revocations_number, "SELECT n FROM totals WHERE name = 'revocations'")   \
+    X(revocations_changed, "UPDATE totals SET n = CASE WHEN n < ?1 THEN"       \
+                           " ?1 ELSE n + 1 END WHERE name = 'revocations'")    \
+    X(revocations_forget, "DELETE FROM revocations WHERE ends < ?1")           \
     X(windows, "SELECT " WINDOW " FROM windows WHERE content = ?1"             \
                " ORDER BY starts, ends, service, region LIMIT ?2")             \
     X(window_put, "INSERT INTO windows(content, " WINDOW ")"                   \
@@ -122,5 +152,12 @@ void catalogue_window_read(struct statement *row, int column,
 
 /* The step of a statement that gives no row. */
 int catalogue_step(struct statement *statement);
+/* One that gives a row of one number. */
+int catalogue_number(struct statement *statement, uint64_t *out);
+/* 0 of a step that gave a row; ERR_NOT_FOUND of one that did not. */
+int catalogue_found(int step);
+
+/* Ends the transaction by what came of it. */
+int catalogue_end(struct catalogue *catalogue, int err);
 
 #endif

@@ -13,11 +13,7 @@ changed(struct catalogue *catalogue, int err)
 {
     if (err == 0)
         err = catalogue_step(catalogue->services_changed);
-    if (err == 0)
-        err = database_commit(catalogue->database);
-    if (err != 0)
-        database_rollback(catalogue->database);
-    return err;
+    return catalogue_end(catalogue, err);
 }
 
 /* Of a statement that was executed and has to have found its row. */
@@ -108,12 +104,7 @@ catalogue_service_key_remove(struct catalogue *catalogue, struct bytes service,
 int
 catalogue_services_number(struct catalogue *catalogue, uint64_t *out)
 {
-    struct statement *number = catalogue->services_number;
-    int step = statement_step(number);
-    if (step == 1)
-        *out = (uint64_t) statement_integer(number, 0);
-    statement_reset(number);
-    return step == 1 ? 0 : step == 0 ? ERR_IO : step;
+    return catalogue_number(catalogue->services_number, out);
 }
 
 static void

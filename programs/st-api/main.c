@@ -21,6 +21,7 @@
 struct config {
     const char *listen, *database, *keys, *playback_url, *admin_key;
     const char *token_form, *token_network;
+    struct option_list licenses;
     int64_t token_ttl_ms, connections;
     bool public_plays, verbose;
 };
@@ -64,6 +65,10 @@ static const struct option options[] = {
      true, NULL,
      "File with the key that may change the catalogue: one line of 16 to 256 "
      "characters. Read again on SIGHUP."},
+    {"license", OPTION_LIST, offsetof(struct config, licenses), NULL, 0, 0,
+     false, "SYSTEM=URL",
+     "Where players of protected contents get licences: widevine, playready, "
+     "fairplay or clearkey, and the URL."},
     {"public", OPTION_FLAG, offsetof(struct config, public_plays), NULL, 0, 0,
      false, NULL,
      "Plays are for whoever asks. Without it they are asked for with the key "
@@ -82,7 +87,11 @@ static const struct program program = {
         "URLs of a play, \"hls\" and \"dash\", for a player that follows "
         "content steering with \"steering\":true, with key frames alone in "
         "the MPD with \"trick_play\":true, for a viewer at "
-        "\"address\":\"192.0.2.1\" (see --token-network). GET /v1/contents "
+        "\"address\":\"192.0.2.1\" (see --token-network), for a \"device\" "
+        "any, apple, android, tv or legacy (HLS in transport streams). With an "
+        "Idempotency-Key it may be sent again. POST /v1/playbacks/{id}/renew "
+        "signs the play's URLs anew, DELETE /v1/playbacks/{id} ends it, within "
+        "seconds on all nodes. GET /v1/contents "
         "lists what can be "
         "played; PUT and DELETE /v1/contents/{id} change it and need the admin "
         "key.\n\n"
@@ -170,7 +179,7 @@ stop(evutil_socket_t number, short events, void *context)
 static void
 refresh(evutil_socket_t number, short events, void *api)
 {
-    api_services_refresh(api);
+    api_refresh(api);
 }
 
 static int
@@ -207,6 +216,13 @@ run(struct event_base *base, struct api *api, const struct config *config)
     return 0;
 }
 
+static int
+held_load(struct api *api, struct catalogue *catalogue)
+{
+    int err = services_load(catalogue, &api->services);
+    return err != 0 ? err : revoked_load(catalogue, &api->revoked);
+}
+
 /* A file is asked in the loop's thread: it answers in microseconds. Of a server
  * each worker has a connection. */
 static int
@@ -216,7 +232,7 @@ catalogues_run(struct event_base *base, struct api *api,
     if (!database_is_server(config->database)) {
         int status = 1;
         if (catalogue_open(config->database, &api->catalogue) == 0
-            && services_load(api->catalogue, &api->services) == 0)
+            && held_load(api, api->catalogue) == 0)
             status = run(base, api, config);
         catalogue_close(api->catalogue);
         return status;
@@ -229,8 +245,7 @@ catalogues_run(struct event_base *base, struct api *api,
                              (struct catalogue **) &catalogues[count])
                   == 0)
         count++;
-    if (count == config->connections
-        && services_load(catalogues[0], &api->services) == 0
+    if (count == config->connections && held_load(api, catalogues[0]) == 0
         && workers_new(base, catalogues, count, WAITING_MAX, &api->workers)
                == 0) {
         status = run(base, api, config);
@@ -275,6 +290,16 @@ main(int argc, char **argv)
         free(url);
         return 2;
     }
+    for (size_t i = 0; i < config.licenses.count; i++) {
+        if (api_license_parse(config.licenses.items[i], &api))
+            continue;
+        fprintf(stderr,
+                "st-api: --license '%s': expected widevine, playready, "
+                "fairplay or clearkey, '=' and http(s)://HOST[:PORT][/PATH]\n",
+                config.licenses.items[i]);
+        free(url);
+        return 2;
+    }
     int status = 1;
     struct event_base *base = event_base_new();
     if (base != NULL
@@ -283,6 +308,7 @@ main(int argc, char **argv)
         status = catalogues_run(base, &api, &config);
     secrets_free(api.secrets);
     services_free(api.services);
+    revoked_free(api.revoked);
     if (base != NULL)
         event_base_free(base);
     free(url);

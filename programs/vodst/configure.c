@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define LINES_SIZE 8192 /* bytes of a value that names every node of a tier */
-#define VALUES_MAX 56
+#define VALUES_MAX 57
 #define SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
 
 /* What a node's templates are filled with. */
@@ -21,9 +21,9 @@ struct values {
     size_t count;
     char run_dir[STATE_FILE_SIZE], cache_dir[STATE_FILE_SIZE],
         counters[STATE_FILE_SIZE + 16], table[STATE_FILE_SIZE + 16],
-        access_log[STATE_FILE_SIZE], decisions_log[STATE_FILE_SIZE],
-        token_keys[STATE_FILE_SIZE], storage_root[STATE_FILE_SIZE],
-        htpasswd[STATE_FILE_SIZE];
+        revoked[STATE_FILE_SIZE + 16], access_log[STATE_FILE_SIZE],
+        decisions_log[STATE_FILE_SIZE], token_keys[STATE_FILE_SIZE],
+        storage_root[STATE_FILE_SIZE], htpasswd[STATE_FILE_SIZE];
     char s3_base[S3_BASE_SIZE], s3_tls[S3_HOST_SIZE + STATE_FILE_SIZE + 512],
         s3_credentials[STATE_FILE_SIZE];
     char workers[16], cache_size[32], capacity[32], redirect_cdn[512];
@@ -109,6 +109,8 @@ paths_set(struct values *values, const struct configure *configure,
     snprintf(values->counters, sizeof values->counters, "%s/counters",
              values->run_dir);
     snprintf(values->table, sizeof values->table, "%s/table", values->run_dir);
+    snprintf(values->revoked, sizeof values->revoked, "%s/revoked",
+             values->run_dir);
 }
 
 /* Nothing of it where storage is a server of ours. */
@@ -177,6 +179,7 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "package_plain", values->package_plain);
     value_add(values, "counters", values->counters);
     value_add(values, "table", values->table);
+    value_add(values, "revoked", values->revoked);
     value_add(values, "access_log", values->access_log);
     value_add(values, "decisions_log", values->decisions_log);
     value_add(values, "token_keys", values->token_keys);

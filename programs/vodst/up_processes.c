@@ -140,6 +140,9 @@ agent_add(struct up *up, const struct node *node)
                  up->state.folder);
     argument_add(&arguments, "--counters=%s/counters", run);
     argument_add(&arguments, "--table=%s/table", run);
+    argument_add(&arguments, "--revoked=%s/revoked", run);
+    argument_add(&arguments, "--api=%s",
+                 topology_node(&up->topology, TIER_API, 0)->url);
     argument_add(&arguments, "--url=%s", node->url);
     argument_add(&arguments, "--check=http://%s/healthz", node->listen);
     option_pass(&arguments, "capacity", up->options.capacity);

@@ -180,6 +180,11 @@ def table_tool(*arguments, given=b""):
     return done.stdout
 
 
+def make_revoked(number, *sessions):
+    return table_tool("revoked", number,
+                      given="".join(f"{s:x}\n" for s in sessions).encode())
+
+
 def make_table(version, nodes, rows=()):
     """nodes: name -> url or (url, dict of weight, load, state);
     rows: (content, level, owner_count[, cdn_share[, "no-cdn"]])."""

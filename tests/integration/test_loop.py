@@ -15,6 +15,7 @@ import time
 import pytest
 import requests
 
+from nginx_instance import make_revoked
 from stand_in import StandIn
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -419,6 +420,43 @@ def test_an_unwell_node_is_down_within_two_seconds(tmp_path):
     _, took = wait_for(lambda: state() == "down", 3, "origin4 down again")
     assert took <= 2.0
     checked.close()
+    loop.close()
+
+
+def test_the_agent_brings_the_revoked_plays(tmp_path):
+    """Forward only, and only what is whole; each st-api in turn."""
+    loop = Loop(tmp_path, SHORT)
+    answers, asked = [], []
+
+    def api(request):
+        asked.append(request.path)
+        return (200, {}, answers[-1]) if answers else (204, {}, b"")
+    file = tmp_path / "revoked"
+    with StandIn(lambda _: (500, {}, b"")) as broken, StandIn(api) as well:
+        node = Node(tmp_path, "origin4", [loop.manager.url],
+                    "--revoked", file, "--api", broken.url, "--api", well.url)
+        wait_for(lambda: asked, 5, "another st-api")
+        assert asked[0] == "/v1/revocations?after=0"
+        assert "cannot fetch revoked plays" in node.agent.text()
+        for good in make_revoked(7, 1, 2), make_revoked(9, 3):
+            answers.append(good)
+            wait_for(lambda: file.exists() and file.read_bytes() == good, 8,
+                     "the list")
+        wait_for(lambda: asked[-1].endswith("?after=9"), 8, "the next question")
+        for bad in (make_revoked(8), make_revoked(10)[:-1], b"nonsense"):
+            count = len(asked)
+            answers.append(bad)
+            wait_for(lambda: len(asked) > count + 1, 10, "it was served")
+            assert file.read_bytes() == good
+        # the next run goes on where this one was
+        node.close()
+        answers.clear()
+        asked.clear()
+        node = Node(tmp_path, "origin4", [loop.manager.url],
+                    "--revoked", file, "--api", well.url)
+        wait_for(lambda: asked, 5, "the question")
+        assert asked[0] == "/v1/revocations?after=9"
+        node.close()
     loop.close()
 
 

@@ -14,7 +14,7 @@ import time
 import pytest
 import requests
 
-from conftest import film_make
+from conftest import film_make, wait_until
 from gstreamer import GStreamer
 from token_forms import make_bound, make_cat, make_jwt
 
@@ -232,6 +232,28 @@ def test_05b_every_tier_knows_every_form_of_token(platform, node):
         assert viewer.getresponse().status == (
             expected if token in good else 403), number
         viewer.close()
+
+
+def test_05c_a_revoked_play_ends_on_every_tier_and_a_renewed_one_goes_on(
+        platform):
+    plays = [requests.post(platform.front + "/api/v1/playbacks", timeout=5,
+                           json={"content": "demo"}).json() for _ in range(2)]
+    ids = [f"{platform.front}/api/v1/playbacks/{play['id']}" for play in plays]
+    renewed = requests.post(ids[0] + "/renew", timeout=5).json()
+    assert renewed["session"] == plays[0]["session"]
+
+    def statuses(play):
+        path = play["urls"]["hls"].removeprefix(platform.front)
+        return [requests.get(f"{platform.node(node)['url']}{path}?hop=9",
+                             allow_redirects=False, timeout=5).status_code
+                for node in ("redirector1", "origin1", "origin2", "origin3")]
+    assert all(statuses(play) == [302, 200, 200, 200]
+               for play in (*plays, renewed))
+    assert requests.delete(ids[0], timeout=5).status_code == 204
+    wait_until(lambda: statuses(plays[0]) == [403] * 4, 10, "the play's end")
+    assert statuses(renewed) == [403] * 4
+    assert statuses(plays[1]) == [302, 200, 200, 200]
+    assert requests.post(ids[0] + "/renew", timeout=5).status_code == 410
 
 
 def test_06_what_does_not_exist_is_not_found(platform):

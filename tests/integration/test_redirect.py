@@ -10,8 +10,8 @@ import time
 import pytest
 
 from http_probe import ask
-from nginx_instance import (NginxInstance, make_table, owners_of,
-                            sign, wait_for, write_atomic)
+from nginx_instance import (NginxInstance, make_revoked, make_table,
+                            owners_of, sign, wait_for, write_atomic)
 from ports import free_port
 
 NODES = {f"origin{i}": f"http://origin{i}.example:80{i}0" for i in range(1, 6)}
@@ -21,6 +21,7 @@ KEYS = "7 " + "a1" * 32 + "\n3 " + "b2" * 32 + "\n"
 HTTP = """
 redirect_table table;
 redirect_table_interval 20ms;
+redirect_revoked revoked;
 redirect_keys keys;
 {nodes}
 log_format why "$redirect_content|$redirect_path|$redirect_rest|"
@@ -430,6 +431,52 @@ def test_a_wrong_token_is_403(redirect):
         assert status("x", host=host) == (403, "refused=token")
         late = nginx.token("demo", expires=int(time.time()) - 1)
         assert status(late, host=host) == (403, "refused=token-expired")
+
+
+def revoke(nginx, list_, taken):
+    write_atomic(nginx.folder / "revoked", list_)
+    wait_for(lambda: nginx.play("demo") and taken in nginx.log(), what=taken)
+
+
+def test_a_revoked_play_is_403_on_every_tier(redirect):
+    nginx = redirect("7.12", NODES)
+    assert nginx.play("demo", 5).status == 302
+    revoke(nginx, make_revoked(10, 5, 7), "2 revoked plays taken (number 10)")
+    for host in None, "origin2", "stranger":
+        for content in "demo", "another":
+            for session in 5, 7:
+                answer = nginx.play(content, session, host)
+                assert answer.status == 403
+                assert answer.headers["x-vodst-decision"] \
+                    == "refused=token-revoked"
+            assert nginx.play(content, 6, host).status in (200, 302)
+    revoke(nginx, make_revoked(11), "0 revoked plays taken (number 11)")
+    assert nginx.play("demo", 5).status == 302
+
+
+def test_a_bad_list_of_revoked_plays_is_refused_and_the_old_one_stays(redirect):
+    nginx = redirect("7.12", NODES)
+    revoke(nginx, make_revoked(10, 5), "1 revoked plays taken")
+    good = make_revoked(11)
+    for bad, reason in ((flipped(good), "checksum does not match"),
+                        (good[:-1], "input ends too early"),
+                        (b"", "input ends too early"),
+                        (make_table("7.13", NODES), "invalid value"),
+                        (make_revoked(9), "older than what is held")):
+        before = nginx.log().count("refused (")
+        write_atomic(nginx.folder / "revoked", bad)
+        wait_for(lambda: nginx.play("demo")
+                 and nginx.log().count("refused (") > before)
+        time.sleep(0.06)
+        assert nginx.play("demo", 5).status == 403
+        refused = [line for line in nginx.log().splitlines()
+                   if "refused (" in line][before:]
+        assert len(refused) == 1 and reason in refused[0], refused
+    (nginx.folder / "revoked").unlink()
+    time.sleep(0.06)
+    assert nginx.play("demo", 5).status == 403
+    revoke(nginx, good, "number 11")
+    assert nginx.play("demo", 5).status == 302
 
 
 def test_a_token_of_an_unknown_key_is_403(redirect):

@@ -3,6 +3,7 @@
 PostgreSQL, and whatever is sent to it gets an answer that says what is wrong."""
 
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import itertools
@@ -211,6 +212,209 @@ def test_02_a_player_asks_for_what_it_can_do(api, body, hls, dash):
     assert urls["dash"].endswith(".mpd" + dash)
 
 
+@pytest.mark.parametrize("device, hls, dash", [
+    ("any", "/master.m3u8", "/manifest.mpd"), ("apple", "/master.m3u8", None),
+    ("android", "/master.m3u8", "/manifest.mpd"),
+    ("tv", "/master.m3u8", "/manifest.mpd"),
+    ("legacy", "/ts/master.m3u8", None)])
+def test_02_a_device_is_told_what_it_can_play(api, device, hls, dash):
+    api.put("demo", version="v1")
+    urls = api.play({"content": "demo", "device": device}).json()["urls"]
+    assert urls["hls"].endswith("/demo/v1" + hls)
+    assert urls.get("dash", "").endswith("/demo/v1" + dash if dash else "")
+    assert ("dash" in urls) == (dash is not None)
+
+
+def test_02_thumbnails_are_told_where_there_are_any(api):
+    api.put("plain-film")
+    assert "thumbnails" not in api.play({"content": "plain-film"}) \
+        .json()["urls"]
+    for version in "v1", "v2":
+        api.admin("PUT", "/v1/contents/pictured", {
+            "title": "T", "version": version, "duration_ms": 1, "tracks": [
+                {"name": "v0", "kind": "video"},
+                {"name": "t" + version, "kind": "thumbnails"}]})
+    urls = api.play({"content": "pictured"}).json()["urls"]
+    assert urls["thumbnails"] == urls["hls"].replace("master.m3u8",
+                                                     "tv2/index.m3u8")
+
+
+def test_02_a_protected_content_says_where_licences_are(own_api):
+    api = own_api("--license", "clearkey=https://license.example/clearkey",
+                  "--license", "fairplay=https://license.example/fps",
+                  "--license", "widevine=https://license.example/w")
+
+    def drm(content, **more):
+        return api.play({"content": content, **more}).json().get("drm")
+
+    def put(**more):
+        return api.admin("PUT", "/v1/contents/secret", {
+            "title": "T", "version": "v1", "duration_ms": 1, **more}).json()
+    assert put()["id"] == "secret" and drm("secret") is None
+    assert put(protected=True)["protected"] is True
+    assert put()["protected"] is True  # not told: as it was
+    assert api.request("GET", "/v1/contents/secret").json()["protected"] is True
+    of = {name: {"license_url": f"https://license.example/{path}"}
+          for name, path in (("widevine", "w"), ("fairplay", "fps"),
+                             ("clearkey", "clearkey"))}
+    assert drm("secret") == of
+    assert drm("secret", device="apple") == {"fairplay": of["fairplay"]}
+    assert drm("secret", device="tv") == {"widevine": of["widevine"]}
+    assert drm("secret", device="legacy") == {}
+    assert "protected" not in put(protected=False)
+    assert drm("secret") is None
+
+
+def test_02_the_same_key_is_the_same_play(own_api):
+    api = own_api()
+    api.put("demo", version="v1")
+    body = {"content": "demo", "viewer": "anna"}
+
+    def play(key, body=body):
+        return api.request("POST", "/v1/playbacks", body,
+                           **{"Idempotency-Key": key})
+    first = play("8e03978e")
+    assert first.status_code == 201
+    api.put("demo", version="v2")
+    again = play("8e03978e")
+    assert again.status_code == 201 and again.json() == first.json()
+    assert play("another").json()["session"] != first.json()["session"]
+    assert api.play(body).json()["session"] != first.json()["session"]
+    assert "differs from this one" in problem(
+        play("8e03978e", {"content": "demo"}), 422)
+    assert play("8e03978e").json() == first.json()
+    for bad in "", "x" * 256, "a b":
+        assert "Idempotency-Key must be" in problem(play(bad), 400)
+
+
+def test_02_a_key_is_its_services_own(own_api):
+    api = own_api(public=False)
+    api.put("demo")
+    sessions = []
+    for service in "one", "two":
+        api.admin("PUT", f"/v1/services/{service}", {"name": "S"})
+        key = api.admin("POST", f"/v1/services/{service}/keys", {}).json()
+        sessions.append(api.request(
+            "POST", "/v1/playbacks", {"content": "demo"}, key["key"],
+            **{"Idempotency-Key": "same"}).json()["session"])
+    assert sessions[0] != sessions[1]
+
+
+def test_02_of_many_at_once_with_a_key_there_is_one_play(own_api):
+    api = own_api()
+    api.put("demo")
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        plays = list(pool.map(lambda _: api.request(
+            "POST", "/v1/playbacks", {"content": "demo"},
+            **{"Idempotency-Key": "k"}).text, range(64)))
+    assert len(set(plays)) == 1, plays[:3]
+
+
+def renew(api, play, body=None, key=None):
+    return api.request("POST", f"/v1/playbacks/{play['id']}/renew", body, key)
+
+
+def revoked(api, after=0):
+    """Number and sessions; None: nothing newer."""
+    answer = api.request("GET", f"/v1/revocations?after={after}")
+    if answer.status_code == 204:
+        return None
+    count, number = struct.unpack("<4xIQ", answer.content[8:24])
+    assert answer.content[:8] == b"VODSTRVK" and len(answer.content) \
+        == 32 + 8 * count
+    return number, struct.unpack(f"<{count}Q", answer.content[24:-8])
+
+
+def test_02_a_play_is_renewed_on_its_own_version(own_api):
+    api = own_api("--token-ttl", "100s")
+    api.put("demo", version="v1", duration_ms=1000)
+    play = api.play({"content": "demo", "device": "legacy", "region": "DE",
+                     "steering": True}).json()
+    time.sleep(1.1)
+    answer = renew(api, play)
+    assert answer.status_code == 200
+    later = answer.json()
+    assert later["session"] == play["session"]
+    assert play["expires"] < later["expires"] <= time.time() + 100
+    assert later["urls"]["hls"].partition("/demo/")[2] \
+        == play["urls"]["hls"].partition("/demo/")[2]
+    assert token_of(later["urls"]["hls"]) != token_of(play["urls"]["hls"])
+    assert later["id"] != play["id"]
+    api.put("demo", version="v2", duration_ms=1000)
+    replaced = time.time()
+    time.sleep(1.1)
+    last = renew(api, later).json()
+    assert "/demo/v1/" in last["urls"]["hls"]
+    # and no longer than its files are sure to be there
+    assert replaced + 98 <= last["expires"] <= replaced + 101
+    assert renew(api, last, {"address": "192.0.2.1"}).status_code == 200
+    assert 'unknown field "content"' in problem(
+        renew(api, last, {"content": "demo"}), 400)
+    api.admin("DELETE", "/v1/contents/demo")
+    problem(renew(api, last), 404)
+
+
+def test_02_who_asked_for_a_play_renews_and_revokes_it(own_api):
+    api = own_api(public=False)
+    api.put("demo")
+    keys = {}
+    for service in "one", "two":
+        api.admin("PUT", f"/v1/services/{service}", {"name": "S"})
+        keys[service] = api.admin(
+            "POST", f"/v1/services/{service}/keys", {}).json()["key"]
+    play = api.play({"content": "demo"}, keys["one"]).json()
+    path = f"/v1/playbacks/{play['id']}"
+    problem(renew(api, play, key=keys["two"]), 404)
+    problem(api.request("DELETE", path, key=keys["two"]), 404)
+    for key in None, "nonsense":
+        problem(renew(api, play, key=key), 401)
+        problem(api.request("DELETE", path, key=key), 401)
+    assert renew(api, play, key=keys["one"]).status_code == 200
+    for bad in (play["id"][:-1], play["id"] + "0", "B" + play["id"][1:],
+                play["id"].replace("~demo~", "~another~"), play["session"]):
+        problem(renew(api, {"id": bad}, key=keys["one"]), 404)
+        problem(api.request("DELETE", f"/v1/playbacks/{bad}", key=ADMIN_KEY),
+                404)
+    assert revoked(api) is None
+    other = api.play({"content": "demo"}, keys["two"]).json()
+    assert api.request("DELETE", path, key=keys["one"]).status_code == 204
+    assert api.request("DELETE", f"/v1/playbacks/{other['id']}",
+                       key=ADMIN_KEY).status_code == 204
+    number, sessions = revoked(api)
+    assert set(sessions) == {int(play["session"], 16),
+                             int(other["session"], 16)}
+    assert list(sessions) == sorted(sessions)
+    assert revoked(api, number) is None and revoked(api, number - 1) is not None
+    assert "was revoked" in problem(renew(api, play, key=keys["one"]), 410)
+    # once more is as good
+    assert api.request("DELETE", path, key=keys["one"]).status_code == 204
+    later, again = revoked(api, number)
+    assert later > number and again == sessions
+    assert api.metrics()["st_api_playbacks_revoked_total"] == 3
+
+
+def test_02_a_play_that_is_over_is_not_renewed(own_api):
+    api = own_api("--token-ttl", "1s")
+    api.put("demo", duration_ms=1)
+    play = api.play({"content": "demo"}).json()
+    time.sleep(2.1)
+    assert "has ended" in problem(renew(api, play), 410)
+    assert api.request("DELETE", f"/v1/playbacks/{play['id']}") \
+        .status_code == 204
+    assert revoked(api) is None
+
+
+def test_02_a_renewal_follows_the_viewer(own_api):
+    api = own_api("--token-network", "24/64")
+    api.put("demo")
+    play = api.play({"content": "demo", "address": "192.0.2.7"}).json()
+    assert "address" in problem(renew(api, play), 400)
+    home, away = (token_of(renew(api, play, {"address": address}).json()
+                           ["urls"]["hls"])
+                  for address in ("192.0.2.9", "198.51.100.1"))
+    assert len(home) == len(away) == 44 and home != away
+
+
 def test_03_an_unknown_content_is_not_found(api):
     detail = problem(api.play({"content": "no-such"}), 404)
     assert detail == 'no content "no-such" in the catalogue'
@@ -226,7 +430,10 @@ def test_03_an_unknown_content_is_not_found(api):
     (b'{"content": 5}', 'field "content" must be a string'),
     (b'{"content": "../etc"}', 'field "content" must be 1 to 64'),
     (b'{"content": "demo", "content": "x"}', "a field is given twice"),
-    (b'{"content": "demo", "device": "tv"}', 'unknown field "device"'),
+    (b'{"content": "demo", "colour": "red"}', 'unknown field "colour"'),
+    (b'{"content": "demo", "device": "radio"}',
+     'field "device" must be any, apple, android, tv or legacy'),
+    (b'{"content": "demo", "device": 1}', 'field "device" must be any'),
     (b'{"content": "demo", "viewer": ""}', 'field "viewer" must be 1 to 128'),
 ])
 def test_04_what_is_wrong_with_a_request_is_named(api, body, expected):

@@ -153,7 +153,14 @@ def path_of(path, values):
 
 
 RIGHT = {"id": "thing", "version": "two", "service": "thing",
-         "campaign": "thing", "key": "0123456789abcdef"}
+         "campaign": "thing", "key": "0123456789abcdef", "playback": "thing"}
+
+
+@pytest.fixture
+def right(api, key, things):
+    """What the path of a right request names, with a play of its own."""
+    return RIGHT | {"playback": api.play({"content": "thing"}, key)
+                    .json()["id"]}
 
 
 def key_of(operation, key):
@@ -182,8 +189,8 @@ def test_01_the_document_is_the_routes(api):
 
 
 @pytest.mark.parametrize("method, path, operation", OPERATIONS, ids=NAMES)
-def test_02_right_requests_are_answered_as_it_says(api, key, method, path,
-                                                   operation):
+def test_02_right_requests_are_answered_as_it_says(api, key, right, method,
+                                                   path, operation):
     rng = random.Random(operation["operationId"])
     schema = body_schema(operation)
     for _ in range(20 if schema else 1):
@@ -199,7 +206,7 @@ def test_02_right_requests_are_answered_as_it_says(api, key, method, path,
         if schema and any(isinstance(v, str) and len(v.encode()) > 128
                           for v in body.values()):
             body = json.loads(json.dumps(body).replace("\\u96ea", "x"))
-        answer = ask(api, method, path_of(path, RIGHT), body,
+        answer = ask(api, method, path_of(path, right), body,
                      key_of(operation, key))
         check(operation, answer, (path, body))
         expected = {"version_delete": 409, "service_key_delete": 404}
@@ -240,7 +247,8 @@ def raw_forms(text):
 
 
 @pytest.mark.parametrize("method, path, operation", OPERATIONS, ids=NAMES)
-def test_03_wrong_requests_are_told_so(api, key, method, path, operation):
+def test_03_wrong_requests_are_told_so(api, key, right, method, path,
+                                       operation):
     rng = random.Random(operation["operationId"])
     schema = body_schema(operation)
     right_key = key_of(operation, key)
@@ -248,21 +256,21 @@ def test_03_wrong_requests_are_told_so(api, key, method, path, operation):
     wrong = []
     if schema:
         body = example(schema, rng)
-        wrong += [(RIGHT, raw, right_key, "application/json")
+        wrong += [(right, raw, right_key, "application/json")
                   for raw in raw_forms(json.dumps(body).encode())]
-        wrong += [(RIGHT, body, right_key, kind)
+        wrong += [(right, body, right_key, kind)
                   for kind in ("text/plain", "application/jsonx", "x")]
     for _ in range(WRONG_FORMS if schema or "{" in path else 5):
-        values, body = RIGHT, schema and example(schema, rng)
+        values, body = right, schema and example(schema, rng)
         if schema and rng.random() < 0.7:
             body = damaged(body, rng)
         elif "{" in path:
             values = {name: requests.utils.quote(rng.choice(HOSTILE), safe="")
-                      for name in RIGHT}
+                      for name in right}
         wrong.append((values, body, right_key, "application/json"))
     for bad_key in (None, "", "x", ADMIN_KEY + "x", key[:-1] + "x", "\x01",
                     "é", "x" * 7000):
-        wrong.append((RIGHT, schema and example(schema, rng), bad_key,
+        wrong.append((right, schema and example(schema, rng), bad_key,
                       "application/json"))
     for values, body, its_key, content_type in wrong:
         target = path_of(path, values)
