@@ -84,8 +84,8 @@ every_altered_or_cut_byte_is_refused(void **state)
         assert_int_not_equal(
             revocations_decode(bytes_of(encoded.ptr, i), &read), 0);
         encoded.ptr[i] ^= 1;
-        assert_int_not_equal(
-            revocations_decode(buffer_bytes(&encoded), &read), 0);
+        assert_int_not_equal(revocations_decode(buffer_bytes(&encoded), &read),
+                             0);
         encoded.ptr[i] ^= 1;
     }
     buffer_append_u8(&encoded, 0);

@@ -76,8 +76,8 @@ api_task_new(struct api *api, struct http_request *request, size_t size,
     return task;
 }
 
-static void
-task_free(struct task *task)
+void
+api_task_free(struct task *task)
 {
     if (task->fini != NULL)
         task->fini(task);
@@ -102,7 +102,7 @@ task_done(struct work *work)
         reply_failure(task->api, task->request, err);
     else
         task->answer(task);
-    task_free(task);
+    api_task_free(task);
 }
 
 static void
@@ -110,6 +110,14 @@ task_forsaken(void *context)
 {
     struct task *task = context;
     task->request = NULL;
+}
+
+void
+api_task_watch(struct task *task)
+{
+    if (!task->is_watched)
+        http_request_on_close(task->request, task_forsaken, task);
+    task->is_watched = true;
 }
 
 void
@@ -122,12 +130,12 @@ api_ask(struct task *task)
         task_run(&task->work, api->catalogue);
         task_done(&task->work);
     } else if (workers_submit(api->workers, &task->work)) {
-        http_request_on_close(task->request, task_forsaken, task);
+        api_task_watch(task);
     } else {
         api_count(api, API_METRIC_FAILURES);
         http_reply_error(task->request, ERR_UNAVAILABLE,
                          "too many requests wait for the catalogue's database");
-        task_free(task);
+        api_task_free(task);
     }
 }
 
@@ -201,40 +209,50 @@ api_is_admin(struct api *api, struct http_request *request)
     return true;
 }
 
+static bool
+service_may_ask_now(struct api *api, struct http_request *request,
+                    struct service *service)
+{
+    unsigned wait_s;
+    if (service_may_ask(service, clock_now_ms(), &wait_s))
+        return true;
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%u", wait_s);
+    api_count(api, API_METRIC_LIMITED);
+    http_reply_header(request, "Retry-After", seconds);
+    http_reply_problem(request, 429, "too many requests",
+                       "the service asks more often than it may");
+    return false;
+}
+
 bool
-api_service_take(struct api *api, struct http_request *request,
-                 const struct catalogue_service **out)
+api_caller_take(struct api *api, struct http_request *request,
+                struct api_caller *out)
 {
     const char *key = bearer_of(request);
-    if (key == NULL) {
-        if (!api->is_public) {
-            reply_unauthorized(
-                api, request,
-                "send the key of a service as Authorization: Bearer KEY");
-            return false;
-        }
-        *out = NULL;
+    struct service *service = NULL;
+    if (key == NULL && api->is_public) {
+        memset(out, 0, sizeof *out);
         return true;
     }
-    struct service *service = services_authenticate(
-        api->services, bytes_of_text(key), clock_unix_s());
-    if (service == NULL) {
+    if (key == NULL) {
         reply_unauthorized(api, request,
-                           "the key is of no service, or has expired");
+                           "send the key of a service, or a JWT that it "
+                           "signed, as Authorization: Bearer KEY");
         return false;
     }
-    unsigned wait_s;
-    if (!service_may_ask(service, clock_now_ms(), &wait_s)) {
-        char seconds[16];
-        snprintf(seconds, sizeof seconds, "%u", wait_s);
-        api_count(api, API_METRIC_LIMITED);
-        http_reply_header(request, "Retry-After", seconds);
-        http_reply_problem(request, 429, "too many requests",
-                           "the service asks more often than it may");
+    int err = services_authenticate(api->services, bytes_of_text(key),
+                                    clock_unix_s(), &service, &out->grant);
+    if (err != 0) {
+        reply_unauthorized(api, request,
+                           err == ERR_EXPIRED
+                               ? "the key or the JWT has expired, or is not "
+                                 "good yet"
+                               : "the key or the JWT is of no service");
         return false;
     }
-    *out = &service->known;
-    return true;
+    out->service = &service->known;
+    return service_may_ask_now(api, request, service);
 }
 
 /* Reading needs no key. One that is presented must be right, though: who is
@@ -378,7 +396,11 @@ metrics_answer(struct task *task)
 #undef API_METRIC
     };
     struct api *api = task->api;
+    const struct rules_counts rules = rules_counts(api->rules);
     struct buffer text;
+    api->metrics[API_METRIC_RULES_ASKED] = rules.asked;
+    api->metrics[API_METRIC_RULES_REMEMBERED] = rules.remembered;
+    api->metrics[API_METRIC_RULES_FAILED] = rules.failed;
     buffer_init(&text, REPLY_SIZE_MAX);
     for (size_t i = 0; i < API_METRIC_COUNT; i++)
         buffer_printf(&text, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n",

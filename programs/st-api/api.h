@@ -11,6 +11,7 @@
 #include "platform/http.h"
 #include "programs/st-api/catalogue.h"
 #include "programs/st-api/revoked.h"
+#include "programs/st-api/rules.h"
 #include "programs/st-api/secrets.h"
 #include "programs/st-api/services.h"
 
@@ -26,6 +27,14 @@
       "Plays asked for of contents that are not in the catalogue.")         \
     X(PLAYBACKS_CLOSED, "st_api_playbacks_closed_total", "counter",         \
       "Plays asked for of contents that are not available there and then.") \
+    X(PLAYBACKS_REFUSED, "st_api_playbacks_refused_total", "counter",       \
+      "Plays that the rule or the JWT of their service refuses.")           \
+    X(RULES_ASKED, "st_api_rules_asked_total", "counter",                   \
+      "Questions to services' rules.")                                      \
+    X(RULES_REMEMBERED, "st_api_rules_remembered_total", "counter",         \
+      "Plays decided by what a rule had answered before.")                  \
+    X(RULES_FAILED, "st_api_rules_failed_total", "counter",                 \
+      "Questions to services' rules without an answer that is one.")        \
     X(INVALID, "st_api_requests_invalid_total", "counter",                  \
       "Requests refused for their form: JSON, fields, type, parameters.")   \
     X(DENIED, "st_api_requests_denied_total", "counter",                    \
@@ -69,6 +78,7 @@ struct api {
     struct secrets *secrets;
     struct services *services;
     struct revoked *revoked;
+    struct rules *rules;
     bool is_refreshing; /* these two are looked at just now */
     unsigned refresh_count;
     bool is_public;           /* plays are for whoever asks */

@@ -44,7 +44,7 @@ struct refresh {
     struct work work;
     struct api *api;
     uint64_t services_number, revoked_number; /* of what is held */
-    bool forgets; /* what is over of plays is forgotten, too */
+    bool forgets;              /* what is over of plays is forgotten, too */
     struct services *services; /* NULL: nothing changed, or no answer */
     struct revoked *revoked;
 };

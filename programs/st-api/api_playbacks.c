@@ -208,7 +208,7 @@ token_end(uint64_t end_s)
     return end_s > UINT32_MAX ? UINT32_MAX : (uint32_t) end_s;
 }
 
-/* ---- a new one ---- */
+/* ---- what comes with it ---- */
 
 /* The viewer's network, where tokens are bound to it: by the caller's word, or
  * by that of the nginx before this program where viewers ask by themselves.
@@ -269,6 +269,91 @@ once_take(struct api *api, struct http_request *request,
     return true;
 }
 
+/* ---- what the service itself says of it ---- */
+
+/* A JWT's own words win over the body's, which may not say otherwise. False:
+ * the request is answered. */
+static bool
+grant_apply(struct api *api, struct http_request *request,
+            const struct service_grant *grant, const char *content,
+            char *viewer, char *region)
+{
+    const struct {
+        const char *granted;
+        char *asked;
+        const char *field;
+        size_t size;
+    } texts[] = {
+        {grant->viewer, viewer, "viewer", sizeof grant->viewer},
+        {grant->region, region, "region", sizeof grant->region},
+    };
+    bool is_granted = service_grant_has(grant, content);
+    const char *field = "content";
+    for (size_t i = 0; is_granted && i < sizeof texts / sizeof *texts; i++) {
+        if (texts[i].granted[0] == '\0')
+            continue;
+        is_granted = texts[i].asked[0] == '\0'
+                     || strcmp(texts[i].asked, texts[i].granted) == 0;
+        field = texts[i].field;
+        memcpy(texts[i].asked, texts[i].granted, texts[i].size);
+    }
+    if (is_granted)
+        return true;
+    api_count(api, API_METRIC_PLAYBACKS_REFUSED);
+    http_reply_error(request, ERR_DENIED, "the JWT is not good for this %s",
+                     field);
+    return false;
+}
+
+static void
+rule_told(enum rule_verdict verdict, void *context)
+{
+    struct playback_task *playback = context;
+    struct task *task = &playback->task;
+    struct http_request *request = task->request;
+    struct api *api = task->api;
+    if (request != NULL && verdict == RULE_ALLOWS) {
+        api_ask(task);
+        return;
+    }
+    if (request != NULL && verdict == RULE_REFUSES) {
+        api_count(api, API_METRIC_PLAYBACKS_REFUSED);
+        http_reply_error(request, ERR_DENIED,
+                         "service \"%s\" does not let this viewer play \"%s\"",
+                         playback->id.service, playback->id.content);
+    } else if (request != NULL) {
+        api_count(api, API_METRIC_FAILURES);
+        http_reply_header(request, "Retry-After", "1");
+        http_reply_error(request, ERR_UNAVAILABLE,
+                         "service \"%s\" does not say whether this viewer may "
+                         "play",
+                         playback->id.service);
+    }
+    api_task_free(task);
+}
+
+/* Goes on with it, once its service's rule, where there is one, allows. */
+static void
+playback_ask(struct playback_task *playback,
+             const struct catalogue_service *service, const char *viewer)
+{
+    struct task *task = &playback->task;
+    if (service == NULL || service->rule_url[0] == '\0') {
+        api_ask(task);
+        return;
+    }
+    const struct rule_question question = {
+        .service = service,
+        .content = playback->id.content,
+        .viewer = viewer,
+        .region = playback->id.region,
+    };
+    api_task_watch(task);
+    rules_ask(task->api->rules, &question, rule_told, playback);
+}
+
+/* ---- a new one ---- */
+
 static int
 playback_query(struct task *task, struct catalogue *catalogue)
 {
@@ -322,10 +407,10 @@ void
 playback_create(struct http_request *request, void *context)
 {
     struct api *api = context;
-    const struct catalogue_service *service;
-    if (!api_service_take(api, request, &service)
-        || !api_has_json(api, request))
+    struct api_caller caller;
+    if (!api_caller_take(api, request, &caller) || !api_has_json(api, request))
         return;
+    const struct catalogue_service *service = caller.service;
     struct body_playback asked;
     char message[BODY_MESSAGE_SIZE];
     int err = body_playback_parse(http_request_body(request), &asked, message);
@@ -343,7 +428,9 @@ playback_create(struct http_request *request, void *context)
     }
     struct network network;
     struct catalogue_once once = {0};
-    if (!network_take(api, request, &asked.address, &network)
+    if (!grant_apply(api, request, &caller.grant, asked.content, asked.viewer,
+                     asked.region)
+        || !network_take(api, request, &asked.address, &network)
         || !once_take(api, request, &once))
         return;
     struct playback_task *playback = api_task_new(
@@ -353,26 +440,29 @@ playback_create(struct http_request *request, void *context)
     id_set(&asked, service, &playback->id);
     playback->network = network;
     playback->once = once;
-    api_ask(&playback->task);
+    playback_ask(playback, service, asked.viewer);
 }
 
 /* ---- one that there is ---- */
 
-/* The play that the path names, for who asked for it, or for the admin. ERR_EXPIRED: it
- * is over. Else the request is answered. */
+/* The play that the path names, for the service that asked for it; a caller of
+ * NULL is the admin. ERR_EXPIRED: it is over. Else the request is answered. */
 static int
-id_take(struct api *api, struct http_request *request, bool is_admin,
-        struct playback_id *out)
+id_take(struct api *api, struct http_request *request,
+        struct api_caller *caller, struct playback_id *out)
 {
     const char *text = http_request_segment(request, 0);
-    const struct catalogue_service *service = NULL;
-    if (!is_admin && !api_service_take(api, request, &service))
+    const bool is_admin = caller == NULL;
+    if (!is_admin && !api_caller_take(api, request, caller))
         return ERR_DENIED;
+    const char *service =
+        is_admin || caller->service == NULL ? "" : caller->service->id;
     int err = playback_id_read(secrets_token_keys(api->secrets),
                                bytes_of_text(text != NULL ? text : ""),
                                clock_unix_s(), out);
     if (err == 0 && !is_admin
-        && strcmp(out->service, service != NULL ? service->id : "") != 0)
+        && (strcmp(out->service, service) != 0
+            || !service_grant_has(&caller->grant, out->content)))
         err = ERR_DENIED;
     if (err == 0 || err == ERR_EXPIRED)
         return err;
@@ -413,8 +503,9 @@ void
 playback_renew(struct http_request *request, void *context)
 {
     struct api *api = context;
+    struct api_caller caller;
     struct playback_id id;
-    int err = id_take(api, request, false, &id);
+    int err = id_take(api, request, &caller, &id);
     if (err == ERR_EXPIRED)
         http_reply_problem(request, 410, "gone",
                            "the playback has ended: ask for a new one");
@@ -432,7 +523,9 @@ playback_renew(struct http_request *request, void *context)
         }
     }
     struct network network;
-    if (!network_take(api, request, &asked.address, &network))
+    if (!grant_apply(api, request, &caller.grant, id.content, asked.viewer,
+                     id.region)
+        || !network_take(api, request, &asked.address, &network))
         return;
     struct playback_task *playback = api_task_new(
         api, request, sizeof *playback, renewal_query, playback_answer);
@@ -441,7 +534,7 @@ playback_renew(struct http_request *request, void *context)
     playback->id = id;
     playback->network = network;
     playback->is_renewal = true;
-    api_ask(&playback->task);
+    playback_ask(playback, caller.service, asked.viewer);
 }
 
 /* ---- revoked ---- */
@@ -502,8 +595,10 @@ void
 playback_revoke(struct http_request *request, void *context)
 {
     struct api *api = context;
+    struct api_caller caller;
     struct playback_id id;
-    int err = id_take(api, request, api_has_admin_key(api, request), &id);
+    int err = id_take(api, request,
+                      api_has_admin_key(api, request) ? NULL : &caller, &id);
     if (err == ERR_EXPIRED) /* as good as revoked */
         http_reply(request, 204, NULL, bytes_of(NULL, 0));
     if (err != 0)

@@ -26,6 +26,7 @@ struct task {
     void (*answer)(struct task *task);
     void (*fini)(struct task *task); /* NULL: nothing to free */
     int err;                         /* of the query */
+    bool is_watched;                 /* for the client to leave */
 };
 
 /* Zeroed; NULL: the request is answered. Then api_ask takes it over. */
@@ -33,6 +34,10 @@ void *api_task_new(struct api *api, struct http_request *request, size_t size,
                    int (*query)(struct task *, struct catalogue *),
                    void (*answer)(struct task *));
 void api_ask(struct task *task);
+/* For a task that waits for something else before it is asked: `request` is
+ * NULL once the client has left. */
+void api_task_watch(struct task *task);
+void api_task_free(struct task *task); /* which is not asked */
 
 void api_count(struct api *api, enum api_metric metric);
 void api_reply_json(struct http_request *request, int status,
@@ -45,10 +50,15 @@ void api_reply_unknown(struct http_request *request, const char *content);
 bool api_is_admin(struct api *api, struct http_request *request);
 bool api_has_admin_key(struct api *api, struct http_request *request);
 bool api_may_read(struct api *api, struct http_request *request);
-/* The service that asks for a play, which counts as one of those that it may;
- * NULL is somebody, where anybody may ask. Until the handler returns. */
-bool api_service_take(struct api *api, struct http_request *request,
-                      const struct catalogue_service **out);
+/* Who asks for a play, which counts as one of those that its service may ask
+ * for. Until the handler returns. */
+struct api_caller {
+    const struct catalogue_service *service; /* NULL: somebody, where anybody
+                                                may ask */
+    struct service_grant grant;
+};
+bool api_caller_take(struct api *api, struct http_request *request,
+                     struct api_caller *out);
 bool api_has_json(struct api *api, struct http_request *request);
 /* The n-th {x} of the path as an id, copied out. */
 bool api_id_take(struct api *api, struct http_request *request, unsigned n,

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define RULE_TIMEOUT_MS 1000 /* where the service does not say */
+#define RULE_TTL_S 60
+
 /* ---- requests that change something ---- */
 
 struct service_task {
@@ -25,6 +28,7 @@ service_fini(struct task *task)
     struct service_task *service = (struct service_task *) task;
     api_services_install(task->api, service->loaded);
     explicit_bzero(service->key_text, sizeof service->key_text);
+    free(service->key.jwk);
 }
 
 static struct service_task *
@@ -61,6 +65,13 @@ service_json(const struct catalogue_service *service)
     json_t *json =
         json_pack("{s:s, s:s, s:I}", "id", service->id, "name", service->name,
                   "created", (json_int_t) service->created_s);
+    if (json != NULL && service->rule_url[0] != '\0') {
+        api_text_set(json, "rule_url", service->rule_url);
+        api_number_set(json, "rule_timeout_ms", service->rule_timeout_ms);
+        api_number_set(json, "rule_ttl_s", service->rule_ttl_s);
+        api_text_set(json, "rule_default",
+                     service->rule_allows_silence ? "allow" : "refuse");
+    }
     if (json != NULL && service->rate_per_s > 0) {
         json_object_set_new(json, "rate_per_s",
                             json_integer((json_int_t) service->rate_per_s));
@@ -78,6 +89,9 @@ key_json(const struct catalogue_service_key *key)
     if (json != NULL && key->expires_s > 0)
         json_object_set_new(json, "expires",
                             json_integer((json_int_t) key->expires_s));
+    if (json != NULL && key->jwk != NULL)
+        json_object_set_new(json, "jwk",
+                            json_loads(key->jwk, JSON_REJECT_DUPLICATES, NULL));
     return json;
 }
 
@@ -125,6 +139,18 @@ service_put_answer(struct task *task)
                    service_json(known != NULL ? known : &service->service));
 }
 
+static void
+rule_set(const struct body_service *asked, struct catalogue_service *out)
+{
+    if (asked->rule_url[0] == '\0')
+        return;
+    memcpy(out->rule_url, asked->rule_url, sizeof out->rule_url);
+    out->rule_timeout_ms =
+        asked->rule_timeout_ms > 0 ? asked->rule_timeout_ms : RULE_TIMEOUT_MS;
+    out->rule_ttl_s = asked->rule_ttl_s > 0 ? asked->rule_ttl_s : RULE_TTL_S;
+    out->rule_allows_silence = asked->rule_default == RULE_DEFAULT_ALLOW;
+}
+
 void
 service_put(struct http_request *request, void *context)
 {
@@ -145,6 +171,7 @@ service_put(struct http_request *request, void *context)
     memcpy(service->service.name, asked.name, sizeof asked.name);
     service->service.rate_per_s = asked.rate_per_s;
     service->service.burst = asked.burst > 0 ? asked.burst : asked.rate_per_s;
+    rule_set(&asked, &service->service);
     service->service.created_s = clock_unix_s();
     api_ask(&service->task);
 }
@@ -199,10 +226,32 @@ key_create_answer(struct task *task)
         return;
     }
     json_t *json = key_json(&service->key);
-    json_object_set_new(json, "key", json_string(service->key_text));
+    if (service->key.jwk == NULL)
+        json_object_set_new(json, "key", json_string(service->key_text));
     api_count(task->api, API_METRIC_CHANGES);
     http_reply_header(task->request, "Cache-Control", "no-store");
     api_reply_json(task->request, 201, json);
+}
+
+/* False: the request is answered. */
+static bool
+jwk_take(struct api *api, struct http_request *request, const char *text,
+         struct catalogue_service_key *out)
+{
+    struct service_jwk *jwk = NULL;
+    const char *reason;
+    char message[BODY_MESSAGE_SIZE];
+    int err = service_jwk_read(bytes_of_text(text), out->id, &jwk, &reason);
+    service_jwk_free(jwk);
+    if (err == 0 && (out->jwk = strdup(text)) == NULL) {
+        err = ERR_MEMORY;
+        reason = "is too much for the memory there is";
+    }
+    if (err == 0)
+        return true;
+    snprintf(message, sizeof message, "field \"jwk\" %s", reason);
+    api_reply_invalid(api, request, err, message);
+    return false;
 }
 
 void
@@ -225,7 +274,11 @@ service_key_create(struct http_request *request, void *context)
     service_key_make(service->key_text, &service->key);
     service->key.created_s = clock_unix_s();
     service->key.expires_s = asked.expires_s;
-    api_ask(&service->task);
+    if (asked.jwk[0] == '\0'
+        || jwk_take(api, request, asked.jwk, &service->key))
+        api_ask(&service->task);
+    else
+        api_task_free(&service->task);
 }
 
 static int

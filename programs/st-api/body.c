@@ -4,6 +4,7 @@
 #include "programs/st-api/body.h"
 
 #include "core/err.h"
+#include "platform/http.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -20,6 +21,8 @@ enum field_type {
     FIELD_ADDRESS, /* IPv4 or IPv6, as text */
     FIELD_KIND,    /* of a track */
     FIELD_DEVICE,
+    FIELD_RULE_DEFAULT,
+    FIELD_OBJECT, /* as it is, for somebody else to read */
     FIELD_REGION, /* two capital letters */
     FIELD_LIST,   /* of objects; `max` is its place in lists[] */
 };
@@ -60,6 +63,8 @@ static const struct field playback_fields[] = {
 
 /* All else is the play's own. */
 static const struct field renewal_fields[] = {
+    {"viewer", FIELD_TEXT, false, offsetof(struct body_playback, viewer),
+     BODY_VIEWER_LEN_MAX},
     {"address", FIELD_ADDRESS, false, offsetof(struct body_playback, address),
      BODY_ADDRESS_LEN_MAX},
 };
@@ -142,11 +147,21 @@ static const struct field service_fields[] = {
      offsetof(struct body_service, rate_per_s), CATALOGUE_RATE_MAX},
     {"burst", FIELD_INTEGER, false, offsetof(struct body_service, burst),
      CATALOGUE_RATE_MAX},
+    {"rule_url", FIELD_TEXT, false, offsetof(struct body_service, rule_url),
+     CATALOGUE_URL_LEN_MAX},
+    {"rule_timeout_ms", FIELD_INTEGER, false,
+     offsetof(struct body_service, rule_timeout_ms), RULE_TIMEOUT_MAX_MS},
+    {"rule_ttl_s", FIELD_INTEGER, false,
+     offsetof(struct body_service, rule_ttl_s), RULE_TTL_MAX_S},
+    {"rule_default", FIELD_RULE_DEFAULT, false,
+     offsetof(struct body_service, rule_default), 0},
 };
 
 static const struct field key_fields[] = {
     {"expires", FIELD_INTEGER, false, offsetof(struct body_key, expires_s),
      UNIX_S_MAX},
+    {"jwk", FIELD_OBJECT, false, offsetof(struct body_key, jwk),
+     CATALOGUE_JWK_LEN_MAX},
 };
 
 /* A name from outside inside a message: short, and cut between characters. */
@@ -284,6 +299,39 @@ device_read(const struct field *field, const json_t *value, uint8_t *out,
 }
 
 static int
+rule_default_read(const struct field *field, const json_t *value, uint8_t *out,
+                  char *message)
+{
+    static const char *const names[] = {
+#define RULE_DEFAULT(symbol, name) name,
+        RULE_DEFAULTS(RULE_DEFAULT)
+#undef RULE_DEFAULT
+    };
+    int which;
+    int err = name_read(field, value, names, COUNT(names), &which, message);
+    if (err == 0)
+        *(enum rule_default *) (void *) out = (enum rule_default) which;
+    return err;
+}
+
+static int
+object_copy(const struct field *field, const json_t *value, char *out,
+            char *message)
+{
+    size_t len = json_is_object(value)
+                     ? json_dumpb(value, out, (size_t) field->max, JSON_COMPACT)
+                     : 0;
+    if (len == 0 || len > field->max) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"%s\" must be an object of up to %u bytes",
+                 field->name, (unsigned) field->max);
+        return ERR_INVALID;
+    }
+    out[len] = '\0';
+    return 0;
+}
+
+static int
 region_read(const struct field *field, const json_t *value, char *out,
             char *message)
 {
@@ -341,6 +389,11 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
         return kind_read(field, value, out + field->offset, message);
     case FIELD_DEVICE:
         return device_read(field, value, out + field->offset, message);
+    case FIELD_RULE_DEFAULT:
+        return rule_default_read(field, value, out + field->offset, message);
+    case FIELD_OBJECT:
+        return object_copy(field, value, (char *) (out + field->offset),
+                           message);
     case FIELD_REGION:
         return region_read(field, value, (char *) (out + field->offset),
                            message);
@@ -582,6 +635,19 @@ body_service_parse(struct bytes body, struct body_service *out,
     if (err == 0 && read.burst > 0 && read.rate_per_s == 0) {
         snprintf(message, BODY_MESSAGE_SIZE,
                  "field \"burst\" means nothing without \"rate_per_s\"");
+        err = ERR_INVALID;
+    }
+    if (err == 0 && read.rule_url[0] != '\0'
+        && !http_url_is_valid_tls(read.rule_url)) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "field \"rule_url\" must be http(s)://HOST[:PORT][/PATH]");
+        err = ERR_INVALID;
+    }
+    if (err == 0 && read.rule_url[0] == '\0'
+        && (read.rule_timeout_ms > 0 || read.rule_ttl_s > 0
+            || read.rule_default != RULE_DEFAULT_REFUSE)) {
+        snprintf(message, BODY_MESSAGE_SIZE,
+                 "a rule's fields mean nothing without \"rule_url\"");
         err = ERR_INVALID;
     }
     if (err == 0)

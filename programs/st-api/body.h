@@ -15,6 +15,8 @@
 #define BODY_VIEWER_LEN_MAX 128
 #define BODY_ADDRESS_LEN_MAX 45
 #define BODY_MESSAGE_SIZE 256
+#define RULE_TIMEOUT_MAX_MS 10000
+#define RULE_TTL_MAX_S 86400
 
 /* What players of a device take. X(symbol, name, HLS, DASH), the last two as
  * below the version, or NULL; the first is meant where none is told. */
@@ -55,13 +57,28 @@ struct body_content {
     int8_t protection; /* 1: players need a licence; 0: none; -1: not told */
 };
 
+/* What is meant when a service's rule does not answer. */
+#define RULE_DEFAULTS(X) \
+    X(REFUSE, "refuse")  \
+    X(ALLOW, "allow")
+
+enum rule_default {
+#define RULE_DEFAULT(symbol, name) RULE_DEFAULT_##symbol,
+    RULE_DEFAULTS(RULE_DEFAULT)
+#undef RULE_DEFAULT
+};
+
 struct body_service {
     char name[CATALOGUE_TITLE_LEN_MAX + 1];
-    uint64_t rate_per_s, burst; /* 0: not told */
+    uint64_t rate_per_s, burst;               /* 0: not told */
+    char rule_url[CATALOGUE_URL_LEN_MAX + 1]; /* empty: not told */
+    uint64_t rule_timeout_ms, rule_ttl_s;     /* 0: not told */
+    enum rule_default rule_default;
 };
 
 struct body_key {
-    uint64_t expires_s; /* Unix time; 0: never */
+    uint64_t expires_s;                  /* Unix time; 0: never */
+    char jwk[CATALOGUE_JWK_LEN_MAX + 1]; /* as JSON; empty: not told */
 };
 
 /* ERR_INVALID with the message set: for the caller, to be shown as it is. */

@@ -94,6 +94,14 @@ static const char *const migrations[] = {
     " ends BIGINT NOT NULL);" /* when none of its tokens is good any more */
     "CREATE INDEX revocations_ends ON revocations(ends);"
     "INSERT INTO totals VALUES('revocations', 0)",
+
+    "ALTER TABLE services ADD COLUMN rule_url CTEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE services ADD COLUMN rule_timeout_ms BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE services ADD COLUMN rule_ttl_s BIGINT NOT NULL DEFAULT 0;"
+    /* 1: who does not answer allows */
+    "ALTER TABLE services ADD COLUMN rule_default BIGINT NOT NULL DEFAULT 0;"
+    /* a public key instead of the digest of a secret */
+    "ALTER TABLE service_keys ADD COLUMN jwk CTEXT NOT NULL DEFAULT ''",
 };
 
 const char *

@@ -247,6 +247,8 @@ int catalogue_campaigns(struct catalogue *catalogue, struct bytes after,
 #define CATALOGUE_SERVICE_KEYS_MAX 40000
 #define CATALOGUE_KEY_ID_LEN 16
 #define CATALOGUE_RATE_MAX 1000000
+#define CATALOGUE_URL_LEN_MAX 512
+#define CATALOGUE_JWK_LEN_MAX 2048
 
 struct catalogue_service {
     char id[CONTENT_ID_LEN_MAX + 1];
@@ -254,15 +256,19 @@ struct catalogue_service {
     uint64_t rate_per_s; /* requests it may make; 0: any number */
     uint64_t burst;      /* at once */
     uint64_t created_s;
+    char rule_url[CATALOGUE_URL_LEN_MAX + 1]; /* empty: there is no rule */
+    uint64_t rule_timeout_ms, rule_ttl_s;
+    bool rule_allows_silence; /* who does not answer has allowed it */
 };
 
-/* Of the key itself only what recognises it is kept. */
+/* Of a key that is a secret only what recognises it is kept. */
 struct catalogue_service_key {
     char id[CATALOGUE_KEY_ID_LEN + 1];
     char service[CONTENT_ID_LEN_MAX + 1];
-    uint8_t digest[32]; /* SHA-256 */
+    uint8_t digest[32]; /* SHA-256; of a public key it means nothing */
     uint64_t created_s;
     uint64_t expires_s; /* 0: never */
+    char *jwk;          /* a public key; NULL: it is a secret */
 };
 
 /* A service that is there keeps its creation and its keys. */
@@ -280,13 +286,14 @@ int catalogue_service_key_remove(struct catalogue *catalogue,
 /* Another number than last time: something about services changed. */
 int catalogue_services_number(struct catalogue *catalogue, uint64_t *out);
 
-/* All of them, in order of id, and their keys in order of service and age. Free
- * both. ERR_LIMIT. */
+/* All of them, in order of id, to be freed, and their keys in order of service
+ * and age, for catalogue_keys_free. ERR_LIMIT. */
 int catalogue_services(struct catalogue *catalogue,
                        struct catalogue_service **services,
                        unsigned *service_count,
                        struct catalogue_service_key **keys,
                        unsigned *key_count);
+void catalogue_keys_free(struct catalogue_service_key *keys, unsigned count);
 
 /* ---- the whole ---- */
 

@@ -12,8 +12,10 @@
 #define TRACK \
     "name, kind, codecs, language, label, width, height, bandwidth, channels"
 
-#define SERVICE "id, name, rate_per_s, burst, created"
-#define KEY "id, service, digest, created, expires"
+#define SERVICE                             \
+    "id, name, rate_per_s, burst, created," \
+    " rule_url, rule_timeout_ms, rule_ttl_s, rule_default"
+#define KEY "id, service, digest, created, expires, jwk"
 
 #define ONCE "service, name, digest, session, expires, version"
 #define WINDOW "starts, ends, region, service"
@@ -122,14 +124,16 @@
     X(services_changed, "UPDATE totals SET n = n + 1 WHERE name = 'services'") \
     X(services, "SELECT " SERVICE " FROM services ORDER BY id")                \
     X(service_add, "INSERT INTO services(" SERVICE ")"                         \
-                   " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(id) DO NOTHING")   \
+                   " VALUES(?1, ?2, ?3, ?4, ?9, ?5, ?6, ?7, ?8)"               \
+                   " ON CONFLICT(id) DO NOTHING")                              \
     X(service_replace, "UPDATE services SET name = ?2, rate_per_s = ?3,"       \
-                       " burst = ?4 WHERE id = ?1")                            \
+                       " burst = ?4, rule_url = ?5, rule_timeout_ms = ?6,"     \
+                       " rule_ttl_s = ?7, rule_default = ?8 WHERE id = ?1")    \
     X(service_remove, "DELETE FROM services WHERE id = ?1")                    \
     X(keys, "SELECT " KEY " FROM service_keys ORDER BY service, created, id")  \
     X(key_add, "INSERT INTO service_keys(" KEY ")"                             \
-               " SELECT ?1, id, ?3, CAST(?4 AS BIGINT), CAST(?5 AS BIGINT)"    \
-               " FROM services WHERE id = ?2")                                 \
+               " SELECT ?1, id, ?3, CAST(?4 AS BIGINT), CAST(?5 AS BIGINT),"   \
+               " ?6 FROM services WHERE id = ?2")                              \
     X(key_remove, "DELETE FROM service_keys WHERE service = ?1 AND id = ?2")
 
 struct catalogue {

@@ -33,6 +33,10 @@ service_bind(struct statement *statement,
     statement_bind_text(statement, 2, bytes_of_text(service->name));
     statement_bind_integer(statement, 3, (int64_t) service->rate_per_s);
     statement_bind_integer(statement, 4, (int64_t) service->burst);
+    statement_bind_text(statement, 5, bytes_of_text(service->rule_url));
+    statement_bind_integer(statement, 6, (int64_t) service->rule_timeout_ms);
+    statement_bind_integer(statement, 7, (int64_t) service->rule_ttl_s);
+    statement_bind_integer(statement, 8, service->rule_allows_silence);
 }
 
 int
@@ -45,7 +49,7 @@ catalogue_service_put(struct catalogue *catalogue,
     if (err != 0)
         return err;
     service_bind(catalogue->service_add, service);
-    statement_bind_integer(catalogue->service_add, 5, (int64_t) now_s);
+    statement_bind_integer(catalogue->service_add, 9, (int64_t) now_s);
     err = catalogue_step(catalogue->service_add);
     if (err == 0) {
         was_added = database_changes(catalogue->database) > 0;
@@ -86,6 +90,8 @@ catalogue_service_key_add(struct catalogue *catalogue,
     statement_bind_text(add, 3, bytes_of_text(digest));
     statement_bind_integer(add, 4, (int64_t) key->created_s);
     statement_bind_integer(add, 5, (int64_t) key->expires_s);
+    statement_bind_text(add, 6,
+                        bytes_of_text(key->jwk != NULL ? key->jwk : ""));
     return changed_one(catalogue, catalogue_step(add));
 }
 
@@ -116,8 +122,13 @@ service_read(struct statement *row, void *item)
     out->rate_per_s = (uint64_t) statement_integer(row, 2);
     out->burst = (uint64_t) statement_integer(row, 3);
     out->created_s = (uint64_t) statement_integer(row, 4);
+    TEXT_READ(row, 5, out->rule_url);
+    out->rule_timeout_ms = (uint64_t) statement_integer(row, 6);
+    out->rule_ttl_s = (uint64_t) statement_integer(row, 7);
+    out->rule_allows_silence = statement_integer(row, 8) != 0;
 }
 
+/* A public key that there is no memory for is as one that is not there. */
 static void
 key_read(struct statement *row, void *item)
 {
@@ -132,38 +143,44 @@ key_read(struct statement *row, void *item)
     }
     out->created_s = (uint64_t) statement_integer(row, 3);
     out->expires_s = (uint64_t) statement_integer(row, 4);
+    const struct bytes jwk = statement_text(row, 5);
+    out->jwk = jwk.len == 0 ? NULL : strndup((const char *) jwk.ptr, jwk.len);
 }
 
-/* All rows into one array. */
+void
+catalogue_keys_free(struct catalogue_service_key *keys, unsigned count)
+{
+    for (unsigned i = 0; keys != NULL && i < count; i++)
+        free(keys[i].jwk);
+    free(keys);
+}
+
+/* All rows into one array; what was read until a failure is there, too. */
 static int
 rows_read(struct statement *rows, size_t size, unsigned max,
           void (*read)(struct statement *row, void *item), void *items,
           unsigned *count)
 {
     char **array = items;
-    unsigned n = 0, room = 0;
+    unsigned room = 0;
     int step;
     *array = NULL;
+    *count = 0;
     while ((step = statement_step(rows)) == 1) {
-        if (n == room) {
+        if (*count == room) {
             room = room == 0 ? 16 : room * 2;
-            char *larger = n < max ? reallocarray(*array, room, size) : NULL;
+            char *larger =
+                *count < max ? reallocarray(*array, room, size) : NULL;
             if (larger == NULL) {
-                step = n < max ? ERR_MEMORY : ERR_LIMIT;
+                step = *count < max ? ERR_MEMORY : ERR_LIMIT;
                 break;
             }
             *array = larger;
         }
-        read(rows, *array + n++ * size);
+        read(rows, *array + (*count)++ * size);
     }
     statement_reset(rows);
-    if (step != 0) {
-        free(*array);
-        *array = NULL;
-        return step;
-    }
-    *count = n;
-    return 0;
+    return step;
 }
 
 int
@@ -171,14 +188,20 @@ catalogue_services(struct catalogue *catalogue,
                    struct catalogue_service **services, unsigned *service_count,
                    struct catalogue_service_key **keys, unsigned *key_count)
 {
+    *keys = NULL;
+    *key_count = 0;
     int err = rows_read(catalogue->services, sizeof **services,
                         CATALOGUE_SERVICES_MAX, service_read, services,
                         service_count);
-    if (err != 0)
-        return err;
-    err = rows_read(catalogue->keys, sizeof **keys, CATALOGUE_SERVICE_KEYS_MAX,
-                    key_read, keys, key_count);
-    if (err != 0)
+    if (err == 0)
+        err = rows_read(catalogue->keys, sizeof **keys,
+                        CATALOGUE_SERVICE_KEYS_MAX, key_read, keys, key_count);
+    if (err != 0) {
         free(*services);
+        catalogue_keys_free(*keys, *key_count);
+        *services = NULL;
+        *keys = NULL;
+        *service_count = *key_count = 0;
+    }
     return err;
 }

@@ -3,6 +3,7 @@
 
 #include "core/err.h"
 #include "platform/database.h"
+#include "platform/http_tls.h"
 #include "platform/descriptors.h"
 #include "platform/log.h"
 #include "platform/options.h"
@@ -16,11 +17,12 @@
 #include <stdlib.h>
 
 #define CONNECTIONS_MAX 64
-#define WAITING_MAX 10000 /* requests, for a connection to be free */
+#define RULE_CONNECTIONS_MAX 64 /* to a service's rule */
+#define WAITING_MAX 10000       /* requests, for a connection to be free */
 
 struct config {
     const char *listen, *database, *keys, *playback_url, *admin_key;
-    const char *token_form, *token_network;
+    const char *token_form, *token_network, *ca_file;
     struct option_list licenses;
     int64_t token_ttl_ms, connections;
     bool public_plays, verbose;
@@ -69,6 +71,11 @@ static const struct option options[] = {
      false, "SYSTEM=URL",
      "Where players of protected contents get licences: widevine, playready, "
      "fairplay or clearkey, and the URL."},
+    {"ca-file", OPTION_TEXT, offsetof(struct config, ca_file), NULL, 0, 0,
+     false, "FILE",
+     "Certificates, in PEM, of who vouches for services' rules behind "
+     "https://; "
+     "without it, those that this machine trusts."},
     {"public", OPTION_FLAG, offsetof(struct config, public_plays), NULL, 0, 0,
      false, NULL,
      "Plays are for whoever asks. Without it they are asked for with the key "
@@ -101,7 +108,14 @@ static const struct program program = {
         "/v1/services/{id}/keys {\"expires\":UNIX_S} a key of it, which is "
         "told "
         "this once; a service may have several, so that a new one is in use "
-        "before the old one is removed. All st-api of one database know of a "
+        "before the old one is removed. With {\"jwk\":KEY}, a public key, the "
+        "service signs JWTs by itself (iss, aud \"st-api\", exp, and sub, "
+        "region "
+        "and contents, which bind who presents it). With \"rule_url\" it is "
+        "asked "
+        "for each viewer and content: POST {\"service\", \"content\", "
+        "\"viewer\", \"region\"}, answered by {\"allow\":true, "
+        "\"ttl_s\":N}. All st-api of one database know of a "
         "change within a second or two.\n\n"
         "On SIGHUP both key files are read again, together or not at all. "
         "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong use.",
@@ -183,7 +197,8 @@ refresh(evutil_socket_t number, short events, void *api)
 }
 
 static int
-run(struct event_base *base, struct api *api, const struct config *config)
+serve(struct event_base *base, struct http_client *client, struct api *api,
+      const struct config *config)
 {
     const struct http_server_config http = {
         .listen = config->listen,
@@ -194,8 +209,11 @@ run(struct event_base *base, struct api *api, const struct config *config)
         .context = api,
     };
     struct http_server *server;
-    if (http_server_new(base, &http, &server) != 0)
+    if (rules_new(client, &api->rules) != 0
+        || http_server_new(base, &http, &server) != 0) {
+        rules_free(api->rules);
         return 1;
+    }
     struct keys_reload reload = {api, config};
     const struct timeval second = {.tv_sec = 1};
     struct event *timer = event_new(base, -1, EV_PERSIST, refresh, api);
@@ -213,6 +231,7 @@ run(struct event_base *base, struct api *api, const struct config *config)
         event_free(signals[i]);
     event_free(timer);
     http_server_free(server);
+    rules_free(api->rules);
     return 0;
 }
 
@@ -221,6 +240,23 @@ held_load(struct api *api, struct catalogue *catalogue)
 {
     int err = services_load(catalogue, &api->services);
     return err != 0 ? err : revoked_load(catalogue, &api->revoked);
+}
+
+/* With who asks services' rules. */
+static int
+run(struct event_base *base, struct api *api, const struct config *config)
+{
+    const struct http_tls_config trusted = {.ca_file = config->ca_file};
+    struct http_tls *tls = NULL;
+    struct http_client *client = http_client_new(base, RULE_CONNECTIONS_MAX);
+    int status = 1;
+    if (client != NULL && http_tls_new(&trusted, &tls) == 0) {
+        http_client_use_tls(client, tls);
+        status = serve(base, client, api, config);
+    }
+    http_client_free(client);
+    http_tls_free(tls);
+    return status;
 }
 
 /* A file is asked in the loop's thread: it answers in microseconds. Of a server

@@ -65,14 +65,13 @@ rest_read(struct bytes rest, struct playback_id *out)
             && !id_copy(parts[PART_SERVICE], out->service))
         || (parts[PART_REGION].len > 0
             && parts[PART_REGION].len != CATALOGUE_REGION_LEN)
-        || parts[PART_ASKED].len > 4
-        || !bytes_number(parts[PART_ASKED], &asked)
+        || parts[PART_ASKED].len > 4 || !bytes_number(parts[PART_ASKED], &asked)
         || asked / ASKED_DEVICE >= DEVICE_COUNT)
         return false;
     memcpy(out->region, parts[PART_REGION].ptr, parts[PART_REGION].len);
     out->steering = asked & ASKED_STEERING;
     out->trick_play = asked & ASKED_TRICK_PLAY;
-    out->device = (enum device) (asked / ASKED_DEVICE);
+    out->device = (enum device)(asked / ASKED_DEVICE);
     return true;
 }
 

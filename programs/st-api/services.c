@@ -5,6 +5,7 @@
 
 #include "core/err.h"
 #include "platform/clock.h"
+#include "platform/log.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -17,6 +18,7 @@ struct services {
     unsigned count;
     struct catalogue_service_key *keys; /* by service and age */
     unsigned key_count;
+    struct service_jwk **jwks; /* as keys; NULL: it is a secret */
     const struct catalogue_service_key **by_id;
 };
 
@@ -32,6 +34,21 @@ allowances_fill(struct services *services)
 {
     for (unsigned i = 0; i < services->count; i++)
         services->list[i].allowance = (double) services->list[i].known.burst;
+}
+
+static void
+jwks_read(struct services *services)
+{
+    for (unsigned i = 0; i < services->key_count; i++) {
+        const struct catalogue_service_key *key = &services->keys[i];
+        const char *reason;
+        if (key->jwk != NULL
+            && service_jwk_read(bytes_of_text(key->jwk), key->id,
+                                &services->jwks[i], &reason)
+                   != 0)
+            log_error("services: key %s of %s cannot be used (it %s)", key->id,
+                      key->service, reason);
+    }
 }
 
 int
@@ -50,9 +67,11 @@ services_load(struct catalogue *catalogue, struct services **out)
         services_free(services);
         return err;
     }
+    services->jwks = calloc(services->key_count + 1, sizeof *services->jwks);
     services->list = calloc(services->count + 1, sizeof *services->list);
     services->by_id = calloc(services->key_count + 1, sizeof *services->by_id);
-    if (services->list == NULL || services->by_id == NULL) {
+    if (services->list == NULL || services->by_id == NULL
+        || services->jwks == NULL) {
         free(known);
         services_free(services);
         return ERR_MEMORY;
@@ -64,6 +83,7 @@ services_load(struct catalogue *catalogue, struct services **out)
         services->by_id[i] = &services->keys[i];
     qsort(services->by_id, services->key_count, sizeof *services->by_id,
           keys_compare);
+    jwks_read(services);
     allowances_fill(services);
     *out = services;
     return 0;
@@ -74,8 +94,11 @@ services_free(struct services *services)
 {
     if (services == NULL)
         return;
+    for (unsigned i = 0; services->jwks != NULL && i < services->key_count; i++)
+        service_jwk_free(services->jwks[i]);
+    free(services->jwks);
     free(services->list);
-    free(services->keys);
+    catalogue_keys_free(services->keys, services->key_count);
     free(services->by_id);
     free(services);
 }
@@ -131,15 +154,33 @@ services_find(const struct services *services, struct bytes id)
     return service != NULL ? &service->known : NULL;
 }
 
+/* The first key of the service, in the order that they are in; or the one that
+ * would be behind it. */
+static unsigned
+keys_begin(const struct services *services, struct bytes service)
+{
+    unsigned low = 0, high = services->key_count;
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        if (bytes_compare(bytes_of_text(services->keys[middle].service),
+                          service)
+            < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 const struct catalogue_service_key *
 services_key_at(const struct services *services, struct bytes service,
                 unsigned i)
 {
-    for (unsigned k = 0; k < services->key_count; k++)
-        if (bytes_equal(bytes_of_text(services->keys[k].service), service)
-            && i-- == 0)
-            return &services->keys[k];
-    return NULL;
+    const unsigned at = keys_begin(services, service);
+    if (i >= services->key_count - at)
+        return NULL;
+    const struct catalogue_service_key *key = &services->keys[at + i];
+    return bytes_equal(bytes_of_text(key->service), service) ? key : NULL;
 }
 
 static void
@@ -148,27 +189,70 @@ secret_digest(struct bytes secret, uint8_t out[SHA256_DIGEST_LENGTH])
     SHA256(secret.ptr, secret.len, out);
 }
 
-struct service *
-services_authenticate(struct services *services, struct bytes key,
-                      uint64_t now_s)
+static bool
+is_over(const struct catalogue_service_key *key, uint64_t now_s)
 {
-    if (key.len != SERVICE_KEY_LEN || key.ptr[CATALOGUE_KEY_ID_LEN] != '.')
-        return NULL;
+    return key->expires_s > 0 && now_s > key->expires_s;
+}
+
+static int
+secret_judge(struct services *services, struct bytes text, uint64_t now_s,
+             struct service **out)
+{
     struct catalogue_service_key asked, *const asked_ptr = &asked;
-    memcpy(asked.id, key.ptr, CATALOGUE_KEY_ID_LEN);
+    memcpy(asked.id, text.ptr, CATALOGUE_KEY_ID_LEN);
     asked.id[CATALOGUE_KEY_ID_LEN] = '\0';
     const struct catalogue_service_key **found =
         bsearch(&asked_ptr, services->by_id, services->key_count,
                 sizeof *services->by_id, keys_compare);
     uint8_t digest[SHA256_DIGEST_LENGTH];
-    secret_digest(bytes_of(key.ptr + CATALOGUE_KEY_ID_LEN + 1,
-                           key.len - CATALOGUE_KEY_ID_LEN - 1),
+    secret_digest(bytes_of(text.ptr + CATALOGUE_KEY_ID_LEN + 1,
+                           text.len - CATALOGUE_KEY_ID_LEN - 1),
                   digest);
-    if (found == NULL
-        || CRYPTO_memcmp(digest, (*found)->digest, sizeof digest) != 0
-        || ((*found)->expires_s > 0 && now_s > (*found)->expires_s))
-        return NULL;
-    return service_find(services, bytes_of_text((*found)->service));
+    if (found == NULL || (*found)->jwk != NULL
+        || CRYPTO_memcmp(digest, (*found)->digest, sizeof digest) != 0)
+        return ERR_DENIED;
+    if (is_over(*found, now_s))
+        return ERR_EXPIRED;
+    *out = service_find(services, bytes_of_text((*found)->service));
+    return *out != NULL ? 0 : ERR_DENIED;
+}
+
+/* Two keys of a service may be called the same while one takes the other's
+ * place. */
+static int
+jwt_judge(struct services *services, struct bytes text, uint64_t now_s,
+          struct service **out, struct service_grant *grant)
+{
+    struct service_jwt_claimed claimed;
+    if (!service_jwt_peek(text, &claimed))
+        return ERR_DENIED;
+    const struct bytes id = bytes_of_text(claimed.service);
+    const struct catalogue_service_key *key;
+    int err = ERR_DENIED;
+    const unsigned begin = keys_begin(services, id);
+    for (unsigned i = 0;
+         err == ERR_DENIED && (key = services_key_at(services, id, i)) != NULL;
+         i++) {
+        const struct service_jwk *jwk = services->jwks[begin + i];
+        if (jwk != NULL && strcmp(service_jwk_kid(jwk), claimed.kid) == 0
+            && !is_over(key, now_s))
+            err = service_jwt_verify(text, jwk, claimed.service, now_s, grant);
+    }
+    if (err == 0 && (*out = service_find(services, id)) == NULL)
+        err = ERR_DENIED;
+    return err;
+}
+
+int
+services_authenticate(struct services *services, struct bytes text,
+                      uint64_t now_s, struct service **out,
+                      struct service_grant *grant)
+{
+    memset(grant, 0, sizeof *grant);
+    return text.len == SERVICE_KEY_LEN && text.ptr[CATALOGUE_KEY_ID_LEN] == '.'
+               ? secret_judge(services, text, now_s, out)
+               : jwt_judge(services, text, now_s, out, grant);
 }
 
 bool

@@ -7,10 +7,11 @@
  * a play's service is found by its key without asking the database. One state of
  * them, which is replaced as a whole.
  *
- * A key is KEY_ID.SECRET: 16 and 64 hex digits.
+ * A key is KEY_ID.SECRET, 16 and 64 hex digits, or the public half of one that
+ * the service signs JWTs with.
  */
 
-#include "programs/st-api/catalogue.h"
+#include "programs/st-api/service_jwt.h"
 
 #define SERVICE_KEY_LEN (CATALOGUE_KEY_ID_LEN + 1 + 64)
 
@@ -42,10 +43,11 @@ const struct catalogue_service *services_find(const struct services *services,
 const struct catalogue_service_key *services_key_at(
     const struct services *services, struct bytes service, unsigned i);
 
-/* Whose key this is; NULL: nobody's, or it has expired. Takes as long whatever
- * the secret. */
-struct service *services_authenticate(struct services *services,
-                                      struct bytes key, uint64_t now_s);
+/* Whose key or JWT this is, and what may be asked for with it. Takes as long
+ * whatever the secret. ERR_DENIED; ERR_EXPIRED: its time is not now. */
+int services_authenticate(struct services *services, struct bytes text,
+                          uint64_t now_s, struct service **out,
+                          struct service_grant *grant);
 
 /* True: it may make a request now, and has made it. Else *wait_s is when it
  * may again. */

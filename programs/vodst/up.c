@@ -115,6 +115,9 @@ static const struct option up_table[] = {
      "Form of the token in a playback URL: compact, jwt or cat (see st-api)."},
     {"token-network", OPTION_TEXT, FIELD(token_network), NULL, 0, 0, false,
      NULL, "Binds playback URLs to the viewer's network (see st-api)."},
+    {"private", OPTION_FLAG, FIELD(is_private), NULL, 0, 0, false, NULL,
+     "Plays are asked for by services, with their keys or JWTs (see st-api); "
+     "the player page then plays nothing by itself."},
     {"share", OPTION_TEXT, FIELD(share), NULL, 0, 0, false, NULL,
      "The folder with deploy/ and web/, if not where they are expected."},
     {"no-restart", OPTION_FLAG, FIELD(no_restart), NULL, 0, 0, false, NULL,

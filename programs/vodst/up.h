@@ -25,7 +25,7 @@ struct up_options {
         *node_timeout, *requests_per_play, *token_ttl, *token_form,
         *token_network;
     const char *policy, *normal, *normal_owners, *hot, *critical;
-    bool cdn_whole;
+    bool cdn_whole, is_private;
 };
 
 struct up {

@@ -193,7 +193,8 @@ api_add(struct up *up, const struct node *node)
     argument_add(&arguments, "--keys=%s/secrets/token.keys", up->state.folder);
     argument_add(&arguments, "--admin-key=%s/secrets/admin.key",
                  up->state.folder);
-    argument_add(&arguments, "--public");
+    if (!up->options.is_private)
+        argument_add(&arguments, "--public");
     argument_add(&arguments, "--playback-url=%s",
                  topology_node(&up->topology, TIER_REDIRECTOR, 0)->url);
     option_pass(&arguments, "token-ttl", up->options.token_ttl);

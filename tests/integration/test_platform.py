@@ -385,3 +385,27 @@ def test_12_a_played_film_outlives_storage_and_caches(start_platform, films):
         platform.kill(name)
     assert subprocess.run(play, timeout=60).returncode == 0
     platform.stop()
+
+
+def test_13_plays_may_be_for_services_alone(start_platform, films):
+    platform = start_platform("--private", "--origins", "1", state=films)
+    with open(platform.state["api"]["key_file"]) as file:
+        admin = {"Authorization": "Bearer " + file.read().strip()}
+    api = platform.state["api"]["url"]
+    asked = {"url": platform.front + "/api/v1/playbacks", "timeout": 5,
+             "json": {"content": "demo"}}
+    assert requests.post(**asked).status_code == 401
+    assert requests.post(**asked, headers=admin).status_code == 401
+    requests.put(api + "/v1/services/shop", json={"name": "S"}, timeout=5,
+                 headers=admin).raise_for_status()
+    key = requests.post(api + "/v1/services/shop/keys", json={}, timeout=5,
+                        headers=admin).json()["key"]
+    shop = {"Authorization": "Bearer " + key}
+    play = requests.post(**asked, headers=shop).json()
+    assert requests.get(play["urls"]["hls"], timeout=5).status_code == 200
+    url = f"{platform.front}/api/v1/playbacks/{play['id']}"
+    assert requests.delete(url, timeout=5).status_code == 401
+    assert requests.delete(url, timeout=5, headers=shop).status_code == 204
+    wait_until(lambda: requests.get(play["urls"]["hls"], timeout=5).status_code
+               == 403, 10, "the play's end")
+    platform.stop()

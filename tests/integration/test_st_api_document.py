@@ -80,8 +80,9 @@ def example(schema, rng, depth=0):
     schema = resolve(schema)
     if "anyOf" in schema:
         return rng.choice(["192.0.2.1", "2001:db8::7"])
-    if "enum" in schema:
-        return rng.choice(schema["enum"])
+    for choices in "enum", "examples":
+        if choices in schema:
+            return copy.deepcopy(rng.choice(schema[choices]))
     if schema["type"] == "object":
         return {name: example(child, rng, depth + 1)
                 for name, child in schema["properties"].items()
@@ -202,6 +203,8 @@ def test_02_right_requests_are_answered_as_it_says(api, key, right, method,
             body["starts"], body["ends"] = 5, 6
         if schema and "burst" in body:
             body.setdefault("rate_per_s", 5)
+        if schema and any(name.startswith("rule_") for name in body):
+            body.setdefault("rule_url", "http://rule.example/")
         # limits are in bytes, of which a character may have several
         if schema and any(isinstance(v, str) and len(v.encode()) > 128
                           for v in body.values()):

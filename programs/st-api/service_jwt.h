@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_ST_API_SERVICE_JWT_H
+#define PROGRAMS_ST_API_SERVICE_JWT_H
+
+/*
+ * What a service signs by itself, so that a viewer's player may ask for a play
+ * in its name: a JWT (RFC 7519) by ES256 or RS256, as the service's public key
+ * is, and no other.
+ *
+ *   kid       of the key: as its JWK has it, else as st-api called it
+ *   iss       the service's id;  aud  "st-api", or a list with it
+ *   exp       needed;  nbf, iat  where they are there: not in the future
+ *   sub       the viewer
+ *   region    two letters
+ *   contents  a list of ids; without it: any
+ *
+ * Other claims are passed over.
+ */
+
+#include "programs/st-api/catalogue.h"
+
+#define SERVICE_JWT_LEN_MAX 8192
+#define SERVICE_JWT_AUDIENCE "st-api"
+#define SERVICE_JWT_CONTENTS_MAX 64
+#define SERVICE_JWT_SKEW_S 60 /* that clocks may differ by */
+#define SERVICE_VIEWER_LEN_MAX 128
+#define SERVICE_KID_LEN_MAX 64
+
+struct service_jwk; /* a public key */
+
+/* From a JWK (RFC 7517): EC of P-256, or RSA of 2048 bits and more, and nothing
+ * private in it. Without a "kid" it is called `id`. ERR_INVALID with the
+ * reason. */
+int service_jwk_read(struct bytes json, const char *id,
+                     struct service_jwk **out, const char **reason);
+void service_jwk_free(struct service_jwk *jwk); /* NULL is fine */
+const char *service_jwk_kid(const struct service_jwk *jwk);
+
+/* Who and by which key it says it is: to find the key, and not to be believed. */
+struct service_jwt_claimed {
+    char service[CONTENT_ID_LEN_MAX + 1];
+    char kid[SERVICE_KID_LEN_MAX + 1];
+};
+bool service_jwt_peek(struct bytes text, struct service_jwt_claimed *out);
+
+/* What may be asked for by who presents it. */
+struct service_grant {
+    char viewer[SERVICE_VIEWER_LEN_MAX + 1];    /* empty: not told */
+    char region[CATALOGUE_REGION_LEN + 1]; /* empty: not told */
+    bool has_contents;                     /* these and no others */
+    unsigned content_count;
+    char contents[SERVICE_JWT_CONTENTS_MAX][CONTENT_ID_LEN_MAX + 1];
+};
+
+/* ERR_DENIED; ERR_EXPIRED: genuine, but not now. */
+int service_jwt_verify(struct bytes text, const struct service_jwk *jwk,
+                       const char *service, uint64_t now_s,
+                       struct service_grant *out);
+
+bool service_grant_has(const struct service_grant *grant, const char *content);
+
+#endif

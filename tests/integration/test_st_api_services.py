@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How services ask for plays beside keys: JWTs that they sign by themselves,
+made here by PyJWT, and rules of their own, asked over HTTP."""
+
+import base64
+import json
+import time
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from stand_in import StandIn
+from test_st_api import (StApi, new_database, own_api,  # noqa: F401
+                         postgresql, problem, renew, token_of)  # noqa: F401
+
+EC = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+RSA = rsa.generate_private_key(65537, 2048)
+ALGORITHMS = {"ES256": jwt.algorithms.ECAlgorithm,
+              "RS256": jwt.algorithms.RSAAlgorithm}
+
+
+def public(key, **more):
+    algorithm = "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
+    return {**json.loads(ALGORITHMS[algorithm].to_jwk(key.public_key())),
+            **more}
+
+
+def make(key=EC[0], kid="k1", algorithm="ES256", headers=None, **claims):
+    claims = {"iss": "shop", "aud": "st-api", "exp": int(time.time()) + 60,
+              **claims}
+    return jwt.encode({k: v for k, v in claims.items() if v is not None}, key,
+                      algorithm, headers={"kid": kid, **(headers or {})})
+
+
+def service_put(api, service, **more):
+    return api.admin("PUT", f"/v1/services/{service}", {"name": "S", **more})
+
+
+def key_put(api, service, jwk, **more):
+    return api.admin("POST", f"/v1/services/{service}/keys",
+                     {"jwk": jwk, **more})
+
+
+@pytest.fixture(name="shop")
+def _shop(own_api):  # noqa: F811
+    api = own_api(public=False)
+    for content in "demo", "other":
+        api.put(content)
+    service_put(api, "shop")
+    assert key_put(api, "shop", public(EC[0], kid="k1")).status_code == 201
+    return api
+
+
+# ---- JWTs ----
+
+def test_01_a_jwt_asks_for_a_play(shop):
+    play = shop.play({"content": "demo"}, make()).json()
+    assert play["urls"]["hls"].endswith("/demo/0123456789ab/master.m3u8")
+    assert "~shop~" in play["id"]
+    assert renew(shop, play, key=make()).status_code == 200
+    assert shop.request("DELETE", f"/v1/playbacks/{play['id']}",
+                        key=make()).status_code == 204
+    rsa_key = key_put(shop, "shop", public(RSA)).json()
+    assert "key" not in rsa_key and rsa_key["jwk"] == public(RSA)
+    assert shop.play({"content": "demo"}, make(
+        RSA, rsa_key["id"], "RS256")).status_code == 201
+    listed = shop.admin("GET", "/v1/services/shop").json()["keys"]
+    assert {key["jwk"]["kty"] for key in listed} == {"EC", "RSA"}
+
+
+@pytest.mark.parametrize("claims", [
+    {"aud": ["else", "st-api"]}, {"nbf": int(time.time()) - 5},
+    {"iat": int(time.time())}, {"exp": int(time.time()) - 30},
+    {"exp": time.time() + 60.5}, {"jti": "x", "anything": [1, {}]},
+    {"contents": ["other", "demo"]}, {"sub": "anna"}, {"region": "DE"}])
+def test_02_claims_that_hold(shop, claims):
+    assert shop.play({"content": "demo"}, make(**claims)).status_code == 201
+
+
+@pytest.mark.parametrize("claims", [
+    {"iss": None}, {"iss": "another"}, {"iss": 7}, {"aud": None},
+    {"aud": "else"}, {"aud": []}, {"aud": 7}, {"exp": None}, {"exp": "soon"},
+    {"exp": -1}, {"exp": int(time.time()) - 90},
+    {"nbf": int(time.time()) + 300}, {"nbf": "x"},
+    {"iat": int(time.time()) + 300}, {"contents": "demo"}, {"contents": [1]},
+    {"contents": ["x"] * 65}, {"contents": [""]}, {"sub": ""},
+    {"sub": "x" * 129}, {"sub": 5}, {"sub": "a\nb"}, {"region": "de"},
+    {"region": "DEU"}])
+def test_03_claims_that_do_not(shop, claims):
+    if claims.get("iss", "") is None or claims.get("iss") == 7 \
+            or claims.get("sub") == 5:
+        # PyJWT makes none such
+        text = jwt.api_jws.encode(json.dumps(
+            {"iss": "shop", "aud": "st-api", "exp": int(time.time()) + 60,
+             **claims}).encode(), EC[0], "ES256", headers={"kid": "k1"})
+    else:
+        text = make(**claims)
+    problem(shop.play({"content": "demo"}, text), 401)
+
+
+def without_signature(text):
+    return ".".join(text.split(".")[:2]) + "."
+
+
+def header_set(text, **header):
+    head, rest = text.split(".", 1)
+    known = json.loads(base64.urlsafe_b64decode(head + "=="))
+    known.update(header)
+    return base64.urlsafe_b64encode(json.dumps(known).encode()) \
+        .rstrip(b"=").decode() + "." + rest
+
+
+def test_04_tokens_that_nobody_signed(shop):
+    good = make()
+    secret = base64.urlsafe_b64decode(public(EC[0])["x"] + "==")
+    confused = jwt.encode({"iss": "shop", "aud": "st-api",
+                           "exp": int(time.time()) + 60}, secret, "HS256",
+                          headers={"kid": "k1"})
+    none = jwt.encode({"iss": "shop", "aud": "st-api",
+                       "exp": int(time.time()) + 60}, None, "none",
+                      headers={"kid": "k1"})
+    for bad in (make(EC[1]), make(kid="k2"), make(kid=""), confused, none,
+                make(RSA, algorithm="RS256"), without_signature(good),
+                header_set(good, alg="none"), header_set(good, alg="HS256"),
+                make(headers={"crit": ["exp"], "exp": 1}),
+                good + "A", good[:-2], "a.b.c", "..", "." * 9000,
+                "eyJ" + "A" * 7000):
+        assert shop.play({"content": "demo"}, bad).status_code == 401, bad
+    at = len(good) // 3
+    for i in range(0, len(good), 7):
+        flipped = good[:i] + ("A" if good[i] != "A" else "B") + good[i + 1:]
+        if flipped.split(".")[:2] != good.split(".")[:2] or i < len(good) - 2:
+            problem(shop.play({"content": "demo"}, flipped), 401)
+    assert at and shop.play({"content": "demo"}, good).status_code == 201
+
+
+def test_05_a_jwt_is_for_what_it_says(shop):
+    only = make(contents=["other"], sub="anna", region="DE")
+    assert "not good for this content" in problem(
+        shop.play({"content": "demo"}, only), 403)
+    assert "not good for this viewer" in problem(
+        shop.play({"content": "other", "viewer": "bob"}, only), 403)
+    assert "not good for this region" in problem(
+        shop.play({"content": "other", "region": "FR"}, only), 403)
+    play = shop.play({"content": "other", "viewer": "anna", "region": "DE"},
+                     only).json()
+    assert "~shop~DE~" in play["id"]
+    assert "~shop~DE~" in shop.play({"content": "other"}, only).json()["id"]
+    problem(shop.play({"content": "demo"}, make(contents=[])), 403)
+    # nor does it renew or end what it could not have asked for
+    demo = shop.play({"content": "demo"}, make()).json()
+    problem(renew(shop, demo, key=only), 404)
+    problem(shop.request("DELETE", f"/v1/playbacks/{demo['id']}", key=only),
+            404)
+    assert renew(shop, play, key=only).status_code == 200
+
+
+def test_06_keys_change_over(shop):
+    """Two keys of one name, and one that ends."""
+    assert key_put(shop, "shop", public(EC[1], kid="k1")).status_code == 201
+    for key in EC:
+        assert shop.play({"content": "demo"}, make(key)).status_code == 201
+    first, = (key for key in shop.admin("GET", "/v1/services/shop").json()
+              ["keys"] if key["jwk"]["x"] == public(EC[0])["x"])
+    shop.admin("DELETE", f"/v1/services/shop/keys/{first['id']}")
+    problem(shop.play({"content": "demo"}, make(EC[0])), 401)
+    assert shop.play({"content": "demo"}, make(EC[1])).status_code == 201
+    key_put(shop, "shop", public(EC[0], kid="old"),
+            expires=int(time.time()) - 1)
+    problem(shop.play({"content": "demo"}, make(EC[0], "old")), 401)
+
+
+@pytest.mark.parametrize("jwk, reason", [
+    ({}, "must be an EC key"), ({"kty": "oct", "k": "AAAA"}, "must be"),
+    (7, "must be an object"), ("x", "must be an object"),
+    ({"kty": "EC", "crv": "P-384"}, "must be an EC key of P-256"),
+    ({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, "make no key"),
+    ({**public(EC[0]), "d": "AAAA"}, "must be a public key"),
+    ({**public(EC[0]), "alg": "ES384"}, "another algorithm"),
+    ({**public(EC[0]), "kid": "x" * 65}, "a \"kid\" that is no text"),
+    ({**public(EC[0]), "kid": 5}, "a \"kid\" that is no text"),
+    ({**public(EC[0]), "x5c": ["A" * 3000]}, "up to 2048 bytes"),
+    (public(rsa.generate_private_key(65537, 1024)), "2048 bits")])
+def test_07_a_bad_public_key_is_told_so(shop, jwk, reason):
+    before = shop.admin("GET", "/v1/services/shop").json()
+    assert reason in problem(key_put(shop, "shop", jwk), 400)
+    assert shop.admin("GET", "/v1/services/shop").json() == before
+
+
+# ---- rules ----
+
+class Rule(StandIn):
+    """`says` is what it answers: a dictionary, a status, or None to hang up."""
+
+    def __init__(self):
+        super().__init__(self.judge)
+        self.says, self.asked, self.pause = {"allow": True}, [], 0
+
+    def judge(self, request):
+        assert request.command == "POST"
+        assert request.headers["Content-Type"] == "application/json"
+        self.asked.append(json.loads(request.body()))
+        time.sleep(self.pause)
+        if self.says is None:
+            return None
+        if isinstance(self.says, int):
+            return self.says, {}, b""
+        said = self.says if isinstance(self.says, bytes) \
+            else json.dumps(self.says).encode()
+        return 200, {}, said
+
+
+@pytest.fixture(name="rule")
+def _rule():
+    with Rule() as rule:
+        yield rule
+
+
+@pytest.fixture(name="ruled")
+def _ruled(own_api, rule):  # noqa: F811
+    """st-api, and a key of a service with a rule."""
+    api = own_api(public=False)
+    for content in "demo", "other":
+        api.put(content)
+    service_put(api, "shop", rule_url=rule.url + "/may", rule_ttl_s=30,
+                rule_timeout_ms=500)
+    key = api.admin("POST", "/v1/services/shop/keys", {}).json()["key"]
+    return api, key
+
+
+def test_11_a_rule_decides_and_is_remembered(ruled, rule):
+    api, key = ruled
+    body = {"content": "demo", "viewer": "anna", "region": "DE"}
+    assert api.play(body, key).status_code == 201
+    assert rule.asked == [{"service": "shop", **body}]
+    rule.says = {"allow": False}
+    assert api.play(body, key).status_code == 201  # as it was told before
+    assert len(rule.asked) == 1
+    for other in ({"content": "other"}, {"viewer": "bob"}, {"region": "FR"}):
+        detail = problem(api.play({**body, **other}, key), 403)
+        assert "does not let this viewer play" in detail
+    assert len(rule.asked) == 4
+    problem(api.play({"content": "demo"}, key), 403)
+    assert rule.asked[-1] == {"service": "shop", "content": "demo"}
+    metrics = api.metrics()
+    assert metrics["st_api_playbacks_refused_total"] == 4
+    assert metrics["st_api_rules_asked_total"] == 5
+    assert metrics["st_api_rules_remembered_total"] == 1
+
+
+def test_12_the_rule_says_for_how_long(ruled, rule):
+    api, key = ruled
+    rule.says = {"allow": True, "ttl_s": 0}
+    for n in range(1, 4):
+        assert api.play({"content": "demo"}, key).status_code == 201
+        assert len(rule.asked) == n
+    rule.says = {"allow": True, "ttl_s": 1}
+    api.play({"content": "demo"}, key)
+    assert api.play({"content": "demo"}, key).status_code == 201
+    assert len(rule.asked) == 4
+    time.sleep(2.1)
+    rule.says = {"allow": False, "ttl_s": 10**9}  # no longer than rule_ttl_s
+    problem(api.play({"content": "demo"}, key), 403)
+    assert len(rule.asked) == 5
+
+
+@pytest.mark.parametrize("says", [
+    None, 500, 404, 302, b"", b"true", b"{", b"[]", {"allow": "yes"}, {},
+    {"allow": True, "ttl_s": -1}, {"allow": True, "ttl_s": "x"},
+    b'{"allow": false, "allow": true}', b"x" * 5000])
+def test_13_a_rule_that_fails_refuses_by_default(ruled, rule, says):
+    api, key = ruled
+    rule.says = says
+    answer = api.play({"content": "demo"}, key)
+    assert "does not say" in problem(answer, 503)
+    assert answer.headers["Retry-After"] == "1"
+    assert "the rule of service shop fails" in api.log()
+    service_put(api, "shop", rule_url=rule.url, rule_default="allow")
+    assert api.play({"content": "demo"}, key).status_code == 201
+
+
+def test_14_a_rule_that_hangs_is_not_waited_for(ruled, rule):
+    api, key = ruled
+    assert api.play({"content": "other"}, key).status_code == 201
+    rule.pause = 2
+    begin = time.monotonic()
+    problem(api.play({"content": "demo"}, key), 503)
+    assert 0.4 < time.monotonic() - begin < 1.5
+    # what it once said still counts, beyond its time
+    assert api.play({"content": "other"}, key).status_code == 201
+
+
+def test_15_an_answer_of_before_helps_over_a_failure(ruled, rule):
+    api, key = ruled
+    rule.says = {"allow": True, "ttl_s": 0}
+    assert api.play({"content": "demo"}, key).status_code == 201
+    rule.says = 500
+    assert api.play({"content": "demo"}, key).status_code == 201
+    assert len(rule.asked) == 2
+    problem(api.play({"content": "other"}, key), 503)
+
+
+def test_16_a_renewal_asks_again(ruled, rule):
+    api, key = ruled
+    rule.says = {"allow": True, "ttl_s": 0}
+    play = api.play({"content": "demo", "viewer": "anna"}, key).json()
+    assert renew(api, play, {"viewer": "anna"}, key).status_code == 200
+    assert rule.asked[0] == rule.asked[1]
+    rule.says = {"allow": False}
+    problem(renew(api, play, {"viewer": "anna"}, key), 403)
+
+
+def test_17_who_leaves_is_forgotten(ruled, rule):
+    """Viewers who do not wait for the rule do no harm."""
+    api, key = ruled
+    rule.pause = 0.3
+    for n in range(5):
+        with pytest.raises(Exception, match="[Tt]imed out|timeout"):
+            import requests
+            requests.post(api.url + "/v1/playbacks", timeout=0.05,
+                          json={"content": "demo", "viewer": f"v{n}"},
+                          headers={"Authorization": f"Bearer {key}"})
+    time.sleep(0.6)
+    rule.pause = 0
+    assert api.play({"content": "demo"}, key).status_code == 201
+    assert api.process.poll() is None
+
+
+@pytest.mark.parametrize("more, reason", [
+    ({"rule_url": "ftp://x"}, 'field "rule_url" must be http'),
+    ({"rule_url": "http://"}, 'field "rule_url" must be http'),
+    ({"rule_url": "http://x/\r\nHost: y"}, 'field "rule_url" must be'),
+    ({"rule_ttl_s": 5}, 'without "rule_url"'),
+    ({"rule_default": "allow"}, 'without "rule_url"'),
+    ({"rule_url": "http://x/", "rule_default": "maybe"},
+     'field "rule_default" must be refuse or allow'),
+    ({"rule_url": "http://x/", "rule_timeout_ms": 10001},
+     'field "rule_timeout_ms" must be'),
+    ({"rule_url": "http://x/", "rule_ttl_s": 86401},
+     'field "rule_ttl_s" must be')])
+def test_18_a_bad_rule_is_told_so(shop, more, reason):
+    before = shop.admin("GET", "/v1/services/shop").json()
+    assert reason in problem(service_put(shop, "shop", **more), 400)
+    assert shop.admin("GET", "/v1/services/shop").json() == before
+    whole = {"rule_url": "https://x.example/y?z=1", "rule_timeout_ms": 7,
+             "rule_ttl_s": 8, "rule_default": "allow"}
+    assert service_put(shop, "shop", **whole).json().items() >= whole.items()
+    assert "rule_url" not in service_put(shop, "shop").json()
