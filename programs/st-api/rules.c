@@ -239,9 +239,8 @@ rules_ask(struct rules *rules, const struct rule_question *question,
         told(verdict_of(known->allows), context);
         return;
     }
-    struct pending *pending = rules->pending_count < PENDING_MAX
-                                  ? calloc(1, sizeof *pending)
-                                  : NULL;
+    struct pending *pending =
+        rules->pending_count < PENDING_MAX ? calloc(1, sizeof *pending) : NULL;
     if (pending == NULL) {
         rules->counts.failed++;
         told(RULE_SILENT, context);

@@ -23,7 +23,11 @@
 struct event_base;
 struct http_client;
 
-enum rule_verdict { RULE_ALLOWS, RULE_REFUSES, RULE_SILENT /* and so refuses */ };
+enum rule_verdict {
+    RULE_ALLOWS,
+    RULE_REFUSES,
+    RULE_SILENT /* and so refuses */
+};
 
 struct rule_question {
     const struct catalogue_service *service; /* with a rule_url */

@@ -94,9 +94,9 @@ service_jwk_read(struct bytes text, const char *id, struct service_jwk **out,
     json_t *json = json_loadb((const char *) text.ptr, text.len,
                               JSON_REJECT_DUPLICATES, NULL);
     *reason = "is no JSON object";
-    int err = jwk == NULL              ? ERR_MEMORY
+    int err = jwk == NULL             ? ERR_MEMORY
               : !json_is_object(json) ? ERR_INVALID
-                                       : jwk_read(json, text, id, jwk, reason);
+                                      : jwk_read(json, text, id, jwk, reason);
     json_decref(json);
     if (err != 0)
         service_jwk_free(jwk);
@@ -177,10 +177,9 @@ service_jwt_peek(struct bytes text, struct service_jwt_claimed *out)
     const char *kid =
         cjose_header_get(cjose_jws_get_protected(jws), CJOSE_HDR_KID, NULL);
     json_t *claims = claims_of(jws);
-    const bool is_read =
-        kid != NULL && strlen(kid) < sizeof out->kid
-        && text_take(json_object_get(claims, "iss"), out->service,
-                     sizeof out->service);
+    const bool is_read = kid != NULL && strlen(kid) < sizeof out->kid
+                         && text_take(json_object_get(claims, "iss"),
+                                      out->service, sizeof out->service);
     if (is_read)
         memcpy(out->kid, kid, strlen(kid) + 1);
     json_decref(claims);
@@ -222,10 +221,10 @@ audience_is_ours(const json_t *aud)
     size_t i;
     if (json_is_string(aud))
         return strcmp(json_string_value(aud), SERVICE_JWT_AUDIENCE) == 0;
-    json_array_foreach(aud, i, one)
-        if (json_is_string(one)
-            && strcmp(json_string_value(one), SERVICE_JWT_AUDIENCE) == 0)
-            return true;
+    json_array_foreach(
+        aud, i, one) if (json_is_string(one)
+                         && strcmp(json_string_value(one), SERVICE_JWT_AUDIENCE)
+                                == 0) return true;
     return false;
 }
 
@@ -268,7 +267,8 @@ contents_read(const json_t *list, struct service_grant *out)
     if (list == NULL)
         return true;
     out->has_contents = true;
-    if (!json_is_array(list) || json_array_size(list) > SERVICE_JWT_CONTENTS_MAX)
+    if (!json_is_array(list)
+        || json_array_size(list) > SERVICE_JWT_CONTENTS_MAX)
         return false;
     json_array_foreach(list, i, one)
     {

@@ -45,9 +45,9 @@ bool service_jwt_peek(struct bytes text, struct service_jwt_claimed *out);
 
 /* What may be asked for by who presents it. */
 struct service_grant {
-    char viewer[SERVICE_VIEWER_LEN_MAX + 1];    /* empty: not told */
-    char region[CATALOGUE_REGION_LEN + 1]; /* empty: not told */
-    bool has_contents;                     /* these and no others */
+    char viewer[SERVICE_VIEWER_LEN_MAX + 1]; /* empty: not told */
+    char region[CATALOGUE_REGION_LEN + 1];   /* empty: not told */
+    bool has_contents;                       /* these and no others */
     unsigned content_count;
     char contents[SERVICE_JWT_CONTENTS_MAX][CONTENT_ID_LEN_MAX + 1];
 };
