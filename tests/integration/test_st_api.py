@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -860,6 +861,71 @@ def test_12_two_share_a_catalogue_and_one_may_die(tmp_path, postgresql):
             assert two.play({"content": f"c{i}"}).status_code == 201
         assert two.put("c10").status_code == 201
     finally:
+        one.stop()
+        two.stop()
+
+
+def test_12_one_of_two_is_killed_under_load(tmp_path, postgresql):
+    """Who has a connection to it loses the one request that is on its way;
+    what was answered is kept."""
+    uri = postgresql.schema("killed")
+    for name in "a", "b":
+        (tmp_path / name).mkdir()
+    one, two = (StApi(tmp_path / name, database=uri) for name in "ab")
+    for i in range(20):
+        one.put(f"c{i:02d}")
+    is_over = threading.Event()
+
+    def client(number):
+        """Half of them begin at each; writes are of contents of one's own."""
+        urls = [one.url, two.url] if number % 2 else [two.url, one.url]
+        session, at, plays, failed = requests.Session(), 0, 0, []
+        versions, asked = {}, {}
+        while not is_over.is_set():
+            write = number >= 12 and plays % 4 == 3
+            content = f"w{number}-{plays % 40}" if write \
+                else f"c{plays % 20:02d}"
+            try:
+                if write:
+                    asked.setdefault(content, set()).add(f"v{plays}")
+                    answer = session.put(
+                        f"{urls[at]}/v1/contents/{content}", timeout=10,
+                        json={"title": "W", "version": f"v{plays}",
+                              "duration_ms": 1000},
+                        headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+                    assert answer.status_code in (200, 201), answer.text
+                    versions[content] = f"v{plays}"
+                    asked[content] = set()
+                else:
+                    answer = session.post(f"{urls[at]}/v1/playbacks",
+                                          timeout=10,
+                                          json={"content": content})
+                    assert answer.status_code == 201, answer.text
+                plays += 1
+            except requests.ConnectionError:
+                failed.append(urls[at])
+                at, session = 1 - at, requests.Session()
+        return plays, failed, versions, asked
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            clients = [pool.submit(client, number) for number in range(16)]
+            time.sleep(2)
+            one.process.kill()
+            time.sleep(2)
+            is_over.set()
+            results = [client.result() for client in clients]
+        assert all(plays > 50 for plays, *_ in results)
+        # once each, of the eight that were at the one that died
+        assert sorted(url for _, failed, *_ in results for url in failed) \
+            == [one.url] * 8
+        for _, _, versions, asked in results:
+            for content, version in versions.items():
+                kept = two.request("GET", f"/v1/contents/{content}").json()
+                assert kept["version"] in {version} | asked[content]
+        assert sum(len(versions) for _, _, versions, _ in results) > 20
+    finally:
+        is_over.set()
         one.stop()
         two.stop()
 
