@@ -505,6 +505,8 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/contents/{id}/versions", versions_list},
     {"GET", "/v1/contents/{id}/versions/{version}", version_get},
     {"DELETE", "/v1/contents/{id}/versions/{version}", version_delete},
+    {"POST", "/v1/contents/{id}/versions/{version}/collect", version_collect},
+    {"POST", "/v1/contents/{id}/versions/{version}/keep", version_keep},
     {"GET", "/v1/retired-versions", retired_list},
     {"GET", "/v1/campaigns", campaigns_list},
     {"GET", "/v1/campaigns/{campaign}", campaign_get},

@@ -152,6 +152,13 @@ static void
 content_put_answer(struct task *task)
 {
     const struct put_task *put = (struct put_task *) task;
+    if (task->err != 0) {
+        http_reply_error(task->request, task->err,
+                         "version \"%s\" is being taken away: `vodst collect` "
+                         "ends that, then it can be stored again",
+                         put->asked.version);
+        return;
+    }
     api_count(task->api, API_METRIC_CHANGES);
     api_reply_json(task->request, put->is_new ? 201 : 200,
                    content_json(&put->content));
@@ -267,6 +274,8 @@ version_json(const struct catalogue_version *version)
     if (json != NULL && version->retired_s > 0)
         json_object_set_new(json, "retired",
                             json_integer((json_int_t) version->retired_s));
+    if (json != NULL && version->is_collecting)
+        json_object_set_new(json, "collecting", json_true());
     return json;
 }
 
@@ -429,6 +438,26 @@ version_get(struct http_request *request, void *context)
         api_ask(&version->task);
 }
 
+/* ---- what becomes of a version that is retired ---- */
+
+static int
+version_collect_query(struct task *task, struct catalogue *catalogue)
+{
+    struct version_task *version = (struct version_task *) task;
+    return catalogue_version_collect(catalogue, bytes_of_text(version->content),
+                                     bytes_of_text(version->version),
+                                     clock_unix_s(), task->api->token_ttl_s);
+}
+
+static int
+version_keep_query(struct task *task, struct catalogue *catalogue)
+{
+    struct version_task *version = (struct version_task *) task;
+    return catalogue_version_keep(catalogue, bytes_of_text(version->content),
+                                  bytes_of_text(version->version),
+                                  clock_unix_s());
+}
+
 static int
 version_delete_query(struct task *task, struct catalogue *catalogue)
 {
@@ -439,29 +468,67 @@ version_delete_query(struct task *task, struct catalogue *catalogue)
 }
 
 static void
-version_delete_answer(struct task *task)
+version_change_answer(struct task *task)
 {
-    const struct version_task *version = (struct version_task *) task;
-    if (task->err == ERR_STALE) {
-        http_reply_error(task->request, ERR_STALE,
-                         "version \"%s\" is played, or plays that began "
-                         "before it was replaced may still be on it",
-                         version->version);
-    } else if (task->err != 0) {
-        reply_unknown_version(version);
+    if (task->err != 0) {
+        reply_unknown_version((struct version_task *) task);
     } else {
         api_count(task->api, API_METRIC_CHANGES);
         http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
     }
 }
 
+static void
+version_over_answer(struct task *task)
+{
+    if (task->err == ERR_STALE)
+        http_reply_error(task->request, ERR_STALE,
+                         "version \"%s\" is played, or plays that began "
+                         "before it was replaced may still be on it",
+                         ((struct version_task *) task)->version);
+    else
+        version_change_answer(task);
+}
+
+static void
+version_keep_answer(struct task *task)
+{
+    if (task->err == ERR_STALE)
+        http_reply_error(task->request, ERR_STALE,
+                         "version \"%s\" is being taken away",
+                         ((struct version_task *) task)->version);
+    else
+        version_change_answer(task);
+}
+
+static void
+version_change(struct http_request *request, struct api *api,
+               int (*query)(struct task *, struct catalogue *),
+               void (*answer)(struct task *))
+{
+    if (!api_is_admin(api, request))
+        return;
+    struct version_task *version =
+        version_task_new(api, request, query, answer);
+    if (version != NULL)
+        api_ask(&version->task);
+}
+
+void
+version_collect(struct http_request *request, void *context)
+{
+    version_change(request, context, version_collect_query,
+                   version_over_answer);
+}
+
+void
+version_keep(struct http_request *request, void *context)
+{
+    version_change(request, context, version_keep_query, version_keep_answer);
+}
+
 void
 version_delete(struct http_request *request, void *context)
 {
-    if (!api_is_admin(context, request))
-        return;
-    struct version_task *version = version_task_new(
-        context, request, version_delete_query, version_delete_answer);
-    if (version != NULL)
-        api_ask(&version->task);
+    version_change(request, context, version_delete_query, version_over_answer);
 }

@@ -91,6 +91,8 @@ void content_delete(struct http_request *request, void *context);
 void versions_list(struct http_request *request, void *context);
 void version_get(struct http_request *request, void *context);
 void version_delete(struct http_request *request, void *context);
+void version_collect(struct http_request *request, void *context);
+void version_keep(struct http_request *request, void *context);
 void retired_list(struct http_request *request, void *context);
 
 void campaigns_list(struct http_request *request, void *context);

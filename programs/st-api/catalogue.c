@@ -102,6 +102,9 @@ static const char *const migrations[] = {
     "ALTER TABLE services ADD COLUMN rule_default BIGINT NOT NULL DEFAULT 0;"
     /* a public key instead of the digest of a secret */
     "ALTER TABLE service_keys ADD COLUMN jwk CTEXT NOT NULL DEFAULT ''",
+
+    /* of a version whose files are being taken away */
+    "ALTER TABLE versions ADD COLUMN collecting BIGINT NOT NULL DEFAULT 0",
 };
 
 const char *
@@ -146,6 +149,7 @@ version_read(struct statement *row, struct catalogue_version *out)
     out->duration_ms = (uint64_t) statement_integer(row, 2);
     out->created_s = (uint64_t) statement_integer(row, 3);
     out->retired_s = (uint64_t) statement_integer(row, 4);
+    out->is_collecting = statement_integer(row, 5) != 0;
 }
 
 static void
@@ -298,6 +302,8 @@ versions_write(struct catalogue *catalogue, struct bytes content,
     statement_bind_integer(catalogue->version_put, 3, (int64_t) duration_ms);
     statement_bind_integer(catalogue->version_put, 4, (int64_t) now_s);
     int err = catalogue_step(catalogue->version_put);
+    if (err == 0 && database_changes(catalogue->database) == 0)
+        err = ERR_STALE; /* it is being taken away */
     if (err != 0)
         return err;
     version_bind(catalogue->version_retire, content, version);
@@ -535,20 +541,52 @@ catalogue_tracks(struct catalogue *catalogue, struct bytes content,
     return step;
 }
 
-int
-catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
-                         struct bytes version, uint64_t now_s, uint64_t ttl_s)
+/* What a change of such a version came to. */
+static int
+over_judge(struct catalogue *catalogue, struct statement *change,
+           struct bytes content, struct bytes version, uint64_t now_s,
+           uint64_t ttl_s)
 {
-    struct statement *remove = catalogue->version_remove;
-    version_bind(remove, content, version);
-    statement_bind_integer(remove, 3, (int64_t) now_s);
-    statement_bind_integer(remove, 4, (int64_t) ttl_s);
-    int err = catalogue_step(remove);
+    version_bind(change, content, version);
+    statement_bind_integer(change, 3, (int64_t) now_s);
+    statement_bind_integer(change, 4, (int64_t) ttl_s);
+    int err = catalogue_step(change);
     if (err != 0 || database_changes(catalogue->database) > 0)
         return err;
     struct catalogue_version found;
     err = catalogue_version_find(catalogue, content, version, &found);
     return err != 0 ? err : ERR_STALE;
+}
+
+int
+catalogue_version_collect(struct catalogue *catalogue, struct bytes content,
+                          struct bytes version, uint64_t now_s, uint64_t ttl_s)
+{
+    return over_judge(catalogue, catalogue->version_collect, content, version,
+                      now_s, ttl_s);
+}
+
+int
+catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
+                         struct bytes version, uint64_t now_s, uint64_t ttl_s)
+{
+    return over_judge(catalogue, catalogue->version_remove, content, version,
+                      now_s, ttl_s);
+}
+
+int
+catalogue_version_keep(struct catalogue *catalogue, struct bytes content,
+                       struct bytes version, uint64_t now_s)
+{
+    struct statement *keep = catalogue->version_keep;
+    version_bind(keep, content, version);
+    statement_bind_integer(keep, 3, (int64_t) now_s);
+    int err = catalogue_step(keep);
+    if (err != 0 || database_changes(catalogue->database) > 0)
+        return err;
+    struct catalogue_version found;
+    err = catalogue_version_find(catalogue, content, version, &found);
+    return err != 0 ? err : found.is_collecting ? ERR_STALE : 0;
 }
 
 /* ---- the whole ---- */

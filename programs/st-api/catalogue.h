@@ -37,6 +37,7 @@ struct catalogue_version {
     uint64_t duration_ms;
     uint64_t created_s; /* Unix time */
     uint64_t retired_s; /* when another one took its place; 0: it is played */
+    bool is_collecting; /* its files are being taken away */
 };
 
 #define CATALOGUE_TRACK_KINDS(X) \
@@ -107,7 +108,7 @@ struct catalogue_put {
 /*
  * Adds the content or replaces it, keeping `created_s`; then reads it back
  * into *out. *is_new tells which. The version it had is retired. All or
- * nothing.
+ * nothing. ERR_STALE: the version is being taken away.
  */
 int catalogue_put(struct catalogue *catalogue, const struct catalogue_put *put,
                   uint64_t now_s, struct catalogue_content *out, bool *is_new);
@@ -140,7 +141,7 @@ int catalogue_versions(struct catalogue *catalogue, struct bytes content,
 
 /* Versions of any content of which no token is good any more, at `now_s`, where
  * tokens are good for `ttl_s`, or one and a half times the film if that is
- * more. */
+ * more; and those that are being taken away. */
 int catalogue_retired(struct catalogue *catalogue, uint64_t now_s,
                       uint64_t ttl_s, unsigned limit,
                       void (*each)(const struct catalogue_version *version,
@@ -155,6 +156,19 @@ int catalogue_version_find(struct catalogue *catalogue, struct bytes content,
 int catalogue_tracks(struct catalogue *catalogue, struct bytes content,
                      struct bytes version, struct catalogue_track *out,
                      unsigned *count);
+
+/* Such a version is being taken away from now on, and is not played again until
+ * it is forgotten. Again is fine. ERR_NOT_FOUND; ERR_STALE: it is played, or may
+ * still be. */
+int catalogue_version_collect(struct catalogue *catalogue, struct bytes content,
+                              struct bytes version, uint64_t now_s,
+                              uint64_t ttl_s);
+
+/* It is about to be stored again: a retired one is so since `now_s`. Of one that
+ * is played nothing changes. ERR_NOT_FOUND; ERR_STALE: it is being taken away.
+ */
+int catalogue_version_keep(struct catalogue *catalogue, struct bytes content,
+                           struct bytes version, uint64_t now_s);
 
 /* Forgets such a version, and its tracks. ERR_NOT_FOUND; ERR_STALE: it is
  * played, or may still be. */

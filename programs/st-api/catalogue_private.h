@@ -8,7 +8,7 @@
 #include "programs/st-api/catalogue.h"
 
 #define CONTENT "id, title, version, duration_ms, created, updated, protected"
-#define VERSION "content, version, duration_ms, created, retired"
+#define VERSION "content, version, duration_ms, created, retired, collecting"
 #define TRACK \
     "name, kind, codecs, language, label, width, height, bandwidth, channels"
 
@@ -38,6 +38,11 @@
 #define IS_OVER(now, ttl)                               \
     "retired + CASE WHEN duration_ms * 3 / 2000 > " ttl \
     " THEN duration_ms * 3 / 2000 ELSE " ttl " END < " now
+
+/* Its files may be taken away. Once that has begun it goes on, however long
+ * tokens are good for meanwhile. */
+#define MAY_GO(now, ttl) \
+    "retired > 0 AND (collecting > 0 OR " IS_OVER(now, ttl) ")"
 
 /* X(name, sql) */
 #define STATEMENTS(X)                                                          \
@@ -99,21 +104,25 @@
     X(total_add, "UPDATE totals SET n = n + ?1 WHERE name = 'contents'")       \
     X(check, "SELECT 1 FROM contents LIMIT 1")                                 \
     X(version_put, "INSERT INTO versions(" VERSION ")"                         \
-                   " VALUES(?1, ?2, ?3, ?4, 0) ON CONFLICT(content, version)"  \
-                   " DO UPDATE SET duration_ms = ?3, retired = 0")             \
+                   " VALUES(?1, ?2, ?3, ?4, 0, 0)"                             \
+                   " ON CONFLICT(content, version)"                            \
+                   " DO UPDATE SET duration_ms = ?3, retired = 0"              \
+                   " WHERE versions.collecting = 0")                           \
     X(version_retire, "UPDATE versions SET retired = ?3 WHERE content = ?1"    \
                       " AND version <> ?2 AND retired = 0")                    \
     X(version_find, "SELECT " VERSION " FROM versions"                         \
                     " WHERE content = ?1 AND version = ?2")                    \
-    X(version_remove,                                                          \
-      "DELETE FROM versions WHERE content = ?1"                                \
-      " AND version = ?2 AND retired > 0 AND " IS_OVER("?3", "?4"))            \
+    X(version_remove, "DELETE FROM versions WHERE content = ?1"                \
+                      " AND version = ?2 AND " MAY_GO("?3", "?4"))             \
+    X(version_collect, "UPDATE versions SET collecting = 1 WHERE content = ?1" \
+                       " AND version = ?2 AND " MAY_GO("?3", "?4"))            \
+    X(version_keep, "UPDATE versions SET retired = ?3 WHERE content = ?1"      \
+                    " AND version = ?2 AND retired > 0 AND collecting = 0")    \
     X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"          \
                 " ORDER BY created, version")                                  \
-    X(retired,                                                                 \
-      "SELECT " VERSION " FROM versions WHERE retired > 0"                     \
-      " AND " IS_OVER("?1", "?3") " ORDER BY retired, content, version"        \
-                                  " LIMIT ?2")                                 \
+    X(retired, "SELECT " VERSION " FROM versions WHERE " MAY_GO(               \
+                   "?1", "?3") " ORDER BY retired, content, version"           \
+                               " LIMIT ?2")                                    \
     X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"             \
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")      \
     X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"                \

@@ -279,6 +279,83 @@ a_version_that_is_replaced_is_retired(void **state)
 }
 
 static void
+a_version_that_is_taken_away_does_not_come_back(void **state)
+{
+    const struct bytes demo = BYTES_LITERAL("demo");
+    const struct bytes aaa = BYTES_LITERAL("aaa"), bbb = BYTES_LITERAL("bbb");
+    put("demo", "aaa", 100);
+    put("demo", "bbb", 200);
+    assert_int_equal(catalogue_version_collect(catalogue, demo, bbb, 999, 60),
+                     ERR_STALE);
+    assert_int_equal(
+        catalogue_version_collect(catalogue, demo, BYTES_LITERAL("c"), 999, 60),
+        ERR_NOT_FOUND);
+    /* 60 s of film: tokens are good for 90 */
+    assert_int_equal(catalogue_version_collect(catalogue, demo, aaa, 290, 60),
+                     ERR_STALE);
+    assert_int_equal(catalogue_version_collect(catalogue, demo, aaa, 291, 60),
+                     0);
+    /* again, and where tokens are good for longer now */
+    assert_int_equal(catalogue_version_collect(catalogue, demo, aaa, 291, 999),
+                     0);
+    struct versions seen = {.count = 0};
+    assert_int_equal(
+        catalogue_retired(catalogue, 291, 999, 10, see_version, &seen), 0);
+    assert_int_equal(seen.count, 1);
+    assert_true(seen.list[0].is_collecting);
+
+    struct catalogue_put again = {
+        .content = {.id = "demo", .title = "T", .version = "aaa"}};
+    struct catalogue_content content;
+    bool is_new;
+    assert_int_equal(catalogue_put(catalogue, &again, 300, &content, &is_new),
+                     ERR_STALE);
+    assert_int_equal(catalogue_find(catalogue, demo, &content), 0);
+    assert_string_equal(content.version, "bbb");
+    assert_string_equal(content.title, "Title of demo");
+    assert_int_equal(content.updated_s, 200);
+    struct catalogue_version version;
+    assert_int_equal(catalogue_version_find(catalogue, demo, bbb, &version), 0);
+    assert_int_equal(version.retired_s, 0);
+    assert_false(version.is_collecting);
+    /* nor of a content that is none any more: it stays none */
+    assert_int_equal(catalogue_remove(catalogue, demo, 300), 0);
+    assert_int_equal(catalogue_put(catalogue, &again, 300, &content, &is_new),
+                     ERR_STALE);
+    assert_int_equal(catalogue_find(catalogue, demo, &content), ERR_NOT_FOUND);
+    assert_int_equal(count(), 0);
+
+    assert_int_equal(catalogue_version_remove(catalogue, demo, aaa, 291, 999),
+                     0);
+    put("demo", "aaa", 400);
+}
+
+static void
+a_version_that_is_kept_is_retired_anew(void **state)
+{
+    const struct bytes demo = BYTES_LITERAL("demo");
+    const struct bytes aaa = BYTES_LITERAL("aaa"), bbb = BYTES_LITERAL("bbb");
+    struct catalogue_version version;
+    put("demo", "aaa", 100);
+    put("demo", "bbb", 200);
+    assert_int_equal(catalogue_version_keep(catalogue, demo, aaa, 300), 0);
+    assert_int_equal(catalogue_version_find(catalogue, demo, aaa, &version), 0);
+    assert_int_equal(version.retired_s, 300);
+    assert_int_equal(catalogue_version_collect(catalogue, demo, aaa, 390, 60),
+                     ERR_STALE);
+    assert_int_equal(catalogue_version_keep(catalogue, demo, bbb, 300), 0);
+    assert_int_equal(catalogue_version_find(catalogue, demo, bbb, &version), 0);
+    assert_int_equal(version.retired_s, 0);
+    assert_int_equal(
+        catalogue_version_keep(catalogue, demo, BYTES_LITERAL("c"), 300),
+        ERR_NOT_FOUND);
+    assert_int_equal(catalogue_version_collect(catalogue, demo, aaa, 391, 60),
+                     0);
+    assert_int_equal(catalogue_version_keep(catalogue, demo, aaa, 400),
+                     ERR_STALE);
+}
+
+static void
 a_version_has_its_tracks(void **state)
 {
     static const struct catalogue_track tracks[] = {
@@ -507,6 +584,8 @@ main(void)
         BOTH(pages_of_a_list_give_every_content_once_in_order),
         BOTH(the_catalogue_survives_a_restart),
         BOTH(a_version_that_is_replaced_is_retired),
+        BOTH(a_version_that_is_taken_away_does_not_come_back),
+        BOTH(a_version_that_is_kept_is_retired_anew),
         BOTH(a_version_has_its_tracks),
         BOTH(a_content_with_windows_is_there_then_there_and_for_them),
         BOTH(what_fails_halfway_changes_nothing),

@@ -586,6 +586,82 @@ def test_09_a_version_that_was_replaced_stays_until_no_play_is_on_it(own_api):
     assert problem(api.request("GET", "/v1/contents/demo/versions/.x"), 400)
 
 
+def retired_of(api):
+    answer = api.admin("GET", "/v1/retired-versions")
+    assert answer.status_code == 200
+    return {version["version"]: version.get("collecting", False)
+            for version in answer.json()["versions"]}
+
+
+def test_09_a_version_that_is_taken_away_is_not_played_again(own_api):
+    api = own_api("--token-ttl=1s")
+    path = "/v1/contents/demo/versions/"
+    for version in "one", "two":
+        api.put("demo", version=version, duration_ms=5)
+    assert "may still be on it" in problem(
+        api.admin("POST", path + "one/collect"), 409)
+    assert "is played" in problem(api.admin("POST", path + "two/collect"), 409)
+    assert "no version" in problem(api.admin("POST", path + "six/collect"),
+                                   404)
+    wait_until(lambda: retired_of(api) == {"one": False}, 5, "its last token")
+    for _ in range(2):
+        answer = api.admin("POST", path + "one/collect")
+        assert answer.status_code == 204 and answer.content == b""
+    assert retired_of(api) == {"one": True}
+    assert api.request("GET", path + "one").json()["collecting"] is True
+    assert "collecting" not in api.request("GET", path + "two").json()
+
+    # it does not come back meanwhile, and what would bring it changes nothing
+    before = api.request("GET", "/v1/contents/demo").json()
+    again = {"title": "Another", "version": "one", "duration_ms": 7,
+             "windows": [{"starts": 1, "ends": 2}],
+             "tracks": [{"name": "v0", "kind": "video"}]}
+    assert "is being taken away" in problem(
+        api.admin("PUT", "/v1/contents/demo", again), 409)
+    assert api.request("GET", "/v1/contents/demo").json() == before
+    assert api.request("GET", path + "one").json()["duration_ms"] == 5
+    assert "tracks" not in api.request("GET", path + "one").json() \
+        or api.request("GET", path + "one").json()["tracks"] == []
+    assert "is being taken away" in problem(
+        api.admin("POST", path + "one/keep"), 409)
+    assert api.play({"content": "demo"}).status_code == 201
+
+    # also with longer tokens, of which one would be good still
+    api.stop()
+    api = own_api("--token-ttl=1h")
+    assert retired_of(api) == {"one": True}
+    assert api.admin("POST", path + "one/collect").status_code == 204
+    assert api.admin("DELETE", path + "one").status_code == 204
+    assert problem(api.admin("DELETE", path + "one"), 404)
+    assert api.admin("PUT", "/v1/contents/demo", again).status_code == 200
+    assert api.request("GET", "/v1/contents/demo").json()["version"] == "one"
+    for action in "collect", "keep":
+        assert problem(api.request("POST", path + f"one/{action}"), 401)
+        assert problem(api.admin("POST", path + f".x/{action}"), 400)
+
+
+def test_09_a_version_that_is_stored_again_is_kept(own_api):
+    api = own_api("--token-ttl=2s")
+    path = "/v1/contents/demo/versions/"
+    for version in "one", "two":
+        api.put("demo", version=version, duration_ms=5)
+    played = api.request("GET", path + "two").json()
+    for version in "one", "two":
+        answer = api.admin("POST", path + f"{version}/keep")
+        assert answer.status_code == 204 and answer.content == b""
+    assert api.request("GET", path + "two").json() == played
+    assert problem(api.admin("POST", path + "six/keep"), 404)
+    wait_until(lambda: retired_of(api) == {"one": False}, 6, "its last token")
+    before = api.request("GET", path + "one").json()["retired"]
+    assert api.admin("POST", path + "one/keep").status_code == 204
+    assert retired_of(api) == {}
+    assert api.request("GET", path + "one").json()["retired"] > before
+    assert problem(api.admin("POST", path + "one/collect"), 409)
+    # and a lifetime later it goes
+    wait_until(lambda: retired_of(api) == {"one": False}, 6, "its last token")
+    assert api.admin("POST", path + "one/collect").status_code == 204
+
+
 # ---- services ----
 
 def test_09_a_play_needs_the_key_of_a_service(own_api):
