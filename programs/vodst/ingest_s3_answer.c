@@ -7,6 +7,7 @@
  *   Error                          Code Message Region ServerTime
  *   InitiateMultipartUploadResult  UploadId
  *   ListMultipartUploadsResult     Upload: Key UploadId
+ *   ListBucketResult               Contents: Key
  */
 
 #include "programs/vodst/ingest_s3_answer.h"
@@ -23,7 +24,7 @@ struct reader {
     XML_Parser parser;
     struct s3_answer *answer;
     unsigned depth; /* of the element that is open */
-    bool is_in_upload;
+    bool is_in_upload, is_in_object;
     char *text; /* where that of the element goes, or NULL */
     size_t text_size, text_len;
     bool must_be_whole; /* a name or an id, cut, is another's */
@@ -47,6 +48,7 @@ root_begin(struct reader *reader, const char *name)
         {"Error", S3_ANSWER_ERROR},
         {"InitiateMultipartUploadResult", S3_ANSWER_STARTED},
         {"ListMultipartUploadsResult", S3_ANSWER_UPLOADS},
+        {"ListBucketResult", S3_ANSWER_OBJECTS},
     };
     for (size_t i = 0; i < sizeof roots / sizeof *roots; i++)
         if (strcmp(name, roots[i].name) == 0)
@@ -61,6 +63,8 @@ text_begin(struct reader *reader, const char *name)
     struct s3_upload *upload = reader->is_in_upload
                                    ? &answer->uploads[answer->upload_count - 1]
                                    : NULL;
+    char *object =
+        reader->is_in_object ? answer->objects[answer->object_count - 1] : NULL;
     const struct {
         enum s3_answer_kind kind;
         unsigned depth;
@@ -82,6 +86,7 @@ text_begin(struct reader *reader, const char *name)
          S3_OBJECT_SIZE, true},
         {S3_ANSWER_UPLOADS, 3, "UploadId", upload ? upload->id : NULL,
          S3_UPLOAD_ID_SIZE, true},
+        {S3_ANSWER_OBJECTS, 3, "Key", object, S3_OBJECT_SIZE, true},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (texts[i].kind != answer->kind || texts[i].depth != reader->depth
@@ -114,6 +119,10 @@ element_begin(void *context, const char *name, const char **attributes)
         reader->is_in_upload = strcmp(name, "Upload") == 0
                                && answer->upload_count < S3_UPLOADS_MAX
                                && ++answer->upload_count > 0;
+    if (reader->depth == 2 && answer->kind == S3_ANSWER_OBJECTS)
+        reader->is_in_object = strcmp(name, "Contents") == 0
+                               && answer->object_count < S3_OBJECTS_MAX
+                               && ++answer->object_count > 0;
     text_begin(reader, name);
 }
 
@@ -123,7 +132,7 @@ element_end(void *context, const char *name)
     struct reader *reader = context;
     reader->text = NULL;
     if (reader->depth == 2)
-        reader->is_in_upload = false;
+        reader->is_in_upload = reader->is_in_object = false;
     reader->depth--;
 }
 

@@ -25,7 +25,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct s3_answer answer; /* large */
     if (s3_answer_read(bytes_of(data, size), &answer) != 0
-        && (answer.kind != S3_ANSWER_OTHER || answer.upload_count != 0))
+        && (answer.kind != S3_ANSWER_OTHER || answer.upload_count != 0
+            || answer.object_count != 0))
         abort();
     text_check(answer.code, sizeof answer.code);
     text_check(answer.message, sizeof answer.message);
@@ -38,5 +39,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         text_check(answer.uploads[i].object, sizeof answer.uploads[i].object);
         text_check(answer.uploads[i].id, sizeof answer.uploads[i].id);
     }
+    if (answer.object_count > S3_OBJECTS_MAX)
+        abort();
+    for (size_t i = 0; i < answer.object_count; i++)
+        text_check(answer.objects[i], sizeof answer.objects[i]);
     return 0;
 }

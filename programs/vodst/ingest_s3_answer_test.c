@@ -77,6 +77,27 @@ of_uploads_under_way_the_first_are_told(void **state)
 }
 
 static void
+of_objects_the_first_are_told(void **state)
+{
+    char text[4096] = "<ListBucketResult" XMLNS "><Name>films</Name><Prefix>a/"
+                      "</Prefix><Key>no</Key>";
+    assert_int_equal(read_text("<ListBucketResult><KeyCount>0</KeyCount>"
+                               "</ListBucketResult>"),
+                     0);
+    assert_int_equal(answer.kind, S3_ANSWER_OBJECTS);
+    assert_int_equal(answer.object_count, 0);
+    for (size_t i = 0; i < S3_OBJECTS_MAX + 2; i++)
+        text_add(text, "<Contents><Owner><Key>no</Key></Owner><Key>a/&lt;b"
+                       "</Key><Size>5</Size></Contents>");
+    text_add(text, "<CommonPrefixes><Key>no</Key></CommonPrefixes>"
+                   "</ListBucketResult>");
+    assert_int_equal(read_text(text), 0);
+    assert_int_equal(answer.object_count, S3_OBJECTS_MAX);
+    for (size_t i = 0; i < S3_OBJECTS_MAX; i++)
+        assert_string_equal(answer.objects[i], "a/<b");
+}
+
+static void
 what_is_no_such_document_is_refused_or_passed_over(void **state)
 {
     static const char *const bad[] = {
@@ -98,7 +119,7 @@ what_is_no_such_document_is_refused_or_passed_over(void **state)
 }
 
 static void
-a_message_is_cut_and_an_id_is_not(void **state)
+a_message_is_cut_and_an_id_or_a_name_is_not(void **state)
 {
     static char text[8192], filler[2048];
     memset(filler, 'x', sizeof filler - 1);
@@ -111,6 +132,12 @@ a_message_is_cut_and_an_id_is_not(void **state)
              filler);
     assert_int_equal(read_text(text), ERR_INVALID);
     assert_string_equal(answer.upload_id, "");
+    snprintf(text, sizeof text,
+             "<ListBucketResult><Contents><Key>%s</Key></Contents>"
+             "</ListBucketResult>",
+             filler);
+    assert_int_equal(read_text(text), ERR_INVALID);
+    assert_int_equal(answer.object_count, 0);
 }
 
 int
@@ -120,8 +147,9 @@ main(void)
         cmocka_unit_test(an_error_says_why),
         cmocka_unit_test(an_upload_has_an_id_in_any_namespace),
         cmocka_unit_test(of_uploads_under_way_the_first_are_told),
+        cmocka_unit_test(of_objects_the_first_are_told),
         cmocka_unit_test(what_is_no_such_document_is_refused_or_passed_over),
-        cmocka_unit_test(a_message_is_cut_and_an_id_is_not),
+        cmocka_unit_test(a_message_is_cut_and_an_id_or_a_name_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

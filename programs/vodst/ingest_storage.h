@@ -5,7 +5,7 @@
 /*
  * Storage as an ingest sees it: a version of a content is put there as a
  * whole, or not at all. Versions never change: what is there already, with the
- * right bytes, is left alone.
+ * right bytes, is left alone. And as what takes versions away sees it.
  */
 
 #include "programs/vodst/ingest_settings.h"
@@ -50,14 +50,29 @@ struct storage {
     /* Takes away what `put` put: the version did not become playable. */
     void (*discard)(struct storage *storage,
                     const struct storage_version *version);
+    /* Takes away all files of a version, whoever put them, and without knowing
+     * their names: first the one that makes it readable. Of `version` only
+     * content and version are looked at, which must be valid ids. Nobody may be
+     * putting it meanwhile. What is not there is success; *was_there tells.
+     * After a failure some files may be left, and it can be done again. */
+    int (*remove)(struct storage *storage, struct progress *progress,
+                  const struct storage_version *version, bool *was_there);
     void (*free)(struct storage *storage);
 };
+
+/* The file that makes a version readable. */
+#define STORAGE_INDEX "asset.idx"
 
 /* All tell what is wrong by progress_error. ERR_UPSTREAM, ERR_DENIED, ERR_IO,
  * ERR_TIMEOUT (told to stop). The settings must outlive the storage. */
 int storage_http_new(const struct settings *settings, struct storage **out);
 int storage_folder_new(const struct settings *settings, struct storage **out);
 int storage_s3_new(const struct settings *settings, struct storage **out);
+/* The one of these that the settings are of. */
+int storage_new(const struct settings *settings, struct storage **out);
+
+/* May the same go well later? Of any step of an ingest. */
+bool storage_err_is_temporary(int err);
 
 /* "12.3 MB/s", for progress_update; started at `started_ms`. */
 const char *transfer_speed(uint64_t bytes, uint64_t started_ms, char out[32]);

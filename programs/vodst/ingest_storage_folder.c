@@ -28,6 +28,7 @@
 #define COPY_SIZE (8u << 20) /* bytes at once, between looks at the clock */
 #define FOLDER_SIZE (SETTING_STORAGE_SIZE + 160)
 #define PATH_SIZE (FOLDER_SIZE + 64)
+#define ATTEMPTS_MAX 10
 
 struct storage_folder {
     struct storage super;
@@ -248,6 +249,20 @@ beside_make(const char *content, const char *version, char out[PATH_SIZE])
     return fd;
 }
 
+/* The content's folder may be taken away, empty, just after it was made. */
+static int
+beside_begin(const char *content, const char *version, char out[PATH_SIZE])
+{
+    for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+        if (folder_make(content, 0755) != 0)
+            return -1;
+        const int lock = beside_make(content, version, out);
+        if (lock >= 0 || errno != ENOENT)
+            return lock;
+    }
+    return -1;
+}
+
 /* In one move, where the file system knows it: what stands there was damaged,
  * and may be playing. */
 static int
@@ -296,9 +311,7 @@ folder_put(struct storage *super, struct progress *progress,
     version_folder(storage, version, place);
     snprintf(content, sizeof content, "%s%.64s", storage->settings->storage,
              version->content);
-    if (folder_make(content, 0755) != 0)
-        return failed(progress, "make a folder in", content);
-    const int lock = beside_make(content, version->version, beside);
+    const int lock = beside_begin(content, version->version, beside);
     if (lock < 0)
         return failed(progress, "make a folder in", content);
     int err = is_there(place, version, &is_whole);
@@ -356,6 +369,56 @@ folder_discard(struct storage *super, const struct storage_version *version)
     rmdir(path);
 }
 
+/* Its index is gone for good before anything else is: what a power cut leaves
+ * is not readable. */
+static int
+index_remove(struct progress *progress, const char *place)
+{
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%s/%s", place, STORAGE_INDEX);
+    if (unlink(path) != 0)
+        return errno == ENOENT || errno == ENOTDIR
+                   ? 0
+                   : failed(progress, "remove", path);
+    return sync_folder(place) == 0 ? 0 : failed(progress, "write", place);
+}
+
+static int
+folder_take_away(struct storage *super, struct progress *progress,
+                 const struct storage_version *version, bool *was_there)
+{
+    struct storage_folder *storage = (struct storage_folder *) super;
+    char place[FOLDER_SIZE], content[FOLDER_SIZE];
+    struct stat st;
+    version_folder(storage, version, place);
+    snprintf(content, sizeof content, "%s%.64s", storage->settings->storage,
+             version->content);
+    const int parent = open(content, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 && errno == ENOENT) {
+        *was_there = false;
+        return 0;
+    }
+    if (parent < 0 || flock(parent, LOCK_EX) != 0) {
+        const int err = failed(progress, "open", content);
+        if (parent >= 0)
+            close(parent);
+        return err;
+    }
+    const bool is_there = lstat(place, &st) == 0;
+    int err = index_remove(progress, place);
+    if (err == 0 && folder_remove(place) != 0)
+        err = failed(progress, "remove", place);
+    if (err == 0) {
+        orphans_remove(content);
+        if (rmdir(content) != 0 && fsync(parent) != 0)
+            err = failed(progress, "write", content);
+    }
+    close(parent);
+    if (err == 0)
+        *was_there = is_there;
+    return err;
+}
+
 static void
 folder_free(struct storage *super)
 {
@@ -373,6 +436,7 @@ storage_folder_new(const struct settings *settings, struct storage **out)
         .has = folder_has,
         .put = folder_put,
         .discard = folder_discard,
+        .remove = folder_take_away,
         .free = folder_free,
     };
     storage->settings = settings;

@@ -286,6 +286,45 @@ http_discard(struct storage *super, const struct storage_version *version)
     }
 }
 
+/* 404: it is not there, nor a folder that it would be in. */
+static int
+url_delete(struct storage_http *storage, struct progress *progress,
+           const char *url, bool *was_there)
+{
+    struct transfer_answer answer;
+    const struct transfer transfer = request(storage, "DELETE", url);
+    int err = transfer_run_stubborn(&transfer, &answer);
+    if (err != 0)
+        return no_answer(progress, url, err, &answer);
+    if (answer.status == 404)
+        return 0;
+    /* 207: some of it is left (RFC 4918, section 9.6.1) */
+    if (answer.status < 200 || answer.status > 299 || answer.status == 207)
+        return refused(progress, url, "take away", &answer);
+    *was_there = true;
+    return 0;
+}
+
+/* The collection as a whole: WebDAV takes what is in it, too. */
+static int
+http_remove(struct storage *super, struct progress *progress,
+            const struct storage_version *version, bool *was_there)
+{
+    struct storage_http *storage = (struct storage_http *) super;
+    char folder[URL_SIZE], index[URL_SIZE];
+    bool is_there = false;
+    snprintf(folder, sizeof folder, "%s%.64s/%.64s/",
+             storage->settings->storage, version->content, version->version);
+    snprintf(index, sizeof index, "%s%.64s/%.64s/" STORAGE_INDEX,
+             storage->settings->storage, version->content, version->version);
+    int err = url_delete(storage, progress, index, &is_there);
+    if (err == 0)
+        err = url_delete(storage, progress, folder, &is_there);
+    if (err == 0)
+        *was_there = is_there;
+    return err;
+}
+
 static int
 http_has(struct storage *super, struct progress *progress,
          const struct storage_version *version, bool *out)
@@ -356,6 +395,7 @@ storage_http_new(const struct settings *settings, struct storage **out)
         .has = http_has,
         .put = http_put,
         .discard = http_discard,
+        .remove = http_remove,
         .free = http_free,
     };
     storage->settings = settings;

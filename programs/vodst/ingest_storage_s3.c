@@ -213,6 +213,137 @@ s3_discard(struct storage *super, const struct storage_version *version)
     }
 }
 
+/* ---- taking a version away ---- */
+
+static int
+object_delete(struct storage_s3 *storage, struct progress *progress,
+              const char *object)
+{
+    const struct s3_request request = {.method = "DELETE", .object = object};
+    int err = s3_client_run(&storage->client, &request, &storage->result);
+    if (err != 0)
+        return no_answer(storage, progress, err, object);
+    return s3_is_done(&storage->result) || storage->result.http.status == 404
+               ? 0
+               : refused(storage, progress, "take away", object);
+}
+
+/* As ingest names files, or empty. In a request's path others could be read as
+ * another object's name. */
+static bool
+is_plain(const char *name)
+{
+    static const char known[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return strspn(name, known) == strlen(name) && strcmp(name, ".") != 0
+           && strcmp(name, "..") != 0;
+}
+
+static int
+version_list(struct storage_s3 *storage, struct progress *progress,
+             const char *prefix)
+{
+    struct buffer query;
+    buffer_init(&query, 4 * (S3_PREFIX_SIZE + OBJECT_SIZE));
+    buffer_printf(&query, "list-type=2&max-keys=%d&prefix=", S3_OBJECTS_MAX);
+    sigv4_encode(bytes_of_text(storage->client.place->prefix), false, &query);
+    sigv4_encode(bytes_of_text(prefix), false, &query);
+    buffer_append_u8(&query, '\0');
+    const struct s3_request request = {
+        .method = "GET",
+        .query = (const char *) query.ptr,
+    };
+    int err = query.err;
+    if (err == 0)
+        err = s3_client_run(&storage->client, &request, &storage->result);
+    buffer_fini(&query);
+    if (err != 0)
+        return no_answer(storage, progress, err, prefix);
+    if (!s3_is_done(&storage->result))
+        return refused(storage, progress, "list", prefix);
+    if (storage->result.answer.kind == S3_ANSWER_OBJECTS)
+        return 0;
+    progress_error(progress,
+                   "storage lists %s%s in another form than S3 does: is "
+                   "--s3-endpoint right?",
+                   storage->settings->storage, prefix);
+    return ERR_INVALID;
+}
+
+/* Those that were listed, each of them below the prefix. */
+static int
+listed_delete(struct storage_s3 *storage, struct progress *progress,
+              const struct s3_answer *listed, const char *prefix)
+{
+    const char *base = storage->client.place->prefix;
+    const size_t base_len = strlen(base), prefix_len = strlen(prefix);
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < listed->object_count; i++) {
+        const char *name = listed->objects[i];
+        if (strncmp(name, base, base_len) != 0
+            || strncmp(name + base_len, prefix, prefix_len) != 0
+            || !is_plain(name + base_len + prefix_len)) {
+            progress_error(progress,
+                           "storage lists \"%s\" under %s%s, which no ingest "
+                           "put there: look at it, and take it away by hand",
+                           name, storage->settings->storage, prefix);
+            return ERR_INVALID;
+        }
+        err = object_delete(storage, progress, name + base_len);
+    }
+    return err;
+}
+
+/* A store may list for a while what is gone: then it is asked again later.
+ * `first` is the first name that was listed before, or empty. */
+static int
+listed_wait(struct storage_s3 *storage, struct progress *progress,
+            struct transfer_waiting *waiting, char first[S3_OBJECT_SIZE])
+{
+    const char *now = storage->result.answer.objects[0];
+    if (strcmp(first, now) != 0) {
+        memcpy(first, now, S3_OBJECT_SIZE);
+        return 0;
+    }
+    const int err = transfer_wait(waiting, storage->client.place->address,
+                                  "it lists what was taken away");
+    if (err == ERR_UNAVAILABLE)
+        progress_error(progress,
+                       "storage still lists \"%s\", which was taken away: try "
+                       "again later",
+                       first);
+    return err;
+}
+
+static int
+s3_remove(struct storage *super, struct progress *progress,
+          const struct storage_version *version, bool *was_there)
+{
+    struct storage_s3 *storage = (struct storage_s3 *) super;
+    static struct s3_answer listed; /* large; the requests have others */
+    char prefix[OBJECT_SIZE], index[OBJECT_SIZE];
+    char first[S3_OBJECT_SIZE] = "";
+    struct transfer_waiting waiting = {0};
+    bool is_there = false;
+    object_name(version, "", prefix);
+    object_name(version, STORAGE_INDEX, index);
+    int err = object_delete(storage, progress, index);
+    while (err == 0 && (err = version_list(storage, progress, prefix)) == 0) {
+        listed = storage->result.answer;
+        if (listed.object_count == 0)
+            break;
+        is_there = true;
+        err = listed_wait(storage, progress, &waiting, first);
+        if (err == 0)
+            err = listed_delete(storage, progress, &listed, prefix);
+    }
+    if (err != 0)
+        return err;
+    s3_uploads_clear(&storage->client, prefix);
+    *was_there = is_there;
+    return 0;
+}
+
 static int
 s3_has(struct storage *super, struct progress *progress,
        const struct storage_version *version, bool *out)
@@ -275,6 +406,7 @@ storage_s3_new(const struct settings *settings, struct storage **out)
         .has = s3_has,
         .put = s3_put,
         .discard = s3_discard,
+        .remove = s3_remove,
         .free = s3_free,
     };
     storage->settings = settings;

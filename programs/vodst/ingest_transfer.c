@@ -344,7 +344,7 @@ transfer_problem(const struct transfer_answer *answer, char out[512])
         snprintf(out, 512, "403: not allowed");
     else if (answer->status == 405)
         snprintf(out, 512,
-                 "405: it takes no such request (is WebDAV PUT "
+                 "405: it takes no such request (are WebDAV's PUT and DELETE "
                  "switched on?)");
     else if (answer->status == 413)
         snprintf(out, 512, "413: the file is larger than it takes");
