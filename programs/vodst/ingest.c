@@ -10,6 +10,7 @@
 #include "platform/clock.h"
 #include "platform/files.h"
 #include "platform/options.h"
+#include "programs/vodst/ingest_api.h"
 #include "programs/vodst/ingest_child.h"
 #include "programs/vodst/ingest_digest.h"
 #include "programs/vodst/ingest_found.h"
@@ -18,6 +19,7 @@
 #include "programs/vodst/ingest_ladder.h"
 #include "programs/vodst/ingest_loudness.h"
 #include "programs/vodst/ingest_pieces.h"
+#include "programs/vodst/ingest_settings_options.h"
 #include "programs/vodst/ingest_tracks.h"
 #include "programs/vodst/ingest_transfer.h"
 #include "programs/vodst/ingest_version.h"
@@ -60,39 +62,7 @@ static const struct option options[] = {
      "FILE[:LANGUAGE[:LABEL]]: the same, of what a viewer who wants no "
      "subtitles has to read all the same, as signs and what is spoken in "
      "another language than the film's."},
-    {"dir", OPTION_TEXT, offsetof(struct config, given.dir), NULL, 0, 0, false,
-     NULL, "State folder of `vodst up`: storage and API are taken from there."},
-    {"storage", OPTION_TEXT, offsetof(struct config, given.storage), NULL, 0, 0,
-     false, NULL,
-     "Where the files go: a URL that takes HTTP PUT, s3://BUCKET[/PREFIX], or "
-     "a folder."},
-    {"storage-user", OPTION_TEXT, offsetof(struct config, given.storage_user),
-     NULL, 0, 0, false, NULL, "User for the storage (HTTP basic)."},
-    {"storage-password-file", OPTION_TEXT,
-     offsetof(struct config, given.storage_password_file), NULL, 0, 0, false,
-     NULL, "File with the password for the storage."},
-    {"s3-endpoint", OPTION_TEXT, offsetof(struct config, given.s3.endpoint),
-     NULL, 0, 0, false, "URL",
-     "Where the bucket is: http[s]://HOST[:PORT] of S3-compatible storage."},
-    {"s3-region", OPTION_TEXT, offsetof(struct config, given.s3.region), NULL,
-     0, 0, false, "name",
-     "Its region; by default AWS_REGION's, else us-east-1, which most storages "
-     "but Amazon's take."},
-    {"s3-addressing", OPTION_TEXT, offsetof(struct config, given.s3.addressing),
-     NULL, 0, 0, false, NULL,
-     "path (the default): the bucket is in the path; virtual-hosted: it is "
-     "before the host's name."},
-    {"s3-credentials-file", OPTION_TEXT,
-     offsetof(struct config, given.s3.credentials_file), NULL, 0, 0, false,
-     NULL,
-     "File with aws_access_key_id, aws_secret_access_key and maybe "
-     "aws_session_token as NAME = VALUE, at its beginning or under [default]; "
-     "without it AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-     "AWS_SESSION_TOKEN of the environment count."},
-    {"s3-ca-file", OPTION_TEXT, offsetof(struct config, given.s3.ca_file), NULL,
-     0, 0, false, NULL,
-     "File with the certificates that may vouch for an https endpoint, as PEM; "
-     "by default those that this machine trusts."},
+    SETTINGS_STORAGE_OPTIONS(struct config, given),
     {"s3-part-size", OPTION_SIZE, offsetof(struct config, given.s3.part_size),
      NULL, 5 << 20, 5368709120.0, false, NULL,
      "Files above this go in parts of it, 16M by default; in larger ones when "
@@ -101,10 +71,7 @@ static const struct option options[] = {
      offsetof(struct config, given.fill_secret_file), NULL, 0, 0, false, NULL,
      "File with the secret that lets one read from the storage; without it "
      "the stored sizes may not be readable, and are then not verified."},
-    {"api", OPTION_TEXT, offsetof(struct config, given.api), NULL, 0, 0, false,
-     NULL, "URL of st-api, which makes the content playable."},
-    {"api-key-file", OPTION_TEXT, offsetof(struct config, given.api_key_file),
-     NULL, 0, 0, false, NULL, "File with the admin key of st-api."},
+    SETTINGS_API_OPTIONS(struct config, given),
     {"copy", OPTION_FLAG, offsetof(struct config, copy), NULL, 0, 0, false,
      NULL,
      "Takes MP4 and QuickTime files in as they are, with nothing encoded. "
@@ -251,6 +218,7 @@ struct ingest {
     struct version version;
     struct storage *storage;
     bool is_stored;
+    bool is_known;  /* st-api knew the version before it was stored */
     bool is_unsure; /* st-api may have taken it: what is stored must stay */
     char playable[CONTENT_ID_LEN_MAX + 1]; /* the version now; or empty */
 };
@@ -342,17 +310,7 @@ static int
 api_answer_judge(struct ingest *in, int err,
                  const struct transfer_answer *answer)
 {
-    char problem[512];
-    if (err == ERR_TIMEOUT)
-        return err;
-    if (err != 0) {
-        progress_error(&in->progress, "st-api does not answer at %s (%s)",
-                       in->settings.api, answer->reason);
-        return err;
-    }
-    progress_error(&in->progress, "st-api refuses %s (%s)", in->config->id,
-                   transfer_problem(answer, problem));
-    return transfer_err(answer);
+    return api_judge(&in->progress, &in->settings, in->config->id, err, answer);
 }
 
 static void
@@ -780,11 +738,21 @@ store_begin(struct ingest *in)
                                     "files", files));
 }
 
+/* What is retired may be taken away at any moment, unless this is said. */
+static int
+version_keep(struct ingest *in, bool *is_known)
+{
+    return api_version_keep(&in->progress, &in->settings, in->config->id,
+                            in->version.text, is_known);
+}
+
 static int
 step_store(struct ingest *in)
 {
     int err = version_make(&in->progress, &in->plan, in->work.folder,
                            in->config->id, &in->version);
+    if (err == 0)
+        err = version_keep(in, &in->is_known);
     if (err == 0)
         err = store_begin(in);
     if (err == 0)
@@ -792,6 +760,22 @@ step_store(struct ingest *in)
     if (err == 0)
         in->is_stored = true;
     return err;
+}
+
+/* A version that was stored again for longer than tokens are good may have been
+ * taken away meanwhile. From here on it is not. */
+static int
+stored_check(struct ingest *in)
+{
+    bool is_known = in->is_known;
+    const int err = in->is_known ? version_keep(in, &is_known) : 0;
+    if (err != 0 || is_known == in->is_known)
+        return err;
+    progress_error(&in->progress,
+                   "version %s of %s was taken away while it was stored: run "
+                   "the same command again",
+                   in->version.text, in->config->id);
+    return ERR_UPSTREAM;
 }
 
 static int
@@ -802,7 +786,10 @@ step_publish(struct ingest *in)
     api_url(in, url);
     json_int_t duration_ms = (json_int_t) (in->indexed.duration_s * 1000 + 0.5);
     json_t *tracks;
-    int err = tracks_read(in->work.folder, &tracks);
+    int err = stored_check(in);
+    if (err != 0)
+        return err;
+    err = tracks_read(in->work.folder, &tracks);
     if (err != 0) {
         progress_error(&in->progress, "cannot read %s/asset.idx: %s",
                        in->work.folder, err_text(err));
@@ -902,14 +889,6 @@ result_tell(struct ingest *in)
                              renditions));
 }
 
-/* May the same command go well later? */
-static bool
-is_temporary(int err)
-{
-    return err == ERR_UPSTREAM || err == ERR_UNAVAILABLE || err == ERR_FULL
-           || err == ERR_IO || err == ERR_MEMORY;
-}
-
 /* What a failed run has stored. */
 static void
 stored_settle(struct ingest *in, bool is_kept)
@@ -929,15 +908,12 @@ stored_settle(struct ingest *in, bool is_kept)
 static int
 ingest_run(struct ingest *in)
 {
-    int err = in->settings.is_storage_http
-                  ? storage_http_new(&in->settings, &in->storage)
-              : in->settings.is_storage_s3
-                  ? storage_s3_new(&in->settings, &in->storage)
-                  : storage_folder_new(&in->settings, &in->storage);
+    int err = storage_new(&in->settings, &in->storage);
     if (err == 0)
         err = steps_run(in);
-    const bool is_kept = err != 0 && in->config->keep_work
-                         && (stop_signal() != 0 || is_temporary(err));
+    const bool is_kept =
+        err != 0 && in->config->keep_work
+        && (stop_signal() != 0 || storage_err_is_temporary(err));
     if (stop_signal() != 0 && err != 0)
         progress_error(&in->progress, "interrupted: nothing was made playable");
     if (err != 0)
@@ -1048,17 +1024,6 @@ config_check(struct ingest *in)
     return 0;
 }
 
-static void
-waiting_tell(const char *url, const char *reason, uint64_t pause_ms,
-             uint64_t left_ms, void *context)
-{
-    char left[32];
-    progress_note(context,
-                  "waiting for %s (%s): again in %.1f s, for at most %s more",
-                  url, reason, (double) pause_ms / 1000,
-                  time_text((double) left_ms / 1000, left));
-}
-
 /* Is it this option, and is its value in the next argument? */
 static bool
 argument_is(const char *argument, const char *name, bool *has_next)
@@ -1131,7 +1096,7 @@ ingest_main(int argc, char **argv)
     in.film = argv[first];
     in.films = argv + first;
     in.film_count = (unsigned) (argc - first);
-    progress_init(&in.progress, config.json);
+    progress_init(&in.progress, program.name, config.json);
     if (config.jobs != NULL && config.jobs[0] != '\0')
         return jobs_main(&in, argc, argv);
     int err = config_check(&in);
@@ -1142,7 +1107,7 @@ ingest_main(int argc, char **argv)
     title_set(&in);
     stop_signals_catch();
     setenv("SVT_LOG", "1", 0); /* errors alone: it speaks past FFmpeg's log */
-    transfer_patience_set((uint64_t) config.patience_ms, waiting_tell,
+    transfer_patience_set((uint64_t) config.patience_ms, progress_waiting,
                           &in.progress);
     err = ingest_run(&in);
     settings_fini(&in.settings);
@@ -1150,5 +1115,6 @@ ingest_main(int argc, char **argv)
         return 0;
     if (stop_signal() != 0)
         return 128 + stop_signal();
-    return config.keep_work && is_temporary(err) ? EXIT_TEMPORARY : 1;
+    return config.keep_work && storage_err_is_temporary(err) ? EXIT_TEMPORARY
+                                                             : 1;
 }

@@ -11,6 +11,7 @@
 #include "core/err.h"
 #include "platform/clock.h"
 #include "programs/vodst/ingest_child.h"
+#include "programs/vodst/vodst.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -11,9 +11,6 @@
 #include "programs/vodst/ingest_job_list.h"
 
 #define JOB_WORKERS_MAX 64
-#define EXIT_TEMPORARY \
-    75 /* of one ingest, as sysexits.h has it: a failure
-                           * that may be over later */
 
 struct jobs_config {
     const char *path;    /* JSON lines; "-": standard input */

@@ -30,9 +30,10 @@ time_text(double seconds, char out[32])
 }
 
 void
-progress_init(struct progress *progress, bool is_json)
+progress_init(struct progress *progress, const char *program, bool is_json)
 {
     memset(progress, 0, sizeof *progress);
+    progress->program = program;
     progress->is_json = is_json;
     progress->is_terminal = !is_json && isatty(STDERR_FILENO);
 }
@@ -207,10 +208,21 @@ progress_error(struct progress *progress, const char *format, ...)
         return;
     }
     bar_clear(progress);
-    fprintf(stderr, "vodst ingest: %s\n", text);
+    fprintf(stderr, "%s: %s\n", progress->program, text);
     json_t *fields = json_pack("{s:o}", "message", text_json(text));
     if (fields != NULL && progress->step != NULL)
         json_object_set_new(fields, "step", json_string(progress->step));
     progress_event(progress, "error", fields);
     progress->step = NULL;
+}
+
+void
+progress_waiting(const char *url, const char *reason, uint64_t pause_ms,
+                 uint64_t left_ms, void *context)
+{
+    char left[32];
+    progress_note(context,
+                  "waiting for %s (%s): again in %.1f s, for at most %s more",
+                  url, reason, (double) pause_ms / 1000,
+                  time_text((double) left_ms / 1000, left));
 }

@@ -3,7 +3,7 @@
 #define PROGRAMS_VODST_INGEST_PROGRESS_H
 
 /*
- * Tells how far an ingest is: a bar on a terminal, a line every few seconds
+ * Tells how far an ingest, or what takes versions away, is: a bar on a terminal, a line every few seconds
  * elsewhere, or JSON lines for scripts. People's lines go to standard error,
  * JSON lines to standard output.
  */
@@ -14,6 +14,7 @@
 struct json_t;
 
 struct progress {
+    const char *program; /* "vodst ingest": errors begin with it */
     bool is_json;
     bool is_terminal;
     bool is_optional; /* what is an error is a note: the step goes on */
@@ -23,7 +24,8 @@ struct progress {
     char speed[32];     /* as shown last */
 };
 
-void progress_init(struct progress *progress, bool is_json);
+void progress_init(struct progress *progress, const char *program,
+                   bool is_json);
 
 /* A step begins, and ends well; a failed one is ended by progress_error. */
 void progress_begin(struct progress *progress, const char *step);
@@ -43,6 +45,11 @@ void progress_error(struct progress *progress, const char *format, ...)
  * `fields` over. */
 void progress_event(struct progress *progress, const char *event,
                     struct json_t *fields);
+
+/* A transfer_waits (ingest_transfer.h): a note about it; its context is the
+ * progress. */
+void progress_waiting(const char *url, const char *reason, uint64_t pause_ms,
+                      uint64_t left_ms, void *context);
 
 /* "1:02:03", "0:07" */
 const char *time_text(double seconds, char out[32]);

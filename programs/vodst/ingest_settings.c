@@ -180,7 +180,7 @@ static int
 storage_set(struct progress *progress, const char *text, struct settings *out)
 {
     if (text == NULL) {
-        progress_error(progress, "say where to store the film: --storage URL "
+        progress_error(progress, "say where films are stored: --storage URL "
                                  "or FOLDER, or --dir STATE");
         return ERR_INVALID;
     }
@@ -209,7 +209,7 @@ static int
 api_set(struct progress *progress, const char *text, struct settings *out)
 {
     if (text == NULL) {
-        progress_error(progress, "say who makes the film playable: --api URL, "
+        progress_error(progress, "say who knows what is playable: --api URL, "
                                  "or --dir STATE");
         return ERR_INVALID;
     }

@@ -40,7 +40,7 @@ setup(void **state)
     file("password", "pass word\n");
     file("fill", "f1\n");
     file("key", "0123456789abcdef\n");
-    progress_init(&progress, false);
+    progress_init(&progress, "vodst ingest", false);
     return 0;
 }
 

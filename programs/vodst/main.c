@@ -16,6 +16,7 @@ static const struct command {
     {"status", status_main, "show nodes, levels and owner sets"},
     {"override", override_main, "decide by hand, for a time"},
     {"ingest", ingest_main, "encode a film, store it and make it playable"},
+    {"collect", collect_main, "take away versions that nobody plays any more"},
     {"audience", audience_main, "play contents with emulated players"},
 };
 

@@ -10,5 +10,9 @@ int status_main(int argc, char **argv);
 int ingest_main(int argc, char **argv);
 int audience_main(int argc, char **argv);
 int override_main(int argc, char **argv);
+int collect_main(int argc, char **argv);
+
+/* An exit status, as sysexits.h has it: a failure that may be over later. */
+#define EXIT_TEMPORARY 75
 
 #endif

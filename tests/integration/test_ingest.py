@@ -657,7 +657,7 @@ def test_16_an_api_that_refuses_is_told_before_encoding(place, film):
 def moody_api():
     """Knows no content, and answers PUT as it is told."""
     def answer(request):
-        if request.command == "GET":
+        if request.command in ("GET", "POST"):
             return 404, {}, b'{"detail":"not today"}'
         request.body()
         api.puts += 1

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_VODST_INGEST_API_H
+#define PROGRAMS_VODST_INGEST_API_H
+
+/*
+ * What st-api is asked of versions of contents. An st-api that is away is waited
+ * for; what is wrong is told by progress_error.
+ */
+
+#include "programs/vodst/ingest_settings.h"
+#include "programs/vodst/ingest_transfer.h"
+
+struct json_t;
+
+/* The error that an answer is which is not what was expected, told. `what` was
+ * asked about. */
+int api_judge(struct progress *progress, const struct settings *settings,
+              const char *what, int err, const struct transfer_answer *answer);
+
+/* METHOD .../versions/VERSION + action ("/collect", or ""). 0 when it answers
+ * 204, or 404 or 409, which the status tells. */
+int api_version_ask(struct progress *progress, const struct settings *settings,
+                    const char *method, const char *content,
+                    const char *version, const char *action,
+                    struct transfer_answer *answer);
+
+/* The version is about to be stored: its files stay for another lifetime of
+ * tokens. Waits while they are being taken away. *is_known: it was stored
+ * before, as st-api has it. */
+int api_version_keep(struct progress *progress, const struct settings *settings,
+                     const char *content, const char *version, bool *is_known);
+
+/* Versions whose files may be taken away, as an array; up to the first 1000. The
+ * caller frees it. */
+int api_retired(struct progress *progress, const struct settings *settings,
+                struct json_t **out);
+
+#endif
