@@ -11,12 +11,14 @@ import os
 import pathlib
 import re
 import signal
+import sqlite3
 import struct
 import subprocess
 import threading
 import time
 
 import pytest
+import requests
 
 from conftest import ROOT, VODST, film_make, vodst, wait_until
 from nginx_instance import NginxInstance
@@ -279,6 +281,22 @@ def test_03_tokens_that_are_good_keep_the_files(stand):
     assert time.time() > play["expires"]
     stand.collect()
     stand.is_left("demo/two")
+
+
+def test_04_more_than_st_api_lists_at_a_time(stand):
+    database = sqlite3.connect(stand.api.folder / "catalogue.db", timeout=10)
+    with database:
+        database.executemany(
+            "INSERT INTO versions(content, version, duration_ms, created,"
+            " retired) VALUES('old', ?, 1, 1, 1)",
+            [(f"v{i}",) for i in range(1100)])
+    database.close()
+    stand.storage.put("old/v1099/asset.idx")
+    assert len(stand.retired()) == 1000
+    done = stand.collect("--json")
+    assert events(done)[-1]["collected"] == 1100
+    assert stand.retired() == []
+    stand.is_left()
 
 
 # ---- what happens meanwhile ----
@@ -747,3 +765,33 @@ def test_34_an_ingest_begins_where_the_contents_folder_just_went(
     rest = one.communicate(timeout=60)
     assert one.returncode == 0, rest
     assert len(stand.storage.names()) > 4
+
+
+# ---- on a platform ----
+
+def test_41_a_state_folder_says_where(start_platform, film):
+    """Its own storage, whose files go while the version that is played is
+    asked for."""
+    platform = start_platform("--origins", "1")
+    copied = "--copy", "--no-thumbnails"
+    platform.ingest(film, "demo", *copied)
+    platform.ingest(film, "demo", *copied, "--segment", "1s")
+    root = platform.folder / "storage/media/demo"
+    assert len(list(root.iterdir())) == 2
+    before = vodst("collect", "--dir", platform.folder)
+    assert before.returncode == 0, before.stderr
+    assert "0 versions were taken away" in before.stdout
+    # as if it had been so for a day
+    database = sqlite3.connect(platform.folder / "catalogue.db", timeout=10)
+    with database:
+        database.execute("UPDATE versions SET retired = retired - 86400"
+                         " WHERE retired > 0")
+    database.close()
+    done = vodst("collect", "--dir", platform.folder)
+    assert done.returncode == 0, done.stderr
+    assert "1 versions were taken away" in done.stdout
+    left, = root.iterdir()
+    assert (left / "asset.idx").exists()
+    played = requests.get(platform.play_url("demo"), timeout=10)
+    assert played.ok and "#EXTM3U" in played.text
+    assert f"/demo/{left.name}/" in played.url
