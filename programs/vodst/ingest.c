@@ -415,22 +415,22 @@ work_key_make(const struct ingest *in, char out[WORK_KEY_SIZE])
     return err;
 }
 
-/* The version of any content, or empty. False when st-api does not say. */
+/* It was playable once, and plays of it may go on. False when st-api does not
+ * say. */
 static bool
-playable_ask(const struct ingest *in, const char *content,
-             char out[CONTENT_ID_LEN_MAX + 1])
+version_ask(const struct ingest *in, const char *content, const char *version,
+            bool *is_known)
 {
-    char url[SETTING_URL_SIZE + 128];
+    char url[SETTING_URL_SIZE + 2 * CONTENT_ID_LEN_MAX + 64];
     struct transfer_answer answer;
-    snprintf(url, sizeof url, "%s/v1/contents/%s", in->settings.api, content);
+    snprintf(url, sizeof url, "%s/v1/contents/%.64s/versions/%.64s",
+             in->settings.api, content, version);
     const struct transfer transfer = {
         .method = "GET", .url = url, .bearer = in->settings.api_key};
-    out[0] = '\0';
     if (transfer_run(&transfer, &answer) != 0
         || (answer.status != 200 && answer.status != 404))
         return false;
-    if (answer.status == 200)
-        version_parse(&answer, out);
+    *is_known = answer.status == 200;
     return true;
 }
 
@@ -448,11 +448,12 @@ orphan_discard(struct ingest *in, const json_t *stored, const char *content)
             != 0
         || !is_ours)
         return true;
-    char playable[CONTENT_ID_LEN_MAX + 1];
-    if (strcmp(storage, in->settings.storage) != 0
-        || !playable_ask(in, content, playable))
+    bool is_known;
+    if (!content_id_is_valid(bytes_of_text(text))
+        || strcmp(storage, in->settings.storage) != 0
+        || !version_ask(in, content, text, &is_known))
         return false;
-    if (strcmp(text, playable) == 0)
+    if (is_known)
         return true;
     static struct storage_file files[STORAGE_FILES_MAX];
     struct storage_version version = {
