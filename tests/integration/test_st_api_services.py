@@ -26,9 +26,18 @@ def public(key, **more):
             **more}
 
 
+class In(float):
+    """So many seconds from when it is used."""
+
+
+def dated(claims):
+    return {name: time.time() + float(value) if isinstance(value, In)
+            else value for name, value in claims.items()}
+
+
 def make(key=EC[0], kid="k1", algorithm="ES256", headers=None, **claims):
     claims = {"iss": "shop", "aud": "st-api", "exp": int(time.time()) + 60,
-              **claims}
+              **dated(claims)}
     return jwt.encode({k: v for k, v in claims.items() if v is not None}, key,
                       algorithm, headers={"kid": kid, **(headers or {})})
 
@@ -70,9 +79,8 @@ def test_01_a_jwt_asks_for_a_play(shop):
 
 
 @pytest.mark.parametrize("claims", [
-    {"aud": ["else", "st-api"]}, {"nbf": int(time.time()) - 5},
-    {"iat": int(time.time())}, {"exp": int(time.time()) - 30},
-    {"exp": time.time() + 60.5}, {"jti": "x", "anything": [1, {}]},
+    {"aud": ["else", "st-api"]}, {"nbf": In(-5)}, {"iat": In(0)},
+    {"exp": In(-30)}, {"exp": In(60.5)}, {"jti": "x", "anything": [1, {}]},
     {"contents": ["other", "demo"]}, {"sub": "anna"}, {"region": "DE"}])
 def test_02_claims_that_hold(shop, claims):
     assert shop.play({"content": "demo"}, make(**claims)).status_code == 201
@@ -81,9 +89,8 @@ def test_02_claims_that_hold(shop, claims):
 @pytest.mark.parametrize("claims", [
     {"iss": None}, {"iss": "another"}, {"iss": 7}, {"aud": None},
     {"aud": "else"}, {"aud": []}, {"aud": 7}, {"exp": None}, {"exp": "soon"},
-    {"exp": -1}, {"exp": int(time.time()) - 90},
-    {"nbf": int(time.time()) + 300}, {"nbf": "x"},
-    {"iat": int(time.time()) + 300}, {"contents": "demo"}, {"contents": [1]},
+    {"exp": -1}, {"exp": In(-90)}, {"nbf": In(300)}, {"nbf": "x"},
+    {"iat": In(300)}, {"contents": "demo"}, {"contents": [1]},
     {"contents": ["x"] * 65}, {"contents": [""]}, {"sub": ""},
     {"sub": "x" * 129}, {"sub": 5}, {"sub": "a\nb"}, {"region": "de"},
     {"region": "DEU"}])
