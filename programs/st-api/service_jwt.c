@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define RSA_BITS_MIN 2048
+#define NUMBER_LEN_MAX 2048 /* characters of base64url */
 
 struct service_jwk {
     cjose_jwk_t *jwk;
@@ -62,9 +63,44 @@ algorithm_of(json_t *json, const char **reason)
     return alg;
 }
 
+static bool
+is_base64url(const json_t *json)
+{
+    uint8_t decoded[BASE64URL_SIZE(NUMBER_LEN_MAX)];
+    const size_t len = json_string_length(json);
+    return len > 0 && len <= NUMBER_LEN_MAX
+           && base64url_decode(bytes_of(json_string_value(json), len), decoded);
+}
+
+/* The numbers of a public key and nothing else: libcjose (0.6.2) ends the
+ * program at a text that is no base64url. NULL: they make no key. */
+static cjose_jwk_t *
+numbers_import(json_t *json, const char *alg)
+{
+    static const char *const of_ec[] = {"kty", "crv", "x", "y"};
+    static const char *const of_rsa[] = {"kty", "n", "e"};
+    const bool is_ec = strcmp(alg, "ES256") == 0;
+    const char *const *names = is_ec ? of_ec : of_rsa;
+    const size_t count = is_ec ? 4 : 3;
+    json_t *numbers = json_object();
+    bool is_whole = numbers != NULL;
+    for (size_t i = 0; i < count && is_whole; i++) {
+        json_t *number = json_object_get(json, names[i]);
+        const bool is_word = names[i][1] != '\0'; /* not one letter */
+        is_whole = json_is_string(number) && (is_word || is_base64url(number))
+                   && json_object_set(numbers, names[i], number) == 0;
+    }
+    char *text = is_whole ? json_dumps(numbers, JSON_COMPACT) : NULL;
+    cjose_jwk_t *jwk =
+        text != NULL ? cjose_jwk_import(text, strlen(text), NULL) : NULL;
+    free(text);
+    json_decref(numbers);
+    return jwk;
+}
+
 static int
-jwk_read(json_t *json, struct bytes text, const char *id,
-         struct service_jwk *out, const char **reason)
+jwk_read(json_t *json, const char *id, struct service_jwk *out,
+         const char **reason)
 {
     json_t *kid = json_object_get(json, "kid");
     out->alg = algorithm_of(json, reason);
@@ -75,7 +111,7 @@ jwk_read(json_t *json, struct bytes text, const char *id,
         *reason = "has a \"kid\" that is no text of 1 to 64 bytes";
         return ERR_INVALID;
     }
-    out->jwk = cjose_jwk_import((const char *) text.ptr, text.len, NULL);
+    out->jwk = numbers_import(json, out->alg);
     *reason = "has numbers that make no key";
     if (out->jwk == NULL)
         return ERR_INVALID;
@@ -96,7 +132,7 @@ service_jwk_read(struct bytes text, const char *id, struct service_jwk **out,
     *reason = "is no JSON object";
     int err = jwk == NULL             ? ERR_MEMORY
               : !json_is_object(json) ? ERR_INVALID
-                                      : jwk_read(json, text, id, jwk, reason);
+                                      : jwk_read(json, id, jwk, reason);
     json_decref(json);
     if (err != 0)
         service_jwk_free(jwk);
