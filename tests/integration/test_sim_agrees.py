@@ -13,6 +13,8 @@ import requests
 
 from conftest import BUILD, VODST
 
+pytestmark = pytest.mark.alone  # of a platform that has the machine
+
 SIM = BUILD / "programs" / "sim" / "vodst-sim"
 SEEDS = 20  # of the simulator: what differs is whom plays are given by chance
 LIMIT = 0.10
