@@ -19,13 +19,13 @@ enum field_type {
     FIELD_INTEGER, /* from 1 */
     FIELD_BOOLEAN,
     FIELD_ADDRESS, /* IPv4 or IPv6, as text */
-    FIELD_KIND,    /* of a track */
-    FIELD_DEVICE,
-    FIELD_RULE_DEFAULT,
-    FIELD_OBJECT, /* as it is, for somebody else to read */
-    FIELD_REGION, /* two capital letters */
-    FIELD_LIST,   /* of objects; `max` is its place in lists[] */
+    FIELD_NAME,    /* of an enum; `max` is its place in choices[] */
+    FIELD_OBJECT,  /* as it is, for somebody else to read */
+    FIELD_REGION,  /* two capital letters */
+    FIELD_LIST,    /* of objects; `max` is its place in lists[] */
 };
+
+enum { NAMES_KIND, NAMES_DEVICE, NAMES_RULE_DEFAULT };
 
 struct field {
     const char *name;
@@ -56,7 +56,8 @@ static const struct field playback_fields[] = {
      0},
     {"trick_play", FIELD_BOOLEAN, false,
      offsetof(struct body_playback, trick_play), 0},
-    {"device", FIELD_DEVICE, false, offsetof(struct body_playback, device), 0},
+    {"device", FIELD_NAME, false, offsetof(struct body_playback, device),
+     NAMES_DEVICE},
     {"address", FIELD_ADDRESS, false, offsetof(struct body_playback, address),
      BODY_ADDRESS_LEN_MAX},
 };
@@ -72,7 +73,8 @@ static const struct field renewal_fields[] = {
 static const struct field track_fields[] = {
     {"name", FIELD_ID, true, offsetof(struct catalogue_track, name),
      CONTENT_ID_LEN_MAX},
-    {"kind", FIELD_KIND, true, offsetof(struct catalogue_track, kind), 0},
+    {"kind", FIELD_NAME, true, offsetof(struct catalogue_track, kind),
+     NAMES_KIND},
     {"codecs", FIELD_TEXT, false, offsetof(struct catalogue_track, codecs),
      CATALOGUE_CODECS_LEN_MAX},
     {"language", FIELD_TEXT, false, offsetof(struct catalogue_track, language),
@@ -153,8 +155,8 @@ static const struct field service_fields[] = {
      offsetof(struct body_service, rule_timeout_ms), RULE_TIMEOUT_MAX_MS},
     {"rule_ttl_s", FIELD_INTEGER, false,
      offsetof(struct body_service, rule_ttl_s), RULE_TTL_MAX_S},
-    {"rule_default", FIELD_RULE_DEFAULT, false,
-     offsetof(struct body_service, rule_default), 0},
+    {"rule_default", FIELD_NAME, false,
+     offsetof(struct body_service, rule_default), NAMES_RULE_DEFAULT},
 };
 
 static const struct field key_fields[] = {
@@ -243,17 +245,38 @@ boolean_read(const struct field *field, const json_t *value, uint8_t *out,
     return 0;
 }
 
-/* Which of the names it is. */
+#define NAME_OF(symbol, name, ...) name,
+static const char *const kind_names[] = {CATALOGUE_TRACK_KINDS(NAME_OF)};
+static const char *const device_names[] = {DEVICES(NAME_OF)};
+static const char *const rule_default_names[] = {RULE_DEFAULTS(NAME_OF)};
+#undef NAME_OF
+
+static const struct {
+    const char *const *names; /* in the enum's order */
+    unsigned count;
+} choices[] = {
+    [NAMES_KIND] = {kind_names, COUNT(kind_names)},
+    [NAMES_DEVICE] = {device_names, COUNT(device_names)},
+    [NAMES_RULE_DEFAULT] = {rule_default_names, COUNT(rule_default_names)},
+};
+
+_Static_assert(sizeof(enum catalogue_track_kind) == sizeof(unsigned)
+                   && sizeof(enum device) == sizeof(unsigned)
+                   && sizeof(enum rule_default) == sizeof(unsigned),
+               "name_read writes them all");
+
 static int
-name_read(const struct field *field, const json_t *value,
-          const char *const *names, unsigned count, int *out, char *message)
+name_read(const struct field *field, const json_t *value, uint8_t *out,
+          char *message)
 {
+    const char *const *names = choices[field->max].names;
+    const unsigned count = choices[field->max].count;
     const char *text = json_string_value(value);
     int len = snprintf(message, BODY_MESSAGE_SIZE, "field \"%s\" must be ",
                        field->name);
     for (unsigned i = 0; i < count; i++) {
         if (text != NULL && strcmp(text, names[i]) == 0) {
-            *out = (int) i;
+            memcpy(out, &i, sizeof i);
             return 0;
         }
         len += snprintf(message + len, BODY_MESSAGE_SIZE - (size_t) len, "%s%s",
@@ -263,55 +286,6 @@ name_read(const struct field *field, const json_t *value,
                         names[i]);
     }
     return ERR_INVALID;
-}
-
-static int
-kind_read(const struct field *field, const json_t *value, uint8_t *out,
-          char *message)
-{
-    static const char *const names[] = {
-#define CATALOGUE_TRACK_KIND(symbol, name) name,
-        CATALOGUE_TRACK_KINDS(CATALOGUE_TRACK_KIND)
-#undef CATALOGUE_TRACK_KIND
-    };
-    int which;
-    int err = name_read(field, value, names, COUNT(names), &which, message);
-    if (err == 0)
-        *(enum catalogue_track_kind *) (void *) out =
-            (enum catalogue_track_kind) which;
-    return err;
-}
-
-static int
-device_read(const struct field *field, const json_t *value, uint8_t *out,
-            char *message)
-{
-    static const char *const names[] = {
-#define DEVICE(symbol, name, hls, dash) name,
-        DEVICES(DEVICE)
-#undef DEVICE
-    };
-    int which;
-    int err = name_read(field, value, names, COUNT(names), &which, message);
-    if (err == 0)
-        *(enum device *) (void *) out = (enum device) which;
-    return err;
-}
-
-static int
-rule_default_read(const struct field *field, const json_t *value, uint8_t *out,
-                  char *message)
-{
-    static const char *const names[] = {
-#define RULE_DEFAULT(symbol, name) name,
-        RULE_DEFAULTS(RULE_DEFAULT)
-#undef RULE_DEFAULT
-    };
-    int which;
-    int err = name_read(field, value, names, COUNT(names), &which, message);
-    if (err == 0)
-        *(enum rule_default *) (void *) out = (enum rule_default) which;
-    return err;
 }
 
 static int
@@ -385,12 +359,8 @@ field_read(const struct field *field, const json_t *value, uint8_t *out,
     case FIELD_ADDRESS:
         return address_read(field, value,
                             (struct network *) (out + field->offset), message);
-    case FIELD_KIND:
-        return kind_read(field, value, out + field->offset, message);
-    case FIELD_DEVICE:
-        return device_read(field, value, out + field->offset, message);
-    case FIELD_RULE_DEFAULT:
-        return rule_default_read(field, value, out + field->offset, message);
+    case FIELD_NAME:
+        return name_read(field, value, out + field->offset, message);
     case FIELD_OBJECT:
         return object_copy(field, value, (char *) (out + field->offset),
                            message);
