@@ -30,12 +30,86 @@ api_judge(struct progress *progress, const struct settings *settings,
     return transfer_err(answer);
 }
 
+/* ---- a content ---- */
+
+static void
+content_url(const struct settings *settings, const char *content,
+            char out[URL_SIZE])
+{
+    snprintf(out, URL_SIZE, "%s/v1/contents/%.64s", settings->api, content);
+}
+
+static void
+version_parse(const struct transfer_answer *answer,
+              char out[CONTENT_ID_LEN_MAX + 1])
+{
+    json_t *content = json_loads(answer->body, 0, NULL);
+    const char *version =
+        json_string_value(json_object_get(content, "version"));
+    if (version != NULL)
+        snprintf(out, CONTENT_ID_LEN_MAX + 1, "%s", version);
+    json_decref(content);
+}
+
+int
+api_content_version(struct progress *progress, const struct settings *settings,
+                    const char *content, char out[CONTENT_ID_LEN_MAX + 1])
+{
+    char url[URL_SIZE];
+    struct transfer_answer answer;
+    content_url(settings, content, url);
+    const struct transfer transfer = {
+        .method = "GET", .url = url, .bearer = settings->api_key};
+    const int err = transfer_run(&transfer, &answer);
+    if (err != 0 || (answer.status != 200 && answer.status != 404))
+        return api_judge(progress, settings, content, err, &answer);
+    out[0] = '\0';
+    if (answer.status == 200)
+        version_parse(&answer, out);
+    return 0;
+}
+
+int
+api_content_put(struct progress *progress, const struct settings *settings,
+                const char *content, struct bytes json, bool *is_unsure)
+{
+    char url[URL_SIZE];
+    struct transfer_answer answer;
+    content_url(settings, content, url);
+    const struct transfer transfer = {
+        .method = "PUT", .url = url, .bearer = settings->api_key, .json = json};
+    const int err = transfer_run_stubborn(&transfer, &answer);
+    if (err == 0 && (answer.status == 200 || answer.status == 201))
+        return 0;
+    /* It was asked and nothing came back: it may have done it. */
+    *is_unsure = err != 0 && !answer.was_refused;
+    return api_judge(progress, settings, content, err, &answer);
+}
+
+/* ---- its versions ---- */
+
 static void
 version_url(const struct settings *settings, const char *content,
             const char *version, const char *action, char out[URL_SIZE])
 {
     snprintf(out, URL_SIZE, "%s/v1/contents/%.64s/versions/%.64s%s",
              settings->api, content, version, action);
+}
+
+bool
+api_version_find(const struct settings *settings, const char *content,
+                 const char *version, bool *is_known)
+{
+    char url[URL_SIZE];
+    struct transfer_answer answer;
+    version_url(settings, content, version, "", url);
+    const struct transfer transfer = {
+        .method = "GET", .url = url, .bearer = settings->api_key};
+    if (transfer_run(&transfer, &answer) != 0
+        || (answer.status != 200 && answer.status != 404))
+        return false;
+    *is_known = answer.status == 200;
+    return true;
 }
 
 int

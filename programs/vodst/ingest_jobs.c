@@ -52,7 +52,7 @@ struct queue {
 /* ---- one job's process ---- */
 
 /* "--name=value" */
-static bool
+static void
 option_write(struct buffer *text, const char *name, const json_t *value)
 {
     size_t i;
@@ -76,14 +76,42 @@ option_write(struct buffer *text, const char *name, const json_t *value)
         {
             option_write(text, name, item);
         }
-        return true;
+        return;
     case JSON_OBJECT:
     case JSON_FALSE:
     case JSON_NULL:
-        return true;
+        return;
     }
     buffer_append(text, "", 1);
-    return true;
+}
+
+/* Is it this option, and is its value in the next argument? */
+static bool
+argument_is(const char *argument, const char *name, bool *has_next)
+{
+    const size_t len = strlen(name);
+    if (strncmp(argument, "--", 2) != 0
+        || strncmp(argument + 2, name, len) != 0)
+        return false;
+    *has_next = argument[2 + len] == '\0';
+    return *has_next || argument[2 + len] == '=';
+}
+
+/* What is said for all jobs. The list's own options go. */
+static void
+common_write(char *const *argv, struct buffer *text)
+{
+    static const char *const own[] = {"jobs", "workers", "retries",
+                                      "retry-pause", "results"};
+    for (char *const *at = argv + 1; *at != NULL; at++) {
+        bool is_own = false, has_next = false;
+        for (size_t k = 0; !is_own && k < sizeof own / sizeof *own; k++)
+            is_own = argument_is(*at, own[k], &has_next);
+        if (is_own)
+            at += has_next && at[1] != NULL;
+        else if (strcmp(*at, "--json") != 0 && strcmp(*at, "--") != 0)
+            buffer_append(text, *at, strlen(*at) + 1);
+    }
 }
 
 /* Texts one behind the other, each with its end. */
@@ -94,8 +122,7 @@ arguments_write(const struct queue *q, const struct job *job,
     const char *name;
     json_t *value;
     buffer_append(text, "vodst\0ingest", sizeof "vodst\0ingest");
-    for (char *const *common = q->config->argv; *common != NULL; common++)
-        buffer_append(text, *common, strlen(*common) + 1);
+    common_write(q->config->argv, text);
     /* a file of options would name the list once more */
     static const char last[] = "--jobs=\0--json\0--keep-work";
     buffer_append(text, last, sizeof last);

@@ -18,7 +18,7 @@ struct jobs_config {
     unsigned workers, retries;
     uint64_t pause_ms;             /* before the first of them; doubles */
     const struct program *program; /* whose options a job may have */
-    char *const *argv;             /* what is said for all jobs; NULL ends */
+    char *const *argv; /* of this command line: what is said for all jobs */
 };
 
 /* The program's exit status: 0 all are playable, 1 some failed, 2 the list is
