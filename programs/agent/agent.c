@@ -4,8 +4,11 @@
 #include "programs/agent/agent.h"
 
 #include "core/err.h"
+#include "platform/files.h"
+#include "platform/log.h"
 #include "platform/loop.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -153,6 +156,20 @@ struct timeval
 back_off(unsigned failure_count, unsigned first_ms)
 {
     return loop_back_off(failure_count, first_ms, BACK_OFF_MS_MAX);
+}
+
+int
+held_write(const char *path, struct bytes encoded, const char *what,
+           bool *cannot_write)
+{
+    const int err = file_write_atomic(path, encoded, 0644, false);
+    if (err != 0 && !*cannot_write)
+        log_error("agent: cannot write %s (%s), %s stays", path,
+                  strerror(errno), what);
+    if (err == 0 && *cannot_write)
+        log_info("agent: can write %s again", path);
+    *cannot_write = err != 0;
+    return err;
 }
 
 void

@@ -63,6 +63,12 @@ struct agent_shared {
  * most 1 s, and spread so that nodes do not come together. */
 struct timeval back_off(unsigned failure_count, unsigned first_ms);
 
+/* A file that nginx reads, which goes on with the one that is there. It is tried
+ * again with every answer, so only the change of *cannot_write is told. `what`
+ * is what stays. */
+int held_write(const char *path, struct bytes encoded, const char *what,
+               bool *cannot_write);
+
 #define MANAGER_URL_SIZE 512 /* with its end */
 #define MANAGER_PATH_SIZE 128
 

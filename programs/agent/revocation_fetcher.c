@@ -13,7 +13,6 @@
 #include "platform/log.h"
 #include "platform/loop.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,6 +26,7 @@ struct revocation_fetcher {
     size_t api;               /* the st-api that is asked */
     unsigned failure_count;
     uint64_t held; /* number of the list in the file */
+    bool cannot_write;
 };
 
 static void
@@ -66,7 +66,6 @@ list_check(struct bytes encoded, uint64_t *number)
 static void
 list_install(struct revocation_fetcher *f, struct bytes encoded)
 {
-    const char *path = f->shared->config->revoked;
     uint64_t number;
     int err = list_check(encoded, &number);
     if (err != 0) {
@@ -75,14 +74,10 @@ list_install(struct revocation_fetcher *f, struct bytes encoded)
     }
     /* another st-api, which has not seen the last change yet */
     if (number > f->held) {
-        err = file_write_atomic(path, encoded, 0644, false);
-        if (err != 0) {
-            failed(f, strerror(errno));
-            return;
-        }
-        f->held = number;
-        log_debug("agent: install revoked plays, number %llu",
-                  (unsigned long long) number);
+        err = held_write(f->shared->config->revoked, encoded,
+                         "the list of revoked plays before", &f->cannot_write);
+        if (err == 0)
+            f->held = number;
     }
     next(f);
 }

@@ -13,7 +13,6 @@
 #include "platform/log.h"
 #include "platform/loop.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -47,22 +46,6 @@ table_check(struct bytes encoded, struct table_version *version)
     return 0;
 }
 
-/* nginx goes on with the file that is there. It is tried again with every
- * answer, so only the change is told. */
-static int
-table_write(struct table_fetcher *f, struct bytes encoded)
-{
-    const char *path = f->shared->config->table;
-    const int err = file_write_atomic(path, encoded, 0644, false);
-    if (err != 0 && !f->cannot_write)
-        log_error("agent: cannot write %s (%s), the table before stays", path,
-                  strerror(errno));
-    if (err == 0 && f->cannot_write)
-        log_info("agent: can write %s again", path);
-    f->cannot_write = err != 0;
-    return err;
-}
-
 static int
 table_install(struct table_fetcher *f, struct bytes encoded, const char *from)
 {
@@ -84,7 +67,9 @@ table_install(struct table_fetcher *f, struct bytes encoded, const char *from)
                  (unsigned long long) held->sequence);
         return ERR_STALE;
     }
-    if ((err = table_write(f, encoded)) != 0)
+    err = held_write(f->shared->config->table, encoded, "the table before",
+                     &f->cannot_write);
+    if (err != 0)
         return err;
     *held = version;
     log_debug("agent: install table %llu.%llu",

@@ -460,6 +460,29 @@ def test_the_agent_brings_the_revoked_plays(tmp_path):
     loop.close()
 
 
+def test_a_list_of_revoked_plays_that_cannot_be_written_is_told_of_once(
+        tmp_path):
+    """st-api is not to blame, and so the next one is not asked."""
+    loop = Loop(tmp_path, SHORT)
+    asked = []
+
+    def api(request):
+        asked.append(request.path)
+        return 200, {}, make_revoked(7, 1)
+    folder = tmp_path / "later"
+    with StandIn(api) as well, StandIn(lambda _: (500, {}, b"")) as broken:
+        node = Node(tmp_path, "origin4", [loop.manager.url], "--revoked",
+                    folder / "revoked", "--api", well.url, "--api", broken.url)
+        wait_for(lambda: len(asked) > 2, 8, "it tries again")
+        folder.mkdir()
+        wait_for(lambda: asked[-1].endswith("?after=7"), 8, "it is written")
+        text = node.agent.text()
+        assert text.count("cannot write") == text.count("can write") == 1
+        assert "cannot fetch revoked plays" not in text
+        node.close()
+    loop.close()
+
+
 def test_an_agent_outlives_its_managers(tmp_path):
     first = Manager(tmp_path, *SHORT)
     node = Node(tmp_path, "origin1", ["http://127.0.0.1:1", first.url])
