@@ -22,8 +22,10 @@
 /* One that the node's agent writes; path.len 0: none is configured. */
 typedef struct {
     ngx_str_t path;
-    struct stat seen; /* as it was at the last look; st_ino 0: no file */
+    struct stat seen; /* as it was at the last look; st_ino 0: no file, or none
+                       * that could be read */
     ngx_err_t seen_err;
+    bool is_unreadable;
 } ngx_http_redirect_file_t;
 
 /* http{}: one per worker, and only its own thread touches it. */

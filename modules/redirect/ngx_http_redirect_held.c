@@ -183,26 +183,44 @@ ngx_http_redirect_has_changed(ngx_http_redirect_file_t *file, ngx_log_t *log)
     if (ngx_http_redirect_is_seen(&file->seen, &st))
         return false;
     file->seen = st;
-    errno = 0;
     return true;
+}
+
+/* One that this worker has no memory or descriptor for just now is tried at
+ * each look, and told of once. */
+static int
+ngx_http_redirect_take(ngx_http_redirect_main_conf_t *rmcf,
+                       ngx_http_redirect_file_t *file,
+                       int (*take)(ngx_http_redirect_main_conf_t *rmcf,
+                                   ngx_log_t *log),
+                       ngx_log_t *log)
+{
+    if (!ngx_http_redirect_has_changed(file, log))
+        return 0;
+    errno = 0;
+    const int err = take(rmcf, log);
+    const bool is_told = file->is_unreadable;
+    file->is_unreadable = err == ERR_IO || err == ERR_MEMORY;
+    if (!file->is_unreadable)
+        return err;
+    file->seen.st_ino = 0;
+    return is_told ? 0 : err;
 }
 
 void
 ngx_http_redirect_look_now(ngx_http_redirect_main_conf_t *rmcf, ngx_log_t *log)
 {
     rmcf->looked_ms = ngx_current_msec;
-    int err = ngx_http_redirect_has_changed(&rmcf->table, log)
-                  ? ngx_http_redirect_take_table(rmcf, log)
-                  : 0;
+    int err = ngx_http_redirect_take(rmcf, &rmcf->table,
+                                     ngx_http_redirect_take_table, log);
     if (err != 0)
         ngx_log_error(NGX_LOG_ERR, log, err == ERR_IO ? errno : 0,
                       "redirect: table \"%V\" refused (%s), version %*s stays",
                       &rmcf->table.path, err_text(err), rmcf->version_len,
                       rmcf->version);
 
-    err = ngx_http_redirect_has_changed(&rmcf->revoked, log)
-              ? ngx_http_redirect_take_revoked(rmcf, log)
-              : 0;
+    err = ngx_http_redirect_take(rmcf, &rmcf->revoked,
+                                 ngx_http_redirect_take_revoked, log);
     if (err != 0)
         ngx_log_error(NGX_LOG_ERR, log, err == ERR_IO ? errno : 0,
                       "redirect: revoked plays \"%V\" refused (%s), those "

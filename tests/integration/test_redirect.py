@@ -3,8 +3,10 @@
 tables, keys and tokens."""
 
 import collections
+import http.client
 import os
 import re
+import resource
 import time
 
 import pytest
@@ -452,6 +454,33 @@ def test_a_revoked_play_is_403_on_every_tier(redirect):
             assert nginx.play(content, 6, host).status in (200, 302)
     revoke(nginx, make_revoked(11), "0 revoked plays taken (number 11)")
     assert nginx.play("demo", 5).status == 302
+
+
+def test_a_list_that_a_worker_has_no_descriptor_for_is_taken_later(redirect):
+    nginx = redirect("7.12", NODES)
+    revoke(nginx, make_revoked(10, 5), "1 revoked plays taken")
+    client = http.client.HTTPConnection("127.0.0.1", nginx.port)
+    path = f"/p/{nginx.token('demo', 6)}/demo/v1/master.m3u8"
+
+    def looked():
+        client.request("GET", path)
+        return client.getresponse().read() is not None
+    looked()  # the connection has its descriptor
+    worker, = nginx.worker_pids()
+    limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        write_atomic(nginx.folder / "revoked", make_revoked(11, 6))
+        wait_for(lambda: looked() and "those before stay" in nginx.log())
+        for _ in range(10):
+            looked()
+            time.sleep(0.02)
+        assert nginx.log().count("those before stay") == 1
+    finally:
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+    wait_for(lambda: looked() and "(number 11)" in nginx.log())
+    client.close()
+    assert nginx.play("demo", 6).status == 403
 
 
 def test_a_bad_list_of_revoked_plays_is_refused_and_the_old_one_stays(redirect):
