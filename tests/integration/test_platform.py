@@ -338,6 +338,9 @@ def test_09_the_catalogue_is_not_changed_from_outside(platform):
                                   json={"title": "x", "version": "9"})
         assert answer.status_code == 403
     assert requests.get(url, timeout=5).json()["title"] != "x"
+    # a list of up to 800 kB that only nodes have a use for
+    assert requests.get(platform.front + "/api/v1/revocations",
+                        timeout=5).status_code == 404
 
 
 def test_10_no_log_holds_a_token_or_a_secret(platform):
