@@ -45,6 +45,7 @@ struct refresh {
     struct api *api;
     uint64_t services_number, revoked_number; /* of what is held */
     bool forgets;              /* what is over of plays is forgotten, too */
+    bool is_revoked_known;     /* they are as in the catalogue */
     struct services *services; /* NULL: nothing changed, or no answer */
     struct revoked *revoked;
 };
@@ -57,9 +58,10 @@ refresh_run(struct work *work, void *catalogue)
     if (catalogue_services_number(catalogue, &number) == 0
         && number != refresh->services_number)
         services_load(catalogue, &refresh->services);
-    if (catalogue_revocations_number(catalogue, &number) == 0
-        && number != refresh->revoked_number)
-        revoked_load(catalogue, &refresh->revoked);
+    int err = catalogue_revocations_number(catalogue, &number);
+    if (err == 0 && number != refresh->revoked_number)
+        err = revoked_load(catalogue, &refresh->revoked);
+    refresh->is_revoked_known = err == 0;
     if (refresh->forgets) /* or the next time */
         catalogue_plays_forget(catalogue, clock_unix_s());
 }
@@ -71,6 +73,8 @@ refresh_done(struct work *work)
     struct api *api = refresh->api;
     api_services_install(api, refresh->services);
     api_revoked_install(api, refresh->revoked);
+    if (refresh->is_revoked_known)
+        api->revoked_ms = clock_now_ms();
     api->is_refreshing = false;
     free(refresh);
 }

@@ -17,6 +17,8 @@
 
 /* The clocks of several st-api may differ by so much. */
 #define CLOCK_SKEW_S 60
+/* How old the list of revoked plays may be that nodes are given. */
+#define HELD_MS_MAX 10000
 
 struct playback_task {
     struct task task;
@@ -623,6 +625,13 @@ revocations_get(struct http_request *request, void *context)
     if (text != NULL && !bytes_number(bytes_of_text(text), &after)) {
         api_reply_invalid(api, request, ERR_INVALID,
                           "after must be the number of a list");
+        return;
+    }
+    /* nodes are to ask another, which may know of more */
+    if (clock_now_ms() - api->revoked_ms > HELD_MS_MAX) {
+        api_count(api, API_METRIC_FAILURES);
+        http_reply_error(request, ERR_UNAVAILABLE,
+                         "the list is too old: the catalogue does not answer");
         return;
     }
     if (revoked_number(api->revoked) <= after) {

@@ -2,6 +2,7 @@
 /* st-api: answers plays with signed URLs, and keeps the catalogue. */
 
 #include "core/err.h"
+#include "platform/clock.h"
 #include "platform/database.h"
 #include "platform/http_tls.h"
 #include "platform/descriptors.h"
@@ -216,6 +217,7 @@ serve(struct event_base *base, struct http_client *client, struct api *api,
     }
     struct keys_reload reload = {api, config};
     const struct timeval second = {.tv_sec = 1};
+    api->revoked_ms = clock_now_ms();
     struct event *timer = event_new(base, -1, EV_PERSIST, refresh, api);
     event_add(timer, &second);
     struct event *signals[] = {

@@ -899,7 +899,16 @@ def test_12_a_server_that_is_away_is_told_and_gets_over(tmp_path, postgresql):
         assert "cannot be read" in problem(api.play({"content": "demo"}), 503)
         assert problem(api.request("GET", "/healthz"), 503)
         assert "st_api_contents" not in api.metrics()
+        # what it holds is handed out while it is young: nodes then ask another
+        since = time.monotonic()
+        assert revoked(api) is None
+        wait_until(lambda: api.request("GET", "/v1/revocations").status_code
+                   != 204, 15, "an end to it")
+        assert time.monotonic() - since > 5
+        assert "too old" in problem(api.request("GET", "/v1/revocations"), 503)
         postgresql.start()
+        wait_until(lambda: api.request("GET", "/v1/revocations").status_code
+                   == 204, 15, "the list")
         # each connection is tried again by itself
         for _ in range(10):
             wait_until(lambda: api.play({"content": "demo"}).status_code
