@@ -80,7 +80,8 @@ struct api {
     struct revoked *revoked;
     struct rules *rules;
     bool is_refreshing; /* these two are looked at just now */
-    uint64_t revoked_ms; /* clock_now_ms of when `revoked` was the catalogue's */
+    uint64_t
+        revoked_ms; /* clock_now_ms of when `revoked` was the catalogue's */
     unsigned refresh_count;
     bool is_public;           /* plays are for whoever asks */
     const char *playback_url; /* "http://host:port", no slash at the end */
