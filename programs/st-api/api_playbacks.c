@@ -448,7 +448,8 @@ playback_create(struct http_request *request, void *context)
 /* ---- one that there is ---- */
 
 /* The play that the path names, for the service that asked for it; a caller of
- * NULL is the admin. ERR_EXPIRED: it is over. Else the request is answered. */
+ * NULL is the admin. ERR_EXPIRED: this id of it is over, and *out told. Else the
+ * request is answered. */
 static int
 id_take(struct api *api, struct http_request *request,
         struct api_caller *caller, struct playback_id *out)
@@ -462,7 +463,7 @@ id_take(struct api *api, struct http_request *request,
     int err = playback_id_read(secrets_token_keys(api->secrets),
                                bytes_of_text(text != NULL ? text : ""),
                                clock_unix_s(), out);
-    if (err == 0 && !is_admin
+    if ((err == 0 || err == ERR_EXPIRED) && !is_admin
         && (strcmp(out->service, service) != 0
             || !service_grant_has(&caller->grant, out->content)))
         err = ERR_DENIED;
@@ -548,7 +549,9 @@ struct revocation_task {
     struct revoked *loaded; /* after the change */
 };
 
-/* Renewals of before, by st-api whose clocks are ahead, are over by then too. */
+/* Its end is not that of the id, after which it may have been renewed: no token
+ * that was signed until now, by st-api whose clocks are ahead, is good longer
+ * than one that would be signed now. */
 static int
 revocation_query(struct task *task, struct catalogue *catalogue)
 {
@@ -601,9 +604,7 @@ playback_revoke(struct http_request *request, void *context)
     struct playback_id id;
     int err = id_take(api, request,
                       api_has_admin_key(api, request) ? NULL : &caller, &id);
-    if (err == ERR_EXPIRED) /* as good as revoked */
-        http_reply(request, 204, NULL, bytes_of(NULL, 0));
-    if (err != 0)
+    if (err != 0 && err != ERR_EXPIRED) /* it may go on under another id */
         return;
     struct revocation_task *revocation = api_task_new(
         api, request, sizeof *revocation, revocation_query, revocation_answer);

@@ -85,8 +85,10 @@ playback_id_read(struct token_keys *keys, struct bytes text, uint64_t now_s,
         return ERR_DENIED;
     const struct bytes rest =
         bytes_of(text.ptr + TOKEN_TEXT_LEN, text.len - TOKEN_TEXT_LEN);
-    int err = token_verify(keys, bytes_of(text.ptr, TOKEN_TEXT_LEN), rest,
-                           now_s, &claims);
+    const struct token_request request = {.content = rest,
+                                          .is_expiry_ignored = true};
+    int err = token_verify_request(
+        keys, bytes_of(text.ptr, TOKEN_TEXT_LEN), &request, &claims);
     if (err != 0)
         return err;
     if (!rest_read(rest, &read))
@@ -94,5 +96,5 @@ playback_id_read(struct token_keys *keys, struct bytes text, uint64_t now_s,
     read.session = claims.session;
     read.expires_s = claims.expires_s;
     *out = read;
-    return 0;
+    return now_s < read.expires_s ? 0 : ERR_EXPIRED;
 }

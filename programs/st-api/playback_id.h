@@ -33,7 +33,8 @@ struct playback_id {
 int playback_id_write(struct token_keys *keys, const struct playback_id *id,
                       char out[PLAYBACK_ID_SIZE]);
 
-/* ERR_DENIED: not one that was written here. ERR_EXPIRED: the play is over. */
+/* ERR_DENIED: not one that was written here. ERR_EXPIRED: it is over, unless it
+ * was renewed under another id; as it is genuine *out is told even so. */
 int playback_id_read(struct token_keys *keys, struct bytes text, uint64_t now_s,
                      struct playback_id *out);
 

@@ -326,6 +326,11 @@ def revoked(api, after=0):
     return number, struct.unpack(f"<{count}Q", answer.content[24:-8])
 
 
+def listed(api, after=0):
+    """The same, once st-api has looked again: each second."""
+    return wait_until(lambda: revoked(api, after), 2.5, "a newer list")
+
+
 def test_02_a_play_is_renewed_on_its_own_version(own_api):
     api = own_api("--token-ttl", "100s")
     api.put("demo", version="v1", duration_ms=1000)
@@ -400,9 +405,33 @@ def test_02_a_play_that_is_over_is_not_renewed(own_api):
     play = api.play({"content": "demo"}).json()
     time.sleep(2.1)
     assert "has ended" in problem(renew(api, play), 410)
+    # which is not known of one that is revoked: another id may go on with it
     assert api.request("DELETE", f"/v1/playbacks/{play['id']}") \
         .status_code == 204
-    assert revoked(api) is None
+    assert listed(api)[1] == (int(play["session"], 16),)
+
+
+def test_02_a_renewed_play_is_revoked_by_its_first_id(own_api):
+    api = own_api("--token-ttl", "4s", public=False)
+    api.put("demo", duration_ms=1)
+    keys = {}
+    for service in "one", "two":
+        api.admin("PUT", f"/v1/services/{service}", {"name": "S"})
+        keys[service] = api.admin(
+            "POST", f"/v1/services/{service}/keys", {}).json()["key"]
+    first = api.play({"content": "demo"}, keys["one"]).json()
+    while time.time() < first["expires"] - 1:
+        time.sleep(0.05)
+    later = renew(api, first, key=keys["one"]).json()
+    while time.time() < first["expires"]:
+        time.sleep(0.05)
+    path = f"/v1/playbacks/{first['id']}"
+    assert "has ended" in problem(renew(api, first, key=keys["one"]), 410)
+    problem(renew(api, first, key=keys["two"]), 404)
+    problem(api.request("DELETE", path, key=keys["two"]), 404)
+    assert api.request("DELETE", path, key=keys["one"]).status_code == 204
+    assert "was revoked" in problem(renew(api, later, key=keys["one"]), 410)
+    assert listed(api)[1] == (int(first["session"], 16),)
 
 
 def test_02_a_renewal_follows_the_viewer(own_api):
