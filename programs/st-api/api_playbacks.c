@@ -545,8 +545,7 @@ playback_renew(struct http_request *request, void *context)
 struct revocation_task {
     struct task task;
     struct playback_id id;
-    bool is_full;
-    struct revoked *loaded; /* after the change */
+    bool is_admin, is_full;
 };
 
 /* Its end is not that of the id, after which it may have been renewed: no token
@@ -566,11 +565,13 @@ revocation_query(struct task *task, struct catalogue *catalogue)
         clock_unix_s() + token_ttl_s(task->api, version.duration_ms);
     if (end_s < id->expires_s)
         end_s = id->expires_s;
-    err = catalogue_revoke(catalogue, id->session, end_s + CLOCK_SKEW_S,
-                           clock_unix_ms());
-    revocation->is_full = err == ERR_FULL;
-    if (err == 0)
-        revoked_load(catalogue, &revocation->loaded);
+    const struct catalogue_revocation asked = {
+        .session = id->session,
+        .ends_s = end_s + CLOCK_SKEW_S,
+        .service = revocation->is_admin ? NULL : id->service,
+    };
+    err = catalogue_revoke(catalogue, &asked, clock_unix_ms());
+    revocation->is_full = err == ERR_LIMIT;
     return revocation->is_full ? ERR_STALE : err;
 }
 
@@ -581,19 +582,13 @@ revocation_answer(struct task *task)
     if (revocation->is_full) {
         api_count(task->api, API_METRIC_FAILURES);
         http_reply_error(task->request, ERR_FULL,
-                         "as many playbacks as may be are revoked: more when "
-                         "the first of them would have ended");
+                         "as many playbacks of this caller as may be are "
+                         "revoked: more when the first of them would have "
+                         "ended");
         return;
     }
     api_count(task->api, API_METRIC_PLAYBACKS_REVOKED);
     http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
-}
-
-static void
-revocation_fini(struct task *task)
-{
-    struct revocation_task *revocation = (struct revocation_task *) task;
-    api_revoked_install(task->api, revocation->loaded);
 }
 
 void
@@ -602,16 +597,16 @@ playback_revoke(struct http_request *request, void *context)
     struct api *api = context;
     struct api_caller caller;
     struct playback_id id;
-    int err = id_take(api, request,
-                      api_has_admin_key(api, request) ? NULL : &caller, &id);
+    const bool is_admin = api_has_admin_key(api, request);
+    int err = id_take(api, request, is_admin ? NULL : &caller, &id);
     if (err != 0 && err != ERR_EXPIRED) /* it may go on under another id */
         return;
     struct revocation_task *revocation = api_task_new(
         api, request, sizeof *revocation, revocation_query, revocation_answer);
     if (revocation == NULL)
         return;
-    revocation->task.fini = revocation_fini;
     revocation->id = id;
+    revocation->is_admin = is_admin;
     api_ask(&revocation->task);
 }
 

@@ -105,6 +105,10 @@ static const char *const migrations[] = {
 
     /* of a version whose files are being taken away */
     "ALTER TABLE versions ADD COLUMN collecting BIGINT NOT NULL DEFAULT 0",
+
+    /* who revoked; of those of before it is not known, and they end soon */
+    "ALTER TABLE revocations ADD COLUMN service CTEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX revocations_service ON revocations(service)",
 };
 
 const char *

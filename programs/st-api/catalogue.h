@@ -12,6 +12,7 @@
 
 #include "core/buffer.h"
 #include "core/content.h"
+#include "core/revocations.h"
 
 #define CATALOGUE_TITLE_LEN_MAX 200 /* bytes of UTF-8 */
 #define CATALOGUE_LIST_MAX 1000
@@ -222,10 +223,21 @@ struct catalogue_once {
 int catalogue_play_once(struct catalogue *catalogue,
                         struct catalogue_once *once, uint64_t now_s);
 
-/* None of its tokens, which are all over by `ends_s`, is to be good any more.
- * ERR_FULL: REVOCATIONS_MAX are. */
-int catalogue_revoke(struct catalogue *catalogue, uint64_t session,
-                     uint64_t ends_s, uint64_t now_ms);
+/* Of all that may be revoked at a time, how many one service may have, and how
+ * many are left to the admin, whatever services do. */
+#define CATALOGUE_REVOCATIONS_SHARE (REVOCATIONS_MAX / 4)
+
+struct catalogue_revocation {
+    uint64_t session;
+    uint64_t ends_s;     /* all its tokens are over by then */
+    const char *service; /* that revokes it; empty: nobody's; NULL: the admin */
+};
+
+/* None of its tokens is to be good any more; again is fine. ERR_LIMIT: as
+ * many are as may be. */
+int catalogue_revoke(struct catalogue *catalogue,
+                     const struct catalogue_revocation *revocation,
+                     uint64_t now_ms);
 
 /* Higher than last time: another was revoked, here or elsewhere. It is no less
  * than the time of that in ms, so that of a database that begins anew it is

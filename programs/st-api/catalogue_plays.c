@@ -4,7 +4,6 @@
 #include "programs/st-api/catalogue_private.h"
 
 #include "core/err.h"
-#include "core/revocations.h"
 
 #include <stdlib.h>
 
@@ -121,32 +120,64 @@ catalogue_play_once(struct catalogue *catalogue, struct catalogue_once *once,
 
 /* ---- revoked ---- */
 
-static int
-revocation_write(struct catalogue *catalogue, uint64_t session, uint64_t ends_s,
-                 uint64_t now_ms)
+#define ADMIN "*" /* in the place of a service, of which it is no id */
+
+static void
+revocation_bind(struct statement *write,
+                const struct catalogue_revocation *revocation)
 {
-    uint64_t count;
+    statement_bind_integer(write, 1, (int64_t) revocation->session);
+    statement_bind_integer(write, 2, (int64_t) revocation->ends_s);
+}
+
+/* One service, or nobody's players where anybody may ask, must not keep another
+ * from revoking; nor all of them the admin. */
+static int
+revocation_has_room(struct catalogue *catalogue, const char *service)
+{
+    uint64_t count, own = 0;
+    int err = catalogue_number(catalogue->revocations_count, &count);
+    if (err != 0 || service == NULL)
+        return err != 0 ? err : count < REVOCATIONS_MAX ? 0 : ERR_LIMIT;
+    statement_bind_text(catalogue->revocations_of, 1, bytes_of_text(service));
+    err = catalogue_number(catalogue->revocations_of, &own);
+    if (err == 0
+        && (own >= CATALOGUE_REVOCATIONS_SHARE
+            || count >= REVOCATIONS_MAX - CATALOGUE_REVOCATIONS_SHARE))
+        err = ERR_LIMIT;
+    return err;
+}
+
+static int
+revocation_write(struct catalogue *catalogue,
+                 const struct catalogue_revocation *revocation, uint64_t now_ms)
+{
+    const char *service = revocation->service;
     /* first, so that two wait for each other here and not at the end */
     statement_bind_integer(catalogue->revocations_changed, 1, (int64_t) now_ms);
     int err = catalogue_step(catalogue->revocations_changed);
-    if (err == 0)
-        err = catalogue_number(catalogue->revocations_count, &count);
-    if (err == 0 && count >= REVOCATIONS_MAX)
-        err = ERR_FULL;
     if (err != 0)
         return err;
-    statement_bind_integer(catalogue->revoke, 1, (int64_t) session);
-    statement_bind_integer(catalogue->revoke, 2, (int64_t) ends_s);
+    revocation_bind(catalogue->revoke_again, revocation);
+    err = catalogue_step(catalogue->revoke_again);
+    if (err != 0 || database_changes(catalogue->database) > 0)
+        return err;
+    err = revocation_has_room(catalogue, service);
+    if (err != 0)
+        return err;
+    revocation_bind(catalogue->revoke, revocation);
+    statement_bind_text(catalogue->revoke, 3,
+                        bytes_of_text(service != NULL ? service : ADMIN));
     return catalogue_step(catalogue->revoke);
 }
 
 int
-catalogue_revoke(struct catalogue *catalogue, uint64_t session, uint64_t ends_s,
-                 uint64_t now_ms)
+catalogue_revoke(struct catalogue *catalogue,
+                 const struct catalogue_revocation *revocation, uint64_t now_ms)
 {
     int err = database_begin(catalogue->database);
     if (err == 0)
-        err = revocation_write(catalogue, session, ends_s, now_ms);
+        err = revocation_write(catalogue, revocation, now_ms);
     return catalogue_end(catalogue, err);
 }
 

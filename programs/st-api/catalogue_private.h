@@ -68,10 +68,13 @@
     X(once_find, "SELECT digest, session, expires, version FROM plays_asked"   \
                  " WHERE service = ?1 AND name = ?2")                          \
     X(once_forget, "DELETE FROM plays_asked WHERE expires < ?1")               \
-    X(revoke, "INSERT INTO revocations(session, ends) VALUES(?1, ?2)"          \
-              " ON CONFLICT(session) DO UPDATE SET ends = ?2")                 \
+    X(revoke, "INSERT INTO revocations(session, ends, service)"                \
+              " VALUES(?1, ?2, ?3)")                                           \
+    X(revoke_again, "UPDATE revocations SET ends = CASE WHEN ends < ?2"        \
+                    " THEN ?2 ELSE ends END WHERE session = ?1")               \
     X(revocations, "SELECT session FROM revocations LIMIT ?1")                 \
     X(revocations_count, "SELECT count(*) FROM revocations")                   \
+    X(revocations_of, "SELECT count(*) FROM revocations WHERE service = ?1")   \
     X(revocations_number, "SELECT n FROM totals WHERE name = 'revocations'")   \
     X(revocations_changed, "UPDATE totals SET n = CASE WHEN n < ?1 THEN"       \
                            " ?1 ELSE n + 1 END WHERE name = 'revocations'")    \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "programs/st-api/catalogue.h"
+#include "programs/st-api/catalogue_private.h"
 
 #include "core/err.h"
 #include "platform/database_testing.h"
@@ -571,6 +571,61 @@ two_at_once_leave_one_version_that_is_played(void **state)
     assert_int_equal(count(), 1);
 }
 
+/* So many at once, which one by one would take minutes. */
+static void
+revocations_add(const char *service, int64_t first, int64_t count)
+{
+    struct statement *add;
+    assert_int_equal(
+        database_prepare(catalogue->database,
+                         "WITH RECURSIVE s(n) AS (SELECT CAST(?1 AS BIGINT)"
+                         " UNION ALL SELECT n + 1 FROM s"
+                         " WHERE n < CAST(?2 AS BIGINT))"
+                         " INSERT INTO revocations(session, ends, service)"
+                         " SELECT n, 1000, ?3 FROM s",
+                         &add),
+        0);
+    statement_bind_integer(add, 1, first);
+    statement_bind_integer(add, 2, first + count - 1);
+    statement_bind_text(add, 3, bytes_of_text(service));
+    assert_int_equal(statement_step(add), 0);
+    statement_free(add);
+}
+
+static int
+revoke_as(const char *service, uint64_t session)
+{
+    const struct catalogue_revocation revocation = {
+        .session = session, .ends_s = 2000, .service = service};
+    return catalogue_revoke(catalogue, &revocation, 1);
+}
+
+static void
+no_service_keeps_another_or_the_admin_from_revoking(void **state)
+{
+    const int64_t share = CATALOGUE_REVOCATIONS_SHARE;
+    revocations_add("", 1, share - 1);
+    assert_int_equal(revoke_as("", 1000000), 0);
+    assert_int_equal(revoke_as("", 1000001), ERR_LIMIT);
+    assert_int_equal(revoke_as("", 1000000), 0); /* again adds nothing */
+    assert_int_equal(revoke_as("", 1), 0);
+    assert_int_equal(revoke_as("one", 2000000), 0);
+    revocations_add("one", 100000, share - 1);
+    revocations_add("two", 200000, share - 1);
+    assert_int_equal(revoke_as("two", 3000000), 0);
+    assert_int_equal(revoke_as("three", 4000000), ERR_LIMIT);
+    assert_int_equal(revoke_as(NULL, 5000000), 0);
+    revocations_add("*", 300000, share - 2);
+    assert_int_equal(revoke_as(NULL, 5000001), 0);
+    assert_int_equal(revoke_as(NULL, 5000002), ERR_LIMIT);
+    assert_int_equal(revoke_as(NULL, 2), 0);
+    /* what is revoked again ends later */
+    assert_int_equal(catalogue_plays_forget(catalogue, 1500), 0);
+    uint64_t left;
+    assert_int_equal(catalogue_number(catalogue->revocations_count, &left), 0);
+    assert_int_equal(left, 7);
+}
+
 int
 main(void)
 {
@@ -590,6 +645,7 @@ main(void)
         BOTH(a_content_with_windows_is_there_then_there_and_for_them),
         BOTH(what_fails_halfway_changes_nothing),
         BOTH(two_at_once_leave_one_version_that_is_played),
+        BOTH(no_service_keeps_another_or_the_admin_from_revoking),
 #undef BOTH
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
