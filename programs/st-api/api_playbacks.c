@@ -247,12 +247,16 @@ digest_text(struct bytes bytes, char out[CATALOGUE_DIGEST_LEN + 1])
 }
 
 /* The name of a request that may be made more than once
- * (draft-ietf-httpapi-idempotency-key-header). False: it is bad, and the
- * request answered. */
+ * (draft-ietf-httpapi-idempotency-key-header), kept as a digest. The viewers
+ * whose JWTs a service signs choose names by themselves: each has its own, as
+ * has each region that is granted. False: it is bad, and the request answered.
+ */
 static bool
 once_take(struct api *api, struct http_request *request,
-          struct catalogue_once *out)
+          const struct service_grant *grant, struct catalogue_once *out)
 {
+    char text[CATALOGUE_NAME_LEN_MAX + sizeof grant->region
+              + sizeof grant->viewer];
     const char *name = http_request_header(request, "Idempotency-Key");
     if (name == NULL)
         return true;
@@ -266,7 +270,10 @@ once_take(struct api *api, struct http_request *request,
                           "characters");
         return false;
     }
-    memcpy(out->name, name, len + 1);
+    /* no name has a space in it, nor a region: where each ends is clear */
+    int text_len = snprintf(text, sizeof text, "%s %s %s", name, grant->region,
+                            grant->viewer);
+    digest_text(bytes_of(text, (size_t) text_len), out->name);
     digest_text(http_request_body(request), out->digest);
     return true;
 }
@@ -433,7 +440,7 @@ playback_create(struct http_request *request, void *context)
     if (!grant_apply(api, request, &caller.grant, asked.content, asked.viewer,
                      asked.region)
         || !network_take(api, request, &asked.address, &network)
-        || !once_take(api, request, &once))
+        || !once_take(api, request, &caller.grant, &once))
         return;
     struct playback_task *playback = api_task_new(
         api, request, sizeof *playback, playback_query, playback_answer);

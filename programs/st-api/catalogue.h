@@ -208,10 +208,11 @@ int catalogue_renew(struct catalogue *catalogue, struct bytes id,
 
 #define CATALOGUE_DIGEST_LEN 64
 
-/* A play that was asked for under a name, which is its service's own. */
+/* A play that was asked for under a name, which is its service's own: a digest
+ * of what was sent. */
 struct catalogue_once {
     char service[CONTENT_ID_LEN_MAX + 1]; /* empty: nobody's */
-    char name[CATALOGUE_NAME_LEN_MAX + 1];
+    char name[CATALOGUE_DIGEST_LEN + 1];
     char digest[CATALOGUE_DIGEST_LEN + 1]; /* of what was asked */
     uint64_t session;
     uint64_t expires_s;

@@ -163,6 +163,19 @@ def test_05_a_jwt_is_for_what_it_says(shop):
     assert renew(shop, play, key=only).status_code == 200
 
 
+def test_05_an_idempotency_key_is_its_viewers_own(shop):
+    def session(**claims):
+        answer = shop.request("POST", "/v1/playbacks", {"content": "demo"},
+                              make(**claims), **{"Idempotency-Key": "same"})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["session"]
+    claims = [{"sub": "anna"}, {"sub": "ben"}, {}, {"region": "DE"},
+              {"sub": "anna", "region": "DE"}, {"sub": "DE"}]
+    sessions = [session(**each) for each in claims]
+    assert len(set(sessions)) == len(claims)
+    assert sessions == [session(**each) for each in claims]
+
+
 def test_06_keys_change_over(shop):
     """Two keys of one name, and one that ends."""
     assert key_put(shop, "shop", public(EC[1], kid="k1")).status_code == 201
