@@ -363,6 +363,29 @@ playback_ask(struct playback_task *playback,
 
 /* ---- a new one ---- */
 
+/* One that was asked for before is of the version of then, and not again once it
+ * was revoked: as a renewal of it is. */
+static int
+once_apply(struct playback_task *playback, struct catalogue *catalogue,
+           const struct catalogue_asker *asker)
+{
+    struct playback_id *id = &playback->id;
+    const struct catalogue_once *once = &playback->once;
+    int err = catalogue_renew(catalogue, bytes_of_text(id->content),
+                              bytes_of_text(once->version), once->session,
+                              asker, &playback->played);
+    if (err == ERR_DENIED || err == ERR_REVOKED)
+        playback->refusal = err;
+    else if (err == ERR_NOT_FOUND) /* the content was there just now */
+        playback->refusal = ERR_EXPIRED;
+    if (err != 0)
+        return playback->refusal != 0 ? ERR_STALE : err;
+    memcpy(id->version, once->version, sizeof id->version);
+    id->session = once->session;
+    id->expires_s = token_end(once->expires_s);
+    return 0;
+}
+
 static int
 playback_query(struct task *task, struct catalogue *catalogue)
 {
@@ -393,10 +416,9 @@ playback_query(struct task *task, struct catalogue *catalogue)
         playback->refusal = ERR_INVALID;
     if (err != 0)
         return err == ERR_DENIED ? ERR_STALE : err;
-    memcpy(id->version, once->version, sizeof id->version);
-    id->session = once->session;
-    id->expires_s = token_end(once->expires_s);
-    return 0;
+    return once->session == id->session
+               ? 0
+               : once_apply(playback, catalogue, &asker);
 }
 
 static void

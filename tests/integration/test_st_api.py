@@ -288,6 +288,34 @@ def test_02_the_same_key_is_the_same_play(own_api):
         assert "Idempotency-Key must be" in problem(play(bad), 400)
 
 
+def test_02_a_play_that_is_asked_for_again_is_as_it_was(own_api):
+    api = own_api()
+
+    def put(version, *tracks):
+        return api.admin("PUT", "/v1/contents/demo", {
+            "title": "T", "version": version, "duration_ms": 1,
+            "tracks": [{"name": "v0", "kind": "video"}, *tracks]})
+
+    def play(key):
+        return api.request("POST", "/v1/playbacks", {"content": "demo"},
+                           **{"Idempotency-Key": key})
+    put("v1", {"name": "t1", "kind": "thumbnails"})
+    one = play("one").json()
+    put("v2", {"name": "t2", "kind": "thumbnails"})
+    assert "/v1/t1/" in play("one").json()["urls"]["thumbnails"]
+    two = play("two").json()
+    put("v3")
+    assert play("one").json() == one and play("two").json() == two
+    assert api.request("DELETE", f"/v1/playbacks/{two['id']}") \
+        .status_code == 204
+    assert "was revoked" in problem(play("two"), 410)
+    assert play("one").json() == one
+    three = play("three").json()
+    assert api.request("DELETE", f"/v1/playbacks/{three['id']}") \
+        .status_code == 204
+    assert "was revoked" in problem(play("three"), 410)
+
+
 def test_02_a_key_is_its_services_own(own_api):
     api = own_api(public=False)
     api.put("demo")
