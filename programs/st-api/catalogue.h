@@ -219,8 +219,12 @@ struct catalogue_once {
     char version[CONTENT_ID_LEN_MAX + 1];
 };
 
+/* So many that are nobody's, of which anybody can make up more, are kept. */
+#define CATALOGUE_ONCE_NOBODYS_MAX 10000
+
 /* The first of a name is kept until it expires; of any other *once becomes
- * that. ERR_DENIED: the first was asked something else. */
+ * that. ERR_DENIED: the first was asked something else. Where there is no room
+ * for a name that is nobody's it is as if there were none. */
 int catalogue_play_once(struct catalogue *catalogue,
                         struct catalogue_once *once, uint64_t now_s);
 
@@ -248,7 +252,7 @@ int catalogue_revocations_number(struct catalogue *catalogue, uint64_t *out);
 int catalogue_revocations(struct catalogue *catalogue, uint64_t *number,
                           struct buffer *out);
 
-/* Forgets of plays what is over. */
+/* Forgets of plays what is over, and of very many the rest the next time. */
 int catalogue_plays_forget(struct catalogue *catalogue, uint64_t now_s);
 
 /* ---- campaigns ---- */

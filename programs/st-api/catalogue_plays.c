@@ -89,6 +89,7 @@ once_bind(struct statement *add, const struct catalogue_once *once,
     statement_bind_integer(add, 5, (int64_t) once->expires_s);
     statement_bind_text(add, 6, bytes_of_text(once->version));
     statement_bind_integer(add, 7, (int64_t) now_s);
+    statement_bind_integer(add, 8, CATALOGUE_ONCE_NOBODYS_MAX);
 }
 
 int
@@ -103,13 +104,15 @@ catalogue_play_once(struct catalogue *catalogue, struct catalogue_once *once,
         return err;
     statement_bind_text(find, 1, bytes_of_text(once->service));
     statement_bind_text(find, 2, bytes_of_text(once->name));
-    err = catalogue_found(statement_step(find));
-    if (err == 0) {
+    statement_bind_integer(find, 3, (int64_t) now_s);
+    int step = statement_step(find);
+    err = step < 0 ? step : 0;
+    if (step == 1) {
         TEXT_READ(find, 0, digest);
         if (strcmp(digest, once->digest) != 0)
             err = ERR_DENIED;
     }
-    if (err == 0) {
+    if (step == 1 && err == 0) {
         once->session = (uint64_t) statement_integer(find, 1);
         once->expires_s = (uint64_t) statement_integer(find, 2);
         TEXT_READ(find, 3, once->version);
@@ -217,11 +220,29 @@ catalogue_revocations(struct catalogue *catalogue, uint64_t *number,
     return err;
 }
 
+/* Some at a time, so that whoever asks meanwhile does not wait for all. */
+#define FORGET_COUNT 10000
+#define FORGET_TIMES 50
+
+static int
+once_forget(struct catalogue *catalogue, uint64_t now_s)
+{
+    struct statement *forget = catalogue->once_forget;
+    int err = 0;
+    for (int i = 0; i < FORGET_TIMES && err == 0; i++) {
+        statement_bind_integer(forget, 1, (int64_t) now_s);
+        statement_bind_integer(forget, 2, FORGET_COUNT);
+        err = catalogue_step(forget);
+        if (database_changes(catalogue->database) < FORGET_COUNT)
+            break;
+    }
+    return err;
+}
+
 int
 catalogue_plays_forget(struct catalogue *catalogue, uint64_t now_s)
 {
-    statement_bind_integer(catalogue->once_forget, 1, (int64_t) now_s);
-    int err = catalogue_step(catalogue->once_forget);
+    int err = once_forget(catalogue, now_s);
     statement_bind_integer(catalogue->revocations_forget, 1, (int64_t) now_s);
     int other = catalogue_step(catalogue->revocations_forget);
     return err != 0 ? err : other;

@@ -60,14 +60,20 @@
                        "session = ?6)"                                         \
                        " FROM contents, versions WHERE contents.id = ?1"       \
                        " AND versions.content = ?1 AND versions.version = ?5") \
-    X(once_add, "INSERT INTO plays_asked(" ONCE ")"                            \
-                " VALUES(?1, ?2, ?3, ?4, ?5, ?6)"                              \
-                " ON CONFLICT(service, name) DO UPDATE SET digest = ?3,"       \
-                " session = ?4, expires = ?5, version = ?6"                    \
-                " WHERE plays_asked.expires < ?7")                             \
+    X(once_add,                                                                \
+      "INSERT INTO plays_asked(" ONCE ")"                                      \
+      " SELECT CAST(?1 AS CTEXT), CAST(?2 AS CTEXT),"                          \
+      " CAST(?3 AS CTEXT), CAST(?4 AS BIGINT), CAST(?5 AS BIGINT),"            \
+      " CAST(?6 AS CTEXT) WHERE ?1 <> '' OR (SELECT count(*) FROM"             \
+      " (SELECT 1 FROM plays_asked WHERE service = '' LIMIT ?8)"               \
+      " AS kept) < ?8 ON CONFLICT(service, name) DO UPDATE SET digest = ?3,"   \
+      " session = ?4, expires = ?5, version = ?6"                              \
+      " WHERE plays_asked.expires < ?7")                                       \
     X(once_find, "SELECT digest, session, expires, version FROM plays_asked"   \
-                 " WHERE service = ?1 AND name = ?2")                          \
-    X(once_forget, "DELETE FROM plays_asked WHERE expires < ?1")               \
+                 " WHERE service = ?1 AND name = ?2 AND expires >= ?3")        \
+    X(once_forget, "DELETE FROM plays_asked WHERE (service, name) IN"          \
+                   " (SELECT service, name FROM plays_asked"                   \
+                   " WHERE expires < ?1 LIMIT ?2)")                            \
     X(revoke, "INSERT INTO revocations(session, ends, service)"                \
               " VALUES(?1, ?2, ?3)")                                           \
     X(revoke_again, "UPDATE revocations SET ends = CASE WHEN ends < ?2"        \

@@ -626,6 +626,59 @@ no_service_keeps_another_or_the_admin_from_revoking(void **state)
     assert_int_equal(left, 7);
 }
 
+static int
+once(const char *service, const char *name, uint64_t session, uint64_t now_s,
+     uint64_t *out)
+{
+    struct catalogue_once once = {.digest = "d",
+                                  .session = session,
+                                  .expires_s = now_s + 100,
+                                  .version = "v"};
+    snprintf(once.service, sizeof once.service, "%s", service);
+    snprintf(once.name, sizeof once.name, "%s", name);
+    int err = catalogue_play_once(catalogue, &once, now_s);
+    *out = once.session;
+    return err;
+}
+
+static void
+names_that_are_nobodys_are_only_so_many(void **state)
+{
+    struct statement *add;
+    uint64_t session;
+    assert_int_equal(once("", "first", 1, 1000, &session), 0);
+    assert_int_equal(
+        database_prepare(catalogue->database,
+                         "WITH RECURSIVE s(n) AS (SELECT 2 UNION ALL"
+                         " SELECT n + 1 FROM s WHERE n < CAST(?1 AS BIGINT))"
+                         " INSERT INTO plays_asked(service, name, digest,"
+                         " session, expires, version) SELECT '',"
+                         " CAST(n AS CTEXT), 'd', n, 1050, 'v' FROM s",
+                         &add),
+        0);
+    statement_bind_integer(add, 1, CATALOGUE_ONCE_NOBODYS_MAX);
+    assert_int_equal(statement_step(add), 0);
+    statement_free(add);
+    for (uint64_t i = 7; i < 9; i++) { /* not kept: each is its own */
+        assert_int_equal(once("", "more", i, 1000, &session), 0);
+        assert_int_equal(session, i);
+        assert_int_equal(once("", "first", i, 1000, &session), 0);
+        assert_int_equal(session, 1);
+        assert_int_equal(once("one", "more", i, 1000, &session), 0);
+        assert_int_equal(session, 7);
+    }
+    /* one that is over is not found again, though it is not forgotten yet */
+    assert_int_equal(once("", "2", 9, 1060, &session), 0);
+    assert_int_equal(session, 9);
+    assert_int_equal(catalogue_plays_forget(catalogue, 1060), 0);
+    for (uint64_t i = 10; i < 12; i++) {
+        assert_int_equal(once("", "more", i, 1060, &session), 0);
+        assert_int_equal(session, 10);
+        assert_int_equal(once("", "first", i, 1060, &session), 0);
+        assert_int_equal(session, 1);
+    }
+}
+
 int
 main(void)
 {
@@ -646,6 +699,7 @@ main(void)
         BOTH(what_fails_halfway_changes_nothing),
         BOTH(two_at_once_leave_one_version_that_is_played),
         BOTH(no_service_keeps_another_or_the_admin_from_revoking),
+        BOTH(names_that_are_nobodys_are_only_so_many),
 #undef BOTH
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
