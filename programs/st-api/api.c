@@ -35,11 +35,14 @@ api_reply_json(struct http_request *request, int status, json_t *json)
     free(text);
 }
 
+/* Whatever the database has: to who asks it is not there now. */
 static void
-reply_failure(struct api *api, struct http_request *request, int err)
+reply_failure(struct api *api, struct http_request *request)
 {
     api_count(api, API_METRIC_FAILURES);
-    http_reply_error(request, err, "the catalogue cannot be read or written");
+    http_reply_header(request, "Retry-After", "1");
+    http_reply_error(request, ERR_UNAVAILABLE,
+                     "the catalogue cannot be read or written");
 }
 
 void
@@ -66,7 +69,7 @@ api_task_new(struct api *api, struct http_request *request, size_t size,
 {
     struct task *task = calloc(1, size);
     if (task == NULL) {
-        reply_failure(api, request, ERR_MEMORY);
+        reply_failure(api, request);
         return NULL;
     }
     task->api = api;
@@ -99,7 +102,7 @@ task_done(struct work *work)
     if (task->request == NULL)
         ; /* nobody waits for it */
     else if (err != 0 && err != ERR_NOT_FOUND && err != ERR_STALE)
-        reply_failure(task->api, task->request, err);
+        reply_failure(task->api, task->request);
     else
         task->answer(task);
     api_task_free(task);

@@ -943,12 +943,24 @@ def test_12_a_locked_database_is_told_and_gets_over(sqlite_api):
     other.execute("BEGIN IMMEDIATE")
     body = {"title": "T", "version": "v", "duration_ms": 1}
     answer = api.request("PUT", "/v1/contents/x", body, ADMIN_KEY)
-    assert problem(answer, 503)
+    assert problem(answer, 503) and answer.headers["Retry-After"] == "1"
     assert api.play({"content": "demo"}).status_code == 201  # reading goes on
     other.execute("ROLLBACK")
     other.close()
     assert api.put("x").status_code == 201
     assert api.metrics()["st_api_failures_total"] == 1
+
+
+def test_12_a_database_that_fails_is_told_as_one_that_is_away(sqlite_api):
+    api = sqlite_api()
+    api.put("demo")
+    other = sqlite3.connect(api.folder / "catalogue.db", isolation_level=None)
+    other.execute("DROP TABLE plays_asked")
+    other.close()
+    answer = api.request("POST", "/v1/playbacks", {"content": "demo"},
+                         **{"Idempotency-Key": "k"})
+    assert "cannot be read" in problem(answer, 503)
+    assert answer.headers["Retry-After"] == "1"
 
 
 def test_12_a_server_that_is_away_is_told_and_gets_over(tmp_path, postgresql):
