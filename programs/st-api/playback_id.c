@@ -87,8 +87,8 @@ playback_id_read(struct token_keys *keys, struct bytes text, uint64_t now_s,
         bytes_of(text.ptr + TOKEN_TEXT_LEN, text.len - TOKEN_TEXT_LEN);
     const struct token_request request = {.content = rest,
                                           .is_expiry_ignored = true};
-    int err = token_verify_request(
-        keys, bytes_of(text.ptr, TOKEN_TEXT_LEN), &request, &claims);
+    int err = token_verify_request(keys, bytes_of(text.ptr, TOKEN_TEXT_LEN),
+                                   &request, &claims);
     if (err != 0)
         return err;
     if (!rest_read(rest, &read))
