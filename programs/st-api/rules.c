@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 #include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PLACES 65536 /* a power of two */
@@ -88,16 +89,23 @@ rules_counts(const struct rules *rules)
 
 /* ---- what is remembered ---- */
 
-/* Each text with its end: "a","bc" is not "ab","c". */
+/* Each text with its end: "a","bc" is not "ab","c". Of which rule, too: what
+ * another one said, or said for longer, is not this one's answer. */
 static void
 question_digest(const struct rule_question *question,
                 uint8_t out[SHA256_DIGEST_LENGTH])
 {
+    char ttl_s[24];
     char text[2 * (CONTENT_ID_LEN_MAX + 1) + RULES_VIEWER_LEN_MAX + 1
-              + CATALOGUE_REGION_LEN + 1];
-    const char *const parts[] = {question->service->id, question->content,
-                                 question->viewer, question->region};
+              + CATALOGUE_REGION_LEN + 1 + CATALOGUE_URL_LEN_MAX + 1
+              + sizeof ttl_s];
+    const struct catalogue_service *service = question->service;
+    const char *const parts[] = {service->id,       question->content,
+                                 question->viewer,  question->region,
+                                 service->rule_url, ttl_s};
     size_t len = 0;
+    snprintf(ttl_s, sizeof ttl_s, "%llu",
+             (unsigned long long) service->rule_ttl_s);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const size_t part_len = strnlen(parts[i], sizeof text - 1 - len);
         memcpy(text + len, parts[i], part_len);

@@ -370,3 +370,21 @@ def test_18_a_bad_rule_is_told_so(shop, more, reason):
              "rule_ttl_s": 8, "rule_default": "allow"}
     assert service_put(shop, "shop", **whole).json().items() >= whole.items()
     assert "rule_url" not in service_put(shop, "shop").json()
+
+
+@pytest.mark.parametrize("change", ["rule_url", "rule_ttl_s"])
+def test_19_an_answer_is_of_the_rule_that_gave_it(ruled, rule, change):
+    """What is remembered counts no more once the admin names another rule, or
+    has answers hold for less."""
+    api, key = ruled
+    assert api.play({"content": "demo"}, key).status_code == 201
+    whole = {"rule_url": rule.url + "/may", "rule_ttl_s": 30}
+    service_put(api, "shop", **{
+        **whole, change: {"rule_url": rule.url, "rule_ttl_s": 5}[change]})
+    rule.says = {"allow": False}
+    problem(api.play({"content": "demo"}, key), 403)
+    assert len(rule.asked) == 2
+    rule.says = 500
+    service_put(api, "shop", rule_url=rule.url + "/new")
+    problem(api.play({"content": "demo"}, key), 503)
+    assert len(rule.asked) == 3
