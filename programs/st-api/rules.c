@@ -2,6 +2,8 @@
 /*
  * Answers are remembered in a table of one place for each hash, where a newer
  * one takes the place of an older: of a fixed size whoever asks for what.
+ * Of each service is kept how many of its questions wait: one whose rule hangs
+ * must not take the place of the others' questions.
  */
 
 #include "programs/st-api/rules.h"
@@ -18,6 +20,10 @@
 
 #define PLACES 65536 /* a power of two */
 #define PENDING_MAX 10000
+#define PENDING_OF_SERVICE_MAX 1000
+#define ASKED_MAX (2 * PENDING_MAX) /* services; so one is without a question */
+#define ASKED_BUCKETS 1024          /* a power of two */
+#define CALM_MS 5000         /* without a failure, until a rule answers again */
 #define ANSWER_SIZE_MAX 4096 /* bytes */
 
 struct remembered {
@@ -26,12 +32,20 @@ struct remembered {
     bool allows;
 };
 
+struct asked {          /* a service with a rule */
+    struct asked *next; /* of the same bucket */
+    char service[CONTENT_ID_LEN_MAX + 1];
+    unsigned pending_count;
+    bool is_failing; /* which was told */
+    uint64_t failed_ms;
+};
+
 struct pending {
     struct pending *next, **before;
     struct rules *rules;
+    struct asked *asked;
     struct http_fetch *fetch;
     uint8_t question[SHA256_DIGEST_LENGTH];
-    char service[CONTENT_ID_LEN_MAX + 1];
     uint64_t ttl_s;
     bool allows_silence;
     void (*told)(enum rule_verdict verdict, void *context);
@@ -41,7 +55,8 @@ struct pending {
 struct rules {
     struct http_client *client;
     struct pending *pending;
-    unsigned pending_count;
+    unsigned pending_count, asked_count;
+    struct asked *asked[ASKED_BUCKETS];
     struct rules_counts counts;
     struct remembered places[PLACES];
 };
@@ -57,6 +72,71 @@ rules_new(struct http_client *client, struct rules **out)
     return 0;
 }
 
+/* ---- services ---- */
+
+/* Those without a question that waits. What was told of them may be told
+ * again. */
+static void
+asked_forget(struct rules *rules)
+{
+    for (size_t i = 0; i < ASKED_BUCKETS; i++)
+        for (struct asked **at = &rules->asked[i], *asked;
+             (asked = *at) != NULL;) {
+            if (asked->pending_count > 0) {
+                at = &asked->next;
+                continue;
+            }
+            *at = asked->next;
+            free(asked);
+            rules->asked_count--;
+        }
+}
+
+/* NULL: there is no memory for it. */
+static struct asked *
+asked_get(struct rules *rules, const char *service)
+{
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256((const uint8_t *) service, strlen(service), digest);
+    struct asked **bucket = &rules->asked[load_le64(digest) % ASKED_BUCKETS];
+    for (struct asked *asked = *bucket; asked != NULL; asked = asked->next)
+        if (strcmp(asked->service, service) == 0)
+            return asked;
+    if (rules->asked_count == ASKED_MAX)
+        asked_forget(rules);
+    struct asked *asked = calloc(1, sizeof *asked);
+    if (asked == NULL)
+        return NULL;
+    memcpy(asked->service, service, strnlen(service, CONTENT_ID_LEN_MAX));
+    asked->next = *bucket;
+    *bucket = asked;
+    rules->asked_count++;
+    return asked;
+}
+
+/* Once, however many questions fail: there may be thousands in a second. */
+static void
+failure_tell(struct asked *asked, const char *reason)
+{
+    asked->failed_ms = clock_now_ms();
+    if (asked->is_failing)
+        return;
+    asked->is_failing = true;
+    log_warn("rules: the rule of service %s fails (%s)", asked->service,
+             reason);
+}
+
+/* Not at the first answer: of one that answers some and not others each would
+ * be told. */
+static void
+answer_tell(struct asked *asked)
+{
+    if (!asked->is_failing || clock_now_ms() < asked->failed_ms + CALM_MS)
+        return;
+    asked->is_failing = false;
+    log_info("rules: the rule of service %s answers again", asked->service);
+}
+
 static void
 pending_free(struct pending *pending)
 {
@@ -64,6 +144,7 @@ pending_free(struct pending *pending)
     if (pending->next != NULL)
         pending->next->before = pending->before;
     pending->rules->pending_count--;
+    pending->asked->pending_count--;
     http_fetch_cancel(pending->fetch);
     free(pending);
 }
@@ -78,6 +159,7 @@ rules_free(struct rules *rules)
         pending->told(RULE_SILENT, pending->context);
         pending_free(pending);
     }
+    asked_forget(rules);
     free(rules);
 }
 
@@ -160,17 +242,25 @@ rule_answer_read(struct bytes body, bool *allows, uint64_t *ttl_s)
     return is_read;
 }
 
+/* `asked` may be NULL. */
 static enum rule_verdict
-silence_judge(struct pending *pending, const char *reason)
+silence_judge(struct rules *rules, const uint8_t question[SHA256_DIGEST_LENGTH],
+              bool allows_silence, struct asked *asked, const char *reason)
 {
-    struct rules *rules = pending->rules;
-    const struct remembered *before = recall(rules, pending->question);
+    const struct remembered *before = recall(rules, question);
     rules->counts.failed++;
-    log_warn("rules: the rule of service %s fails (%s)", pending->service,
-             reason);
+    if (asked != NULL)
+        failure_tell(asked, reason);
     if (before != NULL && clock_unix_s() < before->stale_s)
         return verdict_of(before->allows);
-    return pending->allows_silence ? RULE_ALLOWS : RULE_SILENT;
+    return allows_silence ? RULE_ALLOWS : RULE_SILENT;
+}
+
+static enum rule_verdict
+failure_judge(struct pending *pending, const char *reason)
+{
+    return silence_judge(pending->rules, pending->question,
+                         pending->allows_silence, pending->asked, reason);
 }
 
 static void
@@ -182,10 +272,10 @@ answered(const struct http_response *response, void *context)
     uint64_t ttl_s = pending->ttl_s;
     pending->fetch = NULL;
     if (response->err != 0) {
-        verdict = silence_judge(pending, err_text(response->err));
+        verdict = failure_judge(pending, err_text(response->err));
     } else if (response->status != 200
                || !rule_answer_read(response->body, &allows, &ttl_s)) {
-        verdict = silence_judge(
+        verdict = failure_judge(
             pending, response->status == 200
                          ? "its answer is not {\"allow\": true or false}"
                          : "its answer is not 200");
@@ -198,6 +288,7 @@ answered(const struct http_response *response, void *context)
         place->until_s = now_s + ttl_s;
         place->stale_s = place->until_s + RULES_STALE_S;
         place->allows = allows;
+        answer_tell(pending->asked);
         verdict = verdict_of(allows);
     }
     pending->told(verdict, pending->context);
@@ -235,10 +326,40 @@ question_send(struct rules *rules, const struct rule_question *question,
     return fetch;
 }
 
+/* Why another question of the service cannot wait; NULL: it can. */
+static const char *
+refusal_of(const struct rules *rules, const struct asked *asked)
+{
+    if (asked->pending_count >= PENDING_OF_SERVICE_MAX)
+        return "as many of its questions wait as may";
+    if (rules->pending_count >= PENDING_MAX)
+        return "as many questions of all services wait as may";
+    return NULL;
+}
+
+static struct pending *
+pending_new(struct rules *rules, struct asked *asked)
+{
+    struct pending *pending = calloc(1, sizeof *pending);
+    if (pending == NULL)
+        return NULL;
+    pending->rules = rules;
+    pending->asked = asked;
+    pending->before = &rules->pending;
+    pending->next = rules->pending;
+    if (pending->next != NULL)
+        pending->next->before = &pending->next;
+    rules->pending = pending;
+    rules->pending_count++;
+    asked->pending_count++;
+    return pending;
+}
+
 void
 rules_ask(struct rules *rules, const struct rule_question *question,
           void (*told)(enum rule_verdict verdict, void *context), void *context)
 {
+    const struct catalogue_service *service = question->service;
     uint8_t digest[SHA256_DIGEST_LENGTH];
     question_digest(question, digest);
     const struct remembered *known = recall(rules, digest);
@@ -247,31 +368,26 @@ rules_ask(struct rules *rules, const struct rule_question *question,
         told(verdict_of(known->allows), context);
         return;
     }
+    struct asked *asked = asked_get(rules, service->id);
+    const char *refusal = asked != NULL ? refusal_of(rules, asked) : NULL;
     struct pending *pending =
-        rules->pending_count < PENDING_MAX ? calloc(1, sizeof *pending) : NULL;
+        asked != NULL && refusal == NULL ? pending_new(rules, asked) : NULL;
     if (pending == NULL) {
-        rules->counts.failed++;
-        told(RULE_SILENT, context);
+        told(silence_judge(rules, digest, service->rule_allows_silence, asked,
+                           refusal != NULL ? refusal : err_text(ERR_MEMORY)),
+             context);
         return;
     }
-    pending->rules = rules;
     memcpy(pending->question, digest, sizeof digest);
-    memcpy(pending->service, question->service->id, sizeof pending->service);
-    pending->ttl_s = question->service->rule_ttl_s;
-    pending->allows_silence = question->service->rule_allows_silence;
+    pending->ttl_s = service->rule_ttl_s;
+    pending->allows_silence = service->rule_allows_silence;
     pending->told = told;
     pending->context = context;
-    pending->before = &rules->pending;
-    pending->next = rules->pending;
-    if (pending->next != NULL)
-        pending->next->before = &pending->next;
-    rules->pending = pending;
-    rules->pending_count++;
     rules->counts.asked++;
     pending->fetch = question_send(rules, question, pending);
     if (pending->fetch == NULL) {
         const enum rule_verdict verdict =
-            silence_judge(pending, "it cannot be asked");
+            failure_judge(pending, "it cannot be asked");
         told(verdict, context);
         pending_free(pending);
     }

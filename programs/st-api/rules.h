@@ -12,7 +12,8 @@
  * What is not known is not in the question. "ttl_s" is how long the answer
  * holds, up to the service's rule_ttl_s, which it is where it is missing. Any
  * other answer, or none in time, is a failure: the answer before decides, if it
- * is no older than RULES_STALE_S, else the service's rule_default.
+ * is no older than RULES_STALE_S, else the service's rule_default. So it is for
+ * a question that cannot be asked, as too many wait: of all, or of its service.
  */
 
 #include "programs/st-api/catalogue.h"

@@ -388,3 +388,29 @@ def test_19_an_answer_is_of_the_rule_that_gave_it(ruled, rule, change):
     service_put(api, "shop", rule_url=rule.url + "/new")
     problem(api.play({"content": "demo"}, key), 503)
     assert len(rule.asked) == 3
+
+
+def test_20_a_rule_that_fails_is_told_once(ruled, rule):
+    """And once that it answers again: not with each question, of which there
+    may be thousands in a second, nor where it answers now and then."""
+    api, key = ruled
+    refuses = {"allow": False}
+    for i, (says, status) in enumerate((
+            (500, 503), (None, 503), (b"", 503), (refuses, 403), (500, 503),
+            (refuses, 403))):
+        rule.says = says
+        for viewer in f"a{i}", f"b{i}":
+            problem(api.play({"content": "demo", "viewer": viewer}, key),
+                    status)
+    assert api.metrics()["st_api_rules_failed_total"] == 8
+    assert api.log().count("service shop fails (its answer is not 200)") == 1
+    assert api.log().count("service shop") == 1
+    time.sleep(5.1)
+    rule.says = {"allow": True}
+    for content in "demo", "other":
+        assert api.play({"content": content, "viewer": "new"},
+                        key).status_code == 201
+    assert api.log().count("service shop answers again") == 1
+    rule.says = 500
+    problem(api.play({"content": "demo", "viewer": "other"}, key), 503)
+    assert api.log().count("service shop fails") == 2
