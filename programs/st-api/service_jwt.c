@@ -11,6 +11,8 @@
 #include <stdlib.h>
 
 #define RSA_BITS_MIN 2048
+#define RSA_EXPONENT_MIN 65537 /* with 256 bits at most: FIPS 186-5, A.1.1 */
+#define RSA_EXPONENT_BITS_MAX 256
 #define NUMBER_LEN_MAX 2048 /* characters of base64url */
 
 struct service_jwk {
@@ -98,6 +100,70 @@ numbers_import(json_t *json, const char *alg)
     return jwk;
 }
 
+struct number { /* big-endian, without zeros in front */
+    uint8_t bytes[BASE64URL_SIZE(NUMBER_LEN_MAX)];
+    size_t size;
+};
+
+/* Of text that is_base64url(). */
+static void
+number_read(const json_t *json, struct number *out)
+{
+    const size_t len = json_string_length(json);
+    size_t zeros = 0;
+    base64url_decode(bytes_of(json_string_value(json), len), out->bytes);
+    out->size = BASE64URL_SIZE(len);
+    while (zeros < out->size && out->bytes[zeros] == 0)
+        zeros++;
+    out->size -= zeros;
+    memmove(out->bytes, out->bytes + zeros, out->size);
+}
+
+static size_t
+number_bits(const struct number *number)
+{
+    size_t bits = 8 * number->size;
+    for (unsigned first = number->size > 0 ? number->bytes[0] : 0x80;
+         first < 0x80; first <<= 1)
+        bits--;
+    return bits;
+}
+
+static bool
+number_is_odd(const struct number *number)
+{
+    return number->size > 0 && number->bytes[number->size - 1] % 2 == 1;
+}
+
+static bool
+exponent_is_good(const struct number *e)
+{
+    uint64_t small = 0;
+    for (size_t i = 0; i < e->size && e->size <= sizeof small; i++)
+        small = small << 8 | e->bytes[i];
+    return number_is_odd(e) && number_bits(e) <= RSA_EXPONENT_BITS_MAX
+           && (e->size > sizeof small || small >= RSA_EXPONENT_MIN);
+}
+
+/* Neither libcjose nor OpenSSL looks: where the exponent is 1, a signature is
+ * its own text, which anybody can write. NULL: nothing is wrong. */
+static const char *
+rsa_fault(const json_t *json)
+{
+    struct number n, e;
+    number_read(json_object_get(json, "n"), &n);
+    number_read(json_object_get(json, "e"), &e);
+    if (number_bits(&n) < RSA_BITS_MIN)
+        return "must have 2048 bits or more";
+    if (!number_is_odd(&n))
+        return "has an even modulus \"n\", which anybody can factor";
+    if (!exponent_is_good(&e))
+        return "must have an odd exponent \"e\" of 65537 or more and of 256 "
+               "bits at most (FIPS 186-5): with others anybody may be able to "
+               "sign";
+    return NULL;
+}
+
 static int
 jwk_read(json_t *json, const char *id, struct service_jwk *out,
          const char **reason)
@@ -115,11 +181,8 @@ jwk_read(json_t *json, const char *id, struct service_jwk *out,
     *reason = "has numbers that make no key";
     if (out->jwk == NULL)
         return ERR_INVALID;
-    *reason = "must have 2048 bits or more";
-    return strcmp(out->alg, "RS256") == 0
-                   && cjose_jwk_get_keysize(out->jwk, NULL) < RSA_BITS_MIN
-               ? ERR_INVALID
-               : 0;
+    *reason = strcmp(out->alg, "RS256") == 0 ? rsa_fault(json) : NULL;
+    return *reason != NULL ? ERR_INVALID : 0;
 }
 
 int

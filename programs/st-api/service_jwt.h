@@ -28,8 +28,8 @@
 
 struct service_jwk; /* a public key */
 
-/* From a JWK (RFC 7517): EC of P-256, or RSA of 2048 bits and more, and nothing
- * private in it. Without a "kid" it is called `id`. ERR_INVALID with the
+/* From a JWK (RFC 7517): EC of P-256, or RSA of 2048 bits and more with an
+ * exponent of FIPS 186-5, and nothing private in it. Without a "kid" it is called `id`. ERR_INVALID with the
  * reason. */
 int service_jwk_read(struct bytes json, const char *id,
                      struct service_jwk **out, const char **reason);

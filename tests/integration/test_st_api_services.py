@@ -26,6 +26,12 @@ def public(key, **more):
             **more}
 
 
+def number(value):
+    size = (value.bit_length() + 7) // 8
+    return base64.urlsafe_b64encode(value.to_bytes(size, "big")) \
+        .rstrip(b"=").decode()
+
+
 class In(float):
     """So many seconds from when it is used."""
 
@@ -204,7 +210,13 @@ def test_06_keys_change_over(shop):
     ({**public(EC[0]), "kid": "x" * 65}, "a \"kid\" that is no text"),
     ({**public(EC[0]), "kid": 5}, "a \"kid\" that is no text"),
     ({**public(EC[0]), "x5c": ["A" * 3000]}, "up to 2048 bytes"),
-    (public(rsa.generate_private_key(65537, 1024)), "2048 bits")])
+    (public(rsa.generate_private_key(65537, 1024)), "2048 bits"),
+    (public(rsa.generate_private_key(3, 2048)), "an odd exponent"),
+    ({**public(RSA), "e": "AQ"}, "an odd exponent"),
+    ({**public(RSA), "e": "AA"}, "an odd exponent"),
+    ({**public(RSA), "e": "AQAC"}, "an odd exponent"),
+    ({**public(RSA), "n": number(2 ** 2047)}, "an even modulus"),
+    ({**public(RSA), "n": number(2 ** 2047 - 1)}, "2048 bits")])
 def test_07_a_bad_public_key_is_told_so(shop, jwk, reason):
     before = shop.admin("GET", "/v1/services/shop").json()
     assert reason in problem(key_put(shop, "shop", jwk), 400)
