@@ -19,6 +19,7 @@ struct service_task {
     struct catalogue_service_key key;
     char key_text[SERVICE_KEY_LEN + 1];
     bool is_new;
+    bool is_over;            /* there would be more of them than may be */
     struct services *loaded; /* after the change */
 };
 
@@ -56,7 +57,8 @@ changed(struct service_task *service, struct catalogue *catalogue, int err)
 {
     if (err == 0)
         services_load(catalogue, &service->loaded);
-    return err;
+    service->is_over = err == ERR_LIMIT;
+    return service->is_over ? ERR_STALE : err; /* which is answered here */
 }
 
 static json_t *
@@ -117,6 +119,14 @@ reply_unknown_service(struct http_request *request, const char *id)
     http_reply_error(request, ERR_NOT_FOUND, "no service \"%s\"", id);
 }
 
+static void
+reply_over(struct task *task, unsigned max, const char *what)
+{
+    api_count(task->api, API_METRIC_FAILURES);
+    http_reply_error(task->request, ERR_FULL,
+                     "there are %u %s already, which is the most", max, what);
+}
+
 static int
 service_put_query(struct task *task, struct catalogue *catalogue)
 {
@@ -134,6 +144,10 @@ service_put_answer(struct task *task)
         service->loaded != NULL
             ? services_find(service->loaded, bytes_of_text(service->service.id))
             : NULL;
+    if (service->is_over) {
+        reply_over(task, CATALOGUE_SERVICES_MAX, "services");
+        return;
+    }
     api_count(task->api, API_METRIC_CHANGES);
     api_reply_json(task->request, service->is_new ? 201 : 200,
                    service_json(known != NULL ? known : &service->service));
@@ -221,6 +235,10 @@ static void
 key_create_answer(struct task *task)
 {
     const struct service_task *service = (struct service_task *) task;
+    if (service->is_over) {
+        reply_over(task, CATALOGUE_SERVICE_KEYS_MAX, "keys of services");
+        return;
+    }
     if (task->err != 0) {
         reply_unknown_service(task->request, service->service.id);
         return;

@@ -274,8 +274,8 @@ int catalogue_campaigns(struct catalogue *catalogue, struct bytes after,
 
 /* ---- services, which ask for plays ---- */
 
-#define CATALOGUE_SERVICES_MAX 10000
-#define CATALOGUE_SERVICE_KEYS_MAX 40000
+#define CATALOGUE_SERVICES_MAX 16384
+#define CATALOGUE_SERVICE_KEYS_MAX 65536 /* of all services */
 #define CATALOGUE_KEY_ID_LEN 16
 #define CATALOGUE_RATE_MAX 1000000
 #define CATALOGUE_URL_LEN_MAX 512
@@ -302,13 +302,15 @@ struct catalogue_service_key {
     char *jwk;          /* a public key; NULL: it is a secret */
 };
 
-/* A service that is there keeps its creation and its keys. */
+/* A service that is there keeps its creation and its keys. ERR_LIMIT: there are
+ * CATALOGUE_SERVICES_MAX others. */
 int catalogue_service_put(struct catalogue *catalogue,
                           const struct catalogue_service *service,
                           uint64_t now_s, bool *is_new);
 /* With its keys. ERR_NOT_FOUND. */
 int catalogue_service_remove(struct catalogue *catalogue, struct bytes id);
-/* ERR_NOT_FOUND: there is no such service. */
+/* ERR_NOT_FOUND: there is no such service. ERR_LIMIT: there are
+ * CATALOGUE_SERVICE_KEYS_MAX keys. */
 int catalogue_service_key_add(struct catalogue *catalogue,
                               const struct catalogue_service_key *key);
 int catalogue_service_key_remove(struct catalogue *catalogue,
@@ -318,7 +320,7 @@ int catalogue_service_key_remove(struct catalogue *catalogue,
 int catalogue_services_number(struct catalogue *catalogue, uint64_t *out);
 
 /* All of them, in order of id, to be freed, and their keys in order of service
- * and age, for catalogue_keys_free. ERR_LIMIT. */
+ * and age, for catalogue_keys_free. ERR_LIMIT: more than may be. */
 int catalogue_services(struct catalogue *catalogue,
                        struct catalogue_service **services,
                        unsigned *service_count,

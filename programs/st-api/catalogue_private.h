@@ -141,6 +141,7 @@
     X(services_number, "SELECT n FROM totals WHERE name = 'services'")         \
     X(services_changed, "UPDATE totals SET n = n + 1 WHERE name = 'services'") \
     X(services, "SELECT " SERVICE " FROM services ORDER BY id")                \
+    X(services_count, "SELECT count(*) FROM services")                         \
     X(service_add, "INSERT INTO services(" SERVICE ")"                         \
                    " VALUES(?1, ?2, ?3, ?4, ?9, ?5, ?6, ?7, ?8)"               \
                    " ON CONFLICT(id) DO NOTHING")                              \
@@ -149,6 +150,7 @@
                        " rule_ttl_s = ?7, rule_default = ?8 WHERE id = ?1")    \
     X(service_remove, "DELETE FROM services WHERE id = ?1")                    \
     X(keys, "SELECT " KEY " FROM service_keys ORDER BY service, created, id")  \
+    X(keys_count, "SELECT count(*) FROM service_keys")                         \
     X(key_add, "INSERT INTO service_keys(" KEY ")"                             \
                " SELECT ?1, id, ?3, CAST(?4 AS BIGINT), CAST(?5 AS BIGINT),"   \
                " ?6 FROM services WHERE id = ?2")                              \

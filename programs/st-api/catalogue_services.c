@@ -6,23 +6,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Ends the transaction by what came of it. Whoever keeps services in memory
- * looks at the number. */
+/* Begins a transaction; whoever keeps services in memory looks at the number.
+ * It is changed first, so that two wait for each other here, and count what is
+ * there one after the other. */
 static int
-changed(struct catalogue *catalogue, int err)
+change_begin(struct catalogue *catalogue)
 {
-    if (err == 0)
-        err = catalogue_step(catalogue->services_changed);
-    return catalogue_end(catalogue, err);
+    int err = database_begin(catalogue->database);
+    return err == 0 ? catalogue_step(catalogue->services_changed) : err;
 }
 
-/* Of a statement that was executed and has to have found its row. */
+/* Of a statement that has to have found its row. */
 static int
-changed_one(struct catalogue *catalogue, int err)
+one_step(struct catalogue *catalogue, struct statement *statement)
 {
-    if (err == 0 && database_changes(catalogue->database) == 0)
-        err = ERR_NOT_FOUND;
-    return changed(catalogue, err);
+    int err = catalogue_step(statement);
+    return err == 0 && database_changes(catalogue->database) == 0
+               ? ERR_NOT_FOUND
+               : err;
+}
+
+/* More than can be read as a whole must not come to be. */
+static int
+count_check(struct statement *count, uint64_t max)
+{
+    uint64_t n;
+    int err = catalogue_number(count, &n);
+    return err == 0 && n > max ? ERR_LIMIT : err;
 }
 
 static void
@@ -39,26 +49,33 @@ service_bind(struct statement *statement,
     statement_bind_integer(statement, 8, service->rule_allows_silence);
 }
 
+static int
+service_write(struct catalogue *catalogue,
+              const struct catalogue_service *service, uint64_t now_s,
+              bool *was_added)
+{
+    service_bind(catalogue->service_add, service);
+    statement_bind_integer(catalogue->service_add, 9, (int64_t) now_s);
+    int err = catalogue_step(catalogue->service_add);
+    if (err != 0)
+        return err;
+    *was_added = database_changes(catalogue->database) > 0;
+    if (*was_added)
+        return count_check(catalogue->services_count, CATALOGUE_SERVICES_MAX);
+    service_bind(catalogue->service_replace, service);
+    return catalogue_step(catalogue->service_replace);
+}
+
 int
 catalogue_service_put(struct catalogue *catalogue,
                       const struct catalogue_service *service, uint64_t now_s,
                       bool *is_new)
 {
     bool was_added = false;
-    int err = database_begin(catalogue->database);
-    if (err != 0)
-        return err;
-    service_bind(catalogue->service_add, service);
-    statement_bind_integer(catalogue->service_add, 9, (int64_t) now_s);
-    err = catalogue_step(catalogue->service_add);
-    if (err == 0) {
-        was_added = database_changes(catalogue->database) > 0;
-        if (!was_added) {
-            service_bind(catalogue->service_replace, service);
-            err = catalogue_step(catalogue->service_replace);
-        }
-    }
-    err = changed(catalogue, err);
+    int err = change_begin(catalogue);
+    if (err == 0)
+        err = service_write(catalogue, service, now_s, &was_added);
+    err = catalogue_end(catalogue, err);
     if (err == 0)
         *is_new = was_added;
     return err;
@@ -67,11 +84,12 @@ catalogue_service_put(struct catalogue *catalogue,
 int
 catalogue_service_remove(struct catalogue *catalogue, struct bytes id)
 {
-    int err = database_begin(catalogue->database);
-    if (err != 0)
-        return err;
-    statement_bind_text(catalogue->service_remove, 1, id);
-    return changed_one(catalogue, catalogue_step(catalogue->service_remove));
+    int err = change_begin(catalogue);
+    if (err == 0) {
+        statement_bind_text(catalogue->service_remove, 1, id);
+        err = one_step(catalogue, catalogue->service_remove);
+    }
+    return catalogue_end(catalogue, err);
 }
 
 int
@@ -81,30 +99,34 @@ catalogue_service_key_add(struct catalogue *catalogue,
     char digest[2 * sizeof key->digest + 1];
     for (size_t i = 0; i < sizeof key->digest; i++)
         snprintf(digest + 2 * i, 3, "%02x", key->digest[i]);
-    int err = database_begin(catalogue->database);
-    if (err != 0)
-        return err;
-    struct statement *add = catalogue->key_add;
-    statement_bind_text(add, 1, bytes_of_text(key->id));
-    statement_bind_text(add, 2, bytes_of_text(key->service));
-    statement_bind_text(add, 3, bytes_of_text(digest));
-    statement_bind_integer(add, 4, (int64_t) key->created_s);
-    statement_bind_integer(add, 5, (int64_t) key->expires_s);
-    statement_bind_text(add, 6,
-                        bytes_of_text(key->jwk != NULL ? key->jwk : ""));
-    return changed_one(catalogue, catalogue_step(add));
+    int err = change_begin(catalogue);
+    if (err == 0) {
+        struct statement *add = catalogue->key_add;
+        statement_bind_text(add, 1, bytes_of_text(key->id));
+        statement_bind_text(add, 2, bytes_of_text(key->service));
+        statement_bind_text(add, 3, bytes_of_text(digest));
+        statement_bind_integer(add, 4, (int64_t) key->created_s);
+        statement_bind_integer(add, 5, (int64_t) key->expires_s);
+        statement_bind_text(add, 6,
+                            bytes_of_text(key->jwk != NULL ? key->jwk : ""));
+        err = one_step(catalogue, add);
+    }
+    if (err == 0)
+        err = count_check(catalogue->keys_count, CATALOGUE_SERVICE_KEYS_MAX);
+    return catalogue_end(catalogue, err);
 }
 
 int
 catalogue_service_key_remove(struct catalogue *catalogue, struct bytes service,
                              struct bytes id)
 {
-    int err = database_begin(catalogue->database);
-    if (err != 0)
-        return err;
-    statement_bind_text(catalogue->key_remove, 1, service);
-    statement_bind_text(catalogue->key_remove, 2, id);
-    return changed_one(catalogue, catalogue_step(catalogue->key_remove));
+    int err = change_begin(catalogue);
+    if (err == 0) {
+        statement_bind_text(catalogue->key_remove, 1, service);
+        statement_bind_text(catalogue->key_remove, 2, id);
+        err = one_step(catalogue, catalogue->key_remove);
+    }
+    return catalogue_end(catalogue, err);
 }
 
 int
@@ -169,6 +191,8 @@ rows_read(struct statement *rows, size_t size, unsigned max,
     while ((step = statement_step(rows)) == 1) {
         if (*count == room) {
             room = room == 0 ? 16 : room * 2;
+            if (room > max)
+                room = max;
             char *larger =
                 *count < max ? reallocarray(*array, room, size) : NULL;
             if (larger == NULL) {

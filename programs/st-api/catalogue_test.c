@@ -679,6 +679,70 @@ names_that_are_nobodys_are_only_so_many(void **state)
     }
 }
 
+/* One at a time would take minutes. */
+static void
+rows_insert(const char *sql, int64_t n)
+{
+    struct statement *insert;
+    assert_int_equal(database_prepare(catalogue->database, sql, &insert), 0);
+    statement_bind_integer(insert, 1, n);
+    assert_int_equal(statement_step(insert), 0);
+    statement_free(insert);
+}
+
+#define NUMBERS                                    \
+    "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION" \
+    " ALL SELECT i + 1 FROM numbers WHERE i < ?1) "
+
+static void
+assert_services(unsigned service_count, unsigned key_count)
+{
+    struct catalogue_service *services;
+    struct catalogue_service_key *keys;
+    unsigned counts[2];
+    assert_int_equal(
+        catalogue_services(catalogue, &services, &counts[0], &keys, &counts[1]),
+        0);
+    assert_int_equal(counts[0], service_count);
+    assert_int_equal(counts[1], key_count);
+    free(services);
+    catalogue_keys_free(keys, counts[1]);
+}
+
+static void
+no_more_services_and_keys_are_added_than_can_be_read(void **state)
+{
+    struct catalogue_service service = {.id = "last"};
+    struct catalogue_service_key key = {.id = "k", .service = "last"};
+    bool is_new = false;
+    rows_insert(NUMBERS "INSERT INTO services(id, name, rate_per_s, burst,"
+                        " created) SELECT 'x' || i, 'S', 0, 0, 0 FROM numbers",
+                CATALOGUE_SERVICES_MAX - 1);
+    assert_int_equal(catalogue_service_put(catalogue, &service, 1, &is_new), 0);
+    assert_true(is_new);
+    snprintf(service.id, sizeof service.id, "more");
+    assert_int_equal(catalogue_service_put(catalogue, &service, 1, &is_new),
+                     ERR_LIMIT);
+    assert_services(CATALOGUE_SERVICES_MAX, 0);
+    /* one that is there may be changed */
+    snprintf(service.id, sizeof service.id, "x7");
+    assert_int_equal(catalogue_service_put(catalogue, &service, 1, &is_new), 0);
+    assert_false(is_new);
+    rows_insert(NUMBERS "INSERT INTO service_keys(id, service, digest, created,"
+                        " expires) SELECT 'k' || i, 'x1', '', 0, 0"
+                        " FROM numbers",
+                CATALOGUE_SERVICE_KEYS_MAX - 1);
+    assert_int_equal(catalogue_service_key_add(catalogue, &key), 0);
+    snprintf(key.id, sizeof key.id, "more");
+    assert_int_equal(catalogue_service_key_add(catalogue, &key), ERR_LIMIT);
+    assert_services(CATALOGUE_SERVICES_MAX, CATALOGUE_SERVICE_KEYS_MAX);
+    /* and what goes makes room */
+    assert_int_equal(catalogue_service_remove(catalogue, BYTES_LITERAL("x1")),
+                     0);
+    assert_int_equal(catalogue_service_key_add(catalogue, &key), 0);
+    assert_services(CATALOGUE_SERVICES_MAX - 1, 2);
+}
+
 int
 main(void)
 {
@@ -697,6 +761,7 @@ main(void)
         BOTH(a_version_has_its_tracks),
         BOTH(a_content_with_windows_is_there_then_there_and_for_them),
         BOTH(what_fails_halfway_changes_nothing),
+        BOTH(no_more_services_and_keys_are_added_than_can_be_read),
         BOTH(two_at_once_leave_one_version_that_is_played),
         BOTH(no_service_keeps_another_or_the_admin_from_revoking),
         BOTH(names_that_are_nobodys_are_only_so_many),

@@ -240,8 +240,15 @@ serve(struct event_base *base, struct http_client *client, struct api *api,
 static int
 held_load(struct api *api, struct catalogue *catalogue)
 {
+    const char *what = "services";
     int err = services_load(catalogue, &api->services);
-    return err != 0 ? err : revoked_load(catalogue, &api->revoked);
+    if (err == 0) {
+        what = "revoked plays";
+        err = revoked_load(catalogue, &api->revoked);
+    }
+    if (err != 0)
+        log_error("main: cannot load the %s (%s)", what, err_text(err));
+    return err;
 }
 
 /* With who asks services' rules. */

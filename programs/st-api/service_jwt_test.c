@@ -62,10 +62,9 @@ an_rsa_key_has_numbers_that_nobody_else_signs_with(void **state)
                  number_text(cases[i].n, n), number_text(cases[i].e, e));
         int err = service_jwk_read(bytes_of_text(text), "id", &jwk, &reason);
         service_jwk_free(jwk);
-        if (cases[i].reason == NULL ? err != 0
-                                    : err != ERR_INVALID
-                                          || strstr(reason, cases[i].reason)
-                                                 == NULL)
+        if (cases[i].reason == NULL
+                ? err != 0
+                : err != ERR_INVALID || strstr(reason, cases[i].reason) == NULL)
             fail_msg("case %zu: %d %s", i, err, reason);
     }
 }

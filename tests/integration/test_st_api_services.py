@@ -4,6 +4,7 @@ made here by PyJWT, and rules of their own, asked over HTTP."""
 
 import base64
 import json
+import sqlite3
 import time
 
 import jwt
@@ -426,3 +427,34 @@ def test_20_a_rule_that_fails_is_told_once(ruled, rule):
     rule.says = 500
     problem(api.play({"content": "demo", "viewer": "other"}, key), 503)
     assert api.log().count("service shop fails") == 2
+
+
+def services_insert(folder, count):
+    with sqlite3.connect(folder / "catalogue.db") as database:
+        database.executemany(
+            "INSERT INTO services(id, name, rate_per_s, burst, created)"
+            " VALUES(?, 'S', 0, 0, 0)", ((f"x{i}",) for i in range(count)))
+    database.close()
+
+
+def test_21_more_services_than_can_be_held_are_refused(tmp_path):
+    api = StApi(tmp_path, public=False)
+    services_insert(tmp_path, 16384)
+    assert "there are 16384 services already" in problem(
+        service_put(api, "more"), 503)
+    assert api.admin("GET", "/v1/services/more").status_code == 404
+    problem(api.admin("POST", "/v1/services/more/keys", {}), 404)
+    assert service_put(api, "x7", rate_per_s=5).status_code == 200
+    assert api.admin("DELETE", "/v1/services/x8").status_code == 204
+    assert service_put(api, "more").status_code == 201
+    api.stop()
+    api = StApi(tmp_path, public=False)
+    assert api.admin("GET", "/v1/services/more").status_code == 200
+    api.stop()
+    services_insert_one = sqlite3.connect(tmp_path / "catalogue.db")
+    with services_insert_one as database:
+        database.execute("INSERT INTO services(id, name, rate_per_s, burst,"
+                         " created) VALUES('x8', 'S', 0, 0, 0)")
+    services_insert_one.close()
+    with pytest.raises(AssertionError, match="cannot load the services"):
+        StApi(tmp_path, public=False)
