@@ -409,9 +409,12 @@ folder_take_away(struct storage *super, struct progress *progress,
     if (err == 0 && folder_remove(place) != 0)
         err = failed(progress, "remove", place);
     if (err == 0) {
+        /* st-api forgets it next: a power cut must not bring it back */
         orphans_remove(content);
-        if (rmdir(content) != 0 && fsync(parent) != 0)
-            err = failed(progress, "write", content);
+        const bool is_gone = rmdir(content) == 0;
+        const char *left = is_gone ? storage->settings->storage : content;
+        if (sync_folder(left) != 0)
+            err = failed(progress, "write", left);
     }
     close(parent);
     if (err == 0)

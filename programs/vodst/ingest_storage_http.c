@@ -305,6 +305,26 @@ url_delete(struct storage_http *storage, struct progress *progress,
     return 0;
 }
 
+/* A store that has no collections, where the other files, whose names we do not
+ * know, would stay. What the next run tells that by is put back, unreadable as
+ * it is: it must not find nothing and take the version as gone. */
+static int
+no_collection(struct storage_http *storage, struct progress *progress,
+              const char *folder, const char *index)
+{
+    struct transfer_answer answer;
+    struct transfer transfer = request(storage, "PUT", index);
+    transfer.body = BYTES_LITERAL("vodst collect: this is being taken away\n");
+    transfer.is_cleanup = true;
+    progress_error(progress,
+                   "storage had %s and has no folder %s (404): DELETE of "
+                   "collections is needed",
+                   index, folder);
+    /* Best effort: no answer worth telling on top of the first error. */
+    transfer_run_stubborn(&transfer, &answer);
+    return ERR_INVALID;
+}
+
 /* The collection as a whole: WebDAV takes what is in it, too. */
 static int
 http_remove(struct storage *super, struct progress *progress,
@@ -312,16 +332,19 @@ http_remove(struct storage *super, struct progress *progress,
 {
     struct storage_http *storage = (struct storage_http *) super;
     char folder[URL_SIZE], index[URL_SIZE];
-    bool is_there = false;
+    bool had_index = false, had_folder = false;
     snprintf(folder, sizeof folder, "%s%.64s/%.64s/",
              storage->settings->storage, version->content, version->version);
     snprintf(index, sizeof index, "%s%.64s/%.64s/" STORAGE_INDEX,
              storage->settings->storage, version->content, version->version);
-    int err = url_delete(storage, progress, index, &is_there);
+    int err = url_delete(storage, progress, index, &had_index);
     if (err == 0)
-        err = url_delete(storage, progress, folder, &is_there);
+        err = url_delete(storage, progress, folder, &had_folder);
+    /* Or an answer was lost, and the folder is gone: the next run ends it. */
+    if (err == 0 && had_index && !had_folder)
+        err = no_collection(storage, progress, folder, index);
     if (err == 0)
-        *was_there = is_there;
+        *was_there = had_folder;
     return err;
 }
 
