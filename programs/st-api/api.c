@@ -509,6 +509,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/contents/{id}/versions/{version}", version_get},
     {"DELETE", "/v1/contents/{id}/versions/{version}", version_delete},
     {"POST", "/v1/contents/{id}/versions/{version}/collect", version_collect},
+    {"DELETE", "/v1/contents/{id}/versions/{version}/collect", version_release},
     {"POST", "/v1/contents/{id}/versions/{version}/keep", version_keep},
     {"GET", "/v1/retired-versions", retired_list},
     {"GET", "/v1/campaigns", campaigns_list},

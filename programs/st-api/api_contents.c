@@ -198,7 +198,7 @@ struct list_task {
     struct task task;
     char after[CONTENT_ID_LEN_MAX + 1];
     unsigned limit;
-    bool is_retired; /* versions that are, of any content */
+    struct catalogue_version last_retired; /* `after`, then the last listed */
     json_t *items;
     char last[CONTENT_ID_LEN_MAX + 1];
     bool has_more;
@@ -294,20 +294,11 @@ versions_query(struct task *task, struct catalogue *catalogue)
                               versions_add, list);
 }
 
-static int
-retired_query(struct task *task, struct catalogue *catalogue)
-{
-    struct list_task *list = (struct list_task *) task;
-    list->items = json_array();
-    return catalogue_retired(catalogue, clock_unix_s(), task->api->token_ttl_s,
-                             list->limit, versions_add, list);
-}
-
 static void
 versions_answer(struct task *task)
 {
     const struct list_task *list = (struct list_task *) task;
-    if (json_array_size(list->items) == 0 && !list->is_retired)
+    if (json_array_size(list->items) == 0)
         api_reply_unknown(task->request, list->after);
     else
         api_reply_json(task->request, 200,
@@ -330,18 +321,82 @@ versions_list(struct http_request *request, void *context)
     api_ask(&list->task);
 }
 
-/* Those whose files may be taken away. */
+/* ---- those whose files may be taken away ---- */
+
+#define RETIRED_AFTER_SIZE (24 + 2 * (CONTENT_ID_LEN_MAX + 1))
+
+static void
+retired_add(const struct catalogue_version *version, void *context)
+{
+    struct list_task *list = context;
+    list_add(list, version_json(version));
+    list->last_retired = *version;
+}
+
+static int
+retired_query(struct task *task, struct catalogue *catalogue)
+{
+    struct list_task *list = (struct list_task *) task;
+    const struct catalogue_version after = list->last_retired;
+    list->items = json_array();
+    return catalogue_retired(catalogue, clock_unix_s(), task->api->token_ttl_s,
+                             &after, list->limit, retired_add, list,
+                             &list->has_more);
+}
+
+static void
+retired_answer(struct task *task)
+{
+    const struct list_task *list = (struct list_task *) task;
+    const struct catalogue_version *last = &list->last_retired;
+    char next[RETIRED_AFTER_SIZE];
+    snprintf(next, sizeof next, "%llu/%s/%s",
+             (unsigned long long) last->retired_s, last->content,
+             last->version);
+    api_reply_json(task->request, 200,
+                   json_pack("{s:O, s:s?}", "versions", list->items, "next",
+                             list->has_more ? next : NULL));
+}
+
+/* RETIRED/CONTENT/VERSION */
+static bool
+retired_after_parse(const char *text, struct catalogue_version *out)
+{
+    const size_t digits = strspn(text, "0123456789");
+    const char *content = text + digits + 1;
+    const char *slash = digits > 0 && digits <= 18 && text[digits] == '/'
+                            ? strchr(content, '/')
+                            : NULL;
+    if (slash == NULL)
+        return false;
+    const struct bytes id = bytes_of(content, (size_t) (slash - content));
+    if (!content_id_is_valid(id)
+        || !content_id_is_valid(bytes_of_text(slash + 1)))
+        return false;
+    out->retired_s = strtoull(text, NULL, 10);
+    snprintf(out->content, sizeof out->content, "%.*s", (int) id.len, content);
+    snprintf(out->version, sizeof out->version, "%s", slash + 1);
+    return true;
+}
+
 void
 retired_list(struct http_request *request, void *context)
 {
+    struct catalogue_version after = {.retired_s = 0};
     if (!api_is_admin(context, request))
         return;
+    const char *text = http_request_query(request, "after");
+    if (text != NULL && !retired_after_parse(text, &after)) {
+        api_reply_invalid(context, request, ERR_INVALID,
+                          "after must be the `next` of the page before");
+        return;
+    }
     struct list_task *list = api_task_new(context, request, sizeof *list,
-                                          retired_query, versions_answer);
+                                          retired_query, retired_answer);
     if (list == NULL)
         return;
     list->task.fini = list_fini;
-    list->is_retired = true;
+    list->last_retired = after;
     list->limit = CATALOGUE_LIST_MAX;
     api_ask(&list->task);
 }
@@ -450,6 +505,14 @@ version_collect_query(struct task *task, struct catalogue *catalogue)
 }
 
 static int
+version_release_query(struct task *task, struct catalogue *catalogue)
+{
+    struct version_task *version = (struct version_task *) task;
+    return catalogue_version_release(catalogue, bytes_of_text(version->content),
+                                     bytes_of_text(version->version));
+}
+
+static int
 version_keep_query(struct task *task, struct catalogue *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
@@ -519,6 +582,13 @@ version_collect(struct http_request *request, void *context)
 {
     version_change(request, context, version_collect_query,
                    version_over_answer);
+}
+
+void
+version_release(struct http_request *request, void *context)
+{
+    version_change(request, context, version_release_query,
+                   version_change_answer);
 }
 
 void

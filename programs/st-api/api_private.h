@@ -92,6 +92,7 @@ void versions_list(struct http_request *request, void *context);
 void version_get(struct http_request *request, void *context);
 void version_delete(struct http_request *request, void *context);
 void version_collect(struct http_request *request, void *context);
+void version_release(struct http_request *request, void *context);
 void version_keep(struct http_request *request, void *context);
 void retired_list(struct http_request *request, void *context);
 

@@ -3,6 +3,7 @@
 
 #include "programs/st-api/catalogue_private.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 static const char *const migrations[] = {
@@ -476,19 +477,23 @@ catalogue_list(struct catalogue *catalogue, struct bytes after, unsigned limit,
 /* ---- versions ---- */
 
 static int
-versions_each(struct statement *statement,
+versions_each(struct statement *statement, unsigned limit,
               void (*each)(const struct catalogue_version *version,
                            void *context),
-              void *context)
+              void *context, bool *has_more)
 {
     int step;
-    while ((step = statement_step(statement)) == 1) {
+    unsigned count = 0;
+    while ((step = statement_step(statement)) == 1 && count++ < limit) {
         struct catalogue_version version;
         version_read(statement, &version);
         each(&version, context);
     }
     statement_reset(statement);
-    return step;
+    if (step < 0)
+        return step;
+    *has_more = step == 1;
+    return 0;
 }
 
 int
@@ -498,20 +503,26 @@ catalogue_versions(struct catalogue *catalogue, struct bytes content,
                    void *context)
 {
     statement_bind_text(catalogue->versions, 1, content);
-    return versions_each(catalogue->versions, each, context);
+    bool has_more; /* never */
+    return versions_each(catalogue->versions, UINT_MAX, each, context,
+                         &has_more);
 }
 
 int
 catalogue_retired(struct catalogue *catalogue, uint64_t now_s, uint64_t ttl_s,
-                  unsigned limit,
+                  const struct catalogue_version *after, unsigned limit,
                   void (*each)(const struct catalogue_version *version,
                                void *context),
-                  void *context)
+                  void *context, bool *has_more)
 {
-    statement_bind_integer(catalogue->retired, 1, (int64_t) now_s);
-    statement_bind_integer(catalogue->retired, 2, (int64_t) limit);
-    statement_bind_integer(catalogue->retired, 3, (int64_t) ttl_s);
-    return versions_each(catalogue->retired, each, context);
+    struct statement *retired = catalogue->retired;
+    statement_bind_integer(retired, 1, (int64_t) now_s);
+    statement_bind_integer(retired, 2, (int64_t) limit + 1);
+    statement_bind_integer(retired, 3, (int64_t) ttl_s);
+    statement_bind_integer(retired, 4, (int64_t) after->retired_s);
+    statement_bind_text(retired, 5, bytes_of_text(after->content));
+    statement_bind_text(retired, 6, bytes_of_text(after->version));
+    return versions_each(retired, limit, each, context, has_more);
 }
 
 int
@@ -576,6 +587,18 @@ catalogue_version_remove(struct catalogue *catalogue, struct bytes content,
 {
     return over_judge(catalogue, catalogue->version_remove, content, version,
                       now_s, ttl_s);
+}
+
+int
+catalogue_version_release(struct catalogue *catalogue, struct bytes content,
+                          struct bytes version)
+{
+    struct statement *release = catalogue->version_release;
+    version_bind(release, content, version);
+    const int err = catalogue_step(release);
+    return err != 0 || database_changes(catalogue->database) > 0
+               ? err
+               : ERR_NOT_FOUND;
 }
 
 int

@@ -142,12 +142,14 @@ int catalogue_versions(struct catalogue *catalogue, struct bytes content,
 
 /* Versions of any content of which no token is good any more, at `now_s`, where
  * tokens are good for `ttl_s`, or one and a half times the film if that is
- * more; and those that are being taken away. */
+ * more; and those that are being taken away. In order of when they were retired,
+ * content and version, behind these three of `after`, or zeroed. */
 int catalogue_retired(struct catalogue *catalogue, uint64_t now_s,
-                      uint64_t ttl_s, unsigned limit,
+                      uint64_t ttl_s, const struct catalogue_version *after,
+                      unsigned limit,
                       void (*each)(const struct catalogue_version *version,
                                    void *context),
-                      void *context);
+                      void *context, bool *has_more);
 
 /* ERR_NOT_FOUND. */
 int catalogue_version_find(struct catalogue *catalogue, struct bytes content,
@@ -164,6 +166,10 @@ int catalogue_tracks(struct catalogue *catalogue, struct bytes content,
 int catalogue_version_collect(struct catalogue *catalogue, struct bytes content,
                               struct bytes version, uint64_t now_s,
                               uint64_t ttl_s);
+
+/* It is not being taken away after all: nothing of it went. ERR_NOT_FOUND. */
+int catalogue_version_release(struct catalogue *catalogue, struct bytes content,
+                              struct bytes version);
 
 /* It is about to be stored again: a retired one is so since `now_s`. Of one that
  * is played nothing changes. ERR_NOT_FOUND; ERR_STALE: it is being taken away.

@@ -129,9 +129,12 @@
                     " AND version = ?2 AND retired > 0 AND collecting = 0")    \
     X(versions, "SELECT " VERSION " FROM versions WHERE content = ?1"          \
                 " ORDER BY created, version")                                  \
-    X(retired, "SELECT " VERSION " FROM versions WHERE " MAY_GO(               \
-                   "?1", "?3") " ORDER BY retired, content, version"           \
-                               " LIMIT ?2")                                    \
+    X(version_release, "UPDATE versions SET collecting = 0 WHERE content = ?1" \
+                       " AND version = ?2")                                    \
+    X(retired,                                                                 \
+      "SELECT " VERSION " FROM versions WHERE " MAY_GO(                        \
+          "?1", "?3") " AND (retired, content, version) > (?4, ?5, ?6)"        \
+                      " ORDER BY retired, content, version LIMIT ?2")          \
     X(track_put, "INSERT INTO tracks(content, version, " TRACK ")"             \
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")      \
     X(tracks, "SELECT " TRACK " FROM tracks WHERE content = ?1"                \

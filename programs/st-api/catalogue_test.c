@@ -207,6 +207,9 @@ see_version(const struct catalogue_version *version, void *context)
     versions->list[versions->count++] = *version;
 }
 
+static const struct catalogue_version none; /* the first page */
+static bool has_more;
+
 static void
 count_version(const struct catalogue_version *version, void *context)
 {
@@ -246,8 +249,9 @@ a_version_that_is_replaced_is_retired(void **state)
 
     /* what is retired for long enough may go, the rest may not */
     seen.count = 0;
-    assert_int_equal(
-        catalogue_retired(catalogue, 399, 60, 10, see_version, &seen), 0);
+    assert_int_equal(catalogue_retired(catalogue, 399, 60, &none, 10,
+                                       see_version, &seen, &has_more),
+                     0);
     assert_int_equal(seen.count, 1);
     assert_string_equal(seen.list[0].version, "bbb");
     assert_int_equal(catalogue_version_remove(catalogue, demo,
@@ -266,16 +270,30 @@ a_version_that_is_replaced_is_retired(void **state)
     /* a content that is removed leaves versions to be collected */
     assert_int_equal(catalogue_remove(catalogue, demo, 500), 0);
     seen.count = 0;
-    assert_int_equal(
-        catalogue_retired(catalogue, 600, 60, 10, see_version, &seen), 0);
+    assert_int_equal(catalogue_retired(catalogue, 600, 60, &none, 10,
+                                       see_version, &seen, &has_more),
+                     0);
     assert_int_equal(seen.count, 2);
     assert_string_equal(seen.list[0].version, "ccc");
     assert_string_equal(seen.list[1].version, "aaa");
     assert_int_equal(seen.list[1].retired_s, 500);
     seen.count = 0;
-    assert_int_equal(
-        catalogue_retired(catalogue, 600, 60, 1, see_version, &seen), 0);
+    assert_false(has_more);
+    assert_int_equal(catalogue_retired(catalogue, 600, 60, &none, 1,
+                                       see_version, &seen, &has_more),
+                     0);
     assert_int_equal(seen.count, 1);
+    assert_true(has_more);
+
+    /* and the rest of it, whatever became of the last one */
+    const struct catalogue_version after = seen.list[0];
+    seen.count = 0;
+    assert_int_equal(catalogue_retired(catalogue, 600, 60, &after, 1,
+                                       see_version, &seen, &has_more),
+                     0);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.list[0].version, "aaa");
+    assert_false(has_more);
 }
 
 static void
@@ -299,10 +317,24 @@ a_version_that_is_taken_away_does_not_come_back(void **state)
     assert_int_equal(catalogue_version_collect(catalogue, demo, aaa, 291, 999),
                      0);
     struct versions seen = {.count = 0};
-    assert_int_equal(
-        catalogue_retired(catalogue, 291, 999, 10, see_version, &seen), 0);
+    assert_int_equal(catalogue_retired(catalogue, 291, 999, &none, 10,
+                                       see_version, &seen, &has_more),
+                     0);
     assert_int_equal(seen.count, 1);
     assert_true(seen.list[0].is_collecting);
+
+    /* nothing of it went: as if it had not begun */
+    assert_int_equal(catalogue_version_release(catalogue, demo, aaa), 0);
+    assert_int_equal(
+        catalogue_version_release(catalogue, demo, BYTES_LITERAL("c")),
+        ERR_NOT_FOUND);
+    seen.count = 0;
+    assert_int_equal(catalogue_retired(catalogue, 291, 999, &none, 10,
+                                       see_version, &seen, &has_more),
+                     0);
+    assert_int_equal(seen.count, 0);
+    assert_int_equal(catalogue_version_collect(catalogue, demo, aaa, 291, 60),
+                     0);
 
     struct catalogue_put again = {
         .content = {.id = "demo", .title = "T", .version = "aaa"}};
@@ -564,9 +596,9 @@ two_at_once_leave_one_version_that_is_played(void **state)
                      0);
     assert_int_equal(version.retired_s, 0);
     unsigned retired = 0;
-    assert_int_equal(
-        catalogue_retired(catalogue, 1000, 60, 1000, count_version, &retired),
-        0);
+    assert_int_equal(catalogue_retired(catalogue, 1000, 60, &none, 1000,
+                                       count_version, &retired, &has_more),
+                     0);
     assert_int_equal(retired, 40);
     assert_int_equal(count(), 1);
 }

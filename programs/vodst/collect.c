@@ -27,7 +27,7 @@
 struct config {
     struct settings_given given;
     int64_t patience_ms;
-    bool dry_run, json;
+    bool forget_missing, dry_run, json;
 };
 
 static const struct option options[] = {
@@ -38,6 +38,11 @@ static const struct option options[] = {
      "How long to wait, with growing pauses, for a storage or an st-api that "
      "goes away. When one version has waited for so long, the others are tried "
      "once each."},
+    {"forget-missing", OPTION_FLAG, offsetof(struct config, forget_missing),
+     NULL, 0, 0, false, NULL,
+     "Has st-api forget versions, too, of which the storage has nothing, as of "
+     "those that were registered by hand. Without it they fail and stay on the "
+     "list: --storage may be another than that of the films."},
     {"dry-run", OPTION_FLAG, offsetof(struct config, dry_run), NULL, 0, 0,
      false, NULL, "Says what would be taken away, and changes nothing."},
     {"json", OPTION_FLAG, offsetof(struct config, json), NULL, 0, 0, false,
@@ -56,7 +61,8 @@ static const struct program program = {
         "them. To be run now and then, by a timer; not twice at the same "
         "time.\n\n"
         "A version that became playable meanwhile, or that an ingest is about "
-        "to store again, stays. What fails is told, and the others go on. "
+        "to store again, stays, and so does one of which nothing is in the "
+        "storage. What fails is told, and the others go on. "
         "Killed at any moment, the next run ends what was begun.\n\n"
         "Exit status: 0 nothing is left that may go, 1 some failed, 2 wrong "
         "use, 75 some failed for now (storage or st-api is away), 128 + signal "
@@ -80,6 +86,7 @@ struct collect {
 struct retired {
     const char *content, *version;
     uint64_t retired_s;
+    bool is_begun; /* an earlier run marked it, and may have taken all away */
 };
 
 /* ---- one version ---- */
@@ -112,6 +119,20 @@ ask(struct collect *c, const char *method, const char *action,
                            one->version, action, answer);
 }
 
+/* It is listed again as it was, by whatever mistake nothing was found. */
+static int
+release(struct collect *c, const struct retired *one)
+{
+    struct transfer_answer answer;
+    progress_error(&c->progress,
+                   "of %s/%s nothing was in %s: it stays listed, as that may "
+                   "not be where the films are (--storage); if it is, "
+                   "--forget-missing ends it",
+                   one->content, one->version, c->settings.storage);
+    const int err = ask(c, "DELETE", "/collect", one, &answer);
+    return err != 0 ? err : ERR_NOT_FOUND;
+}
+
 static int
 files_remove(struct collect *c, const struct retired *one)
 {
@@ -120,6 +141,8 @@ files_remove(struct collect *c, const struct retired *one)
     bool was_there = false;
     const int err =
         c->storage->remove(c->storage, &c->progress, &version, &was_there);
+    if (err == 0 && !was_there && !one->is_begun && !c->config->forget_missing)
+        return release(c, one);
     if (err == 0 && !was_there)
         progress_note(&c->progress, "of %s/%s nothing was in %s", one->content,
                       one->version, c->settings.storage);
@@ -190,8 +213,10 @@ static int
 retired_read(struct collect *c, json_t *json, struct retired *out)
 {
     json_int_t retired_s = 0;
-    if (json_unpack(json, "{s:s, s:s, s?I}", "content", &out->content,
-                    "version", &out->version, "retired", &retired_s)
+    int is_begun = 0;
+    if (json_unpack(json, "{s:s, s:s, s?I, s?b}", "content", &out->content,
+                    "version", &out->version, "retired", &retired_s,
+                    "collecting", &is_begun)
             != 0
         || !content_id_is_valid(bytes_of_text(out->content))
         || !content_id_is_valid(bytes_of_text(out->version))) {
@@ -201,6 +226,7 @@ retired_read(struct collect *c, json_t *json, struct retired *out)
                        c->settings.api);
         return ERR_INVALID;
     }
+    out->is_begun = is_begun != 0;
     out->retired_s = retired_s > 0 ? (uint64_t) retired_s : 0;
     return 0;
 }
@@ -278,20 +304,22 @@ list_run(struct collect *c, const json_t *list, bool *had_any)
     return 0;
 }
 
-/* st-api lists so many at a time: until it lists none that is new. */
+/* st-api lists so many at a time. Until it lists none that is new: no list of
+ * its is without an end. */
 static int
 lists_run(struct collect *c)
 {
-    bool had_any = true;
-    int err = 0;
-    while (err == 0 && had_any) {
+    char after[API_AFTER_SIZE] = "";
+    bool had_any;
+    int err;
+    do {
         json_t *list;
-        err = api_retired(&c->progress, &c->settings, &list);
+        err = api_retired(&c->progress, &c->settings, after, &list);
         if (err != 0)
             break;
         err = list_run(c, list, &had_any);
         json_decref(list);
-    }
+    } while (err == 0 && had_any && after[0] != '\0');
     return err;
 }
 

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #define URL_SIZE (SETTING_URL_SIZE + 256)
 #define LIST_SIZE_MAX (4u << 20) /* bytes; st-api gives no longer answer */
@@ -172,31 +173,46 @@ list_again(void *context)
     ((struct buffer *) context)->len = 0;
 }
 
+/* It becomes a part of a URL. */
+static bool
+after_is_plain(const char *after)
+{
+    static const char known[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
+    return strlen(after) < API_AFTER_SIZE
+           && strspn(after, known) == strlen(after);
+}
+
 static int
 list_parse(struct progress *progress, const struct settings *settings,
-           struct bytes text, json_t **out)
+           struct bytes text, char after[API_AFTER_SIZE], json_t **out)
 {
     json_t *root = json_loadb((const char *) text.ptr, text.len, 0, NULL);
     json_t *list = json_object_get(root, "versions");
-    const bool is_list = json_is_array(list);
-    if (is_list)
+    const char *next = json_string_value(json_object_get(root, "next"));
+    const bool is_list =
+        json_is_array(list) && (next == NULL || after_is_plain(next));
+    if (is_list) {
+        snprintf(after, API_AFTER_SIZE, "%s", next != NULL ? next : "");
         *out = json_incref(list);
-    else
+    } else {
         progress_error(progress,
                        "%s gives no list of retired versions: is that st-api?",
                        settings->api);
+    }
     json_decref(root);
     return is_list ? 0 : ERR_INVALID;
 }
 
 int
 api_retired(struct progress *progress, const struct settings *settings,
-            struct json_t **out)
+            char after[API_AFTER_SIZE], struct json_t **out)
 {
     char url[URL_SIZE];
     struct transfer_answer answer;
     struct buffer text;
-    snprintf(url, sizeof url, "%s/v1/retired-versions", settings->api);
+    snprintf(url, sizeof url, "%s/v1/retired-versions%s%s", settings->api,
+             after[0] != '\0' ? "?after=" : "", after);
     buffer_init(&text, LIST_SIZE_MAX);
     const struct transfer transfer = {.method = "GET",
                                       .url = url,
@@ -211,7 +227,7 @@ api_retired(struct progress *progress, const struct settings *settings,
     else if (text.err != 0)
         progress_error(progress, "%s: %s", url, err_text(err = text.err));
     else
-        err = list_parse(progress, settings, buffer_bytes(&text), out);
+        err = list_parse(progress, settings, buffer_bytes(&text), after, out);
     buffer_fini(&text);
     return err;
 }

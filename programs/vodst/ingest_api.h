@@ -47,9 +47,12 @@ int api_version_ask(struct progress *progress, const struct settings *settings,
 int api_version_keep(struct progress *progress, const struct settings *settings,
                      const char *content, const char *version, bool *is_known);
 
-/* Versions whose files may be taken away, as an array; up to the first 1000. The
- * caller frees it. */
+#define API_AFTER_SIZE 192
+
+/* Versions whose files may be taken away, as an array, which the caller frees:
+ * the page behind `after`, which becomes that of the next one. Empty: the first
+ * one; there is none. */
 int api_retired(struct progress *progress, const struct settings *settings,
-                struct json_t **out);
+                char after[API_AFTER_SIZE], struct json_t **out);
 
 #endif

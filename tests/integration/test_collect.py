@@ -260,15 +260,16 @@ def test_01_what_nobody_plays_goes_and_the_rest_stays(stand):
 
 
 @each("folder", "http", "s3")
-def test_02_what_is_not_there_is_taken_away_too(stand):
+def test_02_what_is_not_there_is_forgotten_where_one_says_so(stand):
     stand.put("demo", "one", "two")
     stand.put("none", "one", "two", files=[])
     stand.wait_retired("demo/one", "none/one")
-    done = stand.collect()
+    done = stand.collect("--forget-missing")
     assert "of none/one nothing was in" in done.stderr
     assert "demo/one nothing" not in done.stderr
     assert "2 versions were taken away" in done.stdout
     stand.is_left("demo/two")
+    assert stand.retired() == []
 
 
 def test_03_tokens_that_are_good_keep_the_files(stand):
@@ -294,9 +295,29 @@ def test_04_more_than_st_api_lists_at_a_time(stand):
     database.close()
     stand.storage.put("old/v1099/asset.idx")
     assert len(stand.retired()) == 1000
-    done = stand.collect("--json")
+    done = stand.collect("--json", "--forget-missing")
     assert events(done)[-1]["collected"] == 1100
     assert stand.retired() == []
+    stand.is_left()
+
+
+def test_04_a_thousand_that_fail_do_not_stop_those_behind_them(stand):
+    database = sqlite3.connect(stand.api.folder / "catalogue.db", timeout=10)
+    with database:
+        database.executemany(
+            "INSERT INTO versions(content, version, duration_ms, created,"
+            " retired) VALUES(?, ?, 1, 1, ?)",
+            [("old", f"v{i:04}", 1) for i in range(1000)]
+            + [("old", "v9999", 1), ("fine", "one", 2), ("late", "one", 2)])
+    database.close()
+    for name in "old/v9999", "fine/one", "late/one":
+        stand.storage.put(f"{name}/asset.idx")
+    shown = stand.collect("--dry-run").stdout
+    assert "1003 versions would be taken away" in shown
+    done = stand.collect("--json", status=1)
+    assert events(done)[-1] == {"event": "done", "dry_run": False,
+                                "collected": 3, "skipped": 0, "failed": 1000}
+    assert stand.retired() == [f"old/v{i:04}" for i in range(1000)]
     stand.is_left()
 
 
@@ -593,12 +614,38 @@ def test_21_a_storage_that_cannot_be_the_right_one_is_refused(stand):
         assert said in stand.collect(more, status=2).stderr
 
 
+@each("folder", "http", "s3")
+def test_21_a_wrong_storage_loses_no_version(stand):
+    """However often it is tried: a timer would."""
+    stand.put("demo", "one", "two")
+    stand.put("other", "one", "two")
+    stand.wait_retired("demo/one", "other/one")
+    right = stand.storage.options
+    wrong = str(right[0]) + ("/" * (right[0][-1] != "/")) + "elsewhere"
+    if type(stand.storage) is Folder:
+        (stand.storage.root / "elsewhere").mkdir()
+    for _ in range(3):
+        stand.storage.options = [wrong, *right[1:]]
+        done = stand.collect(status=1)
+        assert "0 versions were taken away, 0 stay, 2 failed" in done.stdout
+        for name in "demo/one", "other/one":
+            assert f"of {name} nothing was in" in done.stderr
+        assert "--storage" in done.stderr and "--forget-missing" in done.stderr
+        assert stand.retired() == ["demo/one", "other/one"]
+        assert retired_of(stand.api) == {"one": False}
+    stand.is_left("demo/one", "demo/two", "other/one", "other/two")
+    stand.storage.options = right
+    assert "2 versions were taken away" in stand.collect().stdout
+    stand.is_left("demo/two", "other/two")
+
+
 @pytest.mark.parametrize("listed", [
     b"nothing", b"[]", b'{"versions":{}}', b'{"versions":[{}]}',
     b'{"versions":[{"content":"..","version":"one"}]}',
     b'{"versions":[{"content":"demo","version":"../../other"}]}',
     b'{"versions":[{"content":"demo","version":""}]}',
-    b'{"versions":[{"content":"demo","version":7}]}'])
+    b'{"versions":[{"content":"demo","version":7}]}',
+    b'{"versions":[],"next":"1/a/b&x"}'])
 def test_22_what_is_no_list_changes_nothing(stand, listed):
     stand.put("demo", "one", "two")
     asked = []

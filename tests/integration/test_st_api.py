@@ -634,6 +634,13 @@ def test_09_a_version_that_was_replaced_stays_until_no_play_is_on_it(own_api):
                 for version in answer.json()["versions"]]
 
     wait_until(lambda: retired() == [("demo", "one")], 5, "its last token")
+    listed = "/v1/retired-versions?after="
+    for after, left in [("1/demo/one", 1), ("999999999999/a/a", 0)]:
+        page = api.admin("GET", listed + after).json()
+        assert len(page["versions"]) == left and page["next"] is None
+    for after in "", "x", "1", "1/a", "1/a/", "1//a", "1/a/b/c", "/a/b", \
+            "-1/a/b", "1" * 19 + "/a/b", "1/.a/b", f"1/{'a' * 65}/b":
+        assert "after" in problem(api.admin("GET", listed + after), 400)
     assert api.request("DELETE", path, key=ADMIN_KEY).status_code == 204
     assert problem(api.request("DELETE", path, key=ADMIN_KEY), 404)
     assert retired() == []
@@ -670,6 +677,14 @@ def test_09_a_version_that_is_taken_away_is_not_played_again(own_api):
     assert retired_of(api) == {"one": True}
     assert api.request("GET", path + "one").json()["collecting"] is True
     assert "collecting" not in api.request("GET", path + "two").json()
+
+    # what was not there can be left, and begun again
+    assert api.admin("DELETE", path + "one/collect").status_code == 204
+    assert retired_of(api) == {"one": False}
+    assert "no version" in problem(api.admin("DELETE", path + "six/collect"),
+                                   404)
+    assert problem(api.request("DELETE", path + "one/collect"), 401)
+    assert api.admin("POST", path + "one/collect").status_code == 204
 
     # it does not come back meanwhile, and what would bring it changes nothing
     before = api.request("GET", "/v1/contents/demo").json()
