@@ -25,6 +25,7 @@
 #define TOKEN_ISSUED_LEN_MAX 1024 /* of those that are issued here */
 #define TOKEN_KEYS_MAX 16
 #define TOKEN_SECRET_SIZE 32
+#define TOKEN_SKEW_MAX_S 3600 /* that clocks may be allowed to differ by */
 #define TOKEN_PREFIX_DEFAULT "/p/"
 
 enum token_form { TOKEN_COMPACT, TOKEN_JWT, TOKEN_CAT };

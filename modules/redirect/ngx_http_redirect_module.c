@@ -40,7 +40,6 @@
 #define REDIRECT_HOPS_MAX_DEFAULT 2
 #define REDIRECT_TABLE_INTERVAL_MS 100
 #define REDIRECT_TOKEN_EARLY_S 10
-#define REDIRECT_TOKEN_SKEW_MAX_S 3600
 #define REDIRECT_RECORD_RATE 10 /* a second and worker */
 
 /* ---- variables ---- */
@@ -323,7 +322,7 @@ ngx_http_redirect_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_str_t text = {value[i].len - skip, value[i].data + skip};
         time_t seconds =
             is_early || is_late ? ngx_parse_time(&text, 1) : NGX_ERROR;
-        if (seconds < 0 || seconds > REDIRECT_TOKEN_SKEW_MAX_S)
+        if (seconds < 0 || seconds > TOKEN_SKEW_MAX_S)
             return ngx_http_redirect_invalid(cf, &value[i]);
         *(is_early ? &rmcf->token_early : &rmcf->token_late) = seconds;
     }

@@ -15,8 +15,6 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 
-/* The clocks of several st-api may differ by so much. */
-#define CLOCK_SKEW_S 60
 /* How old the list of revoked plays may be that nodes are given. */
 #define HELD_MS_MAX 10000
 
@@ -596,7 +594,7 @@ revocation_query(struct task *task, struct catalogue *catalogue)
         end_s = id->expires_s;
     const struct catalogue_revocation asked = {
         .session = id->session,
-        .ends_s = end_s + CLOCK_SKEW_S,
+        .ends_s = end_s + TOKEN_SKEW_MAX_S, /* nodes may have late= */
         .service = revocation->is_admin ? NULL : id->service,
     };
     err = catalogue_revoke(catalogue, &asked, clock_unix_ms());

@@ -463,6 +463,11 @@ def test_02_a_renewed_play_is_revoked_by_its_first_id(own_api):
     assert api.request("DELETE", path, key=keys["one"]).status_code == 204
     assert "was revoked" in problem(renew(api, later, key=keys["one"]), 410)
     assert listed(api)[1] == (int(first["session"], 16),)
+    # for as long as a node whose redirect_keys has the largest late= takes it
+    if (api.folder / "catalogue.db").exists():
+        with sqlite3.connect(api.folder / "catalogue.db") as catalogue:
+            ends, = catalogue.execute("SELECT ends FROM revocations").fetchone()
+        assert ends >= later["expires"] + 3600
 
 
 def test_02_a_renewal_follows_the_viewer(own_api):
