@@ -572,7 +572,6 @@ def test_16_what_makes_a_version_readable_goes_first(stand):
     assert gone[0] == "asset.idx" and sorted(gone) == sorted(many)
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")
 def test_17_what_is_forgotten_does_not_come_back_after_a_power_cut(stand):
     """The folder that had what went is on the disk before st-api is told: of
     a content of which nothing is left, that of all contents."""
