@@ -101,6 +101,7 @@ struct http_fetch_config {
     unsigned timeout_ms;  /* from the call to the last byte; 0: 60 s */
     size_t body_size_max; /* 0: 16 MiB; any size when discarded */
     bool discard_body;    /* count the bytes, keep none */
+    bool may_repeat;      /* asking twice does no harm, though not by GET */
     void (*done)(const struct http_response *response, void *context);
     void *context;
 };
@@ -111,8 +112,8 @@ bool http_url_is_valid_tls(const char *url); /* that, or https:// */
 
 /* `done` is called exactly once, later, never from inside this call - unless
  * the fetch is cancelled. Redirects are not followed: the answer is the 302.
- * A GET or HEAD on a kept connection that the other side had closed is tried
- * once more. Everything in the config is copied. NULL when the URL or the
+ * What may be repeated, as GET and HEAD, is tried once more where the other side
+ * had closed the kept connection. Everything in the config is copied. NULL when the URL or the
  * method is bad. */
 struct http_fetch *http_fetch(struct http_client *client,
                               const struct http_fetch_config *config);

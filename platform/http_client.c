@@ -75,7 +75,7 @@ struct http_fetch {
     struct event timer;
     enum evhttp_cmd_type method;
     size_t body_size_max;
-    bool discard_body;
+    bool discard_body, may_repeat;
     bool is_answered; /* the answer's head has come */
     bool is_retried;
     int err;
@@ -344,15 +344,14 @@ request_failed(enum evhttp_request_error error, void *arg)
 
 /*
  * A kept connection may have been closed by the other side just as we sent on
- * it. Asking again is safe where asking twice is (RFC 9110 section 9.2.2).
+ * it; one that speaks HTTP/1.0 closes each, maybe some time after its answer.
+ * Asking again is safe where asking twice is (RFC 9110 section 9.2.2).
  */
 static bool
 may_retry(const struct http_fetch *fetch)
 {
     return fetch->slot->is_used && !fetch->is_retried && !fetch->is_answered
-           && fetch->err == ERR_UPSTREAM
-           && (fetch->method == EVHTTP_REQ_GET
-               || fetch->method == EVHTTP_REQ_HEAD);
+           && fetch->err == ERR_UPSTREAM && fetch->may_repeat;
 }
 
 static void
@@ -692,6 +691,8 @@ http_fetch(struct http_client *client, const struct http_fetch_config *config)
     fetch->host = host;
     fetch->method = method;
     fetch->discard_body = config->discard_body;
+    fetch->may_repeat = config->may_repeat || method == EVHTTP_REQ_GET
+                        || method == EVHTTP_REQ_HEAD;
     fetch->body_size_max = config->body_size_max > 0 ? config->body_size_max
                            : config->discard_body    ? SIZE_MAX / 2
                                                      : BODY_SIZE_MAX_DEFAULT;

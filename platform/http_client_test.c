@@ -325,7 +325,7 @@ what_is_over_the_connections_waits_in_line(void **state)
 }
 
 static void
-a_stale_connection_is_tried_again_for_get_only(void **state)
+a_stale_connection_is_tried_again_for_what_may_be_repeated(void **state)
 {
     struct fake fake = {.first_answer =
                             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -340,6 +340,23 @@ a_stale_connection_is_tried_again_for_get_only(void **state)
     a = ask_fake(&fake, "POST", 2000);
     assert_int_equal(a->err, ERR_UPSTREAM);
     assert_int_equal(fake.asked_count, 4);
+
+    assert_int_equal(ask_fake(&fake, "GET", 2000)->status, 200);
+    char url[64];
+    struct answer again = {0};
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/", fake.port);
+    const struct http_fetch_config config = {.method = "POST",
+                                             .url = url,
+                                             .body = BYTES_LITERAL("what?"),
+                                             .timeout_ms = 2000,
+                                             .may_repeat = true,
+                                             .done = answer_take,
+                                             .context = &again};
+    assert_non_null(http_fetch(client, &config));
+    loop_until(&again.done, 2000);
+    assert_int_equal(again.err, 0);
+    assert_int_equal(again.status, 200);
+    assert_int_equal(fake.asked_count, 7);
     fake_stop(&fake);
 }
 
@@ -542,7 +559,7 @@ main(void)
         TEST(localhost_needs_no_name_server),
         TEST(connections_are_kept_and_shared),
         TEST(what_is_over_the_connections_waits_in_line),
-        TEST(a_stale_connection_is_tried_again_for_get_only),
+        TEST(a_stale_connection_is_tried_again_for_what_may_be_repeated),
         TEST(a_fresh_connection_that_closes_is_not_tried_again),
         TEST(broken_answers_are_errors),
         TEST(a_redirect_is_the_answer),

@@ -318,6 +318,7 @@ question_send(struct rules *rules, const struct rule_question *question,
         .body = bytes_of_text(text),
         .timeout_ms = (unsigned) question->service->rule_timeout_ms,
         .body_size_max = ANSWER_SIZE_MAX,
+        .may_repeat = true,
         .done = answered,
         .context = pending,
     };

@@ -4,7 +4,9 @@ made here by PyJWT, and rules of their own, asked over HTTP."""
 
 import base64
 import json
+import socket
 import sqlite3
+import threading
 import time
 
 import jwt
@@ -427,6 +429,43 @@ def test_20_a_rule_that_fails_is_told_once(ruled, rule):
     rule.says = 500
     problem(api.play({"content": "demo", "viewer": "other"}, key), 503)
     assert api.log().count("service shop fails") == 2
+
+
+def test_20_a_rule_that_closes_its_connections_late_fails_nobody(own_api):
+    """HTTP/1.0, and the connection is closed a moment after the answer: it
+    looks as if it could be used again."""
+    api = own_api(public=False)
+    api.put("demo")
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        def answer(connection):
+            with connection:
+                head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+                if not body:
+                    connection.recv(65536)
+                asked.append(head)
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 14"
+                                   b"\r\n\r\n{\"allow\":true}")
+                time.sleep(0.05)
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                threading.Thread(target=answer, args=(connection,),
+                                 daemon=True).start()
+        threading.Thread(target=serve, daemon=True).start()
+        service_put(api, "shop", rule_timeout_ms=2000,
+                    rule_url=f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        key = api.admin("POST", "/v1/services/shop/keys", {}).json()["key"]
+        for viewer in range(20):
+            answered = api.play({"content": "demo", "viewer": f"v{viewer}"}, key)
+            assert answered.status_code == 201, answered.text
+        listening.shutdown(socket.SHUT_RDWR)
+    assert len(asked) == 20
+    assert api.metrics()["st_api_rules_failed_total"] == 0
 
 
 def services_insert(folder, count):
