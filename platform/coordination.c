@@ -22,7 +22,6 @@
 
 #include <event2/event.h>
 
-#define TABLE_WAIT_MS 30000
 #define LOOK_MS 500
 #define ANSWER_MS 1000 /* a Manager has for its answer */
 #define STEADY_MS 1000 /* it has to answer, at first */
@@ -160,6 +159,12 @@ static_node_is(struct coordination *self, enum node_state state)
 }
 
 static void
+static_table_came(struct coordination *self)
+{
+    /* nothing else could have */
+}
+
+static void
 static_free(struct coordination *self)
 {
     struct coordination_static *c = (struct coordination_static *) self;
@@ -182,7 +187,7 @@ coordination_static_new(struct event_base *base, struct http_client *client,
         .manager_moved = static_manager_moved,
         .node_is = static_node_is,
         .free = static_free,
-        .table_wait_ms = TABLE_WAIT_MS,
+        .table_came = static_table_came,
     };
     c->urls = urls;
     c->count = c->steady = count;

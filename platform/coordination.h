@@ -5,9 +5,8 @@
 /*
  * How a node finds the Manager and hears of a new table: all that the agent
  * knows of the way the system is coordinated. The `static` way has the
- * Managers from the configuration, and the Manager's long poll as wake-up. The
- * `consul` way has the leader and the tables from Consul's KV and wake-ups by
- * its events, and falls back on the long poll while Consul is away.
+ * Managers from the configuration, the `consul` way has the leader from Consul's
+ * KV, and wake-ups by its events. Tables come by the Manager's long poll in both.
  */
 
 #include "core/table.h"
@@ -16,15 +15,11 @@
 /* What a way of coordination may tell by itself. All of it is a hint: it may
  * come late, twice, out of order, or never. */
 struct coordination_listener {
-    /* Here is a table. It may be an old one, or none at all. */
-    void (*table)(void *context, struct bytes encoded);
-    /* There is this one, or a newer one, at the Manager. is_coming: it is also
-     * on its way here, most likely. */
-    void (*publish)(void *context, struct table_version version,
-                    bool is_coming);
+    /* There is this table, or a newer one, at the Manager. */
+    void (*publish)(void *context, struct table_version version);
     /* Report now. */
     void (*collect)(void *context);
-    /* Another Manager, or another way to wait for tables: ask now. */
+    /* There may be another Manager: ask it for a table now. */
     void (*ask)(void *context);
     void *context;
 };
@@ -40,10 +35,8 @@ struct coordination {
     /* How this node is, for all to see. */
     void (*node_is)(struct coordination *self, enum node_state state);
     void (*free)(struct coordination *self);
-    /* How long a question for a newer table may wait at the Manager. 0: wake
-     * up by other means, and ask without waiting, every table_poll_ms. May
-     * change; then the listener is told to ask. */
-    unsigned table_wait_ms, table_poll_ms;
+    /* A table came from the Manager. */
+    void (*table_came)(struct coordination *self);
     struct coordination_listener listener; /* set before the loop runs */
 };
 

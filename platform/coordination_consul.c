@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Five blocking queries, all answered from what the server asked has (?stale),
+ * Four blocking queries, all answered from what the server asked has (?stale),
  * so that they go on without a quorum:
  *
- *   kv/PREFIX/leader          whom to report to
- *   kv/PREFIX/table           the newest table, or where it is
- *   event PREFIX-publish      a hint that there is one
+ *   kv/PREFIX/leader          whom to report to, and to wait for tables at
+ *   event PREFIX-publish      a hint that there is a table
  *   event PREFIX-collect      a hint to report now
  *   health PREFIX-manager     Managers to try when there is no leader
  *
- * While Consul is away, or its servers have no leader, nothing in the KV can
- * be new: the agent waits for tables at the Manager, as in the static way. A
- * Manager that does not answer is left for the next one heard of; one that
+ * A Manager that does not answer is left for the next one heard of; one that
  * stands by names the leader.
  */
 
@@ -27,9 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TABLE_WAIT_MS 30000 /* at the Manager, without Consul */
-#define TABLE_POLL_MS 15000 /* with it: the net below the net */
-#define KV_WAIT_MS 15000    /* a stale answer may hide that Consul is away */
+#define KV_WAIT_MS 15000 /* a stale answer may hide that Consul is away */
 #define EVENT_WAIT_MS 60000
 #define SILENCE_S 10 /* after which the node's service is critical */
 #define GOODBYE_MS 500
@@ -47,8 +42,8 @@ struct coordination_consul {
     size_t turn; /* among all known */
     unsigned failures;
     struct consul_service *service;
-    struct consul_watch *leader_watch, *table_watch, *publish_watch,
-        *collect_watch, *managers_watch;
+    struct consul_watch *leader_watch, *publish_watch, *collect_watch,
+        *managers_watch;
     unsigned tables_seen;
     bool is_event_seen, is_collect_known;
     struct table_version hinted;
@@ -120,9 +115,8 @@ leader_keep(struct coordination_consul *c, const struct leader_value *leader)
     current_set(c, leader->url);
     if (!is_new)
         return;
+    l->ask(l->context); /* it may want to be told the table that is held */
     l->collect(l->context);
-    /* it may want to be told the table that is held */
-    l->publish(l->context, (struct table_version){leader->term, 0}, false);
 }
 
 static void
@@ -134,8 +128,11 @@ leader_answered(const struct consul_answer *answer, bool changed, void *context)
     c->is_connected = (answer->err == 0 || answer->err == ERR_NOT_FOUND)
                       && answer->has_leader;
     /* who was tried meanwhile may be one that only believes it leads */
-    if (c->is_connected && !changed && c->leader.term > 0)
+    if (c->is_connected && !changed && c->leader.term > 0
+        && strcmp(c->current, c->leader.url) != 0) {
         current_set(c, c->leader.url);
+        c->super.listener.ask(c->super.listener.context);
+    }
     if (answer->err != 0 || (!changed && was_connected))
         return;
     if (leader_value_parse(answer->body, &leader) != 0) {
@@ -160,50 +157,15 @@ managers_answered(const struct consul_answer *answer, bool changed,
 
 /* ---- tables ---- */
 
-static void
-table_wait_set(struct coordination_consul *c, unsigned wait_ms)
-{
-    const struct coordination_listener *l = &c->super.listener;
-    if (c->super.table_wait_ms == wait_ms)
-        return;
-    c->super.table_wait_ms = wait_ms;
-    if (wait_ms > 0) {
-        log_info("agent: wait for tables at the Manager");
-        l->ask(l->context);
-    } else {
-        log_info("agent: wait for tables at Consul");
-    }
-}
-
 /* Consul answers without a right to events as if there were none. */
 static void
-events_doubt(struct coordination_consul *c)
+consul_table_came(struct coordination *self)
 {
+    struct coordination_consul *c = (struct coordination_consul *) self;
     if (++c->tables_seen == TABLES_WITHOUT_EVENT && !c->is_event_seen)
         log_warn("agent: %u tables and no event came from Consul (may the ACL "
                  "token read events?), go on without events",
                  c->tables_seen);
-}
-
-static void
-table_answered(const struct consul_answer *answer, bool changed, void *context)
-{
-    struct coordination_consul *c = context;
-    const struct coordination_listener *l = &c->super.listener;
-    struct table_value table;
-    const bool is_good = answer->err == 0 || answer->err == ERR_NOT_FOUND;
-    table_wait_set(c, is_good && answer->has_leader ? 0 : TABLE_WAIT_MS);
-    if (answer->err != 0 || !changed)
-        return;
-    if (table_value_parse(answer->body, &table) != 0) {
-        log_error("agent: kv %s/table is not ours", c->config.prefix);
-        return;
-    }
-    events_doubt(c);
-    if (table.encoded.len > 0)
-        l->table(l->context, table.encoded);
-    else
-        l->publish(l->context, table.version, false);
 }
 
 /* ---- events ---- */
@@ -229,7 +191,7 @@ publish_answered(const struct consul_answer *answer, bool changed,
     if (answer->err != 0 || !changed)
         return;
     (void) consul_events_parse(answer->body, publish_event, c);
-    l->publish(l->context, c->hinted, true);
+    l->publish(l->context, c->hinted);
 }
 
 static void
@@ -295,8 +257,6 @@ watches_new(struct coordination_consul *c)
 {
     c->leader_watch =
         watch(c, KV_WAIT_MS, "kv/%s/leader?raw&stale", leader_answered);
-    c->table_watch =
-        watch(c, KV_WAIT_MS, "kv/%s/table?raw&stale", table_answered);
     c->publish_watch =
         watch(c, EVENT_WAIT_MS, "event/list?name=%s-publish", publish_answered);
     c->collect_watch =
@@ -304,9 +264,8 @@ watches_new(struct coordination_consul *c)
     c->managers_watch =
         watch(c, EVENT_WAIT_MS, "health/service/%s-manager?passing&stale",
               managers_answered);
-    return c->leader_watch == NULL || c->table_watch == NULL
-                   || c->publish_watch == NULL || c->collect_watch == NULL
-                   || c->managers_watch == NULL
+    return c->leader_watch == NULL || c->publish_watch == NULL
+                   || c->collect_watch == NULL || c->managers_watch == NULL
                ? ERR_MEMORY
                : 0;
 }
@@ -333,7 +292,6 @@ consul_free_coordination(struct coordination *self)
 {
     struct coordination_consul *c = (struct coordination_consul *) self;
     consul_watch_free(c->leader_watch);
-    consul_watch_free(c->table_watch);
     consul_watch_free(c->publish_watch);
     consul_watch_free(c->collect_watch);
     consul_watch_free(c->managers_watch);
@@ -358,8 +316,7 @@ coordination_consul_new(struct event_base *base,
         .manager_moved = consul_manager_moved,
         .node_is = consul_node_is,
         .free = consul_free_coordination,
-        .table_wait_ms = TABLE_WAIT_MS,
-        .table_poll_ms = TABLE_POLL_MS,
+        .table_came = consul_table_came,
     };
     c->config = *config;
     snprintf(c->current, sizeof c->current, "%s", config->urls[0]);

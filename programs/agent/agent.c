@@ -37,17 +37,10 @@ health_changed(void *context)
 /* ---- what coordination tells ---- */
 
 static void
-told_table(void *context, struct bytes encoded)
+told_publish(void *context, struct table_version version)
 {
     struct agent *agent = context;
-    table_fetcher_offer(agent->fetcher, encoded);
-}
-
-static void
-told_publish(void *context, struct table_version version, bool is_coming)
-{
-    struct agent *agent = context;
-    table_fetcher_hint(agent->fetcher, version, is_coming);
+    table_fetcher_hint(agent->fetcher, version);
 }
 
 static void
@@ -135,7 +128,7 @@ agent_setup(struct agent *agent, struct event_base *base)
     if (shared->coordination == NULL)
         return ERR_MEMORY;
     shared->coordination->listener = (struct coordination_listener){
-        told_table, told_publish, told_collect, told_ask, agent};
+        told_publish, told_collect, told_ask, agent};
     shared->coordination->node_is(shared->coordination, shared->state);
     shared->fetcher = agent->fetcher = table_fetcher_new(shared);
     agent->sender = report_sender_new(shared);

@@ -101,12 +101,10 @@ void table_fetcher_free(struct table_fetcher *fetcher);
 void table_fetcher_start(struct table_fetcher *fetcher);
 /* Asks the Manager now, unless this Manager is being asked. */
 void table_fetcher_ask(struct table_fetcher *fetcher);
-/* There is such a table: asks for it soon, and if it is coming by another way,
- * when it did not. */
+/* There is such a table: asks anew if the question that waits does not bring it
+ * within seconds. */
 void table_fetcher_hint(struct table_fetcher *fetcher,
-                        struct table_version version, bool is_coming);
-/* Here is one, from elsewhere. */
-void table_fetcher_offer(struct table_fetcher *fetcher, struct bytes encoded);
+                        struct table_version version);
 /* A question that waits at a Manager that is not talked to any more is asked
  * of the one that is. */
 void table_fetcher_move(struct table_fetcher *fetcher);

@@ -145,7 +145,7 @@ answered(const struct http_response *response, void *context)
     } else if (!answer_read(response->body, &wants_full, &newest)) {
         send_failed(s, "its answer is not understood");
     } else {
-        table_fetcher_hint(s->shared->fetcher, newest, true);
+        table_fetcher_hint(s->shared->fetcher, newest);
         send_succeeded(s, wants_full);
     }
 }

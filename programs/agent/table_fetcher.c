@@ -16,12 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ANSWER_TIME_MS 5000 /* over the time that the question may wait */
+#define WAIT_MS 30000       /* that the question may, at the Manager */
+#define ANSWER_TIME_MS 5000 /* over that */
 #define RETRY_MS 100
-#define SPREAD_MS 150 /* so that not all ask at once */
-/* Where tables come by themselves they are here by then, even when all are busy
- * with it: asking as well would make them busier. */
-#define GRACE_MS 1000
+/* Within which a table that was heard of has come, or the question for it hangs
+ * somewhere on the way. */
+#define GRACE_MS 4000
 
 struct table_fetcher {
     struct agent_shared *shared;
@@ -29,8 +29,7 @@ struct table_fetcher {
     struct http_fetch *fetch;   /* NULL: none under way */
     char url[MANAGER_URL_SIZE]; /* of the Manager that is asked */
     unsigned failure_count;
-    struct table_version hinted; /* that was heard of, to be asked for */
-    bool is_brought;             /* the last one came by itself */
+    struct table_version hinted; /* that was heard of, and is to come */
     bool cannot_write;           /* as was told; a full disk, most often */
 };
 
@@ -47,18 +46,18 @@ table_check(struct bytes encoded, struct table_version *version)
 }
 
 static int
-table_install(struct table_fetcher *f, struct bytes encoded, const char *from)
+table_install(struct table_fetcher *f, struct bytes encoded)
 {
     struct table_version version;
     struct table_version *held = &f->shared->held;
     int err = table_check(encoded, &version);
     if (err != 0) {
-        log_error("agent: refuse a table from %s (%s)", from, err_text(err));
+        log_error("agent: refuse a table from %s (%s)", f->url, err_text(err));
         return err;
     }
     const int order = table_version_compare(version, *held);
     if (order == 0)
-        return 0; /* it came by two ways */
+        return 0;
     if (order < 0) {
         log_warn("agent: refuse table %llu.%llu (%llu.%llu is held)",
                  (unsigned long long) version.term,
@@ -121,20 +120,6 @@ tell_held_table(struct table_fetcher *f)
     buffer_fini(&text);
 }
 
-/* Waits at the Manager, or until somebody says that there is something. */
-static void
-next(struct table_fetcher *f)
-{
-    const struct coordination *coordination = f->shared->coordination;
-    if (coordination->table_wait_ms > 0) {
-        table_fetcher_start(f);
-        return;
-    }
-    const unsigned poll_ms = coordination->table_poll_ms;
-    const struct timeval wait = loop_back_off(1, poll_ms, poll_ms);
-    event_add(&f->timer, &wait);
-}
-
 static void
 answered(const struct http_response *response, void *context)
 {
@@ -143,14 +128,15 @@ answered(const struct http_response *response, void *context)
     f->fetch = NULL;
     if (response->err == 0 && response->status == 204) {
         f->failure_count = 0;
-        next(f);
+        table_fetcher_start(f);
     } else if (response->err == 0 && response->status == 200) {
-        if (table_install(f, response->body, f->url) != 0) {
+        if (table_install(f, response->body) != 0) {
             fetch_failed(f);
             return;
         }
         f->failure_count = 0;
-        next(f);
+        coordination->table_came(coordination);
+        table_fetcher_start(f);
     } else if (response->err == 0 && response->status == 307) {
         manager_redirected(f->shared, f->url, response);
         fetch_failed(f);
@@ -171,7 +157,7 @@ fetch_due(evutil_socket_t fd, short what, void *arg)
     table_fetcher_start(arg);
 }
 
-/* Brought meanwhile, or still to be asked for. */
+/* Here meanwhile, or asked for anew. */
 static void
 grace_over(evutil_socket_t fd, short what, void *arg)
 {
@@ -180,8 +166,10 @@ grace_over(evutil_socket_t fd, short what, void *arg)
     f->hinted = (struct table_version){0, 0}; /* it may not exist at all */
     if (table_version_compare(hinted, f->shared->held) <= 0)
         return;
-    f->is_brought = false;
-    table_fetcher_ask(f);
+    http_fetch_cancel(f->fetch);
+    f->fetch = NULL;
+    event_del(&f->timer);
+    table_fetcher_start(f);
 }
 
 static void
@@ -247,30 +235,15 @@ table_fetcher_move(struct table_fetcher *f)
 }
 
 void
-table_fetcher_hint(struct table_fetcher *f, struct table_version version,
-                   bool is_coming)
+table_fetcher_hint(struct table_fetcher *f, struct table_version version)
 {
-    if (table_version_compare(version, f->shared->held) <= 0)
-        return;
     /* one that is newer still gets its own time, at the next hint */
-    if (is_coming && event_pending(&f->grace, EV_TIMEOUT, NULL))
+    if (table_version_compare(version, f->shared->held) <= 0
+        || event_pending(&f->grace, EV_TIMEOUT, NULL))
         return;
     f->hinted = version;
-    const unsigned wait_ms = is_coming && f->is_brought ? GRACE_MS : SPREAD_MS;
-    const struct timeval wait = loop_back_off(1, wait_ms, wait_ms);
+    const struct timeval wait = loop_back_off(1, GRACE_MS, GRACE_MS);
     event_add(&f->grace, &wait);
-}
-
-void
-table_fetcher_offer(struct table_fetcher *f, struct bytes encoded)
-{
-    struct table_version version;
-    f->is_brought = true;
-    /* what is known and old is no reason to complain */
-    if (table_peek_version(encoded, &version) == 0
-        && table_version_compare(version, f->shared->held) <= 0)
-        return;
-    (void) table_install(f, encoded, "Consul");
 }
 
 void
@@ -281,13 +254,12 @@ table_fetcher_start(struct table_fetcher *f)
     snprintf(f->url, sizeof f->url, "%s", coordination->manager(coordination));
     snprintf(path, sizeof path, "v1/table?after=%llu.%llu&wait_ms=%u",
              (unsigned long long) f->shared->held.term,
-             (unsigned long long) f->shared->held.sequence,
-             coordination->table_wait_ms);
+             (unsigned long long) f->shared->held.sequence, WAIT_MS);
     manager_url(url, f->url, path);
     const struct http_fetch_config config = {
         .method = "GET",
         .url = url,
-        .timeout_ms = coordination->table_wait_ms + ANSWER_TIME_MS,
+        .timeout_ms = WAIT_MS + ANSWER_TIME_MS,
         .body_size_max = TABLE_SIZE_MAX,
         .done = answered,
         .context = f,

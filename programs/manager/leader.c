@@ -4,9 +4,8 @@
  * is about the time in which the nodes reported to it, so a later term begins
  * with a new one, which the nodes tell what it needs.
  *
- * Tables go into the KV one at a time, the newest next, and a failure changes
- * nothing for nodes that ask by HTTP. Events are hints: seldom, and never
- * repeated.
+ * Tables go into the KV for the next leader, one at a time, the newest next;
+ * nodes ask for them by HTTP. Events are hints: seldom, and never repeated.
  */
 
 #include "programs/manager/leader.h"
@@ -122,8 +121,7 @@ table_written(const struct consul_answer *answer, void *context)
         const struct timeval wait =
             loop_back_off(++l->failure_count, RETRY_MS, RETRY_MS_MAX);
         if (l->failure_count == 1)
-            log_warn("leader: cannot put the table into the KV (%s), try on; "
-                     "nodes get it from here",
+            log_warn("leader: cannot put the table into the KV (%s), try on",
                      err_text(answer->err));
         event_add(&l->retry, &wait);
         return;
@@ -144,7 +142,7 @@ table_write(struct leader *l)
     }
     l->is_newer = false;
     if (encoded.len > CONSUL_LOCK_PUT_MAX - COORDINATION_URL_SIZE - NAME_SIZE)
-        encoded.len = 0; /* only the version; the nodes fetch it here */
+        encoded.len = 0; /* only the version */
     buffer_init(&value, CONSUL_LOCK_PUT_MAX);
     table_value_write(&value, manager_version(l->manager), l->url, encoded);
     int err = value.err;

@@ -82,3 +82,15 @@ class Relay:
         # a thread may sit in accept()
         self.server.shutdown(socket.SHUT_RDWR)
         self.server.close()
+
+
+class Deaf:
+    """A relay to a Manager that swallows nodes' questions for tables, which
+    then hang, as long as it is told to."""
+
+    def __init__(self, port):
+        self.is_on = True
+        self.url = Relay(port, self.sent).url
+
+    def sent(self, data, _):
+        return b"" if self.is_on and b"GET /v1/table" in data else data

@@ -20,6 +20,7 @@ import requests
 from conftest import vodst
 from consul_cluster import CONSUL, Cluster
 from ports import free_port
+from relay import Deaf
 from test_loop import MANAGER, SHORT, TAG_BITS, TOOL, Child, Node, wait_for
 
 pytestmark = pytest.mark.skipif(CONSUL is None, reason="there is no consul")
@@ -50,13 +51,15 @@ def leader_in_kv(consul, prefix, **options):
 class Manager(Child):
     """With a port of its own that it keeps over a restart."""
 
-    def __init__(self, folder, name, consul_url, *options):
+    def __init__(self, folder, name, consul_url, *options, front=None):
         self.port = free_port()
         self.folder, self.name = folder, name
         self.url = f"http://127.0.0.1:{self.port}"
         self.options = ["--listen", f"127.0.0.1:{self.port}",
                         "--coordination", "consul", "--consul", consul_url,
                         *SHORT, *options]
+        if front is not None:  # a relay to the port
+            self.options += ["--url", front(self.port)]
         self.start()
 
     def start(self):
@@ -101,13 +104,14 @@ class Story:
 
     def __init__(self, folder, cluster, prefix, *, manager_options=(),
                  node_options=(), interval="100ms", managers=2,
-                 env_options=()):
+                 env_options=(), front=None):
         self.folder, self.cluster, self.prefix = folder, cluster, prefix
         self.consul = cluster.clients[0]
         common = ["--consul-prefix", prefix, *env_options]
         self.managers = [
             Manager(folder, f"manager{i + 1}", cluster.clients[0].url,
-                    *common, *manager_options) for i in range(managers)]
+                    *common, *manager_options, front=front)
+            for i in range(managers)]
         self.nodes = [
             Node(folder, name, [], "--coordination", "consul", "--consul",
                  cluster.clients[-1].url, *common, *node_options,
@@ -476,20 +480,47 @@ def new_origin(story, name):
     return time.monotonic() - start
 
 
-def test_a_table_reaches_the_nodes_through_the_kv(tell, cluster):
+def test_a_table_reaches_the_nodes_at_once(tell, cluster):
     # reports are too rare to tell the nodes of a new table
     story = tell(cluster, "fast", interval="20s", manager_options=[
         "--node-timeout", "60s"], managers=1)
     wait_for(lambda: all(n.table() for n in story.nodes), 30, "a table")
-    wait_for(lambda: story.leader().metric("waiting") == 0, 40,
-             "nobody waits at the Manager")
     times = sorted(new_origin(story, f"origin{i}") for i in range(20, 40))
-    print(f"through the KV: median {times[10] * 1000:.0f} ms, "
+    print(f"a new table: median {times[10] * 1000:.0f} ms, "
           f"most {times[-1] * 1000:.0f} ms")
-    assert table_in_kv(story.consul, "fast") == (
-        max(story.versions()), os.path.getsize(story.nodes[0].table_path))
     assert times[10] < 0.5
-    assert story.leader().metric("waiting") == 0
+    # and is there for who leads next
+    wait_for(lambda: table_in_kv(story.consul, "fast") == (
+        max(story.versions()), os.path.getsize(story.nodes[0].table_path)),
+        2, "it in the KV")
+
+
+def test_a_question_for_a_table_that_hangs_is_asked_anew(tell, cluster):
+    """When an event says that there is one; else it would hang for 35 s."""
+    relays = []
+
+    def front(port):
+        relays.append(Deaf(port))
+        return relays[0].url
+    story = tell(cluster, "hangs", managers=1, interval="60s", front=front,
+                 manager_options=["--node-timeout", "200s"])
+    leader = story.leader()
+    wait_for(lambda: len(leader.status()["nodes"]) == 2, 20, "reports")
+    time.sleep(1)  # questions hang
+    assert leader.metric("waiting") == 0
+    relays[0].is_on = False
+    took = new_origin(story, "origin20")
+    print(f"by an event: {took:.2f} s")
+    assert 1 < took < 10
+    assert new_origin(story, "origin21") < 1
+    # asked for reports, nodes report at once, and not after a minute
+    time.sleep(2)
+    start = time.monotonic()
+    story.consul.ask("PUT", "event/fire/hangs-collect")
+    wait_for(lambda: all(n["silent_ms"] < 1000
+                         for n in leader.status()["nodes"]
+                         if n["name"] in NODES), 5, "reports")
+    print(f"by collect: reports in {time.monotonic() - start:.2f} s")
 
 
 # ---- outages --------------------------------------------------------------
@@ -504,7 +535,7 @@ def test_without_consul_reports_and_tables_go_on(own_story):
     print(f"without Consul: a jump everywhere in {took:.2f} s")
     time.sleep(4)  # longer than any check lasts
     assert leader.leads()
-    assert leader.metric("waiting") == 2  # for tables, since none come by KV
+    assert leader.metric("waiting") == 2
     story.nodes[0].counters.add("other", 11)
     wait_for(lambda: leader.requests_of("other") == 11, 3, "the sum")
     for agent in story.cluster.servers + story.cluster.clients:
@@ -514,9 +545,6 @@ def test_without_consul_reports_and_tables_go_on(own_story):
              "the lock is held again")
     story.leader()
     story.wait_tables(20, above=max(story.versions()))
-    wait_for(lambda: sum(n.agent.text().count("wait for tables at Consul")
-                         for n in story.nodes) == 4, 20,
-             "tables from Consul again")
     story.jump("second")
 
 
@@ -675,18 +703,6 @@ def acl(tmp_path_factory):
     acl.cluster.kill()
 
 
-@pytest.fixture(scope="module")
-def poll(acl, tmp_path_factory):
-    """Half a minute goes by before its nodes poll: it begins before the other
-    stories with rights, and waits meanwhile."""
-    def tell(*arguments, **options):
-        return Story(tmp_path_factory.mktemp("poll"), *arguments, **options)
-    story = mute_story(acl, tell, "poll", events=False, interval="60s")
-    yield story
-    story.close()
-
-
-@pytest.mark.usefixtures("poll")
 def test_tokens_with_the_rights_of_the_runbook_are_enough(tell, acl):
     story = tell(acl.cluster, "right",
         manager_options=acl.token("m1", Acl.MANAGER.format(p="right")),
@@ -702,7 +718,7 @@ def test_tokens_with_the_rights_of_the_runbook_are_enough(tell, acl):
     assert events
 
 
-def test_without_rights_to_events_the_kv_is_enough(tell, acl):
+def test_without_rights_to_events_all_goes_on(tell, acl):
     rules = [r.format(p="deaf").replace('event_prefix "deaf-"',
                                         'event_prefix "other-"')
              for r in (Acl.MANAGER, Acl.NODE)]
@@ -720,86 +736,16 @@ def test_without_rights_to_events_the_kv_is_enough(tell, acl):
              "the nodes tell that events seem to be denied")
 
 
-def test_without_rights_to_the_table_the_manager_is_asked(tell, acl):
-    rules = Acl.NODE.format(p="blind") + \
-        'key "blind/table" { policy = "deny" }'
-    story = tell(acl.cluster, "blind", managers=1,
-                  manager_options=acl.token(
-                      "m3", Acl.MANAGER.format(p="blind")),
-                  node_options=acl.token("n3", rules))
+def test_without_rights_to_the_table_a_manager_leads(tell, acl):
+    manager = Acl.MANAGER.format(p="mute") + \
+        'key "mute/table" { policy = "read" }'
+    story = tell(acl.cluster, "mute", managers=1,
+                 manager_options=acl.token("m3", manager),
+                 node_options=acl.token("n3", Acl.NODE.format(p="mute")))
     story.wait_tables(15)
     took = story.jump("film")
-    print(f"no table from the KV: a jump everywhere in {took:.2f} s")
-    for node in story.nodes:
-        assert "denies kv/blind/table" in node.agent.text()
-
-
-def mute_story(acl, tell, prefix, *, events, interval):
-    """A Manager that may not put the table into the KV, and nodes for whom all
-    seems well there."""
-    node = Acl.NODE.format(p=prefix)
-    if not events:
-        node = node.replace(f'event_prefix "{prefix}-"', 'event_prefix "no"')
-    manager = Acl.MANAGER.format(p=prefix) + \
-        f'key "{prefix}/table" {{ policy = "read" }}'
-    return tell(acl.cluster, prefix, managers=1, interval=interval,
-                manager_options=["--node-timeout", "200s", *acl.token(
-                    f"{prefix}-manager", manager)],
-                node_options=acl.token(f"{prefix}-node", node))
-
-
-def wait_mute(story):
-    story.wait_tables(30)
-    wait_for(lambda: story.leader().metric("waiting") == 0, 40,
-             "nobody waits at the Manager")
+    print(f"no table in the KV: a jump everywhere in {took:.2f} s")
     assert "denies txn" in story.managers[0].text()
-
-
-def test_tables_come_by_the_answers_to_reports_alone(acl, tell):
-    story = mute_story(acl, tell, "answers", events=False, interval="100ms")
-    wait_mute(story)
-    took = max(new_origin(story, f"origin{i}") for i in range(20, 25))
-    print(f"by answers to reports: {took:.2f} s")
-    assert took < 1.5
-
-
-def test_tables_come_by_events_alone(acl, tell):
-    story = mute_story(acl, tell, "events", events=True, interval="60s")
-    wait_mute(story)
-    took = new_origin(story, "origin20")
-    print(f"by events: {took:.2f} s")
-    assert took < 4
-    # asked for reports, nodes report at once, and not after a minute
-    leader = story.leader()
-    time.sleep(2)
-    start = time.monotonic()
-    acl.consul.ask("PUT", "event/fire/events-collect", token=Acl.MASTER)
-    wait_for(lambda: all(n["silent_ms"] < 1000
-                         for n in leader.status()["nodes"]
-                         if n["name"] in NODES), 5, "reports")
-    print(f"by collect: reports in {time.monotonic() - start:.2f} s")
-    # a table too large for the KV: it has the version alone
-    time.sleep(2)  # over the event of the one before
-    report = subprocess.run(
-        [TOOL, "--report", story.nodes[0].counters_path, "origin21",
-         "http://origin21.test:80", "1"], capture_output=True).stdout
-    assert requests.post(leader.url + "/v1/reports",
-                         report).status_code == 200
-    version = wait_for(lambda: "origin21" in str(leader.status()["nodes"])
-                       and leader.status()["version"], 3, "its table")[0]
-    acl.consul.ask("PUT", "kv/events/table", token=Acl.MASTER,
-                   data=f"{version} {leader.url}\n")
-    _, took = wait_for(lambda: all("origin21" in n.table()["nodes"]
-                                   for n in story.nodes), 5, "it everywhere")
-    print(f"by its version in the KV: {took:.2f} s")
-    assert took < 1.5
-
-
-def test_tables_come_by_the_poll_alone(poll):
-    wait_mute(poll)
-    took = new_origin(poll, "origin20")
-    print(f"by the poll: {took:.2f} s")
-    assert took < 25
 
 
 def test_an_agent_without_consul_is_sent_to_the_leader(story, tmp_path):

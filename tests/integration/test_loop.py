@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from nginx_instance import make_revoked
+from relay import Deaf
 from stand_in import StandIn
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -673,6 +674,21 @@ def test_a_long_poll_wakes_at_once(loop):
     assert when - start < 0.1, when - start
     assert b"origin7" in answer.content
     assert answer.headers["x-vodst-version"]
+
+
+def test_a_question_for_a_table_that_hangs_is_asked_anew(tmp_path):
+    """When an answer to a report says that there is one; else it would hang
+    for 35 s."""
+    manager = Manager(tmp_path, *SHORT)
+    deaf = Deaf(manager.port)
+    node = Node(tmp_path, "origin1", [deaf.url])
+    wait_for(lambda: manager.node_state("origin1") == "up", 10, "reports")
+    time.sleep(1)
+    assert node.table() is None
+    deaf.is_on = False
+    assert wait_for(node.table, 10, "a table")[1] > 0.5
+    node.close()
+    manager.stop()
 
 
 def test_a_long_poll_ends_with_nothing(tmp_path):
