@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_SIZE_MAX (64u << 10) /* bytes */
 
@@ -48,4 +50,22 @@ key_file_read(const char *path, char out[KEY_SIZE])
         explicit_bzero(text.ptr, text.capacity);
     buffer_fini(&text);
     return err;
+}
+
+int
+key_file_owner_check(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        const int err = errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+        log_error("keys: cannot read %s (%s)", path, strerror(errno));
+        return err;
+    }
+    if ((status.st_mode & (S_IRWXG | S_IRWXO)) == 0
+        && (status.st_uid == geteuid() || status.st_uid == 0))
+        return 0;
+    log_error("keys: refuse %s (others than its owner may read or change it, "
+              "or somebody else owns it: chmod 600, chown)",
+              path);
+    return ERR_DENIED;
 }

@@ -13,4 +13,8 @@
  * ERR_LIMIT, ERR_INVALID (its length or its characters). */
 int key_file_read(const char *path, char out[KEY_SIZE]);
 
+/* Whether nobody but its owner, who is this user or root, may read or change a
+ * file. Else the reason is logged: ERR_NOT_FOUND, ERR_IO, ERR_DENIED. */
+int key_file_owner_check(const char *path);
+
 #endif

@@ -36,13 +36,15 @@ api_reply_json(struct http_request *request, int status, json_t *json)
 }
 
 /* Whatever the database has: to who asks it is not there now. */
-static void
-reply_failure(struct api *api, struct http_request *request)
+void
+api_failed(struct http_request *request, int err, void *context)
 {
-    api_count(api, API_METRIC_FAILURES);
+    api_count(context, API_METRIC_FAILURES);
     http_reply_header(request, "Retry-After", "1");
     http_reply_error(request, ERR_UNAVAILABLE,
-                     "the catalogue cannot be read or written");
+                     err == ERR_LIMIT
+                         ? "too many requests wait for the catalogue's database"
+                         : "the catalogue cannot be read or written");
 }
 
 void
@@ -58,88 +60,6 @@ api_reply_unknown(struct http_request *request, const char *content)
 {
     http_reply_error(request, ERR_NOT_FOUND,
                      "no content \"%.64s\" in the catalogue", content);
-}
-
-/* ---- tasks ---- */
-
-void *
-api_task_new(struct api *api, struct http_request *request, size_t size,
-             int (*query)(struct task *, struct catalogue *),
-             void (*answer)(struct task *))
-{
-    struct task *task = calloc(1, size);
-    if (task == NULL) {
-        reply_failure(api, request);
-        return NULL;
-    }
-    task->api = api;
-    task->request = request;
-    task->query = query;
-    task->answer = answer;
-    return task;
-}
-
-void
-api_task_free(struct task *task)
-{
-    if (task->fini != NULL)
-        task->fini(task);
-    free(task);
-}
-
-static void
-task_run(struct work *work, void *catalogue)
-{
-    struct task *task = (struct task *) work;
-    task->err = task->query(task, catalogue);
-}
-
-static void
-task_done(struct work *work)
-{
-    struct task *task = (struct task *) work;
-    int err = task->err;
-    if (task->request == NULL)
-        ; /* nobody waits for it */
-    else if (err != 0 && err != ERR_NOT_FOUND && err != ERR_STALE)
-        reply_failure(task->api, task->request);
-    else
-        task->answer(task);
-    api_task_free(task);
-}
-
-static void
-task_forsaken(void *context)
-{
-    struct task *task = context;
-    task->request = NULL;
-}
-
-void
-api_task_watch(struct task *task)
-{
-    if (!task->is_watched)
-        http_request_on_close(task->request, task_forsaken, task);
-    task->is_watched = true;
-}
-
-void
-api_ask(struct task *task)
-{
-    struct api *api = task->api;
-    task->work.run = task_run;
-    task->work.done = task_done;
-    if (api->workers == NULL) {
-        task_run(&task->work, api->catalogue);
-        task_done(&task->work);
-    } else if (workers_submit(api->workers, &task->work)) {
-        api_task_watch(task);
-    } else {
-        api_count(api, API_METRIC_FAILURES);
-        http_reply_error(task->request, ERR_UNAVAILABLE,
-                         "too many requests wait for the catalogue's database");
-        api_task_free(task);
-    }
 }
 
 /* ---- what requests must have ---- */
@@ -346,7 +266,7 @@ api_window_json(const struct catalogue_window *window, json_t *out)
 /* ---- the program itself ---- */
 
 static int
-health_query(struct task *task, struct catalogue *catalogue)
+health_query(struct task *task, void *catalogue)
 {
     /* whatever is wrong: it is not healthy */
     return catalogue_check(catalogue) != 0 ? ERR_STALE : 0;
@@ -365,10 +285,10 @@ health_answer(struct task *task)
 static void
 health(struct http_request *request, void *context)
 {
-    struct task *task = api_task_new(context, request, sizeof *task,
-                                     health_query, health_answer);
+    struct task *task = task_new(&((struct api *) context)->tasks, request,
+                                 sizeof *task, health_query, health_answer);
     if (task != NULL)
-        api_ask(task);
+        task_ask(task);
 }
 
 struct metrics_task {
@@ -379,7 +299,7 @@ struct metrics_task {
 
 /* The program's own are told also while the database is away. */
 static int
-metrics_query(struct task *task, struct catalogue *catalogue)
+metrics_query(struct task *task, void *catalogue)
 {
     struct metrics_task *metrics = (struct metrics_task *) task;
     metrics->is_counted = catalogue_count(catalogue, &metrics->contents) == 0;
@@ -398,7 +318,7 @@ metrics_answer(struct task *task)
         API_METRICS(API_METRIC)
 #undef API_METRIC
     };
-    struct api *api = task->api;
+    struct api *api = api_of(task);
     const struct rules_counts rules = rules_counts(api->rules);
     struct buffer text;
     api->metrics[API_METRIC_RULES_ASKED] = rules.asked;
@@ -426,10 +346,11 @@ metrics_answer(struct task *task)
 static void
 metrics(struct http_request *request, void *context)
 {
-    struct metrics_task *task = api_task_new(context, request, sizeof *task,
-                                             metrics_query, metrics_answer);
+    struct metrics_task *task =
+        task_new(&((struct api *) context)->tasks, request, sizeof *task,
+                 metrics_query, metrics_answer);
     if (task != NULL)
-        api_ask(&task->task);
+        task_ask(&task->task);
 }
 
 static void

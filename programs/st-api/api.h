@@ -8,7 +8,7 @@
  * service may still ask for.
  */
 
-#include "platform/http.h"
+#include "platform/tasks.h"
 #include "programs/st-api/catalogue.h"
 #include "programs/st-api/revoked.h"
 #include "programs/st-api/rules.h"
@@ -70,11 +70,8 @@ enum drm_system {
         DRM_SYSTEM_COUNT
 };
 
-struct workers;
-
 struct api {
-    struct catalogue *catalogue; /* where there are no workers */
-    struct workers *workers;     /* each with a catalogue of its own; or NULL */
+    struct tasks tasks; /* what is asked is a struct catalogue */
     struct secrets *secrets;
     struct services *services;
     struct revoked *revoked;

@@ -33,13 +33,13 @@ campaign_whole_json(const struct catalogue_campaign *campaign)
 
 static struct campaign_task *
 campaign_task_new(struct api *api, struct http_request *request,
-                  int (*query)(struct task *, struct catalogue *),
+                  int (*query)(struct task *, void *),
                   void (*answer)(struct task *))
 {
     char id[CONTENT_ID_LEN_MAX + 1];
     struct campaign_task *campaign =
         api_is_admin(api, request) && api_id_take(api, request, 0, id)
-            ? api_task_new(api, request, sizeof *campaign, query, answer)
+            ? task_new(&api->tasks, request, sizeof *campaign, query, answer)
             : NULL;
     if (campaign != NULL)
         memcpy(campaign->campaign.id, id, sizeof id);
@@ -54,7 +54,7 @@ reply_unknown_campaign(const struct campaign_task *campaign)
 }
 
 static int
-get_query(struct task *task, struct catalogue *catalogue)
+get_query(struct task *task, void *catalogue)
 {
     struct campaign_task *campaign = (struct campaign_task *) task;
     return catalogue_campaign_find(
@@ -78,11 +78,11 @@ campaign_get(struct http_request *request, void *context)
     struct campaign_task *campaign =
         campaign_task_new(context, request, get_query, get_answer);
     if (campaign != NULL)
-        api_ask(&campaign->task);
+        task_ask(&campaign->task);
 }
 
 static int
-put_query(struct task *task, struct catalogue *catalogue)
+put_query(struct task *task, void *catalogue)
 {
     struct campaign_task *campaign = (struct campaign_task *) task;
     return catalogue_campaign_put(catalogue, &campaign->campaign,
@@ -93,7 +93,7 @@ static void
 put_answer(struct task *task)
 {
     const struct campaign_task *campaign = (struct campaign_task *) task;
-    api_count(task->api, API_METRIC_CHANGES);
+    api_count(api_of(task), API_METRIC_CHANGES);
     api_reply_json(task->request, campaign->is_new ? 201 : 200,
                    campaign_whole_json(&campaign->campaign));
 }
@@ -121,11 +121,11 @@ campaign_put(struct http_request *request, void *context)
         return;
     }
     memcpy(campaign->campaign.id, id, sizeof id);
-    api_ask(&campaign->task);
+    task_ask(&campaign->task);
 }
 
 static int
-delete_query(struct task *task, struct catalogue *catalogue)
+delete_query(struct task *task, void *catalogue)
 {
     struct campaign_task *campaign = (struct campaign_task *) task;
     return catalogue_campaign_remove(catalogue,
@@ -139,7 +139,7 @@ delete_answer(struct task *task)
         reply_unknown_campaign((struct campaign_task *) task);
         return;
     }
-    api_count(task->api, API_METRIC_CHANGES);
+    api_count(api_of(task), API_METRIC_CHANGES);
     http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
 }
 
@@ -149,7 +149,7 @@ campaign_delete(struct http_request *request, void *context)
     struct campaign_task *campaign =
         campaign_task_new(context, request, delete_query, delete_answer);
     if (campaign != NULL)
-        api_ask(&campaign->task);
+        task_ask(&campaign->task);
 }
 
 /* ---- the list ---- */
@@ -177,7 +177,7 @@ campaigns_add(const struct catalogue_campaign *campaign, void *context)
 }
 
 static int
-campaigns_query(struct task *task, struct catalogue *catalogue)
+campaigns_query(struct task *task, void *catalogue)
 {
     struct campaigns_task *list = (struct campaigns_task *) task;
     list->items = json_array();
@@ -204,12 +204,12 @@ campaigns_list(struct http_request *request, void *context)
     if (!api_is_admin(api, request)
         || !api_page_take(api, request, after, &limit))
         return;
-    struct campaigns_task *list = api_task_new(
-        api, request, sizeof *list, campaigns_query, campaigns_answer);
+    struct campaigns_task *list = task_new(&api->tasks, request, sizeof *list,
+                                           campaigns_query, campaigns_answer);
     if (list == NULL)
         return;
     list->task.fini = campaigns_fini;
     memcpy(list->after, after, sizeof after);
     list->limit = limit;
-    api_ask(&list->task);
+    task_ask(&list->task);
 }

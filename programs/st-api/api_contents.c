@@ -33,13 +33,13 @@ struct content_task {
 
 static struct content_task *
 content_task_new(struct api *api, struct http_request *request,
-                 int (*query)(struct task *, struct catalogue *),
+                 int (*query)(struct task *, void *),
                  void (*answer)(struct task *))
 {
     char id[CONTENT_ID_LEN_MAX + 1];
     struct content_task *content =
         api_id_take(api, request, 0, id)
-            ? api_task_new(api, request, sizeof *content, query, answer)
+            ? task_new(&api->tasks, request, sizeof *content, query, answer)
             : NULL;
     if (content != NULL)
         memcpy(content->id, id, sizeof id);
@@ -63,7 +63,7 @@ content_whole_json(const struct content_task *content)
 }
 
 static int
-content_get_query(struct task *task, struct catalogue *catalogue)
+content_get_query(struct task *task, void *catalogue)
 {
     struct content_task *content = (struct content_task *) task;
     struct bytes id = bytes_of_text(content->id);
@@ -91,11 +91,11 @@ content_get(struct http_request *request, void *context)
     struct content_task *content = content_task_new(
         context, request, content_get_query, content_get_answer);
     if (content != NULL)
-        api_ask(&content->task);
+        task_ask(&content->task);
 }
 
 static int
-content_delete_query(struct task *task, struct catalogue *catalogue)
+content_delete_query(struct task *task, void *catalogue)
 {
     struct content_task *content = (struct content_task *) task;
     return catalogue_remove(catalogue, bytes_of_text(content->id),
@@ -109,7 +109,7 @@ content_delete_answer(struct task *task)
     if (task->err != 0) {
         api_reply_unknown(task->request, content->id);
     } else {
-        api_count(task->api, API_METRIC_CHANGES);
+        api_count(api_of(task), API_METRIC_CHANGES);
         http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
     }
 }
@@ -122,7 +122,7 @@ content_delete(struct http_request *request, void *context)
     struct content_task *content = content_task_new(
         context, request, content_delete_query, content_delete_answer);
     if (content != NULL)
-        api_ask(&content->task);
+        task_ask(&content->task);
 }
 
 struct put_task {
@@ -133,7 +133,7 @@ struct put_task {
 };
 
 static int
-content_put_query(struct task *task, struct catalogue *catalogue)
+content_put_query(struct task *task, void *catalogue)
 {
     struct put_task *put = (struct put_task *) task;
     const struct catalogue_put all = {
@@ -159,7 +159,7 @@ content_put_answer(struct task *task)
                          put->asked.version);
         return;
     }
-    api_count(task->api, API_METRIC_CHANGES);
+    api_count(api_of(task), API_METRIC_CHANGES);
     api_reply_json(task->request, put->is_new ? 201 : 200,
                    content_json(&put->content));
 }
@@ -172,8 +172,8 @@ content_put(struct http_request *request, void *context)
     if (!api_is_admin(api, request) || !api_has_json(api, request)
         || !api_id_take(api, request, 0, id))
         return;
-    struct put_task *put = api_task_new(api, request, sizeof *put,
-                                        content_put_query, content_put_answer);
+    struct put_task *put = task_new(&api->tasks, request, sizeof *put,
+                                    content_put_query, content_put_answer);
     if (put == NULL)
         return;
     int err =
@@ -189,7 +189,7 @@ content_put(struct http_request *request, void *context)
     memcpy(content->version, put->asked.version, sizeof content->version);
     content->duration_ms = put->asked.duration_ms;
     content->is_protected = put->asked.protection > 0;
-    api_ask(&put->task);
+    task_ask(&put->task);
 }
 
 /* ---- lists ---- */
@@ -225,7 +225,7 @@ contents_add(const struct catalogue_content *content, void *context)
 }
 
 static int
-contents_query(struct task *task, struct catalogue *catalogue)
+contents_query(struct task *task, void *catalogue)
 {
     struct list_task *list = (struct list_task *) task;
     list->items = json_array();
@@ -252,14 +252,14 @@ contents_list(struct http_request *request, void *context)
     unsigned limit;
     if (!api_page_take(api, request, after, &limit))
         return;
-    struct list_task *list = api_task_new(api, request, sizeof *list,
-                                          contents_query, contents_answer);
+    struct list_task *list = task_new(&api->tasks, request, sizeof *list,
+                                      contents_query, contents_answer);
     if (list == NULL)
         return;
     list->task.fini = list_fini;
     list->limit = limit;
     memcpy(list->after, after, sizeof after);
-    api_ask(&list->task);
+    task_ask(&list->task);
 }
 
 /* ---- versions ---- */
@@ -286,7 +286,7 @@ versions_add(const struct catalogue_version *version, void *context)
 }
 
 static int
-versions_query(struct task *task, struct catalogue *catalogue)
+versions_query(struct task *task, void *catalogue)
 {
     struct list_task *list = (struct list_task *) task;
     list->items = json_array();
@@ -312,13 +312,14 @@ versions_list(struct http_request *request, void *context)
     if (!api_may_read(context, request)
         || !api_id_take(context, request, 0, id))
         return;
-    struct list_task *list = api_task_new(context, request, sizeof *list,
-                                          versions_query, versions_answer);
+    struct list_task *list =
+        task_new(&((struct api *) context)->tasks, request, sizeof *list,
+                 versions_query, versions_answer);
     if (list == NULL)
         return;
     list->task.fini = list_fini;
     memcpy(list->after, id, sizeof id);
-    api_ask(&list->task);
+    task_ask(&list->task);
 }
 
 /* ---- those whose files may be taken away ---- */
@@ -334,14 +335,14 @@ retired_add(const struct catalogue_version *version, void *context)
 }
 
 static int
-retired_query(struct task *task, struct catalogue *catalogue)
+retired_query(struct task *task, void *catalogue)
 {
     struct list_task *list = (struct list_task *) task;
     const struct catalogue_version after = list->last_retired;
     list->items = json_array();
-    return catalogue_retired(catalogue, clock_unix_s(), task->api->token_ttl_s,
-                             &after, list->limit, retired_add, list,
-                             &list->has_more);
+    return catalogue_retired(catalogue, clock_unix_s(),
+                             api_of(task)->token_ttl_s, &after, list->limit,
+                             retired_add, list, &list->has_more);
 }
 
 static void
@@ -391,14 +392,15 @@ retired_list(struct http_request *request, void *context)
                           "after must be the `next` of the page before");
         return;
     }
-    struct list_task *list = api_task_new(context, request, sizeof *list,
-                                          retired_query, retired_answer);
+    struct list_task *list =
+        task_new(&((struct api *) context)->tasks, request, sizeof *list,
+                 retired_query, retired_answer);
     if (list == NULL)
         return;
     list->task.fini = list_fini;
     list->last_retired = after;
     list->limit = CATALOGUE_LIST_MAX;
-    api_ask(&list->task);
+    task_ask(&list->task);
 }
 
 struct version_task {
@@ -412,14 +414,14 @@ struct version_task {
 
 static struct version_task *
 version_task_new(struct api *api, struct http_request *request,
-                 int (*query)(struct task *, struct catalogue *),
+                 int (*query)(struct task *, void *),
                  void (*answer)(struct task *))
 {
     char content[CONTENT_ID_LEN_MAX + 1], version[CONTENT_ID_LEN_MAX + 1];
     struct version_task *task =
         api_id_take(api, request, 0, content)
                 && api_id_take(api, request, 1, version)
-            ? api_task_new(api, request, sizeof *task, query, answer)
+            ? task_new(&api->tasks, request, sizeof *task, query, answer)
             : NULL;
     if (task != NULL) {
         memcpy(task->content, content, sizeof content);
@@ -437,7 +439,7 @@ reply_unknown_version(const struct version_task *version)
 }
 
 static int
-version_get_query(struct task *task, struct catalogue *catalogue)
+version_get_query(struct task *task, void *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
     int err = catalogue_version_find(catalogue, bytes_of_text(version->content),
@@ -490,22 +492,22 @@ version_get(struct http_request *request, void *context)
     struct version_task *version = version_task_new(
         context, request, version_get_query, version_get_answer);
     if (version != NULL)
-        api_ask(&version->task);
+        task_ask(&version->task);
 }
 
 /* ---- what becomes of a version that is retired ---- */
 
 static int
-version_collect_query(struct task *task, struct catalogue *catalogue)
+version_collect_query(struct task *task, void *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
     return catalogue_version_collect(catalogue, bytes_of_text(version->content),
                                      bytes_of_text(version->version),
-                                     clock_unix_s(), task->api->token_ttl_s);
+                                     clock_unix_s(), api_of(task)->token_ttl_s);
 }
 
 static int
-version_release_query(struct task *task, struct catalogue *catalogue)
+version_release_query(struct task *task, void *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
     return catalogue_version_release(catalogue, bytes_of_text(version->content),
@@ -513,7 +515,7 @@ version_release_query(struct task *task, struct catalogue *catalogue)
 }
 
 static int
-version_keep_query(struct task *task, struct catalogue *catalogue)
+version_keep_query(struct task *task, void *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
     return catalogue_version_keep(catalogue, bytes_of_text(version->content),
@@ -522,12 +524,12 @@ version_keep_query(struct task *task, struct catalogue *catalogue)
 }
 
 static int
-version_delete_query(struct task *task, struct catalogue *catalogue)
+version_delete_query(struct task *task, void *catalogue)
 {
     struct version_task *version = (struct version_task *) task;
     return catalogue_version_remove(catalogue, bytes_of_text(version->content),
                                     bytes_of_text(version->version),
-                                    clock_unix_s(), task->api->token_ttl_s);
+                                    clock_unix_s(), api_of(task)->token_ttl_s);
 }
 
 static void
@@ -536,7 +538,7 @@ version_change_answer(struct task *task)
     if (task->err != 0) {
         reply_unknown_version((struct version_task *) task);
     } else {
-        api_count(task->api, API_METRIC_CHANGES);
+        api_count(api_of(task), API_METRIC_CHANGES);
         http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
     }
 }
@@ -566,7 +568,7 @@ version_keep_answer(struct task *task)
 
 static void
 version_change(struct http_request *request, struct api *api,
-               int (*query)(struct task *, struct catalogue *),
+               int (*query)(struct task *, void *),
                void (*answer)(struct task *))
 {
     if (!api_is_admin(api, request))
@@ -574,7 +576,7 @@ version_change(struct http_request *request, struct api *api,
     struct version_task *version =
         version_task_new(api, request, query, answer);
     if (version != NULL)
-        api_ask(&version->task);
+        task_ask(&version->task);
 }
 
 void

@@ -92,10 +92,10 @@ api_refresh(struct api *api)
     refresh->revoked_number = revoked_number(api->revoked);
     refresh->forgets = ++api->refresh_count % FORGET_INTERVAL_S == 0;
     api->is_refreshing = true;
-    if (api->workers == NULL) {
-        refresh_run(&refresh->work, api->catalogue);
+    if (api->tasks.workers == NULL) {
+        refresh_run(&refresh->work, api->tasks.state);
         refresh_done(&refresh->work);
-    } else if (!workers_submit(api->workers, &refresh->work)) {
+    } else if (!workers_submit(api->tasks.workers, &refresh->work)) {
         api->is_refreshing = false;
         free(refresh);
     }

@@ -135,7 +135,7 @@ static void
 playback_refuse(const struct playback_task *playback)
 {
     struct http_request *request = playback->task.request;
-    struct api *api = playback->task.api;
+    struct api *api = api_of(&playback->task);
     const char *content = playback->id.content;
     switch (playback->refusal) {
     case ERR_DENIED:
@@ -165,7 +165,7 @@ static void
 playback_answer(struct task *task)
 {
     const struct playback_task *playback = (struct playback_task *) task;
-    struct api *api = task->api;
+    struct api *api = api_of(task);
     if (playback->refusal != 0) {
         playback_refuse(playback);
         return;
@@ -318,9 +318,9 @@ rule_told(enum rule_verdict verdict, void *context)
     struct playback_task *playback = context;
     struct task *task = &playback->task;
     struct http_request *request = task->request;
-    struct api *api = task->api;
+    struct api *api = api_of(task);
     if (request != NULL && verdict == RULE_ALLOWS) {
-        api_ask(task);
+        task_ask(task);
         return;
     }
     if (request != NULL && verdict == RULE_REFUSES) {
@@ -336,7 +336,7 @@ rule_told(enum rule_verdict verdict, void *context)
                          "play",
                          playback->id.service);
     }
-    api_task_free(task);
+    task_free(task);
 }
 
 /* Goes on with it, once its service's rule, where there is one, allows. */
@@ -346,7 +346,7 @@ playback_ask(struct playback_task *playback,
 {
     struct task *task = &playback->task;
     if (service == NULL || service->rule_url[0] == '\0') {
-        api_ask(task);
+        task_ask(task);
         return;
     }
     const struct rule_question question = {
@@ -355,8 +355,8 @@ playback_ask(struct playback_task *playback,
         .viewer = viewer,
         .region = playback->id.region,
     };
-    api_task_watch(task);
-    rules_ask(task->api->rules, &question, rule_told, playback);
+    task_watch(task);
+    rules_ask(api_of(task)->rules, &question, rule_told, playback);
 }
 
 /* ---- a new one ---- */
@@ -385,7 +385,7 @@ once_apply(struct playback_task *playback, struct catalogue *catalogue,
 }
 
 static int
-playback_query(struct task *task, struct catalogue *catalogue)
+playback_query(struct task *task, void *catalogue)
 {
     struct playback_task *playback = (struct playback_task *) task;
     struct playback_id *id = &playback->id;
@@ -401,7 +401,7 @@ playback_query(struct task *task, struct catalogue *catalogue)
     }
     id->session = random_u64();
     id->expires_s =
-        token_end(asker.now_s + token_ttl_s(task->api, played->duration_ms));
+        token_end(asker.now_s + token_ttl_s(api_of(task), played->duration_ms));
     memcpy(id->version, played->version, sizeof id->version);
     if (once->name[0] == '\0')
         return 0;
@@ -462,8 +462,9 @@ playback_create(struct http_request *request, void *context)
         || !network_take(api, request, &asked.address, &network)
         || !once_take(api, request, &caller.grant, &once))
         return;
-    struct playback_task *playback = api_task_new(
-        api, request, sizeof *playback, playback_query, playback_answer);
+    struct playback_task *playback =
+        task_new(&api->tasks, request, sizeof *playback, playback_query,
+                 playback_answer);
     if (playback == NULL)
         return;
     id_set(&asked, service, &playback->id);
@@ -501,7 +502,7 @@ id_take(struct api *api, struct http_request *request,
 }
 
 static int
-renewal_query(struct task *task, struct catalogue *catalogue)
+renewal_query(struct task *task, void *catalogue)
 {
     struct playback_task *playback = (struct playback_task *) task;
     struct playback_id *id = &playback->id;
@@ -514,7 +515,8 @@ renewal_query(struct task *task, struct catalogue *catalogue)
         playback->refusal = err;
     if (err != 0)
         return playback->refusal != 0 ? ERR_STALE : err;
-    const uint64_t ttl_s = token_ttl_s(task->api, playback->played.duration_ms);
+    const uint64_t ttl_s =
+        token_ttl_s(api_of(task), playback->played.duration_ms);
     uint64_t end_s = asker.now_s + ttl_s;
     /* its files are taken away when the last token of before it was retired is
      * over */
@@ -557,8 +559,8 @@ playback_renew(struct http_request *request, void *context)
                      id.region)
         || !network_take(api, request, &asked.address, &network))
         return;
-    struct playback_task *playback = api_task_new(
-        api, request, sizeof *playback, renewal_query, playback_answer);
+    struct playback_task *playback = task_new(
+        &api->tasks, request, sizeof *playback, renewal_query, playback_answer);
     if (playback == NULL)
         return;
     playback->id = id;
@@ -579,7 +581,7 @@ struct revocation_task {
  * that was signed until now, by st-api whose clocks are ahead, is good longer
  * than one that would be signed now. */
 static int
-revocation_query(struct task *task, struct catalogue *catalogue)
+revocation_query(struct task *task, void *catalogue)
 {
     struct revocation_task *revocation = (struct revocation_task *) task;
     const struct playback_id *id = &revocation->id;
@@ -589,7 +591,7 @@ revocation_query(struct task *task, struct catalogue *catalogue)
     if (err != 0 && err != ERR_NOT_FOUND)
         return err;
     uint64_t end_s =
-        clock_unix_s() + token_ttl_s(task->api, version.duration_ms);
+        clock_unix_s() + token_ttl_s(api_of(task), version.duration_ms);
     if (end_s < id->expires_s)
         end_s = id->expires_s;
     const struct catalogue_revocation asked = {
@@ -607,14 +609,14 @@ revocation_answer(struct task *task)
 {
     const struct revocation_task *revocation = (struct revocation_task *) task;
     if (revocation->is_full) {
-        api_count(task->api, API_METRIC_FAILURES);
+        api_count(api_of(task), API_METRIC_FAILURES);
         http_reply_error(task->request, ERR_FULL,
                          "as many playbacks of this caller as may be are "
                          "revoked: more when the first of them would have "
                          "ended");
         return;
     }
-    api_count(task->api, API_METRIC_PLAYBACKS_REVOKED);
+    api_count(api_of(task), API_METRIC_PLAYBACKS_REVOKED);
     http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
 }
 
@@ -628,13 +630,14 @@ playback_revoke(struct http_request *request, void *context)
     int err = id_take(api, request, is_admin ? NULL : &caller, &id);
     if (err != 0 && err != ERR_EXPIRED) /* it may go on under another id */
         return;
-    struct revocation_task *revocation = api_task_new(
-        api, request, sizeof *revocation, revocation_query, revocation_answer);
+    struct revocation_task *revocation =
+        task_new(&api->tasks, request, sizeof *revocation, revocation_query,
+                 revocation_answer);
     if (revocation == NULL)
         return;
     revocation->id = id;
     revocation->is_admin = is_admin;
-    api_ask(&revocation->task);
+    task_ask(&revocation->task);
 }
 
 void

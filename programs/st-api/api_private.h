@@ -4,7 +4,6 @@
 
 /* What the files of st-api's requests share: tasks and answers. */
 
-#include "platform/workers.h"
 #include "programs/st-api/api.h"
 #include "programs/st-api/body.h"
 
@@ -12,32 +11,14 @@
 
 #define REPLY_SIZE_MAX (4u << 20) /* bytes */
 
-/*
- * A question to the catalogue on behalf of a request: first in whatever it
- * needs, which is all copied, as the client may leave meanwhile. Asked at once
- * of a file, in another thread of a server.
- */
-struct task {
-    struct work work;
-    struct api *api;
-    struct http_request *request; /* NULL: the client left */
-    int (*query)(struct task *task, struct catalogue *catalogue);
-    /* of ERR_NOT_FOUND and ERR_STALE too; other errors are answered before */
-    void (*answer)(struct task *task);
-    void (*fini)(struct task *task); /* NULL: nothing to free */
-    int err;                         /* of the query */
-    bool is_watched;                 /* for the client to leave */
-};
+static inline struct api *
+api_of(const struct task *task)
+{
+    return task->tasks->context;
+}
 
-/* Zeroed; NULL: the request is answered. Then api_ask takes it over. */
-void *api_task_new(struct api *api, struct http_request *request, size_t size,
-                   int (*query)(struct task *, struct catalogue *),
-                   void (*answer)(struct task *));
-void api_ask(struct task *task);
-/* For a task that waits for something else before it is asked: `request` is
- * NULL once the client has left. */
-void api_task_watch(struct task *task);
-void api_task_free(struct task *task); /* which is not asked */
+/* Answers a request whose question failed; the context is a struct api. */
+void api_failed(struct http_request *request, int err, void *context);
 
 void api_count(struct api *api, enum api_metric metric);
 void api_reply_json(struct http_request *request, int status,

@@ -27,20 +27,20 @@ static void
 service_fini(struct task *task)
 {
     struct service_task *service = (struct service_task *) task;
-    api_services_install(task->api, service->loaded);
+    api_services_install(api_of(task), service->loaded);
     explicit_bzero(service->key_text, sizeof service->key_text);
     free(service->key.jwk);
 }
 
 static struct service_task *
 service_task_new(struct api *api, struct http_request *request,
-                 int (*query)(struct task *, struct catalogue *),
+                 int (*query)(struct task *, void *),
                  void (*answer)(struct task *))
 {
     char id[CONTENT_ID_LEN_MAX + 1];
     struct service_task *service =
         api_id_take(api, request, 0, id)
-            ? api_task_new(api, request, sizeof *service, query, answer)
+            ? task_new(&api->tasks, request, sizeof *service, query, answer)
             : NULL;
     if (service != NULL) {
         service->task.fini = service_fini;
@@ -122,13 +122,13 @@ reply_unknown_service(struct http_request *request, const char *id)
 static void
 reply_over(struct task *task, unsigned max, const char *what)
 {
-    api_count(task->api, API_METRIC_FAILURES);
+    api_count(api_of(task), API_METRIC_FAILURES);
     http_reply_error(task->request, ERR_FULL,
                      "there are %u %s already, which is the most", max, what);
 }
 
 static int
-service_put_query(struct task *task, struct catalogue *catalogue)
+service_put_query(struct task *task, void *catalogue)
 {
     struct service_task *service = (struct service_task *) task;
     return changed(service, catalogue,
@@ -148,7 +148,7 @@ service_put_answer(struct task *task)
         reply_over(task, CATALOGUE_SERVICES_MAX, "services");
         return;
     }
-    api_count(task->api, API_METRIC_CHANGES);
+    api_count(api_of(task), API_METRIC_CHANGES);
     api_reply_json(task->request, service->is_new ? 201 : 200,
                    service_json(known != NULL ? known : &service->service));
 }
@@ -187,11 +187,11 @@ service_put(struct http_request *request, void *context)
     service->service.burst = asked.burst > 0 ? asked.burst : asked.rate_per_s;
     rule_set(&asked, &service->service);
     service->service.created_s = clock_unix_s();
-    api_ask(&service->task);
+    task_ask(&service->task);
 }
 
 static int
-service_delete_query(struct task *task, struct catalogue *catalogue)
+service_delete_query(struct task *task, void *catalogue)
 {
     struct service_task *service = (struct service_task *) task;
     return changed(service, catalogue,
@@ -207,7 +207,7 @@ service_delete_answer(struct task *task)
         reply_unknown_service(task->request, service->service.id);
         return;
     }
-    api_count(task->api, API_METRIC_CHANGES);
+    api_count(api_of(task), API_METRIC_CHANGES);
     http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
 }
 
@@ -219,11 +219,11 @@ service_delete(struct http_request *request, void *context)
     struct service_task *service = service_task_new(
         context, request, service_delete_query, service_delete_answer);
     if (service != NULL)
-        api_ask(&service->task);
+        task_ask(&service->task);
 }
 
 static int
-key_create_query(struct task *task, struct catalogue *catalogue)
+key_create_query(struct task *task, void *catalogue)
 {
     struct service_task *service = (struct service_task *) task;
     return changed(service, catalogue,
@@ -246,7 +246,7 @@ key_create_answer(struct task *task)
     json_t *json = key_json(&service->key);
     if (service->key.jwk == NULL)
         json_object_set_new(json, "key", json_string(service->key_text));
-    api_count(task->api, API_METRIC_CHANGES);
+    api_count(api_of(task), API_METRIC_CHANGES);
     http_reply_header(task->request, "Cache-Control", "no-store");
     api_reply_json(task->request, 201, json);
 }
@@ -256,11 +256,11 @@ static bool
 jwk_take(struct api *api, struct http_request *request, const char *text,
          struct catalogue_service_key *out)
 {
-    struct service_jwk *jwk = NULL;
+    struct jwk *jwk = NULL;
     const char *reason;
     char message[BODY_MESSAGE_SIZE];
-    int err = service_jwk_read(bytes_of_text(text), out->id, &jwk, &reason);
-    service_jwk_free(jwk);
+    int err = jwk_read(bytes_of_text(text), out->id, &jwk, &reason);
+    jwk_free(jwk);
     if (err == 0 && (out->jwk = strdup(text)) == NULL) {
         err = ERR_MEMORY;
         reason = "is too much for the memory there is";
@@ -294,13 +294,13 @@ service_key_create(struct http_request *request, void *context)
     service->key.expires_s = asked.expires_s;
     if (asked.jwk[0] == '\0'
         || jwk_take(api, request, asked.jwk, &service->key))
-        api_ask(&service->task);
+        task_ask(&service->task);
     else
-        api_task_free(&service->task);
+        task_free(&service->task);
 }
 
 static int
-key_delete_query(struct task *task, struct catalogue *catalogue)
+key_delete_query(struct task *task, void *catalogue)
 {
     struct service_task *service = (struct service_task *) task;
     return changed(service, catalogue,
@@ -319,7 +319,7 @@ key_delete_answer(struct task *task)
                          service->service.id, service->key.id);
         return;
     }
-    api_count(task->api, API_METRIC_CHANGES);
+    api_count(api_of(task), API_METRIC_CHANGES);
     http_reply(task->request, 204, NULL, bytes_of(NULL, 0));
 }
 
@@ -338,7 +338,7 @@ service_key_delete(struct http_request *request, void *context)
     snprintf(service->key.id, sizeof service->key.id, "%.*s",
              strlen(key) == CATALOGUE_KEY_ID_LEN ? CATALOGUE_KEY_ID_LEN : 0,
              key);
-    api_ask(&service->task);
+    task_ask(&service->task);
 }
 
 /* ---- requests that look ---- */

@@ -9,8 +9,7 @@
 #include "platform/log.h"
 #include "platform/options.h"
 #include "platform/workers.h"
-#include "programs/st-api/api.h"
-#include "programs/st-api/body.h"
+#include "programs/st-api/api_private.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -276,10 +275,13 @@ catalogues_run(struct event_base *base, struct api *api,
 {
     if (!database_is_server(config->database)) {
         int status = 1;
-        if (catalogue_open(config->database, &api->catalogue) == 0
-            && held_load(api, api->catalogue) == 0)
+        struct catalogue *catalogue = NULL;
+        if (catalogue_open(config->database, &catalogue) == 0
+            && held_load(api, catalogue) == 0) {
+            api->tasks.state = catalogue;
             status = run(base, api, config);
-        catalogue_close(api->catalogue);
+        }
+        catalogue_close(catalogue);
         return status;
     }
     void *catalogues[CONNECTIONS_MAX] = {NULL};
@@ -291,10 +293,11 @@ catalogues_run(struct event_base *base, struct api *api,
                   == 0)
         count++;
     if (count == config->connections && held_load(api, catalogues[0]) == 0
-        && workers_new(base, catalogues, count, WAITING_MAX, &api->workers)
+        && workers_new(base, catalogues, count, WAITING_MAX,
+                       &api->tasks.workers)
                == 0) {
         status = run(base, api, config);
-        workers_free(api->workers);
+        workers_free(api->tasks.workers);
     }
     for (unsigned i = 0; i < count; i++)
         catalogue_close(catalogues[i]);
@@ -322,6 +325,7 @@ main(int argc, char **argv)
 
     struct api api = {
         .playback_url = url,
+        .tasks = {.failed = api_failed, .context = &api},
         .is_public = config.public_plays,
         .token_ttl_s = (uint64_t) config.token_ttl_ms / 1000,
     };

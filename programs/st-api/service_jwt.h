@@ -17,31 +17,13 @@
  * Other claims are passed over.
  */
 
+#include "platform/jwt.h"
 #include "programs/st-api/catalogue.h"
 
-#define SERVICE_JWT_LEN_MAX 8192
 #define SERVICE_JWT_AUDIENCE "st-api"
 #define SERVICE_JWT_CONTENTS_MAX 64
 #define SERVICE_JWT_SKEW_S 60 /* that clocks may differ by */
 #define SERVICE_VIEWER_LEN_MAX 128
-#define SERVICE_KID_LEN_MAX 64
-
-struct service_jwk; /* a public key */
-
-/* From a JWK (RFC 7517): EC of P-256, or RSA of 2048 bits and more with an
- * exponent of FIPS 186-5, and nothing private in it. Without a "kid" it is called `id`. ERR_INVALID with the
- * reason. */
-int service_jwk_read(struct bytes json, const char *id,
-                     struct service_jwk **out, const char **reason);
-void service_jwk_free(struct service_jwk *jwk); /* NULL is fine */
-const char *service_jwk_kid(const struct service_jwk *jwk);
-
-/* Who and by which key it says it is: to find the key, and not to be believed. */
-struct service_jwt_claimed {
-    char service[CONTENT_ID_LEN_MAX + 1];
-    char kid[SERVICE_KID_LEN_MAX + 1];
-};
-bool service_jwt_peek(struct bytes text, struct service_jwt_claimed *out);
 
 /* What may be asked for by who presents it. */
 struct service_grant {
@@ -53,7 +35,7 @@ struct service_grant {
 };
 
 /* ERR_DENIED; ERR_EXPIRED: genuine, but not now. */
-int service_jwt_verify(struct bytes text, const struct service_jwk *jwk,
+int service_jwt_verify(struct bytes text, const struct jwk *jwk,
                        const char *service, uint64_t now_s,
                        struct service_grant *out);
 

@@ -18,7 +18,7 @@ struct services {
     unsigned count;
     struct catalogue_service_key *keys; /* by service and age */
     unsigned key_count;
-    struct service_jwk **jwks; /* as keys; NULL: it is a secret */
+    struct jwk **jwks; /* as keys; NULL: it is a secret */
     const struct catalogue_service_key **by_id;
 };
 
@@ -43,8 +43,8 @@ jwks_read(struct services *services)
         const struct catalogue_service_key *key = &services->keys[i];
         const char *reason;
         if (key->jwk != NULL
-            && service_jwk_read(bytes_of_text(key->jwk), key->id,
-                                &services->jwks[i], &reason)
+            && jwk_read(bytes_of_text(key->jwk), key->id, &services->jwks[i],
+                        &reason)
                    != 0)
             log_error("services: key %s of %s cannot be used (it %s)", key->id,
                       key->service, reason);
@@ -95,7 +95,7 @@ services_free(struct services *services)
     if (services == NULL)
         return;
     for (unsigned i = 0; services->jwks != NULL && i < services->key_count; i++)
-        service_jwk_free(services->jwks[i]);
+        jwk_free(services->jwks[i]);
     free(services->jwks);
     free(services->list);
     catalogue_keys_free(services->keys, services->key_count);
@@ -224,20 +224,20 @@ static int
 jwt_judge(struct services *services, struct bytes text, uint64_t now_s,
           struct service **out, struct service_grant *grant)
 {
-    struct service_jwt_claimed claimed;
-    if (!service_jwt_peek(text, &claimed))
+    struct jwt_claimed claimed;
+    if (!jwt_peek(text, &claimed))
         return ERR_DENIED;
-    const struct bytes id = bytes_of_text(claimed.service);
+    const struct bytes id = bytes_of_text(claimed.issuer);
     const struct catalogue_service_key *key;
     int err = ERR_DENIED;
     const unsigned begin = keys_begin(services, id);
     for (unsigned i = 0;
          err == ERR_DENIED && (key = services_key_at(services, id, i)) != NULL;
          i++) {
-        const struct service_jwk *jwk = services->jwks[begin + i];
-        if (jwk != NULL && strcmp(service_jwk_kid(jwk), claimed.kid) == 0
+        const struct jwk *jwk = services->jwks[begin + i];
+        if (jwk != NULL && strcmp(jwk_kid(jwk), claimed.kid) == 0
             && !is_over(key, now_s))
-            err = service_jwt_verify(text, jwk, claimed.service, now_s, grant);
+            err = service_jwt_verify(text, jwk, claimed.issuer, now_s, grant);
     }
     if (err == 0 && (*out = service_find(services, id)) == NULL)
         err = ERR_DENIED;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "programs/st-api/service_jwt.h"
+#include "platform/jwt.h"
 
 #include "core/base64url.h"
 #include "core/err.h"
@@ -55,13 +55,13 @@ an_rsa_key_has_numbers_that_nobody_else_signs_with(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char n[1024], e[1024], text[2 * 1024 + 64];
-        struct service_jwk *jwk = NULL;
+        struct jwk *jwk = NULL;
         const char *reason = NULL;
         snprintf(text, sizeof text,
                  "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"%s\"}",
                  number_text(cases[i].n, n), number_text(cases[i].e, e));
-        int err = service_jwk_read(bytes_of_text(text), "id", &jwk, &reason);
-        service_jwk_free(jwk);
+        int err = jwk_read(bytes_of_text(text), "id", &jwk, &reason);
+        jwk_free(jwk);
         if (cases[i].reason == NULL
                 ? err != 0
                 : err != ERR_INVALID || strstr(reason, cases[i].reason) == NULL)
