@@ -32,20 +32,6 @@
 #define PART_SIZE_MAX (16u << 10) /* bytes, of what is given of a key */
 #define TEXT_LEN_MAX ((PART_SIZE_MAX + 2) / 3 * 4) /* as base64 */
 
-#define CLASS(name) (1u << CRYPT_CLASS_##name)
-
-static const struct {
-    const char *name;
-    unsigned classes;
-} track_types[] = {
-    {"SD", CLASS(SD)},
-    {"HD", CLASS(HD)},
-    {"UHD", CLASS(UHD)},
-    {"AUDIO", CLASS(AUDIO)},
-    {"VIDEO", CLASS(SD) | CLASS(HD) | CLASS(UHD)},
-    {"ALL", CLASS(SD) | CLASS(HD) | CLASS(UHD) | CLASS(AUDIO)},
-};
-
 enum place {
     PLACE_TOP,
     PLACE_DELIVERY,
@@ -111,23 +97,6 @@ base64_read_all(struct bytes text, uint8_t *out, size_t size)
         memcpy(out, bytes, size);
     explicit_bzero(bytes, sizeof bytes);
     return is_whole;
-}
-
-/* "SD+HD"; what else a server may have names for is passed over. */
-static unsigned
-classes_read(const char *text)
-{
-    unsigned classes = 0;
-    for (;;) {
-        const size_t len = strcspn(text, "+");
-        for (size_t i = 0; i < sizeof track_types / sizeof track_types[0]; i++)
-            if (bytes_equal(bytes_of(text, len),
-                            bytes_of_text(track_types[i].name)))
-                classes |= track_types[i].classes;
-        if (text[len] == 0)
-            return classes;
-        text += len + 1;
-    }
 }
 
 static const char *
@@ -402,7 +371,7 @@ rule_begin(struct reader *reader, const char **attributes)
         reader_fail(reader, ERR_INVALID,
                     "a ContentKeyUsageRule has no kid or intendedTrackType");
     } else {
-        found.classes = classes_read(type);
+        (void) cpix_classes_read(type, &found.classes);
         rule_add(reader, &found);
     }
 }

@@ -33,6 +33,53 @@ cpix_uuid_read(const char *text, uint8_t out[CRYPT_KEY_SIZE])
     return *text == 0;
 }
 
+#define CLASS(name) (1u << CRYPT_CLASS_##name)
+
+static const struct {
+    const char *name;
+    unsigned classes;
+} track_types[] = {
+    {"SD", CLASS(SD)},
+    {"HD", CLASS(HD)},
+    {"HD1", CLASS(HD)},
+    {"HD2", CLASS(HD)},
+    {"UHD", CLASS(UHD)},
+    {"UHD1", CLASS(UHD)},
+    {"UHD2", CLASS(UHD)},
+    {"VIDEO", CLASS(SD) | CLASS(HD) | CLASS(UHD)},
+    {"AUDIO", CLASS(AUDIO)},
+    {"STEREO_AUDIO", CLASS(AUDIO)},
+    {"MULTICHANNEL_AUDIO", CLASS(AUDIO)},
+    {"MULTICHANNEL_AUDIO_3_6", CLASS(AUDIO)},
+    {"MULTICHANNEL_AUDIO_7", CLASS(AUDIO)},
+    {"ALL", CLASS(SD) | CLASS(HD) | CLASS(UHD) | CLASS(AUDIO)},
+};
+
+static unsigned
+class_read(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof track_types / sizeof *track_types; i++)
+        if (bytes_equal(name, bytes_of_text(track_types[i].name)))
+            return track_types[i].classes;
+    return 0;
+}
+
+bool
+cpix_classes_read(const char *text, unsigned *out)
+{
+    bool is_known = true;
+    *out = 0;
+    for (;;) {
+        const size_t len = strcspn(text, "+");
+        const unsigned classes = class_read(bytes_of(text, len));
+        is_known = is_known && classes != 0;
+        *out |= classes;
+        if (text[len] == 0)
+            return is_known;
+        text += len + 1;
+    }
+}
+
 /* ISO/IEC 23001-7 §8.1: size, type, version and flags, system, with version 1
  * a count and KIDs, size of the data, data. */
 static bool

@@ -27,6 +27,10 @@ bool cpix_part_is_valid(struct bytes text, enum crypt_system system,
 /* "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed", in any case. */
 bool cpix_uuid_read(const char *text, uint8_t out[CRYPT_KEY_SIZE]);
 
+/* "SD+HD1": bits of enum crypt_class. False: a part of it is none of SPEKE v2's
+ * names, and passed over. */
+bool cpix_classes_read(const char *text, unsigned *out);
+
 /* ---- a document that was read ---- */
 
 struct cpix_part { /* of what is given; offsets, since that grows */

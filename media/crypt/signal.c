@@ -164,6 +164,26 @@ keys_write(bool is_session, const struct crypt_track *track,
     }
 }
 
+void
+crypt_part_write(const struct crypt_track *track, enum crypt_system system,
+                 enum crypt_part part, struct buffer *out)
+{
+    switch (part) {
+    case CRYPT_PART_PSSH:
+        signal_pssh_write(track, system, out);
+        break;
+    case CRYPT_PART_PROTECTION:
+        signal_protection_write(track, system, out);
+        break;
+    case CRYPT_PART_MEDIA:
+        key_write("EXT-X-KEY", track, system, out);
+        break;
+    case CRYPT_PART_MULTIVARIANT:
+        key_write("EXT-X-SESSION-KEY", track, system, out);
+        break;
+    }
+}
+
 static struct crypt_track
 track_period(const struct crypt_track *track, uint32_t number)
 {

@@ -77,6 +77,11 @@ void crypt_uuid_append(const uint8_t id[CRYPT_KEY_SIZE], struct buffer *out);
 void crypt_pssh_write(const struct crypt_track *track,
                       const struct crypt_systems *systems, struct buffer *out);
 
+/* What a provider would give of a track's one key for a system, made from the key
+ * alone; nothing where the system has none of it. */
+void crypt_part_write(const struct crypt_track *track, enum crypt_system system,
+                      enum crypt_part part, struct buffer *out);
+
 /* The media playlist with the tags before its EXT-X-MAP, and before the first
  * segment of each period with another key. */
 void crypt_playlist_write(struct bytes playlist,

@@ -41,6 +41,17 @@ made_append(const struct crypt_track *track, enum crypt_system system,
     buffer_fini(&box);
 }
 
+void
+signal_protection_write(const struct crypt_track *track,
+                        enum crypt_system system, struct buffer *out)
+{
+    if (!signal_has_pssh(system))
+        return;
+    buffer_append_text(out, PSSH);
+    made_append(track, system, out);
+    buffer_append_text(out, PSSH_END);
+}
+
 static void
 system_protections_write(const struct crypt_track *track,
                          enum crypt_system system, bool has_own,
@@ -49,9 +60,9 @@ system_protections_write(const struct crypt_track *track,
     struct signal_told told;
     signal_told_init(track, system, CRYPT_PART_PROTECTION, &told);
     if (has_own && told.own.period_count > 0 && signal_has_pssh(system)) {
-        buffer_printf(out, PROTECTION ">" PSSH, crypt_system_id(system));
-        made_append(&told.own, system, out);
-        buffer_append_text(out, PSSH_END PROTECTION_END);
+        buffer_printf(out, PROTECTION ">", crypt_system_id(system));
+        signal_protection_write(&told.own, system, out);
+        buffer_append_text(out, PROTECTION_END);
     }
     for (uint32_t i = 0; i < told.given_count; i++)
         given_protection_write(&told.given[i], system, out);

@@ -36,6 +36,10 @@ bool signal_has_pssh(enum crypt_system system);
 void signal_pssh_write(const struct crypt_track *track,
                        enum crypt_system system, struct buffer *out);
 
+/* That box as it stands in an MPD's ContentProtection. */
+void signal_protection_write(const struct crypt_track *track,
+                             enum crypt_system system, struct buffer *out);
+
 /* The data of the first of boxes that are known to be whole. */
 struct bytes signal_pssh_data(struct bytes boxes);
 
