@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROGRAMS_MLIC_LICENSE_H
+#define PROGRAMS_MLIC_LICENSE_H
+
+/*
+ * The DRM core: which of the keys that a player asks for it gets, and under which
+ * policy. License systems read what players send and write what they get; each is
+ * a file of its own, license_<name>.c.
+ */
+
+#include "core/buffer.h"
+#include "programs/mlic/policy.h"
+#include "programs/mlic/store.h"
+
+#define LICENSE_KEYS_MAX 128 /* of one request */
+#define LICENSE_BODY_SIZE_MAX (64u << 10)
+
+struct license_request {
+    enum license_system_id system;
+    bool is_persistent; /* it is to be stored */
+    unsigned kid_count;
+    uint8_t kids[LICENSE_KEYS_MAX][CRYPT_KEY_SIZE]; /* they differ */
+};
+
+struct license_key {
+    enum refusal refusal; /* others than REFUSAL_NONE: no key is here */
+    struct key_name name; /* empty with REFUSAL_KEY */
+    struct crypt_key key;
+    struct license_policy policy;
+};
+
+/* For whom; all that a decision goes by. */
+struct license_asker {
+    char service[CONTENT_ID_LEN_MAX + 1];
+    char viewer[VIEWER_KEY_LEN_MAX + 1]; /* to count plays by; empty: unknown */
+    struct entitlement entitlement;
+    struct policy_rule rules[POLICY_RULES_MAX];
+    unsigned rule_count;
+    unsigned plays; /* at once; 0: no limit */
+    uint64_t now_s, lease_s;
+};
+
+/* Decides on each key, keys[i] for kids[i], and notes plays and uses. Wipe the
+ * keys. As database.h. */
+int license_decide(struct store *store, const struct license_request *request,
+                   const struct license_asker *asker,
+                   struct license_key keys[LICENSE_KEYS_MAX]);
+
+/* ---- systems ---- */
+
+struct license_system {
+    const char *content_type; /* of what is written */
+    /* ERR_INVALID, with the reason; ERR_LIMIT: too many keys. */
+    int (*read)(struct bytes body, struct license_request *out,
+                const char **reason);
+    /* The keys that are granted, one at least. */
+    void (*write)(const struct license_request *request,
+                  const struct license_key *keys, struct buffer *out);
+};
+
+extern const struct license_system license_clearkey;
+extern const struct license_system license_identity;
+
+/* Adds a KID that is not there yet. ERR_LIMIT. */
+int license_kid_add(struct license_request *request,
+                    const uint8_t kid[CRYPT_KEY_SIZE]);
+
+#endif

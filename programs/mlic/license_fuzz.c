@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any bytes as the claims of an entitlement, and as what players send. */
+
+#include "programs/mlic/license.h"
+
+#include "core/err.h"
+
+#include <assert.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+entitlement(struct bytes text)
+{
+    struct entitlement read;
+    struct license_policy policy;
+    const char *reason = NULL;
+    json_t *json = json_loadb((const char *) text.ptr, text.len,
+                              JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(json) && entitlement_read(json, &read, &reason) == 0) {
+        assert(read.content[0] != '\0' && read.classes != 0);
+        for (unsigned classes = 1; classes < 1u << CRYPT_CLASS_COUNT;
+             classes++) {
+            const enum refusal refusal =
+                policy_make(&read, NULL, 0, LICENSE_CLEARKEY, classes, &policy);
+            assert(refusal != REFUSAL_NONE || (classes & ~read.classes) == 0);
+        }
+    } else if (json_is_object(json)) {
+        assert(reason != NULL);
+    }
+    json_decref(json);
+}
+
+static void
+request(const struct license_system *system, struct bytes text)
+{
+    static struct license_request read; /* large */
+    const char *reason = NULL;
+    memset(&read, 0, sizeof read);
+    if (system->read(text, &read, &reason) == 0)
+        assert(read.kid_count >= 1 && read.kid_count <= LICENSE_KEYS_MAX);
+    else
+        assert(reason != NULL);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct bytes text = bytes_of(data, size);
+    entitlement(text);
+    request(&license_clearkey, text);
+    request(&license_identity, text);
+    return 0;
+}

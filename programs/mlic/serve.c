@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mlic serve: licenses over HTTP. */
+
+#include "core/err.h"
+#include "platform/clock.h"
+#include "platform/database.h"
+#include "platform/descriptors.h"
+#include "platform/log.h"
+#include "platform/options.h"
+#include "programs/mlic/mlic.h"
+#include "programs/mlic/server.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#define CONNECTIONS_MAX 64
+#define WAITING_MAX 10000 /* requests, for a connection to be free */
+#define SWEEP_S 10
+
+struct config {
+    const char *listen, *database, *master_keys, *services, *audit, *audit_key;
+    const char *packager_key;
+    int64_t lease_ms, connections;
+    bool verbose;
+};
+
+static const struct option options[] = {
+    {"listen", OPTION_TEXT, offsetof(struct config, listen), "127.0.0.1:7300",
+     0, 0, false, NULL,
+     "Address to answer on. A loopback address: nginx faces the network, with "
+     "TLS."},
+    {"database", OPTION_TEXT, offsetof(struct config, database), NULL, 0, 0,
+     true, NULL,
+     "Where wrapped keys and plays are: a file (SQLite), made when missing; or "
+     "postgresql://[USER@]HOST[:PORT]/NAME, which several mlic may share. A "
+     "password belongs into ~/.pgpass or PGPASSFILE."},
+    {"database-connections", OPTION_INTEGER,
+     offsetof(struct config, connections), "4", 1, CONNECTIONS_MAX, false, NULL,
+     "Connections to PostgreSQL, each of which answers one question at a "
+     "time."},
+    {"master-keys", OPTION_TEXT, offsetof(struct config, master_keys), NULL, 0,
+     0, true, NULL,
+     "What content keys are wrapped under: a file that nobody but its owner "
+     "may read, with a line for each key, a number and 64 hex digits, of which "
+     "the first wraps; or a PKCS #11 URI (RFC 7512) with token=, object= and "
+     "pin-source=. Read again on SIGHUP."},
+    {"services", OPTION_TEXT, offsetof(struct config, services), NULL, 0, 0,
+     true, "FILE",
+     "Services, their keys, rules and limits, in JSON. Read again on SIGHUP."},
+    {"audit", OPTION_TEXT, offsetof(struct config, audit), NULL, 0, 0, true,
+     "FILE",
+     "File that every decision is written to, of this server alone. Opened "
+     "anew on SIGHUP."},
+    {"audit-key", OPTION_TEXT, offsetof(struct config, audit_key), NULL, 0, 0,
+     true, "FILE",
+     "File with 64 hex digits, that nobody but its owner may read: lines of "
+     "the audit and hashes of viewers are made with it."},
+    {"packager-key", OPTION_TEXT, offsetof(struct config, packager_key), NULL,
+     0, 0, false, "FILE",
+     "File with the key that packagers send: a line of 16 to 256 characters. "
+     "Without it they get nothing. Read again on SIGHUP."},
+    {"lease", OPTION_DURATION, offsetof(struct config, lease_ms), "60s", 1000,
+     86400.0 * 1000, false, NULL,
+     "How long a play counts whose player says nothing: PUT /v1/play puts its "
+     "end off."},
+    {"verbose", OPTION_FLAG, offsetof(struct config, verbose), NULL, 0, 0,
+     false, NULL, "Log more."},
+};
+
+static const struct program program = {
+    .name = "mlic serve",
+    .summary = "give licenses, and keys to packagers",
+    .synopsis = "",
+    .details =
+        "POST /v1/licenses/clearkey answers a player's request by the keys "
+        "that "
+        "its entitlement allows, GET /v1/keys/KID with a key of HLS (AES-128, "
+        "SAMPLE-AES identity). The entitlement, a JWT for the audience "
+        "\"mlic\" "
+        "that a service signs, is sent as Authorization: Bearer JWT or as "
+        "?entitlement=JWT. Who is refused is told why, with a code in "
+        "\"reason\"; of several keys those that are refused are named in "
+        "X-Keys-Refused.\n\n"
+        "Where plays at once are limited, PUT /v1/play, with the entitlement, "
+        "says that one goes on, and DELETE /v1/play that it is over.\n\n"
+        "POST /v1/cpix gives a packager keys, in the document that it sends "
+        "(CPIX 2.3; SPEKE v2 with X-Speke-Version: 2.0), in the clear or "
+        "encrypted to the certificates in it.\n\n"
+        "On SIGHUP master keys, services and the packagers' key are read "
+        "again, "
+        "together or not at all. A new master key is put into the file first, "
+        "every mlic is told by SIGHUP, then `mlic rewrap` is run, and then the "
+        "old one may be taken out. Exit status: 0 stopped by a signal, 1 could "
+        "not start, 2 wrong use.",
+    .options = options,
+    .option_count = OPTION_COUNT(options),
+};
+
+struct serve {
+    const struct config *config;
+    struct event_base *base;
+    struct server server;
+    /* of each connection to the database; a master key may be used by one
+     * thread */
+    struct store *stores[CONNECTIONS_MAX];
+    struct master_keys *masters[CONNECTIONS_MAX];
+    unsigned store_count;
+};
+
+static int
+packager_key_read(const struct config *config, char out[KEY_SIZE])
+{
+    if (config->packager_key != NULL)
+        return key_file_read(config->packager_key, out);
+    out[0] = '\0';
+    return 0;
+}
+
+static void
+masters_close(struct master_keys **masters, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        master_keys_close(masters[i]);
+}
+
+static int
+masters_open(const struct config *config, struct master_keys **out,
+             unsigned count)
+{
+    int err = 0;
+    for (unsigned i = 0; i < count && err == 0; i++)
+        err = master_keys_open(config->master_keys, &out[i]);
+    return err;
+}
+
+/* ---- signals ---- */
+
+static void
+masters_install(struct serve *serve, struct master_keys **masters)
+{
+    for (unsigned i = 0; i < serve->store_count; i++) {
+        key_store_use(serve->stores[i]->keys, masters[i]);
+        master_keys_close(serve->masters[i]);
+        serve->masters[i] = masters[i];
+    }
+}
+
+static void
+reload(evutil_socket_t number, short events, void *context)
+{
+    struct serve *serve = context;
+    struct server *server = &serve->server;
+    struct master_keys *masters[CONNECTIONS_MAX] = {NULL};
+    struct services *services = NULL;
+    char key[KEY_SIZE];
+    int err = services_read(serve->config->services, &services);
+    if (err == 0)
+        err = masters_open(serve->config, masters, serve->store_count);
+    if (err == 0)
+        err = packager_key_read(serve->config, key);
+    if (audit_reopen(server->audit) != 0)
+        log_error("audit: nothing is decided until it can be written");
+    if (err != 0) {
+        log_error("main: keep what there was (the new is refused)");
+        server->metrics[SERVER_METRIC_RELOADS_REFUSED]++;
+        services_free(services);
+        masters_close(masters, serve->store_count);
+        return;
+    }
+    masters_install(serve, masters);
+    services_inherit(services, server->services);
+    services_free(server->services);
+    server->services = services;
+    memcpy(server->packager_key, key, sizeof key);
+    explicit_bzero(key, sizeof key);
+    server->metrics[SERVER_METRIC_RELOADS]++;
+    log_info("main: read again");
+}
+
+static void
+stop(evutil_socket_t number, short events, void *context)
+{
+    log_info("main: stop (signal %d)", (int) number);
+    event_base_loopbreak(context);
+}
+
+/* ---- now and then ---- */
+
+struct sweep {
+    struct work work;
+    struct serve *serve;
+    bool is_under_way;
+};
+
+static void
+sweep_run(struct work *work, void *store)
+{
+    (void) play_store_sweep(((struct store *) store)->plays, clock_unix_s());
+}
+
+static void
+sweep_done(struct work *work)
+{
+    ((struct sweep *) work)->is_under_way = false;
+}
+
+static void
+each_second(evutil_socket_t number, short events, void *context)
+{
+    struct sweep *sweep = context;
+    struct server *server = &sweep->serve->server;
+    (void) audit_sync(server->audit);
+    if (sweep->is_under_way || clock_now_ms() / 1000 % SWEEP_S != 0)
+        return;
+    sweep->work.run = sweep_run;
+    sweep->work.done = sweep_done;
+    if (server->tasks.workers == NULL)
+        sweep_run(&sweep->work, server->tasks.state);
+    else
+        sweep->is_under_way =
+            workers_submit(server->tasks.workers, &sweep->work);
+}
+
+/* ---- life ---- */
+
+static int
+loop_serve(struct serve *serve)
+{
+    const struct http_server_config http = {
+        .listen = serve->config->listen,
+        .body_size_max = SERVER_BODY_SIZE_MAX,
+        .idle_timeout_s = 60,
+        .routes = server_routes,
+        .route_count = server_route_count,
+        .context = &serve->server,
+    };
+    const struct timeval second = {.tv_sec = 1};
+    struct sweep sweep = {.serve = serve};
+    struct http_server *server;
+    if (http_server_new(serve->base, &http, &server) != 0)
+        return 1;
+    struct event *timer =
+        event_new(serve->base, -1, EV_PERSIST, each_second, &sweep);
+    event_add(timer, &second);
+    struct event *signals[] = {
+        evsignal_new(serve->base, SIGHUP, reload, serve),
+        evsignal_new(serve->base, SIGTERM, stop, serve->base),
+        evsignal_new(serve->base, SIGINT, stop, serve->base),
+    };
+    for (size_t i = 0; i < 3; i++)
+        event_add(signals[i], NULL);
+    log_info("main: answer on port %u", http_server_port(server));
+    event_base_dispatch(serve->base);
+    for (size_t i = 0; i < 3; i++)
+        event_free(signals[i]);
+    event_free(timer);
+    http_server_free(server);
+    return 0;
+}
+
+/* A file is asked in the loop's thread: it answers in microseconds. Of a server
+ * each worker has a connection. */
+static int
+stores_open(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    const bool is_server = database_is_server(config->database);
+    const unsigned count = is_server ? (unsigned) config->connections : 1;
+    int err = masters_open(config, serve->masters, count);
+    for (; serve->store_count < count && err == 0; serve->store_count++) {
+        err = store_open(config->database, serve->masters[serve->store_count],
+                         &serve->stores[serve->store_count]);
+        if (err != 0)
+            return err;
+    }
+    if (err == 0 && is_server)
+        return workers_new(serve->base, (void *const *) serve->stores, count,
+                           WAITING_MAX, &serve->server.tasks.workers);
+    serve->server.tasks.state = serve->stores[0];
+    return err;
+}
+
+static int
+run(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    struct server *server = &serve->server;
+    unsigned char key[AUDIT_KEY_SIZE];
+    int err = services_read(config->services, &server->services);
+    if (err == 0)
+        err = packager_key_read(config, server->packager_key);
+    if (err == 0)
+        err = audit_key_read(config->audit_key, key);
+    if (err == 0)
+        err = audit_open(config->audit, key, &server->audit);
+    explicit_bzero(key, sizeof key);
+    if (err == 0)
+        err = stores_open(serve);
+    return err == 0 ? loop_serve(serve) : 1;
+}
+
+int
+serve_main(int argc, char **argv)
+{
+    struct config config;
+    options_parse(&program, argc, argv, &config);
+    log_init("mlic", config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    descriptors_raise(DESCRIPTORS_ALL);
+    signal(SIGPIPE, SIG_IGN);
+    struct serve *serve = calloc(1, sizeof *serve);
+    if (serve == NULL)
+        return 1;
+    struct server *server = &serve->server;
+    serve->config = &config;
+    serve->base = event_base_new();
+    server->tasks = (struct tasks){.failed = server_failed, .context = server};
+    server->lease_s = (uint64_t) config.lease_ms / 1000;
+    const int status = serve->base != NULL ? run(serve) : 1;
+    workers_free(server->tasks.workers);
+    for (unsigned i = 0; i < serve->store_count; i++)
+        store_close(serve->stores[i]);
+    masters_close(serve->masters, CONNECTIONS_MAX);
+    audit_close(server->audit);
+    services_free(server->services);
+    if (serve->base != NULL)
+        event_base_free(serve->base);
+    explicit_bzero(serve, sizeof *serve);
+    free(serve);
+    return status;
+}
