@@ -202,8 +202,8 @@ def judge(pair, plays, players):
         f"{sum(p.refused for p in players)} refused for too many, "
         f"{sum(len(p.client.broken) for p in players)} connections broken, "
         f"at once at most {plays.most}")
+    assert not (odd := {p.number: p.odd for p in players if p.odd}), odd
     for player in players:
-        assert not player.odd, (player.number, player.odd)
         assert player.granted > 20, player.number
         if player.viewer != "crowd":
             assert player.refused == 0, player.number
@@ -231,10 +231,12 @@ def test_01_one_of_two_dies_and_players_go_to_the_other(pair):
 
 def test_02_behind_nginx_players_see_nothing_of_it(pair, tmp_path):
     """A request goes to the other even when it was sent to the one that died:
-    asked twice for the same play, the answer is the same."""
+    asked twice for the same play, the answer is the same. max_fails=0: of two
+    that fail one after the other, nginx would else take both for dead and ask
+    neither."""
     kid = pair.servers[0].keys()["SD"][0]
     port = free_port()
-    upstream = "".join(f"server 127.0.0.1:{p} max_fails=1 fail_timeout=1s; "
+    upstream = "".join(f"server 127.0.0.1:{p} max_fails=0; "
                        for p in pair.ports)
     http = f"""
     upstream mlic {{ {upstream} keepalive 8; }}
@@ -275,8 +277,9 @@ def test_03_what_died_with_a_server_frees_its_places(pair):
     assert refused > 5
     # not before the leases ended, which are of whole seconds
     assert time.time() >= taken + LEASE_S - 1.5
-    for play in range(1, PLACES):
-        assert given(ask(other, f"new-{play}"))
+    time.sleep(1)  # the last of them ends
+    for play in range(PLACES):
+        assert given(ask(other, f"new-{play}" if play else "new"))
     assert reason(ask(other, "more")) == (403, "too-many-plays")
     # back, it counts what the other has given
     pair.start(0)
