@@ -55,7 +55,8 @@ static const struct option options[] = {
     {"audit-key", OPTION_TEXT, offsetof(struct config, audit_key), NULL, 0, 0,
      true, "FILE",
      "File with 64 hex digits, that nobody but its owner may read: lines of "
-     "the audit and hashes of viewers are made with it."},
+     "the audit and hashes of viewers are made with it. The same for all mlic "
+     "of one database, which count plays by these hashes."},
     {"packager-key", OPTION_TEXT, offsetof(struct config, packager_key), NULL,
      0, 0, false, "FILE",
      "File with the key that packagers send: a line of 16 to 256 characters. "
@@ -89,9 +90,12 @@ static const struct program program = {
         "encrypted to the certificates in it.\n\n"
         "On SIGHUP master keys, services and the packagers' key are read "
         "again, "
-        "together or not at all. A new master key is put into the file first, "
-        "every mlic is told by SIGHUP, then `mlic rewrap` is run, and then the "
-        "old one may be taken out. Exit status: 0 stopped by a signal, 1 could "
+        "together or not at all. A new master key is put into the file as its "
+        "last line (of a device: the URI names the old one by id=), and every "
+        "mlic is told by SIGHUP; then it is made the first, all are told "
+        "again, "
+        "`mlic rewrap` is run, and the old one may be taken out. Exit status: "
+        "0 stopped by a signal, 1 could "
         "not start, 2 wrong use.",
     .options = options,
     .option_count = OPTION_COUNT(options),
