@@ -91,8 +91,7 @@ granted_count(const struct license_key *keys, unsigned count)
 
 int
 license_decide(struct store *store, const struct license_request *request,
-               const struct license_asker *asker,
-               struct license_key keys[LICENSE_KEYS_MAX])
+               const struct license_asker *asker, struct license_key *keys)
 {
     const unsigned count = request->kid_count;
     int err = 0;

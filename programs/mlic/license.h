@@ -40,11 +40,10 @@ struct license_asker {
     uint64_t now_s, lease_s;
 };
 
-/* Decides on each key, keys[i] for kids[i], and notes plays and uses. Wipe the
+/* Decides on each key, keys[i] (zeroed) for kids[i], and notes plays and uses. Wipe the
  * keys. As database.h. */
 int license_decide(struct store *store, const struct license_request *request,
-                   const struct license_asker *asker,
-                   struct license_key keys[LICENSE_KEYS_MAX]);
+                   const struct license_asker *asker, struct license_key *keys);
 
 /* ---- systems ---- */
 

@@ -51,7 +51,9 @@ enum license_system_id {
       "this license system is too weak for this quality")                     \
     X(SYSTEM, "system-not-allowed", 403,                                      \
       "the service does not allow this license system")                       \
-    X(RATE, "rate-exceeded", 429, "the service asks more often than it may")
+    X(RATE, "rate-exceeded", 429, "the service asks more often than it may")  \
+    X(UNREACHABLE, "service-unreachable", 503,                                \
+      "the service cannot be asked now")
 
 enum refusal {
 #define REFUSAL(symbol, code, status, sentence) REFUSAL_##symbol,

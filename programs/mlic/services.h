@@ -11,6 +11,11 @@
  *      "keys": [{"kid": "1", "secret_file": "kino.key"},    HS256
  *               {"jwk": {"kty": "EC", ...}}],               ES256, RS256
  *      "jwks_file": "kino.jwks",   more of them (RFC 7517 §5)
+ *      "jwks_url": "https://..",   and more, which change: asked for again each
+ *      "jwks_refresh_s": 300,      so often, and when an entitlement names a key
+ *                                  that is not known,
+ *      "jwks_pause_s": 10,         but not more often than this; what was got last
+ *      "jwks_grace_s": 86400,      is used so much longer when the URL fails
  *      "rate_per_s": 1000, "burst": 2000,                   license requests
  *      "plays": 3,                 at once for a viewer, at most
  *      "rules": [{"classes": ["UHD"], "systems": ["widevine"], ...}]
@@ -23,7 +28,7 @@
  * of 64 hex digits and more, which nobody but its owner may read.
  */
 
-#include "platform/jwt.h"
+#include "platform/jwks.h"
 #include "programs/mlic/policy.h"
 
 #define SERVICES_MAX 4096
@@ -34,6 +39,8 @@ struct service {
     char issuer[JWT_ISSUER_LEN_MAX + 1];
     struct jwk *keys[SERVICE_KEYS_MAX];
     unsigned key_count;
+    struct jwks_config jwks_config; /* url NULL: none; it is the service's */
+    struct jwks *jwks;              /* NULL: none, or not begun */
     struct policy_rule rules[POLICY_RULES_MAX];
     unsigned rule_count;
     uint32_t rate_per_s, burst; /* 0: no limit */
@@ -49,14 +56,31 @@ struct services;
 int services_read(const char *path, struct services **out);
 void services_free(struct services *services); /* NULL is fine */
 
-/* Takes over what each may still ask. NULL is fine. */
-void services_inherit(struct services *services, const struct services *before);
+/* Begins to ask for keys, by a client that takes https:// too and outlives them.
+ * From `before` (NULL is fine), which these are to take the place of, and which is
+ * then to be freed, they take over keys that were got from the same URL and what
+ * each may still ask. ERR_MEMORY, and `before` is as it was. */
+int services_begin(struct services *services, struct services *before,
+                   struct http_client *client);
 
-/* Whose entitlement this is, and what it says. A refusal with the reason in the
- * service's words, for its developers. */
-enum refusal services_judge(struct services *services, struct bytes jwt,
-                            uint64_t now_s, struct service **service,
-                            struct entitlement *out, const char **reason);
+/* Looks after keys; to be called each second or so. */
+void services_tick(struct services *services, uint64_t now_ms);
+
+struct services_verdict {
+    enum refusal refusal;
+    const char *reason;      /* for the service's developers */
+    struct service *service; /* NULL: not known */
+    struct jwks *wanted;     /* may know its key when asked anew; NULL: none */
+};
+
+/* Whose entitlement this is, and what it says; times as clock_unix_s and
+ * clock_now_ms. */
+void services_judge(struct services *services, struct bytes jwt, uint64_t now_s,
+                    uint64_t now_ms, struct entitlement *out,
+                    struct services_verdict *verdict);
+
+/* In order of issuer; NULL: no more. */
+const struct service *services_at(const struct services *services, unsigned i);
 
 /* True: it may make a request now, and has made it. */
 bool service_may_ask(struct service *service, uint64_t now_ms);
