@@ -53,7 +53,8 @@ enum license_system_id {
       "the service does not allow this license system")                       \
     X(RATE, "rate-exceeded", 429, "the service asks more often than it may")  \
     X(UNREACHABLE, "service-unreachable", 503,                                \
-      "the service cannot be asked now")
+      "the service cannot be asked now")                                      \
+    X(REFUSED, "service-refused", 403, "the service does not allow it")
 
 enum refusal {
 #define REFUSAL(symbol, code, status, sentence) REFUSAL_##symbol,

@@ -49,7 +49,8 @@ static const struct option options[] = {
      "pin-source=. Read again on SIGHUP."},
     {"services", OPTION_TEXT, offsetof(struct config, services), NULL, 0, 0,
      true, "FILE",
-     "Services, their keys, rules and limits, in JSON. Read again on SIGHUP."},
+     "Services, their keys, rules and limits, and the URLs where they have keys "
+     "and are asked before a license is given, in JSON. Read again on SIGHUP."},
     {"audit", OPTION_TEXT, offsetof(struct config, audit), NULL, 0, 0, true,
      "FILE",
      "File that every decision is written to, of this server alone. Opened "
@@ -108,6 +109,7 @@ struct serve {
     struct event_base *base;
     struct http_tls *tls;
     struct http_client *client; /* to services */
+    struct callbacks *callbacks;
     struct server server;
     /* of each connection to the database; a master key may be used by one
      * thread */
@@ -168,7 +170,7 @@ reload(evutil_socket_t number, short events, void *context)
     if (err == 0)
         err = packager_key_read(serve->config, key);
     if (err == 0)
-        err = services_begin(services, before, serve->client);
+        err = services_begin(services, before, serve->client, serve->callbacks);
     if (audit_reopen(server->audit) != 0)
         log_error("audit: nothing is decided until it can be written");
     if (err != 0) {
@@ -304,7 +306,7 @@ client_open(struct serve *serve)
     }
     if (err == 0)
         http_client_use_tls(serve->client, serve->tls);
-    return err;
+    return err == 0 ? callbacks_new(serve->client, &serve->callbacks) : err;
 }
 
 static int
@@ -317,7 +319,8 @@ run(struct serve *serve)
     if (err == 0)
         err = client_open(serve);
     if (err == 0)
-        err = services_begin(server->services, NULL, serve->client);
+        err = services_begin(server->services, NULL, serve->client,
+                             serve->callbacks);
     if (err == 0)
         err = packager_key_read(config, server->packager_key);
     if (err == 0)
@@ -353,6 +356,7 @@ serve_main(int argc, char **argv)
     masters_close(serve->masters, CONNECTIONS_MAX);
     audit_close(server->audit);
     services_free(server->services);
+    callbacks_free(serve->callbacks);
     http_client_free(serve->client);
     http_tls_free(serve->tls);
     if (serve->base != NULL)

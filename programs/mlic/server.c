@@ -109,17 +109,35 @@ decisions_write(const struct server *server, struct buffer *out)
                               server->decisions[i][j]);
 }
 
-/* Metrics of services: X(name, kind, sentence, which have it, value). */
+/* Metrics of services: X(name, kind, sentence, what it is of, value). */
 #define SERVICE_METRICS(X)                                                   \
     X("mlic_service_keys", "gauge",                                          \
-      "Keys got from the service's URL that are good now.", s->jwks != NULL, \
+      "Keys got from the service's URL that are good now.", s->jwks,         \
       keys_count(s))                                                         \
     X("mlic_service_keys_asked_total", "counter",                            \
-      "Times the service's URL was asked for keys.", s->jwks != NULL,        \
+      "Times the service's URL was asked for keys.", s->jwks,                \
       jwks_counts(s->jwks).asked)                                            \
     X("mlic_service_keys_failed_total", "counter",                           \
-      "Of those, without an answer that holds keys.", s->jwks != NULL,       \
-      jwks_counts(s->jwks).failed)
+      "Of those, without an answer that holds keys.", s->jwks,               \
+      jwks_counts(s->jwks).failed)                                           \
+    X("mlic_callback_asked_total", "counter",                                \
+      "Times the service was asked before a license.", s->callback,          \
+      callback_counts(s->callback).asked)                                    \
+    X("mlic_callback_failed_total", "counter",                               \
+      "Of those, without an answer that is one.", s->callback,               \
+      callback_counts(s->callback).failed)                                   \
+    X("mlic_callback_remembered_total", "counter",                           \
+      "Answers of before that held still.", s->callback,                     \
+      callback_counts(s->callback).remembered)                               \
+    X("mlic_callback_stale_total", "counter",                                \
+      "Answers of before that were used as it failed.", s->callback,         \
+      callback_counts(s->callback).stale)                                    \
+    X("mlic_callback_unreachable_total", "counter",                          \
+      "Licenses refused as it failed.", s->callback,                         \
+      callback_counts(s->callback).unreachable)                              \
+    X("mlic_callback_breaker", "gauge",                                      \
+      "0: the service is asked, 1: one tries, 2: nobody asks.", s->callback, \
+      callback_state(s->callback))
 
 static uint64_t
 keys_count(const struct service *service)
@@ -132,11 +150,11 @@ static void
 services_write(const struct services *services, struct buffer *out)
 {
     const struct service *s;
-#define SERVICE_METRIC(name, kind, sentence, has, value)                     \
+#define SERVICE_METRIC(name, kind, sentence, of, value)                      \
     buffer_append_text(out, "# HELP " name " " sentence "\n"                 \
                             "# TYPE " name " " kind "\n");                   \
     for (unsigned i = 0; (s = services_at(services, i)) != NULL; i++)        \
-        if (has)                                                             \
+        if ((of) != NULL)                                                    \
             buffer_printf(out, name "{service=\"%s\"} %" PRIu64 "\n", s->id, \
                           (uint64_t) (value));
     SERVICE_METRICS(SERVICE_METRIC)

@@ -36,29 +36,28 @@ server_reply_refusal(struct http_request *request, enum refusal refusal,
     free(text);
 }
 
-/* One that is not about a key; the request is answered. */
-static void
-refuse(struct server *server, struct http_request *request,
-       enum license_system_id system, const struct service *service,
-       const struct entitlement *entitlement, enum refusal refusal,
-       const char *more)
+void
+asker_refuse(struct asker_task *asker, enum refusal refusal, const char *more)
 {
+    struct server *server = server_of(&asker->task);
+    const struct license_asker *who = &asker->asker;
+    const struct entitlement *entitlement = &who->entitlement;
     char viewer[AUDIT_VIEWER_LEN + 1] = "";
-    const char *id = service != NULL ? service->id : "";
-    if (entitlement != NULL)
-        audit_viewer(server->audit, id, entitlement->viewer, viewer);
+    if (entitlement->content[0] != '\0') /* it was read */
+        audit_viewer(server->audit, who->service, entitlement->viewer, viewer);
     const struct audit_record record = {
-        .service = id,
+        .service = who->service,
         .viewer = viewer,
-        .content = entitlement != NULL ? entitlement->content : "",
-        .version = entitlement != NULL ? entitlement->version : "",
+        .content = entitlement->content,
+        .version = entitlement->version,
         .kid = "",
-        .system = system_names[system],
+        .system = system_names[asker->system],
         .decision = refusal_code(refusal),
     };
-    server->decisions[system][refusal]++;
-    if (server_note(server, request, &record))
-        server_reply_refusal(request, refusal, more);
+    server->decisions[asker->system][refusal]++;
+    if (server_note(server, asker->task.request, &record))
+        server_reply_refusal(asker->task.request, refusal, more);
+    task_free(&asker->task);
 }
 
 /* ---- who asks ---- */
@@ -103,11 +102,11 @@ asker_fill(const struct server *server, const struct service *service,
            struct license_asker *out)
 {
     char viewer[AUDIT_VIEWER_LEN + 1];
-    memcpy(out->service, service->id, sizeof out->service);
     audit_viewer(server->audit, service->id, out->entitlement.viewer, viewer);
     snprintf(out->viewer, sizeof out->viewer, "%s/%s", service->id, viewer);
     memcpy(out->rules, service->rules, sizeof out->rules);
     out->rule_count = service->rule_count;
+    out->classes = UINT32_MAX;
     out->now_s = clock_unix_s();
     out->lease_s = server->lease_s;
 }
@@ -144,28 +143,32 @@ asker_start(struct asker_task *asker)
 {
     struct http_request *request = asker->task.request;
     struct server *server = server_of(&asker->task);
+    struct entitlement *entitlement = &asker->asker.entitlement;
     const char *jwt = server_bearer(request);
     struct services_verdict verdict = {.refusal = REFUSAL_NO_ENTITLEMENT};
     if (jwt == NULL)
         jwt = http_request_query(request, "entitlement");
     if (jwt != NULL)
         services_judge(server->services, bytes_of_text(jwt), clock_unix_s(),
-                       clock_now_ms(), &asker->asker.entitlement, &verdict);
+                       clock_now_ms(), entitlement, &verdict);
     if (keys_await(asker, verdict.wanted))
         return;
-    const bool is_read = verdict.refusal == REFUSAL_NONE;
-    if (is_read) {
+    struct service *service = verdict.service;
+    if (service != NULL) {
+        memcpy(asker->asker.service, service->id, sizeof service->id);
+        memcpy(asker->issuer, service->issuer, sizeof service->issuer);
+    }
+    if (verdict.refusal == REFUSAL_NONE) {
         verdict.reason = NULL;
-        verdict.refusal = request_judge(request, verdict.service, &asker->asker,
-                                        &verdict.reason);
+        verdict.refusal =
+            request_judge(request, service, &asker->asker, &verdict.reason);
+    } else {
+        *entitlement = (struct entitlement){.classes = 0}; /* nothing it says */
     }
     if (verdict.refusal != REFUSAL_NONE) {
-        refuse(server, request, asker->system, verdict.service,
-               is_read ? &asker->asker.entitlement : NULL, verdict.refusal,
-               verdict.reason);
-        task_free(&asker->task);
+        asker_refuse(asker, verdict.refusal, verdict.reason);
         return;
     }
-    asker_fill(server, verdict.service, &asker->asker);
+    asker_fill(server, service, &asker->asker);
     asker->ready(asker);
 }

@@ -23,12 +23,6 @@ hex_write(const uint8_t *bytes, size_t size, char *out)
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
-struct license_task {
-    struct asker_task asker;
-    struct license_request request;
-    struct license_key *keys; /* one for each that is asked for */
-};
-
 static int
 license_query(struct task *task, void *store)
 {
@@ -155,22 +149,32 @@ request_read(struct license_task *license)
     return false;
 }
 
+void
+license_take(struct license_task *license)
+{
+    struct task *task = &license->asker.task;
+    license->keys = calloc(license->request.kid_count, sizeof *license->keys);
+    if (license->keys != NULL) {
+        task_ask(task);
+        return;
+    }
+    server_failed(task->request, ERR_MEMORY, server_of(task));
+    task_free(task);
+}
+
 static void
 license_ready(struct asker_task *asker)
 {
     struct license_task *license = (struct license_task *) asker;
-    license->request.system = asker->system;
-    if (!request_read(license)) {
+    const struct server *server = server_of(&asker->task);
+    license->request =
+        (struct license_request){.system = asker->system}; /* again, maybe */
+    if (!request_read(license))
         task_free(&asker->task);
-        return;
-    }
-    license->keys = calloc(license->request.kid_count, sizeof *license->keys);
-    if (license->keys == NULL) {
-        server_failed(asker->task.request, ERR_MEMORY, server_of(&asker->task));
-        task_free(&asker->task);
-        return;
-    }
-    task_ask(&asker->task);
+    else if (services_find(server->services, asker->issuer)->callback != NULL)
+        license_consult(license);
+    else
+        license_take(license);
 }
 
 static void

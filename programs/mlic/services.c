@@ -19,6 +19,8 @@ services_free(struct services *services)
         struct service *service = &services->list[i];
         jwks_free(service->jwks);
         free((void *) (uintptr_t) service->jwks_config.url);
+        callback_free(service->callback);
+        free((void *) (uintptr_t) service->callback_config.url);
         for (unsigned k = 0; k < service->key_count; k++)
             jwk_free(service->keys[k]);
     }
@@ -26,8 +28,8 @@ services_free(struct services *services)
     free(services);
 }
 
-static struct service *
-issuer_find(const struct services *services, const char *issuer)
+struct service *
+services_find(const struct services *services, const char *issuer)
 {
     unsigned low = 0, high = services->count;
     while (low < high) {
@@ -46,10 +48,24 @@ issuer_find(const struct services *services, const char *issuer)
 /* ---- what goes on from the services of before ---- */
 
 static bool
-is_of_same_url(const struct service *service, const struct service *was)
+is_same(const char *url, const char *before)
 {
-    return was != NULL && was->jwks != NULL && service->jwks_config.url != NULL
-           && strcmp(jwks_url(was->jwks), service->jwks_config.url) == 0;
+    return url != NULL && before != NULL && strcmp(url, before) == 0;
+}
+
+static bool
+is_same_jwks(const struct service *service, const struct service *was)
+{
+    return was != NULL && was->jwks != NULL
+           && is_same(service->jwks_config.url, jwks_url(was->jwks));
+}
+
+static bool
+is_same_callback(const struct service *service, const struct service *was)
+{
+    return was != NULL && was->callback != NULL
+           && is_same(service->callback_config.url,
+                      callback_url(was->callback));
 }
 
 static void
@@ -57,31 +73,50 @@ service_inherit(struct service *service, struct service *was)
 {
     service->allowance = was->allowance;
     service->allowance_ms = was->allowance_ms;
-    if (is_of_same_url(service, was)) {
+    if (is_same_jwks(service, was)) {
         service->jwks = was->jwks;
         was->jwks = NULL;
         jwks_configure(service->jwks, &service->jwks_config);
     }
+    if (is_same_callback(service, was)) {
+        service->callback = was->callback;
+        was->callback = NULL;
+        callback_configure(service->callback, &service->callback_config);
+    }
+}
+
+/* What it does not inherit. */
+static int
+service_begin(struct service *service, const struct service *was,
+              struct http_client *client, struct callbacks *callbacks)
+{
+    int err = 0;
+    service->jwks_config.name = service->id;
+    if (service->jwks_config.url != NULL && !is_same_jwks(service, was))
+        err = jwks_new(client, &service->jwks_config, &service->jwks);
+    if (err == 0 && service->callback_config.url != NULL
+        && !is_same_callback(service, was))
+        err = callback_new(callbacks, service->id, &service->callback_config,
+                           &service->callback);
+    return err;
 }
 
 int
 services_begin(struct services *services, struct services *before,
-               struct http_client *client)
+               struct http_client *client, struct callbacks *callbacks)
 {
-    int err = 0;
-    for (unsigned i = 0; i < services->count && err == 0; i++) {
+    for (unsigned i = 0; i < services->count; i++) {
         struct service *service = &services->list[i];
-        const struct service *was =
-            before != NULL ? issuer_find(before, service->issuer) : NULL;
-        service->jwks_config.name = service->id;
-        if (service->jwks_config.url != NULL && !is_of_same_url(service, was))
-            err = jwks_new(client, &service->jwks_config, &service->jwks);
+        const int err = service_begin(
+            service,
+            before != NULL ? services_find(before, service->issuer) : NULL,
+            client, callbacks);
+        if (err != 0)
+            return err;
     }
-    if (err != 0)
-        return err;
     for (unsigned i = 0; i < services->count && before != NULL; i++) {
         struct service *service = &services->list[i];
-        struct service *was = issuer_find(before, service->issuer);
+        struct service *was = services_find(before, service->issuer);
         if (was != NULL)
             service_inherit(service, was);
     }
@@ -198,7 +233,7 @@ services_judge(struct services *services, struct bytes jwt, uint64_t now_s,
         .reason = "it is no JWT with an \"iss\" and a \"kid\""};
     if (!jwt_peek(jwt, &claimed))
         return;
-    verdict->service = issuer_find(services, claimed.issuer);
+    verdict->service = services_find(services, claimed.issuer);
     if (verdict->service == NULL) {
         verdict->refusal = REFUSAL_SERVICE;
         verdict->reason = "its \"iss\" is of no service";

@@ -16,6 +16,14 @@
  *                                  that is not known,
  *      "jwks_pause_s": 10,         but not more often than this; what was got last
  *      "jwks_grace_s": 86400,      is used so much longer when the URL fails
+ *      "callback": {               asked before a license is given (callback.h)
+ *         "url": "https://..", "secret_file": "callback.key",
+ *         "timeout_ms": 1000,
+ *         "failures": 5,           in a row, and nobody asks
+ *         "pause_s": 10,           for so long
+ *         "max_age_s": 60,         answers hold that long at most
+ *         "fail": "refuse",        when it fails; or "cached": what was allowed
+ *         "stale_s": 600},         is, for so much longer
  *      "rate_per_s": 1000, "burst": 2000,                   license requests
  *      "plays": 3,                 at once for a viewer, at most
  *      "rules": [{"classes": ["UHD"], "systems": ["widevine"], ...}]
@@ -29,6 +37,7 @@
  */
 
 #include "platform/jwks.h"
+#include "programs/mlic/callback.h"
 #include "programs/mlic/policy.h"
 
 #define SERVICES_MAX 4096
@@ -41,6 +50,8 @@ struct service {
     unsigned key_count;
     struct jwks_config jwks_config; /* url NULL: none; it is the service's */
     struct jwks *jwks;              /* NULL: none, or not begun */
+    struct callback_config callback_config; /* as jwks_config */
+    struct callback *callback;              /* as jwks */
     struct policy_rule rules[POLICY_RULES_MAX];
     unsigned rule_count;
     uint32_t rate_per_s, burst; /* 0: no limit */
@@ -56,12 +67,12 @@ struct services;
 int services_read(const char *path, struct services **out);
 void services_free(struct services *services); /* NULL is fine */
 
-/* Begins to ask for keys, by a client that takes https:// too and outlives them.
- * From `before` (NULL is fine), which these are to take the place of, and which is
- * then to be freed, they take over keys that were got from the same URL and what
- * each may still ask. ERR_MEMORY, and `before` is as it was. */
+/* Makes them ready to ask and be asked; client (which takes https://, too) and
+ * callbacks outlive them. From `before` (NULL is fine), which these are to take the
+ * place of, and which is then to be freed, they take over what is known of the
+ * same URLs and what each may still ask. ERR_MEMORY, and `before` is as it was. */
 int services_begin(struct services *services, struct services *before,
-                   struct http_client *client);
+                   struct http_client *client, struct callbacks *callbacks);
 
 /* Looks after keys; to be called each second or so. */
 void services_tick(struct services *services, uint64_t now_ms);
@@ -78,6 +89,10 @@ struct services_verdict {
 void services_judge(struct services *services, struct bytes jwt, uint64_t now_s,
                     uint64_t now_ms, struct entitlement *out,
                     struct services_verdict *verdict);
+
+/* NULL: there is none. */
+struct service *services_find(const struct services *services,
+                              const char *issuer);
 
 /* In order of issuer; NULL: no more. */
 const struct service *services_at(const struct services *services, unsigned i);

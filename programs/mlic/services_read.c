@@ -50,6 +50,15 @@ place_in(const struct place *place, const char *name, size_t index)
     return inner;
 }
 
+static struct place
+place_part(const struct place *place, const char *name)
+{
+    struct place inner = *place;
+    const size_t len = strlen(inner.where);
+    snprintf(inner.where + len, sizeof inner.where - len, ".%s", name);
+    return inner;
+}
+
 /* A name that is not looked at is a mistake. */
 static int
 names_check(const struct place *place, json_t *object, const char *const *names)
@@ -177,27 +186,37 @@ path_of(const struct place *place, const char *name, char out[PATH_SIZE])
     snprintf(out, PATH_SIZE, "%.*s%s", len, place->path, name);
 }
 
+/* Wipe it. */
 static int
-secret_read(const struct place *place, const char *name, const char *kid,
-            struct jwk **out)
+secret_read(const struct place *place, const char *name,
+            uint8_t out[KEY_LEN_MAX / 2], size_t *size)
 {
     char path[PATH_SIZE], text[KEY_SIZE];
-    uint8_t secret[KEY_LEN_MAX / 2];
-    size_t size = 0;
     path_of(place, name, path);
     int err = key_file_owner_check(path);
     if (err == 0)
         err = key_file_read(path, text);
     if (err != 0)
         return refuse(place, err, "its \"secret_file\" cannot be used");
-    if (OPENSSL_hexstr2buf_ex(secret, sizeof secret, &size, text, '\0') != 1)
-        size = 0;
-    err = jwk_of_secret(bytes_of(secret, size), kid, out);
-    explicit_bzero(secret, sizeof secret);
+    if (OPENSSL_hexstr2buf_ex(out, KEY_LEN_MAX / 2, size, text, '\0') != 1)
+        *size = 0;
     explicit_bzero(text, sizeof text);
-    return err == ERR_LIMIT ? refuse(place, ERR_INVALID,
-                                     "%s must hold 64 hex digits or more", path)
-                            : err;
+    return *size < JWT_SECRET_SIZE_MIN ? refuse(
+               place, ERR_INVALID, "%s must hold 64 hex digits or more", path)
+                                       : 0;
+}
+
+static int
+secret_key_read(const struct place *place, const char *name, const char *kid,
+                struct jwk **out)
+{
+    uint8_t secret[KEY_LEN_MAX / 2];
+    size_t size;
+    int err = secret_read(place, name, secret, &size);
+    if (err == 0)
+        err = jwk_of_secret(bytes_of(secret, size), kid, out);
+    explicit_bzero(secret, sizeof secret);
+    return err;
 }
 
 static int
@@ -240,8 +259,8 @@ key_read(const struct place *place, json_t *json, struct service *service)
                       "a secret needs a \"kid\" of 1 to 64 bytes");
     if (service->key_count == SERVICE_KEYS_MAX)
         return refuse(place, ERR_LIMIT, "more than %d keys", SERVICE_KEYS_MAX);
-    err = secret_read(place, json_string_value(name), kid,
-                      &service->keys[service->key_count]);
+    err = secret_key_read(place, json_string_value(name), kid,
+                          &service->keys[service->key_count]);
     if (err == 0)
         service->key_count++;
     return err;
@@ -280,20 +299,30 @@ jwks_file_read(const struct place *place, const json_t *name,
     return err;
 }
 
-/* Keys that anybody on the way could change are nobody's. */
+/* A URL that nobody on the way can read or change; NULL: there is none. */
+static int
+url_take(const struct place *place, const json_t *object, const char *name,
+         const char **out)
+{
+    const json_t *json = json_object_get(object, name);
+    const char *url = json_string_value(json);
+    if (json == NULL)
+        return 0;
+    if (url == NULL || !http_url_is_private(url))
+        return refuse(place, ERR_INVALID,
+                      "\"%s\" must be https://, or http:// of this machine",
+                      name);
+    *out = strdup(url);
+    return *out == NULL ? ERR_MEMORY : 0;
+}
+
 static int
 jwks_url_read(const struct place *place, const json_t *object,
               struct jwks_config *out)
 {
-    const json_t *json = json_object_get(object, "jwks_url");
-    const char *url = json_string_value(json);
-    int err = 0;
     *out =
         (struct jwks_config){.refresh_s = 300, .pause_s = 10, .grace_s = 86400};
-    if (json != NULL && (url == NULL || !http_url_is_private(url)))
-        err = refuse(place, ERR_INVALID,
-                     "\"jwks_url\" must be https://, or http:// of this "
-                     "machine");
+    int err = url_take(place, object, "jwks_url", &out->url);
     if (err == 0)
         err = number_take(place, object, "jwks_refresh_s", 86400,
                           &out->refresh_s);
@@ -302,9 +331,59 @@ jwks_url_read(const struct place *place, const json_t *object,
     if (err == 0)
         err = number_take(place, object, "jwks_grace_s", 30 * 86400,
                           &out->grace_s);
-    if (err == 0 && url != NULL && (out->url = strdup(url)) == NULL)
-        err = ERR_MEMORY;
     return err;
+}
+
+/* ---- what is asked before a license is given ---- */
+
+static int
+callback_fail_read(const struct place *place, const json_t *json,
+                   struct callback_config *out)
+{
+    static const char *const ways[] = {"refuse", "cached", NULL};
+    unsigned way = 0;
+    int err = name_take(place, json, "fail", ways, &way);
+    if (err == 0 && way == 0 && json_object_get(json, "stale_s") != NULL)
+        err = refuse(place, ERR_INVALID,
+                     "\"stale_s\" is for \"fail\": \"cached\"");
+    if (way == 1)
+        out->stale_s = 600;
+    if (err == 0)
+        err = number_take(place, json, "stale_s", 86400, &out->stale_s);
+    return err;
+}
+
+static int
+callback_read(const struct place *place, json_t *json,
+              struct callback_config *out)
+{
+    static const char *const names[] = {"url",      "secret_file", "timeout_ms",
+                                        "failures", "pause_s",     "max_age_s",
+                                        "fail",     "stale_s",     NULL};
+    const char *secret =
+        json_string_value(json_object_get(json, "secret_file"));
+    uint32_t pause_s = 10;
+    *out = (struct callback_config){
+        .timeout_ms = 1000, .max_age_s = 60, .breaker = {.failures_max = 5}};
+    int err = names_check(place, json, names);
+    if (err == 0)
+        err = url_take(place, json, "url", &out->url);
+    if (err == 0 && (out->url == NULL || secret == NULL))
+        err = refuse(place, ERR_INVALID,
+                     "it needs a \"url\" and a \"secret_file\"");
+    if (err == 0)
+        err = secret_read(place, secret, out->secret, &out->secret_size);
+    if (err == 0)
+        err = number_take(place, json, "timeout_ms", 30000, &out->timeout_ms);
+    if (err == 0)
+        err = number_take(place, json, "failures", 1000,
+                          &out->breaker.failures_max);
+    if (err == 0)
+        err = number_take(place, json, "pause_s", 3600, &pause_s);
+    out->breaker.pause_ms = 1000ull * pause_s;
+    if (err == 0)
+        err = number_take(place, json, "max_age_s", 86400, &out->max_age_s);
+    return err == 0 ? callback_fail_read(place, json, out) : err;
 }
 
 /* ---- a service ---- */
@@ -342,13 +421,24 @@ list_read(const struct place *place, const json_t *object, const char *name,
 static int
 service_read(const struct place *place, json_t *json, struct service *out)
 {
-    static const char *const names[] = {
-        "id",       "issuer",       "keys",           "jwks_file",
-        "jwks_url", "jwks_pause_s", "jwks_refresh_s", "jwks_grace_s",
-        "rules",    "rate_per_s",   "burst",          "plays",
-        NULL};
+    static const char *const names[] = {"id",
+                                        "issuer",
+                                        "keys",
+                                        "jwks_file",
+                                        "jwks_url",
+                                        "jwks_pause_s",
+                                        "jwks_refresh_s",
+                                        "jwks_grace_s",
+                                        "rules",
+                                        "rate_per_s",
+                                        "burst",
+                                        "plays",
+                                        "callback",
+                                        NULL};
     const json_t *issuer = json_object_get(json, "issuer");
     const json_t *jwks = json_object_get(json, "jwks_file");
+    json_t *callback = json_object_get(json, "callback");
+    const struct place callback_place = place_part(place, "callback");
     int err = names_check(place, json, names);
     if (err != 0)
         return err;
@@ -366,6 +456,8 @@ service_read(const struct place *place, json_t *json, struct service *out)
         err = jwks_file_read(place, jwks, out);
     if (err == 0)
         err = jwks_url_read(place, json, &out->jwks_config);
+    if (err == 0 && callback != NULL)
+        err = callback_read(&callback_place, callback, &out->callback_config);
     if (err == 0)
         err = list_read(place, json, "rules", rule_add, out);
     if (err == 0)
