@@ -10,7 +10,7 @@
 
 #include "programs/mlic/entitlement.h"
 
-#define POLICY_RULES_MAX 64
+#define POLICY_RULES_MAX 64 /* two of them for what is for all */
 
 #define LICENSE_SYSTEMS(X)    \
     X(CLEARKEY, "clearkey")   \

@@ -49,7 +49,8 @@ static const struct option options[] = {
      "pin-source=. Read again on SIGHUP."},
     {"services", OPTION_TEXT, offsetof(struct config, services), NULL, 0, 0,
      true, "FILE",
-     "Services, their keys, rules and limits, and the URLs where they have keys "
+     "Services, their keys, rules and limits, and the URLs where they have "
+     "keys "
      "and are asked before a license is given, in JSON. Read again on SIGHUP."},
     {"audit", OPTION_TEXT, offsetof(struct config, audit), NULL, 0, 0, true,
      "FILE",

@@ -26,6 +26,8 @@
  *         "stale_s": 600},         is, for so much longer
  *      "rate_per_s": 1000, "burst": 2000,                   license requests
  *      "plays": 3,                 at once for a viewer, at most
+ *      "systems": ["widevine"],     no others
+ *      "security": "hardware", "output": "hdcp-1",          for all, at least
  *      "rules": [{"classes": ["UHD"], "systems": ["widevine"], ...}]
  *   }]}
  *

@@ -291,7 +291,7 @@ def test_08_who_leaves_while_it_waits_is_forgotten(begin, service):
     service.released.set()
     wait_until(lambda: license_of(mlic, signed(0)).status_code == 200, 15,
                "the keys")
-    assert mlic.stop() == 0
+    assert mlic.stop() == 0, mlic.log()
 
 
 @pytest.mark.parametrize("more, said", [
@@ -568,8 +568,8 @@ def test_29_what_was_allowed_may_hold_when_it_fails(asked, service):
     mlic = asked(timeout_ms=300, failures=2, pause_s=3600, fail="cached",
                  stale_s=3)
     service.say = {"allow": True, "classes": ["SD"]}
-    allowed_s = time.monotonic()
     assert given(license_of(mlic, entitle()))
+    allowed_s = time.monotonic()
     service.say = {"allow": False, "reason": "no"}
     assert reason(license_of(mlic, entitle(sub="b"))) \
         == (403, "service-refused")
@@ -604,7 +604,7 @@ def test_30_who_leaves_while_it_is_asked_is_forgotten(
     with pytest.raises(requests.exceptions.ReadTimeout):
         requests.get(f"{mlic.url}/v1/keys/{mlic.kids['SD'].hex()}",
                      timeout=0.05, params={"entitlement": entitle()})
-    assert mlic.stop() == 0
+    assert mlic.stop() == 0, mlic.log()
 
 
 @pytest.mark.parametrize("more, said", [
@@ -662,4 +662,65 @@ def test_32_who_leaves_at_any_time_is_forgotten(begin, service, database,
         thread.join()
     service.say = {"allow": True}
     assert given(license_of(mlic, signed(0)))
-    assert mlic.stop() == 0
+    assert mlic.stop() == 0, mlic.log()
+
+
+# ---- limits of its own ------------------------------------------------------
+
+def key_of(mlic, entitlement, track="SD"):
+    return requests.get(f"{mlic.url}/v1/keys/{mlic.kids[track].hex()}",
+                        params={"entitlement": entitlement}, timeout=5)
+
+
+def test_40_a_service_names_its_systems_and_what_they_must_keep(begin):
+    mlic = begin(keys=SECRET_FILE, systems=["identity", "widevine"])
+    assert key_of(mlic, entitle()).status_code == 200
+    assert reason(license_of(mlic, entitle())) == (403, "system-not-allowed")
+    for more in {"security": "hardware"}, {"output": "hdcp-1"}:
+        reload(mlic, keys=SECRET_FILE, **more)
+        assert reason(license_of(mlic, entitle())) == (403, "security-too-low")
+        assert reason(key_of(mlic, entitle())) == (403, "security-too-low")
+    # beside rules, and an entitlement cannot loosen it
+    reload(mlic, keys=SECRET_FILE, systems=["clearkey"],
+           security="software", rules=[{"classes": ["UHD"], "refuse": True}])
+    assert given(license_of(mlic, entitle(security="software")))
+    assert reason(license_of(mlic, entitle(), "UHD")) \
+        == (403, "system-not-allowed")
+    assert reason(license_of(mlic, entitle(security="hardware"))) \
+        == (403, "security-too-low")
+
+
+def test_41_limits_are_each_service_s_own(begin):
+    mlic = begin(keys=SECRET_FILE)
+    mlic.services({"services": [
+        {"id": "kino", "keys": SECRET_FILE, "rate_per_s": 1,
+         "burst": 20},
+        {"id": "club", "keys": SECRET_FILE, "plays": 1}]})
+    mlic.reload()
+    answers = [license_of(mlic, entitle()) for _ in range(50)]
+    refused = [a for a in answers if a.status_code != 200]
+    assert 20 < len(refused) <= 30
+    assert {reason(a) for a in refused} == {(429, "rate-exceeded")}
+
+    def play(name):
+        return license_of(mlic, entitle(iss="club", play=name))
+    assert given(play("a")) and given(play("a"))
+    assert reason(play("b")) == (403, "too-many-plays")
+    # the rate goes on over a reload, so that one is no way around it
+    mlic.reload()
+    assert 429 in [license_of(mlic, entitle()).status_code for _ in range(9)]
+
+
+@pytest.mark.parametrize("more, said", [
+    ({"systems": []}, "\"systems\" must be a list"),
+    ({"systems": ["vhs"]}, "\"systems\"[0] is none of \"clearkey\""),
+    ({"security": "vault"}, "\"security\" is none of \"software\""),
+    ({"output": True}, "\"output\" is none of"),
+    ({"rules": [{}] * 63}, "more than 62 rules"),
+    ({"rate_per_s": 0}, "\"rate_per_s\" must be a number from 1")])
+def test_42_limits_that_are_not_right_are_told(start, more, said):  # noqa: F811
+    mlic = start()
+    mlic.services({"services": [{"id": "kino", "keys": SECRET_FILE, **more}]})
+    mlic.reload()
+    assert mlic.metric("mlic_reloads_refused_total") == 1
+    assert said in mlic.log(), mlic.log()
