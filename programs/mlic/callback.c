@@ -2,20 +2,13 @@
 
 #include "programs/mlic/callback.h"
 
-#include "core/buffer.h"
 #include "core/err.h"
-#include "media/crypt/keys.h"
 #include "platform/clock.h"
 #include "platform/http.h"
 #include "platform/log.h"
 #include "programs/mlic/callback_cache.h"
-#include "programs/mlic/names.h"
 
 #include <inttypes.h>
-#include <jansson.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -153,33 +146,6 @@ callback_state(const struct callback *callback)
 
 /* ---- what is remembered ---- */
 
-/* Each text with its end: "a","bc" is not "ab","c". False: there is no memory. */
-static bool
-question_digest(const struct callback *callback,
-                const struct callback_question *question,
-                uint8_t out[CALLBACK_QUESTION_SIZE])
-{
-    char network[NETWORK_TEXT_SIZE] = "", classes[12];
-    const char *const parts[] = {callback->service,
-                                 callback->config.url,
-                                 question->viewer,
-                                 question->content,
-                                 question->version,
-                                 classes,
-                                 network};
-    struct buffer text;
-    snprintf(classes, sizeof classes, "%u", question->classes);
-    if (question->network->family != 0)
-        network_text(question->network, network);
-    buffer_init(&text, 64u << 10);
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        buffer_append(&text, parts[i], strlen(parts[i]) + 1);
-    SHA256(text.ptr, text.len, out);
-    const bool is_whole = text.err == 0;
-    buffer_fini(&text);
-    return is_whole;
-}
-
 static enum callback_outcome
 outcome_of(const struct callback_answer *answer)
 {
@@ -288,71 +254,21 @@ answered(const struct http_response *response, void *context)
 
 /* ---- questions ---- */
 
-static void
-text_add(json_t *json, const char *name, const char *value)
-{
-    if (value[0] != '\0')
-        json_object_set_new(json, name, json_string(value));
-}
-
-static char *
-question_text(const struct callback *callback,
-              const struct callback_question *question)
-{
-    char network[NETWORK_TEXT_SIZE] = "";
-    json_t *classes = json_array();
-    for (unsigned i = 0; i < CRYPT_CLASS_COUNT; i++)
-        if ((question->classes & 1u << i) != 0)
-            json_array_append_new(classes, json_string(class_names[i]));
-    json_t *json = json_pack("{s:s, s:s, s:o}", "service", callback->service,
-                             "content", question->content, "classes", classes);
-    if (json == NULL)
-        return NULL;
-    if (question->network->family != 0)
-        network_text(question->network, network);
-    text_add(json, "viewer", question->viewer);
-    text_add(json, "version", question->version);
-    text_add(json, "play", question->play);
-    text_add(json, "network", network);
-    char *text = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
-    return text;
-}
-
-#define SIGNATURE_SIZE (sizeof "sha256=" + 2 * SHA256_DIGEST_LENGTH)
-
-static bool
-sign(const struct callback_config *config, const char *time, const char *body,
-     char out[SIGNATURE_SIZE])
-{
-    uint8_t mac[SHA256_DIGEST_LENGTH];
-    struct buffer text;
-    buffer_init(&text, 64u << 10);
-    buffer_printf(&text, "%s.%s", time, body);
-    const bool is_signed =
-        text.err == 0
-        && HMAC(EVP_sha256(), config->secret, (int) config->secret_size,
-                text.ptr, text.len, mac, NULL)
-               != NULL;
-    buffer_fini(&text);
-    size_t len = (size_t) snprintf(out, SIGNATURE_SIZE, "sha256=");
-    for (size_t i = 0; i < sizeof mac && is_signed; i++)
-        len += (size_t) snprintf(out + len, 3, "%02x", mac[i]);
-    return is_signed;
-}
-
 static struct http_fetch *
 question_send(struct pending *pending, const struct callback_question *question)
 {
     const struct callback *callback = pending->callback;
-    char time[24], signature[SIGNATURE_SIZE];
-    char *text = question_text(callback, question);
+    char time[24], signature[CALLBACK_SIGNATURE_SIZE];
+    char *text = callback_question_text(question, callback->service);
     snprintf(time, sizeof time, "%" PRIu64, clock_unix_s());
     const char *const headers[] = {
         "Content-Type",     "application/json", "X-Mlic-Time", time,
         "X-Mlic-Signature", signature,          NULL};
     struct http_fetch *fetch = NULL;
-    if (text != NULL && sign(&callback->config, time, text, signature)) {
+    if (text != NULL
+        && callback_question_sign(
+            bytes_of(callback->config.secret, callback->config.secret_size),
+            time, text, signature)) {
         const struct http_fetch_config config = {
             .method = "POST",
             .url = callback->config.url,
@@ -401,8 +317,10 @@ callback_ask(struct callback *callback,
 {
     uint8_t digest[CALLBACK_QUESTION_SIZE];
     /* whose answer it is must be known, or it is another's, too */
-    const bool is_remembered = question_digest(callback, question, digest)
-                               && question->viewer[0] != '\0';
+    const bool is_remembered =
+        callback_question_digest(question, callback->service,
+                                 callback->config.url, digest)
+        && question->viewer[0] != '\0';
     const struct callback_answer *known =
         is_remembered ? callback_cache_get(callback->callbacks->cache, digest,
                                            false, clock_now_ms())

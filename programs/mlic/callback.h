@@ -20,10 +20,10 @@
  */
 
 #include "core/content.h"
-#include "core/network.h"
 #include "platform/breaker.h"
 #include "platform/key_file.h"
 #include "programs/mlic/callback_answer.h"
+#include "programs/mlic/callback_question.h"
 
 struct http_client;
 struct callbacks; /* what those of all services share */
@@ -52,13 +52,6 @@ void callback_free(struct callback *callback);
 void callback_configure(struct callback *callback,
                         const struct callback_config *config);
 const char *callback_url(const struct callback *callback);
-
-struct callback_question {
-    const char *content;
-    const char *viewer, *version, *play; /* empty: not told */
-    unsigned classes;                    /* bits of enum crypt_class */
-    const struct network *network;       /* family 0: not told */
-};
 
 enum callback_outcome {
     CALLBACK_ALLOWED,

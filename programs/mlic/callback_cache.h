@@ -8,8 +8,7 @@
  */
 
 #include "programs/mlic/callback_answer.h"
-
-#define CALLBACK_QUESTION_SIZE 32
+#include "programs/mlic/callback_question.h"
 
 struct callback_cache;
 

@@ -108,6 +108,47 @@ an_age_is_read_from_a_header(void **state)
         assert_int_equal(callback_age_read(cases[i].header), cases[i].age_s);
 }
 
+static void
+a_question_is_known_by_all_but_the_play(void **state)
+{
+    struct network network = {0}, other;
+    assert_int_equal(network_parse("192.0.2.1", &other), 0);
+    const struct callback_question asked = {"film", "anna", "v1",
+                                            "p",    SD,     &network};
+    struct callback_question others[] = {asked, asked, asked,
+                                         asked, asked, asked};
+    others[0].play = "q"; /* the same */
+    others[1].content = "movie";
+    others[2].viewer = "ann";
+    others[3].version = "";
+    others[4].classes = SD | AUDIO;
+    others[5].network = &other;
+    uint8_t one[CALLBACK_QUESTION_SIZE], two[CALLBACK_QUESTION_SIZE];
+    assert_true(callback_question_digest(&asked, "kino", "https://a/", one));
+    for (size_t i = 0; i < 6; i++) {
+        assert_true(
+            callback_question_digest(&others[i], "kino", "https://a/", two));
+        assert_int_equal(memcmp(one, two, sizeof one) == 0, i == 0);
+    }
+    assert_true(callback_question_digest(&asked, "club", "https://a/", two));
+    assert_memory_not_equal(one, two, sizeof one);
+    assert_true(callback_question_digest(&asked, "kino", "https://b/", two));
+    assert_memory_not_equal(one, two, sizeof one);
+}
+
+static void
+a_question_is_signed_with_its_time(void **state)
+{
+    char out[CALLBACK_SIGNATURE_SIZE];
+    const uint8_t secret[32] = {7};
+    /* printf '1.{}' | openssl dgst -sha256 -mac HMAC -macopt hexkey:0700.. */
+    assert_true(callback_question_sign(bytes_of(secret, 32), "1", "{}", out));
+    assert_string_equal(
+        out,
+        "sha256="
+        "9fb183cc926354c351ef2895a92cf52386f8037bdd64017ab4d8ca27cd0bde3f");
+}
+
 static const struct callback_answer allows = {.allows = true}, refuses = {0};
 
 static int
@@ -174,6 +215,8 @@ main(void)
         cmocka_unit_test(an_answer_says_what_it_allows),
         cmocka_unit_test(what_is_not_understood_is_no_answer),
         cmocka_unit_test(an_age_is_read_from_a_header),
+        cmocka_unit_test(a_question_is_known_by_all_but_the_play),
+        cmocka_unit_test(a_question_is_signed_with_its_time),
         cmocka_unit_test_setup_teardown(an_answer_holds_for_its_age, cache_make,
                                         cache_forget),
         cmocka_unit_test_setup_teardown(

@@ -3,6 +3,8 @@
 
 #include "programs/mlic/server_private.h"
 
+#include "platform/clock.h"
+
 static uint32_t
 shorter(uint32_t a, uint32_t b)
 {
@@ -21,6 +23,7 @@ callback_answered(enum callback_outcome outcome,
     }
     switch (outcome) {
     case CALLBACK_ALLOWED:
+        asker->now_s = clock_unix_s(); /* leases begin now */
         asker->classes = answer->classes;
         asker->entitlement.license_s =
             shorter(asker->entitlement.license_s, answer->license_s);
