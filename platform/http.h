@@ -109,6 +109,9 @@ struct http_fetch_config {
 /* "http://HOST[:PORT][/PATH]" with nothing in it that ends a request line. */
 bool http_url_is_valid(const char *url);
 bool http_url_is_valid_tls(const char *url); /* that, or https:// */
+/* https://, or http:// of this machine, by its address or as "localhost": what
+ * nobody on the way can read or change. */
+bool http_url_is_private(const char *url);
 
 /* `done` is called exactly once, later, never from inside this call - unless
  * the fetch is cancelled. Redirects are not followed: the answer is the 302.

@@ -16,6 +16,7 @@
 #include "platform/http_private.h"
 #include "platform/log.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -663,6 +664,19 @@ http_url_is_valid_tls(const char *text)
 {
     struct url url;
     return url_parse(text, &url) == 0;
+}
+
+bool
+http_url_is_private(const char *text)
+{
+    struct url url;
+    struct in_addr address;
+    if (url_parse(text, &url) != 0)
+        return false;
+    return url.is_tls || strcmp(url.host, "localhost") == 0
+           || strcmp(url.host, "::1") == 0
+           || (inet_pton(AF_INET, url.host, &address) == 1
+               && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET);
 }
 
 void

@@ -510,6 +510,20 @@ a_bad_url_or_method_is_refused(void **state)
     }
     assert_true(http_url_is_valid("http://[::1]:80/a?b"));
     assert_true(http_url_is_valid("http://host"));
+    static const char *const private[] = {
+        "https://host/a", "http://127.0.0.1/", "http://127.1.2.3:80",
+        "http://[::1]:80/a", "http://localhost:7/"};
+    static const char *const public[] = {"http://host/a",
+                                         "http://127.0.0.1.example/",
+                                         "http://localhost.a/",
+                                         "http://10.0.0.1/",
+                                         "http://[::2]:80/",
+                                         "http://127.0.0.1@a/",
+                                         ""};
+    for (size_t i = 0; i < sizeof private / sizeof *private; i++)
+        assert_true(http_url_is_private(private[i]));
+    for (size_t i = 0; i < sizeof public / sizeof *public; i++)
+        assert_false(http_url_is_private(public[i]));
     config.url = "http://127.0.0.1:1/";
     config.method = "BREW";
     assert_null(http_fetch(client, &config));

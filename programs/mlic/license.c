@@ -33,9 +33,10 @@ key_judge(const struct license_request *request,
                     request->system, key->name.classes, &key->policy);
     if (refusal != REFUSAL_NONE)
         return refusal;
-    return request->is_persistent && !key->policy.is_persistent
-               ? REFUSAL_PERSISTENCE
-               : REFUSAL_NONE;
+    if (request->is_persistent && !key->policy.is_persistent)
+        return REFUSAL_PERSISTENCE;
+    return (key->name.classes & ~asker->classes) != 0 ? REFUSAL_REFUSED
+                                                      : REFUSAL_NONE;
 }
 
 static int
@@ -90,9 +91,27 @@ granted_count(const struct license_key *keys, unsigned count)
 }
 
 int
+license_foresee(struct store *store, const struct license_request *request,
+                const struct license_asker *asker, struct license_prospect *out)
+{
+    int err = 0;
+    *out = (struct license_prospect){.classes = 0};
+    for (unsigned i = 0; i < request->kid_count && err == 0; i++) {
+        struct license_key key = {.refusal = REFUSAL_NONE};
+        err = key_decide(store, request, asker, i, &key);
+        if (err == 0 && key.refusal == REFUSAL_NONE) {
+            if (out->classes == 0)
+                memcpy(out->version, key.name.version, sizeof out->version);
+            out->classes |= key.name.classes;
+        }
+        explicit_bzero(&key, sizeof key);
+    }
+    return err;
+}
+
+int
 license_decide(struct store *store, const struct license_request *request,
-               const struct license_asker *asker,
-               struct license_key keys[LICENSE_KEYS_MAX])
+               const struct license_asker *asker, struct license_key *keys)
 {
     const unsigned count = request->kid_count;
     int err = 0;

@@ -36,15 +36,25 @@ struct license_asker {
     struct entitlement entitlement;
     struct policy_rule rules[POLICY_RULES_MAX];
     unsigned rule_count;
-    unsigned plays; /* at once; 0: no limit */
+    unsigned plays;   /* at once; 0: no limit */
+    unsigned classes; /* bits; those that the service has agreed to */
     uint64_t now_s, lease_s;
 };
 
-/* Decides on each key, keys[i] for kids[i], and notes plays and uses. Wipe the
+/* Decides on each key, keys[i] (zeroed) for kids[i], and notes plays and uses. Wipe the
  * keys. As database.h. */
 int license_decide(struct store *store, const struct license_request *request,
-                   const struct license_asker *asker,
-                   struct license_key keys[LICENSE_KEYS_MAX]);
+                   const struct license_asker *asker, struct license_key *keys);
+
+/* What would be given by the entitlement and the rules alone. */
+struct license_prospect {
+    unsigned classes; /* bits of enum crypt_class; 0: nothing */
+    char version[CONTENT_ID_LEN_MAX + 1]; /* of the first such key */
+};
+/* As license_decide, and nothing is noted. */
+int license_foresee(struct store *store, const struct license_request *request,
+                    const struct license_asker *asker,
+                    struct license_prospect *out);
 
 /* ---- systems ---- */
 

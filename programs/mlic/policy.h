@@ -10,7 +10,7 @@
 
 #include "programs/mlic/entitlement.h"
 
-#define POLICY_RULES_MAX 64
+#define POLICY_RULES_MAX 64 /* two of them for what is for all */
 
 #define LICENSE_SYSTEMS(X)    \
     X(CLEARKEY, "clearkey")   \
@@ -51,7 +51,10 @@ enum license_system_id {
       "this license system is too weak for this quality")                     \
     X(SYSTEM, "system-not-allowed", 403,                                      \
       "the service does not allow this license system")                       \
-    X(RATE, "rate-exceeded", 429, "the service asks more often than it may")
+    X(RATE, "rate-exceeded", 429, "the service asks more often than it may")  \
+    X(UNREACHABLE, "service-unreachable", 503,                                \
+      "the service cannot be asked now")                                      \
+    X(REFUSED, "service-refused", 403, "the service does not allow it")
 
 enum refusal {
 #define REFUSAL(symbol, code, status, sentence) REFUSAL_##symbol,

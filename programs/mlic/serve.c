@@ -5,6 +5,7 @@
 #include "platform/clock.h"
 #include "platform/database.h"
 #include "platform/descriptors.h"
+#include "platform/http_tls.h"
 #include "platform/log.h"
 #include "platform/options.h"
 #include "programs/mlic/mlic.h"
@@ -17,10 +18,11 @@
 #define CONNECTIONS_MAX 64
 #define WAITING_MAX 10000 /* requests, for a connection to be free */
 #define SWEEP_S 10
+#define SERVICE_CONNECTIONS_MAX 64 /* to one service's host */
 
 struct config {
     const char *listen, *database, *master_keys, *services, *audit, *audit_key;
-    const char *packager_key;
+    const char *packager_key, *ca_file;
     int64_t lease_ms, connections;
     bool verbose;
 };
@@ -47,7 +49,9 @@ static const struct option options[] = {
      "pin-source=. Read again on SIGHUP."},
     {"services", OPTION_TEXT, offsetof(struct config, services), NULL, 0, 0,
      true, "FILE",
-     "Services, their keys, rules and limits, in JSON. Read again on SIGHUP."},
+     "Services, their keys, rules and limits, and the URLs where they have "
+     "keys "
+     "and are asked before a license is given, in JSON. Read again on SIGHUP."},
     {"audit", OPTION_TEXT, offsetof(struct config, audit), NULL, 0, 0, true,
      "FILE",
      "File that every decision is written to, of this server alone. Opened "
@@ -61,6 +65,10 @@ static const struct option options[] = {
      0, 0, false, "FILE",
      "File with the key that packagers send: a line of 16 to 256 characters. "
      "Without it they get nothing. Read again on SIGHUP."},
+    {"ca-file", OPTION_TEXT, offsetof(struct config, ca_file), NULL, 0, 0,
+     false, "FILE",
+     "Certificates, in PEM, of who vouches for services' URLs behind https://; "
+     "without it, those that this machine trusts."},
     {"lease", OPTION_DURATION, offsetof(struct config, lease_ms), "60s", 1000,
      86400.0 * 1000, false, NULL,
      "How long a play counts whose player says nothing: PUT /v1/play puts its "
@@ -104,6 +112,9 @@ static const struct program program = {
 struct serve {
     const struct config *config;
     struct event_base *base;
+    struct http_tls *tls;
+    struct http_client *client; /* to services */
+    struct callbacks *callbacks;
     struct server server;
     /* of each connection to the database; a master key may be used by one
      * thread */
@@ -156,13 +167,15 @@ reload(evutil_socket_t number, short events, void *context)
     struct serve *serve = context;
     struct server *server = &serve->server;
     struct master_keys *masters[CONNECTIONS_MAX] = {NULL};
-    struct services *services = NULL;
+    struct services *services = NULL, *before = server->services;
     char key[KEY_SIZE];
     int err = services_read(serve->config->services, &services);
     if (err == 0)
         err = masters_open(serve->config, masters, serve->store_count);
     if (err == 0)
         err = packager_key_read(serve->config, key);
+    if (err == 0)
+        err = services_begin(services, before, serve->client, serve->callbacks);
     if (audit_reopen(server->audit) != 0)
         log_error("audit: nothing is decided until it can be written");
     if (err != 0) {
@@ -173,9 +186,9 @@ reload(evutil_socket_t number, short events, void *context)
         return;
     }
     masters_install(serve, masters);
-    services_inherit(services, server->services);
-    services_free(server->services);
     server->services = services;
+    services_tick(services, clock_now_ms());
+    services_free(before); /* who waits for them is judged by the new */
     memcpy(server->packager_key, key, sizeof key);
     explicit_bzero(key, sizeof key);
     server->metrics[SERVER_METRIC_RELOADS]++;
@@ -215,6 +228,7 @@ each_second(evutil_socket_t number, short events, void *context)
     struct sweep *sweep = context;
     struct server *server = &sweep->serve->server;
     (void) audit_sync(server->audit);
+    services_tick(server->services, clock_now_ms());
     if (sweep->is_under_way || clock_now_ms() / 1000 % SWEEP_S != 0)
         return;
     sweep->work.run = sweep_run;
@@ -254,6 +268,7 @@ loop_serve(struct serve *serve)
     };
     for (size_t i = 0; i < 3; i++)
         event_add(signals[i], NULL);
+    services_tick(serve->server.services, clock_now_ms());
     log_info("main: answer on port %u", http_server_port(server));
     event_base_dispatch(serve->base);
     for (size_t i = 0; i < 3; i++)
@@ -286,12 +301,31 @@ stores_open(struct serve *serve)
 }
 
 static int
+client_open(struct serve *serve)
+{
+    const struct http_tls_config trusted = {.ca_file = serve->config->ca_file};
+    int err = http_tls_new(&trusted, &serve->tls);
+    if (err == 0) {
+        serve->client = http_client_new(serve->base, SERVICE_CONNECTIONS_MAX);
+        err = serve->client == NULL ? ERR_MEMORY : 0;
+    }
+    if (err == 0)
+        http_client_use_tls(serve->client, serve->tls);
+    return err == 0 ? callbacks_new(serve->client, &serve->callbacks) : err;
+}
+
+static int
 run(struct serve *serve)
 {
     const struct config *config = serve->config;
     struct server *server = &serve->server;
     unsigned char key[AUDIT_KEY_SIZE];
     int err = services_read(config->services, &server->services);
+    if (err == 0)
+        err = client_open(serve);
+    if (err == 0)
+        err = services_begin(server->services, NULL, serve->client,
+                             serve->callbacks);
     if (err == 0)
         err = packager_key_read(config, server->packager_key);
     if (err == 0)
@@ -327,6 +361,9 @@ serve_main(int argc, char **argv)
     masters_close(serve->masters, CONNECTIONS_MAX);
     audit_close(server->audit);
     services_free(server->services);
+    callbacks_free(serve->callbacks);
+    http_client_free(serve->client);
+    http_tls_free(serve->tls);
     if (serve->base != NULL)
         event_base_free(serve->base);
     explicit_bzero(serve, sizeof *serve);

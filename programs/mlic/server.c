@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <strings.h>
 
-#define REPLY_SIZE_MAX (1u << 20)
+#define REPLY_SIZE_MAX (8u << 20)
 
 void
 server_count(struct server *server, enum server_metric metric)
@@ -109,6 +109,58 @@ decisions_write(const struct server *server, struct buffer *out)
                               server->decisions[i][j]);
 }
 
+/* Metrics of services: X(name, kind, sentence, what it is of, value). */
+#define SERVICE_METRICS(X)                                                   \
+    X("mlic_service_keys", "gauge",                                          \
+      "Keys got from the service's URL that are good now.", s->jwks,         \
+      keys_count(s))                                                         \
+    X("mlic_service_keys_asked_total", "counter",                            \
+      "Times the service's URL was asked for keys.", s->jwks,                \
+      jwks_counts(s->jwks).asked)                                            \
+    X("mlic_service_keys_failed_total", "counter",                           \
+      "Of those, without an answer that holds keys.", s->jwks,               \
+      jwks_counts(s->jwks).failed)                                           \
+    X("mlic_callback_asked_total", "counter",                                \
+      "Times the service was asked before a license.", s->callback,          \
+      callback_counts(s->callback).asked)                                    \
+    X("mlic_callback_failed_total", "counter",                               \
+      "Of those, without an answer that is one.", s->callback,               \
+      callback_counts(s->callback).failed)                                   \
+    X("mlic_callback_remembered_total", "counter",                           \
+      "Answers of before that held still.", s->callback,                     \
+      callback_counts(s->callback).remembered)                               \
+    X("mlic_callback_stale_total", "counter",                                \
+      "Answers of before that were used as it failed.", s->callback,         \
+      callback_counts(s->callback).stale)                                    \
+    X("mlic_callback_unreachable_total", "counter",                          \
+      "Licenses refused as it failed.", s->callback,                         \
+      callback_counts(s->callback).unreachable)                              \
+    X("mlic_callback_breaker", "gauge",                                      \
+      "0: the service is asked, 1: one tries, 2: nobody asks.", s->callback, \
+      callback_state(s->callback))
+
+static uint64_t
+keys_count(const struct service *service)
+{
+    struct jwk *const *keys;
+    return jwks_keys(service->jwks, clock_now_ms(), &keys);
+}
+
+static void
+services_write(const struct services *services, struct buffer *out)
+{
+    const struct service *s;
+#define SERVICE_METRIC(name, kind, sentence, of, value)                      \
+    buffer_append_text(out, "# HELP " name " " sentence "\n"                 \
+                            "# TYPE " name " " kind "\n");                   \
+    for (unsigned i = 0; (s = services_at(services, i)) != NULL; i++)        \
+        if ((of) != NULL)                                                    \
+            buffer_printf(out, name "{service=\"%s\"} %" PRIu64 "\n", s->id, \
+                          (uint64_t) (value));
+    SERVICE_METRICS(SERVICE_METRIC)
+#undef SERVICE_METRIC
+}
+
 struct metrics_task {
     struct task task;
     uint64_t total, old;
@@ -146,6 +198,7 @@ metrics_answer(struct task *task)
                       table[i].name, table[i].sentence, table[i].name,
                       table[i].name, server->metrics[i]);
     decisions_write(server, &text);
+    services_write(server->services, &text);
     buffer_printf(&text,
                   "# HELP mlic_audit_lines Lines of the audit.\n"
                   "# TYPE mlic_audit_lines gauge\nmlic_audit_lines %" PRIu64
