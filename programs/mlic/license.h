@@ -12,12 +12,13 @@
 #include "programs/mlic/policy.h"
 #include "programs/mlic/store.h"
 
-#define LICENSE_KEYS_MAX 128 /* of one request */
-#define LICENSE_BODY_SIZE_MAX (64u << 10)
+#define LICENSE_KEYS_MAX 128               /* of one request */
+#define LICENSE_BODY_SIZE_MAX (256u << 10) /* of what is written */
 
 struct license_request {
     enum license_system_id system;
     bool is_persistent; /* it is to be stored */
+    struct bytes body;  /* as it came; the HTTP request's */
     unsigned kid_count;
     uint8_t kids[LICENSE_KEYS_MAX][CRYPT_KEY_SIZE]; /* they differ */
 };
@@ -49,7 +50,10 @@ int license_decide(struct store *store, const struct license_request *request,
 /* ---- systems ---- */
 
 struct license_system {
-    const char *content_type; /* of what is written */
+    const char *content_type; /* of the license */
+    /* Of what is written, where that is a question to another service, which
+     * answers with the license; NULL: what is written is the license. */
+    const char *upstream_type;
     /* ERR_INVALID, with the reason; ERR_LIMIT: too many keys. */
     int (*read)(struct bytes body, struct license_request *out,
                 const char **reason);
@@ -60,6 +64,7 @@ struct license_system {
 
 extern const struct license_system license_clearkey;
 extern const struct license_system license_identity;
+extern const struct license_system license_playready;
 
 /* Adds a KID that is not there yet. ERR_LIMIT. */
 int license_kid_add(struct license_request *request,

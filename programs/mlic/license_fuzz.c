@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as the claims of an entitlement, and as what players send. */
 
-#include "programs/mlic/license.h"
+#include "programs/mlic/license_playready.h"
 
 #include "core/err.h"
 
@@ -31,13 +31,16 @@ entitlement(struct bytes text)
     json_decref(json);
 }
 
+typedef int request_read(struct bytes text, struct license_request *out,
+                         const char **reason);
+
 static void
-request(const struct license_system *system, struct bytes text)
+request(request_read *read_one, struct bytes text)
 {
     static struct license_request read; /* large */
     const char *reason = NULL;
     memset(&read, 0, sizeof read);
-    if (system->read(text, &read, &reason) == 0)
+    if (read_one(text, &read, &reason) == 0)
         assert(read.kid_count >= 1 && read.kid_count <= LICENSE_KEYS_MAX);
     else
         assert(reason != NULL);
@@ -48,7 +51,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct bytes text = bytes_of(data, size);
     entitlement(text);
-    request(&license_clearkey, text);
-    request(&license_identity, text);
+    request(license_clearkey.read, text);
+    request(license_identity.read, text);
+    request(playready_challenge_read, text);
+    request(playready_object_read, text);
+    request(playready_header_read, text);
     return 0;
 }

@@ -21,6 +21,8 @@
 struct config {
     const char *listen, *database, *master_keys, *services, *audit, *audit_key;
     const char *packager_key;
+    struct upstream_config playready;
+    int64_t upstream_timeout_ms;
     int64_t lease_ms, connections;
     bool verbose;
 };
@@ -64,6 +66,29 @@ static const struct option options[] = {
      86400.0 * 1000, false, NULL,
      "How long a play counts whose player says nothing: PUT /v1/play puts its "
      "end off."},
+    {"playready-url", OPTION_TEXT, offsetof(struct config, playready.url), NULL,
+     0, 0, false, "URL",
+     "The back end that makes PlayReady licenses, https://. Without it there "
+     "are none."},
+    {"playready-key", OPTION_TEXT, offsetof(struct config, playready.key_file),
+     NULL, 0, 0, false, "FILE",
+     "File with the key that is sent to the back end as Authorization: Bearer; "
+     "nobody but its owner may read it."},
+    {"playready-ca", OPTION_TEXT, offsetof(struct config, playready.ca_file),
+     NULL, 0, 0, false, "FILE",
+     "CA certificates (PEM) that the back end is trusted by; without it those "
+     "of the system."},
+    {"playready-certificate", OPTION_TEXT,
+     offsetof(struct config, playready.certificate_file), NULL, 0, 0, false,
+     "FILE", "Certificate (PEM) that is shown to the back end."},
+    {"playready-certificate-key", OPTION_TEXT,
+     offsetof(struct config, playready.certificate_key_file), NULL, 0, 0, false,
+     "FILE", "The certificate's private key (PEM)."},
+    {"upstream-timeout", OPTION_DURATION,
+     offsetof(struct config, upstream_timeout_ms), "5s", 100, 60.0 * 1000,
+     false, NULL,
+     "How long a service that makes licenses may take; the player is told "
+     "then."},
     {"verbose", OPTION_FLAG, offsetof(struct config, verbose), NULL, 0, 0,
      false, NULL, "Log more."},
 };
@@ -82,6 +107,9 @@ static const struct program program = {
         "?entitlement=JWT. Who is refused is told why, with a code in "
         "\"reason\"; of several keys those that are refused are named in "
         "X-Keys-Refused.\n\n"
+        "POST /v1/licenses/playready, where --playready-url is set, has the "
+        "license of a PlayReady client made by a back end, which is told the "
+        "keys and rights.\n\n"
         "Where plays at once are limited, PUT /v1/play, with the entitlement, "
         "says that one goes on, and DELETE /v1/play that it is over.\n\n"
         "POST /v1/cpix gives a packager keys, in the document that it sends "
@@ -282,6 +310,17 @@ stores_open(struct serve *serve)
 }
 
 static int
+upstreams_open(struct serve *serve)
+{
+    struct upstream_config playready = serve->config->playready;
+    playready.timeout_ms = (unsigned) serve->config->upstream_timeout_ms;
+    return playready.url == NULL
+               ? 0
+               : upstream_new(serve->base, &playready,
+                              &serve->server.upstreams[LICENSE_PLAYREADY]);
+}
+
+static int
 run(struct serve *serve)
 {
     const struct config *config = serve->config;
@@ -295,6 +334,8 @@ run(struct serve *serve)
     if (err == 0)
         err = audit_open(config->audit, key, &server->audit);
     explicit_bzero(key, sizeof key);
+    if (err == 0)
+        err = upstreams_open(serve);
     if (err == 0)
         err = stores_open(serve);
     return err == 0 ? loop_serve(serve) : 1;
@@ -318,6 +359,8 @@ serve_main(int argc, char **argv)
     server->lease_s = (uint64_t) config.lease_ms / 1000;
     const int status = serve->base != NULL ? run(serve) : 1;
     workers_free(server->tasks.workers);
+    for (unsigned i = 0; i < LICENSE_SYSTEM_COUNT; i++)
+        upstream_free(server->upstreams[i]);
     for (unsigned i = 0; i < serve->store_count; i++)
         store_close(serve->stores[i]);
     masters_close(serve->masters, CONNECTIONS_MAX);

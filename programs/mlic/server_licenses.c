@@ -16,6 +16,7 @@
 static const struct license_system *const systems[LICENSE_SYSTEM_COUNT] = {
     [LICENSE_CLEARKEY] = &license_clearkey,
     [LICENSE_IDENTITY] = &license_identity,
+    [LICENSE_PLAYREADY] = &license_playready,
 };
 
 static void
@@ -209,6 +210,16 @@ refused_tell(struct license_task *license)
 }
 
 static void
+license_forward(struct license_task *license, struct bytes question)
+{
+    struct server *server = server_of(&license->task);
+    const enum license_system_id id = license->request.system;
+    upstream_ask(server->upstreams[id], license->task.request, systems[id],
+                 system_names[id], question,
+                 &server->metrics[SERVER_METRIC_UPSTREAM_FAILURES]);
+}
+
+static void
 license_answer(struct task *task)
 {
     struct license_task *license = (struct license_task *) task;
@@ -235,6 +246,8 @@ license_answer(struct task *task)
     http_reply_header(task->request, "Cache-Control", "no-store");
     if (out.err != 0)
         http_reply_error(task->request, out.err, NULL);
+    else if (system->upstream_type != NULL)
+        license_forward(license, buffer_bytes(&out));
     else
         http_reply(task->request, 200, system->content_type,
                    buffer_bytes(&out));
@@ -262,6 +275,7 @@ license_ask(struct server *server, struct http_request *request,
         return;
     license->task.fini = license_wipe;
     license->request.system = system;
+    license->request.body = body;
     if (!asker_take(server, request, system, &license->asker)) {
         task_free(&license->task);
         return;
@@ -288,7 +302,9 @@ license_post(struct http_request *request, void *context)
            && strcmp(name, system_names[system]) != 0)
         system++;
     if (system_names[system] == NULL || systems[system] == NULL
-        || system == LICENSE_IDENTITY) {
+        || system == LICENSE_IDENTITY
+        || (systems[system]->upstream_type != NULL
+            && server->upstreams[system] == NULL)) {
         http_reply_error(request, ERR_NOT_FOUND,
                          "there are no licenses of \"%.32s\" here", name);
         return;

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Licenses of systems whose licenses others make: what their services are told,
+and what players get. The services are stand-ins (license_stand_ins.py)."""
+
+import base64
+import json
+import time
+import uuid
+
+import pytest
+import requests
+
+import license_stand_ins
+from test_mlic import Mlic, entitle, reason
+
+NS = "http://schemas.microsoft.com/DRM/2007/03/"
+BACK_END_KEY = "back-end-key-0123456789"
+
+
+@pytest.fixture
+def upstream(tmp_path):
+    one = license_stand_ins.Upstream(
+        tmp_path, license_stand_ins.playready_back_end)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def begin(*options):
+        path = tmp_path / "back-end.key"
+        path.write_text(BACK_END_KEY + "\n")
+        path.chmod(0o600)
+        started.append(Mlic(tmp_path, *options))
+        return started[-1]
+    yield begin
+    for one in started:
+        one.stop()
+
+
+def playready(upstream, *more):
+    return ("--playready-url", upstream.url, "--playready-ca", upstream.ca,
+            "--playready-key", upstream.ca.parent / "back-end.key", *more)
+
+
+def challenge(kids):
+    """As PlayReady clients from version 3 on write it, but for what they encrypt
+    and sign."""
+    listed = "".join(
+        '<KID ALGID="AESCTR" VALUE="'
+        f'{base64.b64encode(uuid.UUID(bytes=kid).bytes_le).decode()}"></KID>'
+        for kid in kids)
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\r\n<soap:Envelope xmlns:soap='
+        '"http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
+        f'<AcquireLicense xmlns="{NS}protocols"><challenge><Challenge xmlns="'
+        f'{NS}protocols/messages"><LA xmlns="{NS}protocols" Id="SignedData">'
+        "<Version>4</Version><ContentHeader><WRMHEADER xmlns="
+        f'"{NS}PlayReadyHeader" version="4.3.0.0"><DATA><PROTECTINFO><KIDS>'
+        f"{listed}</KIDS></PROTECTINFO></DATA></WRMHEADER></ContentHeader>"
+        "</LA></Challenge></challenge></AcquireLicense></soap:Body>"
+        "</soap:Envelope>").encode()
+
+
+def ask(mlic, system, body, entitlement):
+    return requests.post(
+        f"{mlic.url}/v1/licenses/{system}", data=body, timeout=10,
+        headers={"Authorization": f"Bearer {entitlement}"} if entitlement
+        else {})
+
+
+# ---- PlayReady --------------------------------------------------------------
+
+def test_01_a_back_end_makes_playready_licenses(start, upstream):
+    mlic = start(*playready(upstream))
+    keys = mlic.keys()
+    kids = [keys[track][0] for track in ("SD", "UHD", "AUDIO")]
+    body = challenge(kids)
+    answer = ask(mlic, "playready", body, entitle(
+        classes=["SD", "AUDIO"], license_s=300, playback_s=7200,
+        persistent=True, output={"SD": "hdcp-2.2"},
+        security={"SD": "hardware"}))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Keys-Refused"] == (
+        f"{kids[1].hex()} class-not-entitled")
+    given = [str(uuid.UUID(bytes=kid)) for kid in (kids[0], kids[2])]
+    assert answer.text == f"<StandInLicense>{' '.join(given)}</StandInLicense>"
+    (headers, asked), = upstream.asked
+    assert headers["Authorization"] == f"Bearer {BACK_END_KEY}"
+    assert headers["Content-Type"] == "application/json"
+    asked = json.loads(asked)
+    assert base64.b64decode(asked["challenge"]) == body
+    rights = {key["kid"]: key["rights"] for key in asked["keys"]}
+    assert [base64.b64decode(key["key"]) for key in asked["keys"]] == [
+        keys["SD"][1], keys["AUDIO"][1]]
+    assert rights[given[0]] == {
+        "security_level": 3000, "persistent": True, "expire_after_s": 300,
+        "expire_after_first_play_s": 7200, "hdcp_type": 1,
+        "output": {"compressed_digital_video": 500,
+                   "uncompressed_digital_video": 300, "analog_video": 200}}
+    assert rights[given[1]]["security_level"] == 2000
+    assert rights[given[1]]["output"]["uncompressed_digital_video"] == 100
+    lines = [line for line in mlic.lines() if line["system"] == "playready"]
+    assert [line["decision"] for line in lines] == [
+        "granted", "class-not-entitled", "granted"]
+
+
+def test_02_without_an_end_a_license_ends_with_its_entitlement(start,
+                                                               upstream):
+    mlic = start(*playready(upstream))
+    kid, _ = mlic.keys()["SD"]
+    assert ask(mlic, "playready", challenge([kid]),
+               entitle(exp=int(time.time()) + 100)).status_code == 200
+    rights = json.loads(upstream.asked[0][1])["keys"][0]["rights"]
+    assert 90 <= rights["expire_after_s"] <= 100
+    assert "expire_after_first_play_s" not in rights
+
+
+def test_03_who_is_refused_is_not_told_to_the_back_end(start, upstream):
+    mlic = start(*playready(upstream))
+    kid, _ = mlic.keys()["UHD"]
+    body = challenge([kid])
+    assert reason(ask(mlic, "playready", body, None)) == (
+        401, "no-entitlement")
+    assert reason(ask(mlic, "playready", body, entitle(classes=["SD"]))) == (
+        403, "class-not-entitled")
+    assert reason(ask(mlic, "playready", body, entitle(content="other"))) == (
+        403, "content-not-entitled")
+    for wrong, said in ((b"", "well-formed"), (b"<a/>", "no WRMHEADER"),
+                        (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+                         "document type")):
+        answer = ask(mlic, "playready", wrong, entitle())
+        assert answer.status_code == 400 and said in answer.json()["detail"]
+    assert upstream.asked == []
+
+
+def test_04_a_back_end_that_fails_is_told(start, upstream):
+    mlic = start(*playready(upstream, "--upstream-timeout", "500ms"))
+    kid, _ = mlic.keys()["SD"]
+
+    def said():
+        answer = ask(mlic, "playready", challenge([kid]), entitle())
+        return answer.status_code, answer.json()["detail"]
+    upstream.answer = lambda _: (500, {}, b"secret of the back end")
+    assert said() == (
+        502, "the service that makes playready licenses answered 500")
+    upstream.answer = lambda _: None
+    assert said()[0] == 502
+    upstream.answer = lambda _: time.sleep(2)
+    assert said() == (504, "the service that makes playready licenses did not "
+                      "answer in time")
+    # and meanwhile others are answered
+    assert requests.get(mlic.url + "/v1/health", timeout=1).status_code == 200
+    assert mlic.metric("mlic_upstream_failures_total") == 3
+    upstream.stop()
+    assert said()[0] == 502
+
+
+def test_05_a_back_end_is_not_just_anyone(start, upstream, tmp_path):
+    (tmp_path / "other").mkdir()
+    other, _ = license_stand_ins.certificate(tmp_path / "other", "upstream")
+    mlic = start("--playready-url", upstream.url, "--playready-ca", other)
+    kid, _ = mlic.keys()["SD"]
+    assert ask(mlic, "playready", challenge([kid]),
+               entitle()).status_code == 502
+    assert upstream.asked == []
+
+
+def test_06_a_certificate_is_shown_to_a_back_end(start, tmp_path):
+    (tmp_path / "own").mkdir()
+    own, key = license_stand_ins.certificate(tmp_path / "own", "mlic")
+    upstream = license_stand_ins.Upstream(
+        tmp_path, license_stand_ins.playready_back_end, client_ca=own)
+    mlic = start(*playready(upstream), "--playready-certificate", own,
+                 "--playready-certificate-key", key)
+    kid, _ = mlic.keys()["SD"]
+    assert ask(mlic, "playready", challenge([kid]),
+               entitle()).status_code == 200
+    upstream.stop()
+
+
+def test_07_what_is_not_set_up_is_not_there(start):
+    mlic = start()
+    answer = ask(mlic, "playready", b"", entitle())
+    assert answer.status_code == 404
+    assert "playready" in answer.json()["detail"]
+    mlic.stop()
+    with pytest.raises(AssertionError, match="must be https"):
+        start("--playready-url", "http://192.0.2.1/make")
