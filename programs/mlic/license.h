@@ -15,10 +15,13 @@
 #define LICENSE_KEYS_MAX 128               /* of one request */
 #define LICENSE_BODY_SIZE_MAX (256u << 10) /* of what is written */
 
+struct widevine_signer;
+
 struct license_request {
     enum license_system_id system;
-    bool is_persistent; /* it is to be stored */
-    struct bytes body;  /* as it came; the HTTP request's */
+    bool is_persistent;                   /* it is to be stored */
+    const struct widevine_signer *signer; /* of Widevine */
+    struct bytes body;                    /* as it came; the HTTP request's */
     unsigned kid_count;
     uint8_t kids[LICENSE_KEYS_MAX][CRYPT_KEY_SIZE]; /* they differ */
 };
@@ -60,11 +63,15 @@ struct license_system {
     /* The keys that are granted, one at least. */
     void (*write)(const struct license_request *request,
                   const struct license_key *keys, struct buffer *out);
+    /* The license in what the other service answers, or with ERR_INVALID what
+     * it did instead; NULL: the answer is the license. */
+    int (*take)(struct bytes answer, struct buffer *out, const char **reason);
 };
 
 extern const struct license_system license_clearkey;
 extern const struct license_system license_identity;
 extern const struct license_system license_playready;
+extern const struct license_system license_widevine;
 
 /* Adds a KID that is not there yet. ERR_LIMIT. */
 int license_kid_add(struct license_request *request,

@@ -2,6 +2,7 @@
 /* Any bytes as the claims of an entitlement, and as what players send. */
 
 #include "programs/mlic/license_playready.h"
+#include "programs/mlic/license_widevine.h"
 
 #include "core/err.h"
 
@@ -46,6 +47,19 @@ request(request_read *read_one, struct bytes text)
         assert(reason != NULL);
 }
 
+static void
+answer(struct bytes text)
+{
+    const char *reason = NULL;
+    struct buffer license;
+    buffer_init(&license, 1u << 20);
+    if (widevine_answer_read(text, &license, &reason) == 0)
+        assert(license.len > 0);
+    else
+        assert(reason != NULL);
+    buffer_fini(&license);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -56,5 +70,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     request(playready_challenge_read, text);
     request(playready_object_read, text);
     request(playready_header_read, text);
+    request(widevine_challenge_read, text);
+    request(widevine_pssh_read, text);
+    answer(text);
     return 0;
 }

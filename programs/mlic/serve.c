@@ -21,7 +21,8 @@
 struct config {
     const char *listen, *database, *master_keys, *services, *audit, *audit_key;
     const char *packager_key;
-    struct upstream_config playready;
+    struct upstream_config playready, widevine;
+    const char *widevine_signer, *widevine_key;
     int64_t upstream_timeout_ms;
     int64_t lease_ms, connections;
     bool verbose;
@@ -84,6 +85,21 @@ static const struct option options[] = {
     {"playready-certificate-key", OPTION_TEXT,
      offsetof(struct config, playready.certificate_key_file), NULL, 0, 0, false,
      "FILE", "The certificate's private key (PEM)."},
+    {"widevine-url", OPTION_TEXT, offsetof(struct config, widevine.url), NULL,
+     0, 0, false, "URL",
+     "The service that makes Widevine licenses, https://. Without it there are "
+     "none."},
+    {"widevine-signer", OPTION_TEXT, offsetof(struct config, widevine_signer),
+     NULL, 0, 0, false, "NAME",
+     "What the service calls who signs the requests."},
+    {"widevine-key", OPTION_TEXT, offsetof(struct config, widevine_key), NULL,
+     0, 0, false, "FILE",
+     "File with what requests are signed with: 64 hex digits of the key, a "
+     "colon, 32 of the IV; nobody but its owner may read it."},
+    {"widevine-ca", OPTION_TEXT, offsetof(struct config, widevine.ca_file),
+     NULL, 0, 0, false, "FILE",
+     "CA certificates (PEM) that the service is trusted by; without it those "
+     "of the system."},
     {"upstream-timeout", OPTION_DURATION,
      offsetof(struct config, upstream_timeout_ms), "5s", 100, 60.0 * 1000,
      false, NULL,
@@ -109,7 +125,9 @@ static const struct program program = {
         "X-Keys-Refused.\n\n"
         "POST /v1/licenses/playready, where --playready-url is set, has the "
         "license of a PlayReady client made by a back end, which is told the "
-        "keys and rights.\n\n"
+        "keys and rights; /v1/licenses/widevine, where --widevine-url is set, "
+        "that of a Widevine client by a license service, in a request that "
+        "--widevine-key signs.\n\n"
         "Where plays at once are limited, PUT /v1/play, with the entitlement, "
         "says that one goes on, and DELETE /v1/play that it is over.\n\n"
         "POST /v1/cpix gives a packager keys, in the document that it sends "
@@ -313,11 +331,26 @@ static int
 upstreams_open(struct serve *serve)
 {
     struct upstream_config playready = serve->config->playready;
-    playready.timeout_ms = (unsigned) serve->config->upstream_timeout_ms;
-    return playready.url == NULL
-               ? 0
-               : upstream_new(serve->base, &playready,
-                              &serve->server.upstreams[LICENSE_PLAYREADY]);
+    struct upstream_config widevine = serve->config->widevine;
+    struct server *server = &serve->server;
+    int err = 0;
+    playready.timeout_ms = widevine.timeout_ms =
+        (unsigned) serve->config->upstream_timeout_ms;
+    if (playready.url != NULL)
+        err = upstream_new(serve->base, &playready,
+                           &server->upstreams[LICENSE_PLAYREADY]);
+    if (err != 0 || widevine.url == NULL)
+        return err;
+    if (serve->config->widevine_key == NULL) {
+        log_error("main: --widevine-url needs --widevine-key and "
+                  "--widevine-signer");
+        return ERR_INVALID;
+    }
+    err = widevine_signer_read(serve->config->widevine_key,
+                               serve->config->widevine_signer, &server->signer);
+    return err != 0 ? err
+                    : upstream_new(serve->base, &widevine,
+                                   &server->upstreams[LICENSE_WIDEVINE]);
 }
 
 static int

@@ -16,6 +16,7 @@
 static const struct license_system *const systems[LICENSE_SYSTEM_COUNT] = {
     [LICENSE_CLEARKEY] = &license_clearkey,
     [LICENSE_IDENTITY] = &license_identity,
+    [LICENSE_WIDEVINE] = &license_widevine,
     [LICENSE_PLAYREADY] = &license_playready,
 };
 
@@ -276,6 +277,7 @@ license_ask(struct server *server, struct http_request *request,
     license->task.fini = license_wipe;
     license->request.system = system;
     license->request.body = body;
+    license->request.signer = &server->signer;
     if (!asker_take(server, request, system, &license->asker)) {
         task_free(&license->task);
         return;

@@ -120,11 +120,28 @@ fail(const struct asking *asking, int err, const char *reason)
 }
 
 static void
+answer_take(const struct asking *asking, struct bytes answer)
+{
+    const char *reason = NULL;
+    struct buffer license;
+    buffer_init(&license, ANSWER_SIZE_MAX);
+    if (asking->system->take(answer, &license, &reason) != 0)
+        fail(asking, ERR_UPSTREAM, reason);
+    else
+        http_reply(asking->request, 200, asking->system->content_type,
+                   buffer_bytes(&license));
+    buffer_fini(&license);
+}
+
+static void
 asking_answered(const struct http_response *response, void *context)
 {
     struct asking *asking = context;
     char reason[64];
-    if (response->err == 0 && response->status == 200) {
+    if (response->err == 0 && response->status == 200
+        && asking->system->take != NULL) {
+        answer_take(asking, response->body);
+    } else if (response->err == 0 && response->status == 200) {
         http_reply(asking->request, 200, asking->system->content_type,
                    response->body);
     } else if (response->err == 0) {

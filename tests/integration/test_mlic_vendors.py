@@ -191,3 +191,91 @@ def test_07_what_is_not_set_up_is_not_there(start):
     mlic.stop()
     with pytest.raises(AssertionError, match="must be https"):
         start("--playready-url", "http://192.0.2.1/make")
+
+
+# ---- Widevine ---------------------------------------------------------------
+
+def field(number, value):
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    size = len(value)
+    return bytes([number << 3 | 2]) + (
+        bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
+    ) + value
+
+
+def widevine_challenge(kids, license_type=1):
+    """As Widevine clients begin it, but for who they are and their signature."""
+    data = b"".join(field(2, kid) for kid in kids)
+    content = field(1, data) + field(2, license_type) + field(3, bytes(16))
+    return field(1, 1) + field(2, field(1, b"client") + field(
+        2, field(1, content)) + field(3, 1)) + field(3, bytes(20))
+
+
+def widevine(upstream, key=None):
+    path = upstream.ca.parent / "widevine.key"
+    path.write_text((key or license_stand_ins.WIDEVINE_KEY).hex() + ":"
+                    + license_stand_ins.WIDEVINE_IV.hex() + "\n")
+    path.chmod(0o600)
+    upstream.answer = license_stand_ins.widevine_service
+    return ("--widevine-url", upstream.url, "--widevine-ca", upstream.ca,
+            "--widevine-key", path, "--widevine-signer", "stand-in")
+
+
+def test_08_a_signed_request_makes_widevine_licenses(start, upstream):
+    mlic = start(*widevine(upstream))
+    keys = mlic.keys()
+    kids = [keys[track][0] for track in ("SD", "UHD", "AUDIO")]
+    body = widevine_challenge(kids)
+    answer = ask(mlic, "widevine", body, entitle(
+        classes=["SD", "AUDIO"], license_s=300, output={"SD": "hdcp-1"},
+        security="hardware"))
+    assert answer.status_code == 200, answer.text
+    assert answer.content == b"stand-in license " + kids[0] + b" " + kids[2]
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["X-Keys-Refused"] == (
+        f"{kids[1].hex()} class-not-entitled")
+    asked = json.loads(base64.b64decode(
+        json.loads(upstream.asked[0][1])["request"]))
+    assert base64.b64decode(asked["payload"]) == body
+    assert base64.b64decode(asked["content_id"]) == b"film"
+    assert asked["provider"] == "stand-in"
+    assert asked["policy_overrides"] == {
+        "can_play": True, "can_persist": False, "can_renew": False,
+        "license_duration_seconds": 300}
+    sd, audio = asked["content_key_specs"]
+    assert base64.b64decode(sd["key"]) == keys["SD"][1]
+    assert (sd["security_level"], audio["security_level"]) == (5, 3)
+    assert sd["required_output_protection"] == {"hdcp": "HDCP_V1"}
+    assert audio["required_output_protection"] == {"hdcp": "HDCP_NONE"}
+
+
+def test_09_widevine_refusals_and_failures(start, upstream):
+    mlic = start(*widevine(upstream))
+    kid, _ = mlic.keys()["UHD"]
+    body = widevine_challenge([kid])
+    assert reason(ask(mlic, "widevine", body, entitle(classes=["SD"]))) == (
+        403, "class-not-entitled")
+    assert reason(ask(mlic, "widevine", widevine_challenge([kid], 2),
+                      entitle())) == (403, "persistence-not-entitled")
+    for wrong, said in ((b"", "no message"), (b"\x08\x04", "certificate"),
+                        (body[:20], "no message"),
+                        (widevine_challenge([]), "key_ids"),
+                        (widevine_challenge([b"short"]), "16 bytes")):
+        answer = ask(mlic, "widevine", wrong, entitle())
+        assert answer.status_code == 400, answer.text
+        assert said in answer.json()["detail"], answer.text
+    assert upstream.asked == []
+    for bad in (b"", b"[]", b'{"status":"OK"}', b'{"status":"OK","license":'
+                b'"???="}', b'{"status":"NO"}'):
+        upstream.answer = lambda _, bad=bad: (200, {}, bad)
+        answer = ask(mlic, "widevine", body, entitle())
+        assert answer.status_code == 502, bad
+
+
+def test_10_a_wrong_signature_is_refused_by_the_service(start, upstream):
+    mlic = start(*widevine(upstream, bytes(32)))
+    kid, _ = mlic.keys()["SD"]
+    answer = ask(mlic, "widevine", widevine_challenge([kid]), entitle())
+    assert (answer.status_code, answer.json()["detail"]) == (
+        502, "the service that makes widevine licenses refused")
