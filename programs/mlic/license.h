@@ -15,12 +15,14 @@
 #define LICENSE_KEYS_MAX 128               /* of one request */
 #define LICENSE_BODY_SIZE_MAX (256u << 10) /* of what is written */
 
+struct fairplay;
 struct widevine_signer;
 
 struct license_request {
     enum license_system_id system;
     bool is_persistent;                   /* it is to be stored */
     const struct widevine_signer *signer; /* of Widevine */
+    const struct fairplay *fairplay;      /* of FairPlay */
     struct bytes body;                    /* as it came; the HTTP request's */
     unsigned kid_count;
     uint8_t kids[LICENSE_KEYS_MAX][CRYPT_KEY_SIZE]; /* they differ */
@@ -69,6 +71,7 @@ struct license_system {
 };
 
 extern const struct license_system license_clearkey;
+extern const struct license_system license_fairplay;
 extern const struct license_system license_identity;
 extern const struct license_system license_playready;
 extern const struct license_system license_widevine;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as the claims of an entitlement, and as what players send. */
 
+#include "programs/mlic/license_fairplay.h"
 #include "programs/mlic/license_playready.h"
 #include "programs/mlic/license_widevine.h"
 
@@ -48,6 +49,19 @@ request(request_read *read_one, struct bytes text)
 }
 
 static void
+spc(struct bytes text)
+{
+    const char *reason = NULL;
+    struct fairplay_envelope envelope;
+    struct fairplay_payload payload;
+    if (fairplay_envelope_read(text, &envelope, &reason) == 0)
+        assert(envelope.payload.len % 16 == 0);
+    if (fairplay_payload_read(text, &payload, &reason) == 0)
+        assert(payload.session.len == 112 && payload.tags.len % 8 == 0);
+    assert(reason != NULL);
+}
+
+static void
 answer(struct bytes text)
 {
     const char *reason = NULL;
@@ -73,5 +87,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     request(widevine_challenge_read, text);
     request(widevine_pssh_read, text);
     answer(text);
+    request(fairplay_asset_read, text);
+    spc(text);
     return 0;
 }

@@ -22,6 +22,7 @@ struct config {
     const char *listen, *database, *master_keys, *services, *audit, *audit_key;
     const char *packager_key;
     struct upstream_config playready, widevine;
+    struct fairplay_config fairplay;
     const char *widevine_signer, *widevine_key;
     int64_t upstream_timeout_ms;
     int64_t lease_ms, connections;
@@ -100,6 +101,20 @@ static const struct option options[] = {
      NULL, 0, 0, false, "FILE",
      "CA certificates (PEM) that the service is trusted by; without it those "
      "of the system."},
+    {"fairplay-plugin", OPTION_TEXT, offsetof(struct config, fairplay.plugin),
+     NULL, 0, 0, false, "FILE",
+     "Shared object with Apple's D function (fairplay_plugin.h), which the "
+     "operator has by contract. Without it there are no FairPlay licenses."},
+    {"fairplay-certificate", OPTION_TEXT,
+     offsetof(struct config, fairplay.certificate), NULL, 0, 0, false, "FILE",
+     "The certificate (PEM) that Apple has given."},
+    {"fairplay-key", OPTION_TEXT, offsetof(struct config, fairplay.key), NULL,
+     0, 0, false, "FILE",
+     "Its private key (PEM); nobody but its owner may read it."},
+    {"fairplay-ask", OPTION_TEXT, offsetof(struct config, fairplay.ask), NULL,
+     0, 0, false, "FILE",
+     "File with the application secret key that Apple has given, 32 hex "
+     "digits; nobody but its owner may read it."},
     {"upstream-timeout", OPTION_DURATION,
      offsetof(struct config, upstream_timeout_ms), "5s", 100, 60.0 * 1000,
      false, NULL,
@@ -369,6 +384,8 @@ run(struct serve *serve)
     explicit_bzero(key, sizeof key);
     if (err == 0)
         err = upstreams_open(serve);
+    if (err == 0 && config->fairplay.plugin != NULL)
+        err = fairplay_new(&config->fairplay, &server->fairplay);
     if (err == 0)
         err = stores_open(serve);
     return err == 0 ? loop_serve(serve) : 1;
@@ -397,6 +414,7 @@ serve_main(int argc, char **argv)
     for (unsigned i = 0; i < serve->store_count; i++)
         store_close(serve->stores[i]);
     masters_close(serve->masters, CONNECTIONS_MAX);
+    fairplay_free(server->fairplay);
     audit_close(server->audit);
     services_free(server->services);
     if (serve->base != NULL)

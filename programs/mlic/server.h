@@ -18,6 +18,7 @@
 #include "platform/tasks.h"
 #include "programs/mlic/audit.h"
 #include "programs/mlic/license.h"
+#include "programs/mlic/license_fairplay.h"
 #include "programs/mlic/license_widevine.h"
 #include "programs/mlic/services.h"
 #include "programs/mlic/upstream.h"
@@ -59,6 +60,7 @@ struct server {
     struct audit *audit;
     char packager_key[KEY_SIZE]; /* empty: packagers get nothing */
     uint64_t lease_s;
+    struct fairplay *fairplay; /* NULL: not offered */
     struct widevine_signer signer;
     struct upstream *upstreams[LICENSE_SYSTEM_COUNT]; /* NULL: not offered */
     uint64_t decisions[LICENSE_SYSTEM_COUNT][REFUSAL_COUNT];

@@ -17,6 +17,7 @@ static const struct license_system *const systems[LICENSE_SYSTEM_COUNT] = {
     [LICENSE_CLEARKEY] = &license_clearkey,
     [LICENSE_IDENTITY] = &license_identity,
     [LICENSE_WIDEVINE] = &license_widevine,
+    [LICENSE_FAIRPLAY] = &license_fairplay,
     [LICENSE_PLAYREADY] = &license_playready,
 };
 
@@ -277,6 +278,7 @@ license_ask(struct server *server, struct http_request *request,
     license->task.fini = license_wipe;
     license->request.system = system;
     license->request.body = body;
+    license->request.fairplay = server->fairplay;
     license->request.signer = &server->signer;
     if (!asker_take(server, request, system, &license->asker)) {
         task_free(&license->task);
@@ -305,6 +307,7 @@ license_post(struct http_request *request, void *context)
         system++;
     if (system_names[system] == NULL || systems[system] == NULL
         || system == LICENSE_IDENTITY
+        || (system == LICENSE_FAIRPLAY && server->fairplay == NULL)
         || (systems[system]->upstream_type != NULL
             && server->upstreams[system] == NULL)) {
         http_reply_error(request, ERR_NOT_FOUND,

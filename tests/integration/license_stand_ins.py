@@ -20,9 +20,9 @@ from cryptography.x509.oid import NameOID
 from stand_in import StandIn
 
 
-def certificate(folder, name, address="127.0.0.1"):
+def certificate(folder, name, address="127.0.0.1", key=None):
     """A certificate of its own and its key, for an address: their paths."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.utcnow()
     made = x509.CertificateBuilder(

@@ -3,14 +3,20 @@
 and what players get. The services are stand-ins (license_stand_ins.py)."""
 
 import base64
+import hashlib
 import json
 import time
 import uuid
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 import license_stand_ins
+from conftest import BUILD
 from test_mlic import Mlic, entitle, reason
 
 NS = "http://schemas.microsoft.com/DRM/2007/03/"
@@ -279,3 +285,109 @@ def test_10_a_wrong_signature_is_refused_by_the_service(start, upstream):
     answer = ask(mlic, "widevine", widevine_challenge([kid]), entitle())
     assert (answer.status_code, answer.json()["detail"]) == (
         502, "the service that makes widevine licenses refused")
+
+
+# ---- FairPlay ---------------------------------------------------------------
+
+ASK = bytes(range(100, 116))
+SK, R1, SEED, R2 = (hashlib.sha512(name).digest()[:size] for name, size in (
+    (b"sk", 16), (b"r1", 44), (b"seed", 16), (b"r2", 21)))
+TRANSACTION = 0x47aa7ad3440577de
+
+
+def aes(key, mode, data, decrypt=False):
+    cipher = Cipher(algorithms.AES(key), mode)
+    one = cipher.decryptor() if decrypt else cipher.encryptor()
+    return one.update(data) + one.finalize()
+
+
+def block(tag, value):
+    filler = bytes(-len(value) % 16)
+    return (tag.to_bytes(8, "big") + len(value + filler).to_bytes(4, "big")
+            + len(value).to_bytes(4, "big") + value + filler)
+
+
+def spc(certificate, asset, integrity=bytes(16)):
+    """As a player would, with the stand-in's D function."""
+    dask = bytes(a ^ R2[i % len(R2)] for i, a in enumerate(ASK))
+    session = aes(dask, modes.CBC(bytes(16)), SK + bytes(20) + R1 + bytes(16))
+    payload = b"".join(block(*one) for one in (
+        (0x3d1a10b8bffac2ec, bytes(16) + session),
+        (0xb349d4809e910687, integrity), (0x89c90f12204106b2, SEED),
+        (0x71b5595ac1521133, R2), (0x1bf7f53f5d5d5a1f, asset),
+        (TRANSACTION, b"12345678"),
+        (0x19f9d4e5ab7609cb, TRANSACTION.to_bytes(8, "big"))))
+    key, iv = bytes(range(16)), bytes(range(16, 32))
+    wrapped = certificate.public_key().encrypt(key, padding.OAEP(
+        padding.MGF1(hashes.SHA1()), hashes.SHA1(), None))
+    return ((1).to_bytes(4, "big") + bytes(4) + iv + wrapped
+            + certificate.fingerprint(hashes.SHA1())
+            + len(payload).to_bytes(4, "big")
+            + aes(key, modes.CBC(iv), payload))
+
+
+def ckc_blocks(ckc):
+    assert ckc[:8] == (1).to_bytes(4, "big") + bytes(4)
+    assert int.from_bytes(ckc[24:28], "big") == len(ckc) - 28
+    key = aes(hashlib.sha1(R1).digest()[:16], modes.ECB(), SEED)
+    plain = aes(key, modes.CBC(ckc[8:24]), ckc[28:], decrypt=True)
+    blocks = {}
+    while plain:
+        size, value = (int.from_bytes(plain[at:at + 4], "big")
+                       for at in (8, 12))
+        blocks[int.from_bytes(plain[:8], "big")] = plain[16:16 + value]
+        plain = plain[16 + size:]
+    return blocks
+
+
+@pytest.fixture
+def fairplay(start, tmp_path):
+    (tmp_path / "fps").mkdir()
+    pem, key = license_stand_ins.certificate(
+        tmp_path / "fps", "fps", key=rsa.generate_private_key(65537, 1024))
+    key.chmod(0o600)
+    ask_path = tmp_path / "fps" / "ask"
+    ask_path.write_text(ASK.hex() + "\n")
+    ask_path.chmod(0o600)
+    mlic = start("--fairplay-plugin",
+                 BUILD / "programs" / "mlic" / "fairplay_stand_in.so",
+                 "--fairplay-certificate", pem, "--fairplay-key", key,
+                 "--fairplay-ask", ask_path)
+    return mlic, x509.load_pem_x509_certificate(pem.read_bytes())
+
+
+@pytest.mark.parametrize("form", ("skd://{}", "{}"))
+def test_11_a_ckc_has_the_key_under_the_sessions(fairplay, form):
+    mlic, certificate = fairplay
+    assert "not Apple's" in mlic.log()
+    kid, key = mlic.keys(scheme="cbcs")["SD"]
+    answer = ask(mlic, "fairplay", spc(certificate, form.format(
+        kid.hex()).encode()), entitle(license_s=300, output="hdcp-2.2"))
+    assert answer.status_code == 200, answer.text
+    blocks = ckc_blocks(answer.content)
+    assert aes(SK, modes.ECB(), blocks[0x58b38165af0e3d5a][16:],
+               decrypt=True) == key
+    assert blocks[0xea74c4645d5efee9] == R1
+    assert blocks[TRANSACTION] == b"12345678"
+    assert blocks[0x47acf6a418cd091a][:12] == (
+        (300).to_bytes(4, "big") + bytes(4) + (0x1a4bde7e).to_bytes(4, "big"))
+    assert blocks[0x2e52f1530d8ddb4a][:8].hex() == "285a0863bba8e1d3"
+
+
+def test_12_fairplay_refusals(fairplay):
+    mlic, certificate = fairplay
+    kid, _ = mlic.keys(scheme="cbcs")["UHD"]
+    whole = spc(certificate, kid.hex().encode())
+    assert reason(ask(mlic, "fairplay", whole, entitle(classes=["SD"]))) == (
+        403, "class-not-entitled")
+    for wrong, said in (
+            (b"", "no SPC"), (whole[:-1], "size"),
+            (b"\0\0\0\2" + whole[4:], "version"),
+            (whole[:152] + bytes(20) + whole[172:], "another certificate"),
+            (whole[:24] + bytes(128) + whole[152:], "cannot be decrypted"),
+            (whole[:176] + bytes(16) + whole[192:], "blocks"),
+            (spc(certificate, b"skd://film"), "skd://"),
+            (spc(certificate, kid.hex().encode(), b"1" * 16), "not whole")):
+        answer = ask(mlic, "fairplay", wrong, entitle())
+        assert answer.status_code // 100 in (4, 5), answer.text
+        assert said in answer.json()["detail"], answer.text
