@@ -5,8 +5,10 @@ and what players get. The services are stand-ins (license_stand_ins.py)."""
 import base64
 import hashlib
 import json
+import subprocess
 import time
 import uuid
+from xml.etree import ElementTree
 
 import pytest
 import requests
@@ -16,11 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 import license_stand_ins
-from conftest import BUILD
-from test_mlic import Mlic, entitle, reason
+from conftest import BUILD, ROOT
+from test_mlic import (CPIX, PLAYREADY, WIDEVINE, Mlic, document, entitle,
+                       reason)
 
 NS = "http://schemas.microsoft.com/DRM/2007/03/"
 BACK_END_KEY = "back-end-key-0123456789"
+PLAYERS = ROOT / "tests" / "players"
 
 
 @pytest.fixture
@@ -391,3 +395,28 @@ def test_12_fairplay_refusals(fairplay):
         answer = ask(mlic, "fairplay", wrong, entitle())
         assert answer.status_code // 100 in (4, 5), answer.text
         assert said in answer.json()["detail"], answer.text
+
+
+# ---- what packagers are given, in another's parser --------------------------
+
+def test_13_shaka_reads_the_boxes_that_packagers_get(start):
+    if not (PLAYERS / "node_modules" / "shaka-player").exists():
+        pytest.skip("tests/players has no node_modules")
+    mlic = start()
+    kids = {"SD": str(uuid.uuid4()), "AUDIO": str(uuid.uuid4())}
+    answer = mlic.cpix(document("film/v1", "cenc", kids, (WIDEVINE, PLAYREADY)))
+    seen = []
+    for system in ElementTree.fromstring(answer.content).iter(
+            CPIX + "DRMSystem"):
+        read = json.loads(subprocess.run(
+            ["node", PLAYERS / "protection.mjs", system.find(
+                CPIX + "PSSH").text], capture_output=True, text=True,
+            check=True, timeout=20).stdout)
+        name = system.get("systemId")
+        assert read["systems"] == [name.replace("-", "")]
+        if name == PLAYREADY:
+            assert read["version"] == "4.3.0.0"
+            assert [str(uuid.UUID(bytes_le=base64.b64decode(kid)))
+                    for kid in read["kids"]] == [system.get("kid")]
+            seen.append(system.get("kid"))
+    assert sorted(seen) == sorted(kids.values())
