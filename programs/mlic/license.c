@@ -33,6 +33,13 @@ key_judge(const struct license_request *request,
                     request->system, key->name.classes, &key->policy);
     if (refusal != REFUSAL_NONE)
         return refusal;
+    if (key->policy.license_s == 0) { /* as long as the entitlement */
+        const uint64_t left = entitlement->expires_s > asker->now_s
+                                  ? entitlement->expires_s - asker->now_s
+                                  : 1; /* clocks may differ */
+        key->policy.license_s =
+            left < UINT32_MAX ? (uint32_t) left : UINT32_MAX;
+    }
     if (request->is_persistent && !key->policy.is_persistent)
         return REFUSAL_PERSISTENCE;
     return (key->name.classes & ~asker->classes) != 0 ? REFUSAL_REFUSED

@@ -12,12 +12,18 @@
 #include "programs/mlic/policy.h"
 #include "programs/mlic/store.h"
 
-#define LICENSE_KEYS_MAX 128 /* of one request */
-#define LICENSE_BODY_SIZE_MAX (64u << 10)
+#define LICENSE_KEYS_MAX 128               /* of one request */
+#define LICENSE_BODY_SIZE_MAX (256u << 10) /* of what is written */
+
+struct fairplay;
+struct widevine_signer;
 
 struct license_request {
     enum license_system_id system;
-    bool is_persistent; /* it is to be stored */
+    bool is_persistent;                   /* it is to be stored */
+    const struct widevine_signer *signer; /* of Widevine */
+    const struct fairplay *fairplay;      /* of FairPlay */
+    struct bytes body;                    /* as it came; the HTTP request's */
     unsigned kid_count;
     uint8_t kids[LICENSE_KEYS_MAX][CRYPT_KEY_SIZE]; /* they differ */
 };
@@ -59,17 +65,26 @@ int license_foresee(struct store *store, const struct license_request *request,
 /* ---- systems ---- */
 
 struct license_system {
-    const char *content_type; /* of what is written */
+    const char *content_type; /* of the license */
+    /* Of what is written, where that is a question to another service, which
+     * answers with the license; NULL: what is written is the license. */
+    const char *upstream_type;
     /* ERR_INVALID, with the reason; ERR_LIMIT: too many keys. */
     int (*read)(struct bytes body, struct license_request *out,
                 const char **reason);
     /* The keys that are granted, one at least. */
     void (*write)(const struct license_request *request,
                   const struct license_key *keys, struct buffer *out);
+    /* The license in what the other service answers, or with ERR_INVALID what
+     * it did instead; NULL: the answer is the license. */
+    int (*take)(struct bytes answer, struct buffer *out, const char **reason);
 };
 
 extern const struct license_system license_clearkey;
+extern const struct license_system license_fairplay;
 extern const struct license_system license_identity;
+extern const struct license_system license_playready;
+extern const struct license_system license_widevine;
 
 /* Adds a KID that is not there yet. ERR_LIMIT. */
 int license_kid_add(struct license_request *request,

@@ -71,6 +71,7 @@ teardown(void **state)
 /* ---- decisions ---- */
 
 static const struct license_asker anybody = {
+    .classes = UINT32_MAX,
     .service = "kino",
     .viewer = "kino/v",
     .entitlement = {.content = "film", .classes = 15, .expires_s = NOW + 600},

@@ -82,7 +82,9 @@ struct policy_rule {
 struct license_policy {
     enum security_level security;
     enum output_protection output;
-    uint32_t license_s, playback_s; /* 0: as long as the entitlement */
+    uint32_t license_s, playback_s; /* license_s of a key that
+                                     * is given is never 0; playback_s 0: as
+                                     * long as the license */
     bool is_persistent;
 };
 

@@ -23,6 +23,10 @@
 struct config {
     const char *listen, *database, *master_keys, *services, *audit, *audit_key;
     const char *packager_key, *ca_file;
+    struct upstream_config playready, widevine;
+    struct fairplay_config fairplay;
+    const char *widevine_signer, *widevine_key;
+    int64_t upstream_timeout_ms;
     int64_t lease_ms, connections;
     bool verbose;
 };
@@ -73,6 +77,58 @@ static const struct option options[] = {
      86400.0 * 1000, false, NULL,
      "How long a play counts whose player says nothing: PUT /v1/play puts its "
      "end off."},
+    {"playready-url", OPTION_TEXT, offsetof(struct config, playready.url), NULL,
+     0, 0, false, "URL",
+     "The back end that makes PlayReady licenses, https://. Without it there "
+     "are none."},
+    {"playready-key", OPTION_TEXT, offsetof(struct config, playready.key_file),
+     NULL, 0, 0, false, "FILE",
+     "File with the key that is sent to the back end as Authorization: Bearer; "
+     "nobody but its owner may read it."},
+    {"playready-ca", OPTION_TEXT, offsetof(struct config, playready.ca_file),
+     NULL, 0, 0, false, "FILE",
+     "CA certificates (PEM) that the back end is trusted by; without it those "
+     "of the system."},
+    {"playready-certificate", OPTION_TEXT,
+     offsetof(struct config, playready.certificate_file), NULL, 0, 0, false,
+     "FILE", "Certificate (PEM) that is shown to the back end."},
+    {"playready-certificate-key", OPTION_TEXT,
+     offsetof(struct config, playready.certificate_key_file), NULL, 0, 0, false,
+     "FILE", "The certificate's private key (PEM)."},
+    {"widevine-url", OPTION_TEXT, offsetof(struct config, widevine.url), NULL,
+     0, 0, false, "URL",
+     "The service that makes Widevine licenses, https://. Without it there are "
+     "none."},
+    {"widevine-signer", OPTION_TEXT, offsetof(struct config, widevine_signer),
+     NULL, 0, 0, false, "NAME",
+     "What the service calls who signs the requests."},
+    {"widevine-key", OPTION_TEXT, offsetof(struct config, widevine_key), NULL,
+     0, 0, false, "FILE",
+     "File with what requests are signed with: 64 hex digits of the key, a "
+     "colon, 32 of the IV; nobody but its owner may read it."},
+    {"widevine-ca", OPTION_TEXT, offsetof(struct config, widevine.ca_file),
+     NULL, 0, 0, false, "FILE",
+     "CA certificates (PEM) that the service is trusted by; without it those "
+     "of the system."},
+    {"fairplay-plugin", OPTION_TEXT, offsetof(struct config, fairplay.plugin),
+     NULL, 0, 0, false, "FILE",
+     "Shared object with Apple's D function (fairplay_plugin.h), which the "
+     "operator has by contract. Without it there are no FairPlay licenses."},
+    {"fairplay-certificate", OPTION_TEXT,
+     offsetof(struct config, fairplay.certificate), NULL, 0, 0, false, "FILE",
+     "The certificate (PEM) that Apple has given."},
+    {"fairplay-key", OPTION_TEXT, offsetof(struct config, fairplay.key), NULL,
+     0, 0, false, "FILE",
+     "Its private key (PEM); nobody but its owner may read it."},
+    {"fairplay-ask", OPTION_TEXT, offsetof(struct config, fairplay.ask), NULL,
+     0, 0, false, "FILE",
+     "File with the application secret key that Apple has given, 32 hex "
+     "digits; nobody but its owner may read it."},
+    {"upstream-timeout", OPTION_DURATION,
+     offsetof(struct config, upstream_timeout_ms), "5s", 100, 60.0 * 1000,
+     false, NULL,
+     "How long a service that makes licenses may take; the player is told "
+     "then."},
     {"verbose", OPTION_FLAG, offsetof(struct config, verbose), NULL, 0, 0,
      false, NULL, "Log more."},
 };
@@ -91,6 +147,11 @@ static const struct program program = {
         "?entitlement=JWT. Who is refused is told why, with a code in "
         "\"reason\"; of several keys those that are refused are named in "
         "X-Keys-Refused.\n\n"
+        "POST /v1/licenses/playready, where --playready-url is set, has the "
+        "license of a PlayReady client made by a back end, which is told the "
+        "keys and rights; /v1/licenses/widevine, where --widevine-url is set, "
+        "that of a Widevine client by a license service, in a request that "
+        "--widevine-key signs.\n\n"
         "Where plays at once are limited, PUT /v1/play, with the entitlement, "
         "says that one goes on, and DELETE /v1/play that it is over.\n\n"
         "POST /v1/cpix gives a packager keys, in the document that it sends "
@@ -315,6 +376,32 @@ client_open(struct serve *serve)
 }
 
 static int
+upstreams_open(struct serve *serve)
+{
+    struct upstream_config playready = serve->config->playready;
+    struct upstream_config widevine = serve->config->widevine;
+    struct server *server = &serve->server;
+    int err = 0;
+    playready.timeout_ms = widevine.timeout_ms =
+        (unsigned) serve->config->upstream_timeout_ms;
+    if (playready.url != NULL)
+        err = upstream_new(serve->base, &playready,
+                           &server->upstreams[LICENSE_PLAYREADY]);
+    if (err != 0 || widevine.url == NULL)
+        return err;
+    if (serve->config->widevine_key == NULL) {
+        log_error("main: --widevine-url needs --widevine-key and "
+                  "--widevine-signer");
+        return ERR_INVALID;
+    }
+    err = widevine_signer_read(serve->config->widevine_key,
+                               serve->config->widevine_signer, &server->signer);
+    return err != 0 ? err
+                    : upstream_new(serve->base, &widevine,
+                                   &server->upstreams[LICENSE_WIDEVINE]);
+}
+
+static int
 run(struct serve *serve)
 {
     const struct config *config = serve->config;
@@ -333,6 +420,10 @@ run(struct serve *serve)
     if (err == 0)
         err = audit_open(config->audit, key, &server->audit);
     explicit_bzero(key, sizeof key);
+    if (err == 0)
+        err = upstreams_open(serve);
+    if (err == 0 && config->fairplay.plugin != NULL)
+        err = fairplay_new(&config->fairplay, &server->fairplay);
     if (err == 0)
         err = stores_open(serve);
     return err == 0 ? loop_serve(serve) : 1;
@@ -356,9 +447,12 @@ serve_main(int argc, char **argv)
     server->lease_s = (uint64_t) config.lease_ms / 1000;
     const int status = serve->base != NULL ? run(serve) : 1;
     workers_free(server->tasks.workers);
+    for (unsigned i = 0; i < LICENSE_SYSTEM_COUNT; i++)
+        upstream_free(server->upstreams[i]);
     for (unsigned i = 0; i < serve->store_count; i++)
         store_close(serve->stores[i]);
     masters_close(serve->masters, CONNECTIONS_MAX);
+    fairplay_free(server->fairplay);
     audit_close(server->audit);
     services_free(server->services);
     callbacks_free(serve->callbacks);

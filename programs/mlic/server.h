@@ -18,27 +18,33 @@
 #include "platform/tasks.h"
 #include "programs/mlic/audit.h"
 #include "programs/mlic/license.h"
+#include "programs/mlic/license_fairplay.h"
+#include "programs/mlic/license_widevine.h"
 #include "programs/mlic/services.h"
+#include "programs/mlic/upstream.h"
 
 #define SERVER_BODY_SIZE_MAX (4u << 20)
 
 /* Metrics: X(symbol, name, sentence). */
-#define SERVER_METRICS(X)                                              \
-    X(KEYS, "mlic_packager_keys_total", "Keys given to packagers.")    \
-    X(INVALID, "mlic_requests_invalid_total",                          \
-      "Requests refused for their "                                    \
-      "form.")                                                         \
-    X(DENIED, "mlic_requests_denied_total",                            \
-      "Requests of packagers refused "                                 \
-      "for a missing or wrong key.")                                   \
-    X(HEARTBEATS, "mlic_heartbeats_total", "Plays that were renewed.") \
-    X(FAILURES, "mlic_failures_total",                                 \
-      "Requests that failed for a reason of "                          \
-      "this program or its database.")                                 \
-    X(RELOADS, "mlic_reloads_total",                                   \
-      "Times the files were read again and "                           \
-      "taken over.")                                                   \
-    X(RELOADS_REFUSED, "mlic_reloads_refused_total",                   \
+#define SERVER_METRICS(X)                                                 \
+    X(KEYS, "mlic_packager_keys_total", "Keys given to packagers.")       \
+    X(INVALID, "mlic_requests_invalid_total",                             \
+      "Requests refused for their "                                       \
+      "form.")                                                            \
+    X(DENIED, "mlic_requests_denied_total",                               \
+      "Requests of packagers refused "                                    \
+      "for a missing or wrong key.")                                      \
+    X(HEARTBEATS, "mlic_heartbeats_total", "Plays that were renewed.")    \
+    X(FAILURES, "mlic_failures_total",                                    \
+      "Requests that failed for a reason of "                             \
+      "this program or its database.")                                    \
+    X(UPSTREAM_FAILURES, "mlic_upstream_failures_total",                  \
+      "Licenses that were granted and which the service that makes them " \
+      "did not give.")                                                    \
+    X(RELOADS, "mlic_reloads_total",                                      \
+      "Times the files were read again and "                              \
+      "taken over.")                                                      \
+    X(RELOADS_REFUSED, "mlic_reloads_refused_total",                      \
       "Times the files were read again and refused; the old ones stay.")
 
 enum server_metric {
@@ -54,6 +60,9 @@ struct server {
     struct audit *audit;
     char packager_key[KEY_SIZE]; /* empty: packagers get nothing */
     uint64_t lease_s;
+    struct fairplay *fairplay; /* NULL: not offered */
+    struct widevine_signer signer;
+    struct upstream *upstreams[LICENSE_SYSTEM_COUNT]; /* NULL: not offered */
     uint64_t decisions[LICENSE_SYSTEM_COUNT][REFUSAL_COUNT];
     uint64_t metrics[SERVER_METRIC_COUNT];
 };

@@ -14,6 +14,9 @@
 static const struct license_system *const systems[LICENSE_SYSTEM_COUNT] = {
     [LICENSE_CLEARKEY] = &license_clearkey,
     [LICENSE_IDENTITY] = &license_identity,
+    [LICENSE_WIDEVINE] = &license_widevine,
+    [LICENSE_FAIRPLAY] = &license_fairplay,
+    [LICENSE_PLAYREADY] = &license_playready,
 };
 
 static void
@@ -83,6 +86,16 @@ refused_tell(struct license_task *license)
 }
 
 static void
+license_forward(struct license_task *license, struct bytes question)
+{
+    struct server *server = server_of(&license->asker.task);
+    const enum license_system_id id = license->request.system;
+    upstream_ask(server->upstreams[id], license->asker.task.request,
+                 systems[id], system_names[id], question,
+                 &server->metrics[SERVER_METRIC_UPSTREAM_FAILURES]);
+}
+
+static void
 license_answer(struct task *task)
 {
     struct license_task *license = (struct license_task *) task;
@@ -109,6 +122,8 @@ license_answer(struct task *task)
     http_reply_header(task->request, "Cache-Control", "no-store");
     if (out.err != 0)
         http_reply_error(task->request, out.err, NULL);
+    else if (system->upstream_type != NULL)
+        license_forward(license, buffer_bytes(&out));
     else
         http_reply(task->request, 200, system->content_type,
                    buffer_bytes(&out));
@@ -140,6 +155,9 @@ request_read(struct license_task *license)
         system == LICENSE_IDENTITY
             ? bytes_of_text(http_request_segment(request, 0))
             : http_request_body(request);
+    license->request.body = body;
+    license->request.fairplay = server->fairplay;
+    license->request.signer = &server->signer;
     const int err = systems[system]->read(body, &license->request, &reason);
     if (err == 0)
         return true;
@@ -202,7 +220,10 @@ license_post(struct http_request *request, void *context)
            && strcmp(name, system_names[system]) != 0)
         system++;
     if (system_names[system] == NULL || systems[system] == NULL
-        || system == LICENSE_IDENTITY) {
+        || system == LICENSE_IDENTITY
+        || (system == LICENSE_FAIRPLAY && server->fairplay == NULL)
+        || (systems[system]->upstream_type != NULL
+            && server->upstreams[system] == NULL)) {
         http_reply_error(request, ERR_NOT_FOUND,
                          "there are no licenses of \"%.32s\" here", name);
         return;

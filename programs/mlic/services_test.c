@@ -94,10 +94,11 @@ static enum refusal
 judge(struct services *services, const char *jwt, struct service **service,
       struct entitlement *out)
 {
-    const char *reason = NULL;
-    const enum refusal refusal = services_judge(services, bytes_of_text(jwt),
-                                                NOW, service, out, &reason);
-    assert_true(refusal == REFUSAL_NONE || reason != NULL);
+    struct services_verdict verdict = {.refusal = REFUSAL_NONE};
+    services_judge(services, bytes_of_text(jwt), NOW, 0, out, &verdict);
+    const enum refusal refusal = verdict.refusal;
+    *service = verdict.service;
+    assert_true(refusal == REFUSAL_NONE || verdict.reason != NULL);
     return refusal;
 }
 
@@ -167,7 +168,7 @@ each_service_has_its_own_keys_and_rules(void **state)
         REFUSAL_NONE);
     assert_string_equal(b->id, "b");
     assert_int_equal(b->plays, 2);
-    assert_int_equal(b->rule_count, 2);
+    assert_int_equal(b->rule_count, 4); /* with those of the service itself */
     assert_true(b->rules[0].is_refused && !b->rules[1].is_refused);
     assert_int_equal(b->rules[0].classes, 1u << CRYPT_CLASS_UHD);
     assert_int_equal(b->rules[0].systems,
@@ -259,7 +260,7 @@ a_service_asks_as_often_as_it_may(void **state)
     /* and none of it anew by reading the file again */
     struct services *again = good("{\"services\":[{\"id\":\"a\"," KEYS
                                   ",\"rate_per_s\":2,\"burst\":3}]}");
-    services_inherit(again, services);
+    assert_int_equal(services_begin(again, services, NULL, NULL), 0);
     services_free(services);
     assert_int_equal(judge(again, jwt, &service, &read), REFUSAL_NONE);
     assert_false(service_may_ask(service, 1000001));
