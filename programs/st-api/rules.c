@@ -27,8 +27,8 @@
 #define ANSWER_SIZE_MAX 4096 /* bytes */
 
 struct remembered {
-    uint8_t question[16]; /* of its SHA-256 */
-    uint64_t until_s, stale_s;
+    uint8_t question[16];        /* of its SHA-256 */
+    uint64_t until_ms, stale_ms; /* of Unix time */
     bool allows;
 };
 
@@ -251,7 +251,7 @@ silence_judge(struct rules *rules, const uint8_t question[SHA256_DIGEST_LENGTH],
     rules->counts.failed++;
     if (asked != NULL)
         failure_tell(asked, reason);
-    if (before != NULL && clock_unix_s() < before->stale_s)
+    if (before != NULL && clock_unix_ms() < before->stale_ms)
         return verdict_of(before->allows);
     return allows_silence ? RULE_ALLOWS : RULE_SILENT;
 }
@@ -281,12 +281,12 @@ answered(const struct http_response *response, void *context)
                          : "its answer is not 200");
     } else {
         struct remembered *place = place_of(pending->rules, pending->question);
-        const uint64_t now_s = clock_unix_s();
+        const uint64_t now_ms = clock_unix_ms();
         if (ttl_s > pending->ttl_s)
             ttl_s = pending->ttl_s;
         memcpy(place->question, pending->question, sizeof place->question);
-        place->until_s = now_s + ttl_s;
-        place->stale_s = place->until_s + RULES_STALE_S;
+        place->until_ms = now_ms + ttl_s * 1000;
+        place->stale_ms = place->until_ms + RULES_STALE_S * 1000;
         place->allows = allows;
         answer_tell(pending->asked);
         verdict = verdict_of(allows);
@@ -364,7 +364,7 @@ rules_ask(struct rules *rules, const struct rule_question *question,
     uint8_t digest[SHA256_DIGEST_LENGTH];
     question_digest(question, digest);
     const struct remembered *known = recall(rules, digest);
-    if (known != NULL && clock_unix_s() < known->until_s) {
+    if (known != NULL && clock_unix_ms() < known->until_ms) {
         rules->counts.remembered++;
         told(verdict_of(known->allows), context);
         return;
