@@ -18,6 +18,7 @@
 #include "media/crypt/cpix_private.h"
 
 #include "core/err.h"
+#include "media/xml_attribute.h"
 
 #include <expat.h>
 #include <malloc.h>
@@ -99,23 +100,14 @@ base64_read_all(struct bytes text, uint8_t *out, size_t size)
     return is_whole;
 }
 
-static const char *
-attribute(const char **attributes, const char *name)
-{
-    for (; attributes[0] != NULL; attributes += 2)
-        if (strcmp(attributes[0], name) == 0)
-            return attributes[1];
-    return NULL;
-}
-
 /* ---- elements ---- */
 
 static void
 key_begin(struct reader *reader, const char **attributes)
 {
-    const char *kid = attribute(attributes, "kid");
-    const char *iv = attribute(attributes, "explicitIV");
-    const char *scheme = attribute(attributes, "commonEncryptionScheme");
+    const char *kid = xml_attribute(attributes, "kid");
+    const char *iv = xml_attribute(attributes, "explicitIV");
+    const char *scheme = xml_attribute(attributes, "commonEncryptionScheme");
     const char *wanted = cpix_scheme_name(reader->request->scheme);
     struct cpix_content_key found = {.has_iv = iv != NULL};
     if (kid == NULL || !cpix_uuid_read(kid, found.key.kid))
@@ -172,7 +164,7 @@ static void
 algorithm_check(struct reader *reader, const char **attributes,
                 const char *wanted)
 {
-    const char *algorithm = attribute(attributes, "Algorithm");
+    const char *algorithm = xml_attribute(attributes, "Algorithm");
     if (algorithm == NULL || strcmp(algorithm, wanted) != 0)
         reader_fail(reader, ERR_UNSUPPORTED,
                     "an algorithm is none of CPIX 2.3's: RSA-OAEP with SHA-1, "
@@ -269,8 +261,8 @@ mac_end(struct reader *reader, struct bytes text)
 static void
 system_begin(struct reader *reader, const char **attributes)
 {
-    const char *kid = attribute(attributes, "kid");
-    const char *id = attribute(attributes, "systemId");
+    const char *kid = xml_attribute(attributes, "kid");
+    const char *id = xml_attribute(attributes, "systemId");
     const struct cpix_request *request = reader->request;
     uint8_t bytes[CRYPT_KEY_SIZE];
     reader->system_key = NULL;
@@ -302,7 +294,7 @@ protection_begin(struct reader *reader, const char **attributes)
 static void
 hls_begin(struct reader *reader, const char **attributes)
 {
-    const char *playlist = attribute(attributes, "playlist");
+    const char *playlist = xml_attribute(attributes, "playlist");
     reader->part = playlist != NULL && strcmp(playlist, "master") == 0
                        ? CRYPT_PART_MULTIVARIANT
                        : CRYPT_PART_MEDIA;
@@ -364,8 +356,8 @@ rule_add(struct reader *reader, const struct cpix_rule *rule)
 static void
 rule_begin(struct reader *reader, const char **attributes)
 {
-    const char *kid = attribute(attributes, "kid");
-    const char *type = attribute(attributes, "intendedTrackType");
+    const char *kid = xml_attribute(attributes, "kid");
+    const char *type = xml_attribute(attributes, "intendedTrackType");
     struct cpix_rule found = {.period = CRYPT_PERIODS_MAX};
     if (kid == NULL || !cpix_uuid_read(kid, found.kid) || type == NULL) {
         reader_fail(reader, ERR_INVALID,
@@ -381,7 +373,7 @@ rule_begin(struct reader *reader, const char **attributes)
 static void
 filter_read(struct reader *reader, const char **attributes)
 {
-    const char *id = attribute(attributes, "periodId");
+    const char *id = xml_attribute(attributes, "periodId");
     const size_t head = strlen(CPIX_PERIOD_ID);
     uint64_t number;
     if (id == NULL || strncmp(id, CPIX_PERIOD_ID, head) != 0

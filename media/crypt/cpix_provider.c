@@ -19,6 +19,7 @@
 #include "media/crypt/cpix_provider_private.h"
 
 #include "core/err.h"
+#include "media/xml_attribute.h"
 
 #include <expat.h>
 #include <openssl/evp.h>
@@ -76,15 +77,6 @@ fail(struct reader *reader, int err, const char *reason)
         reader->reason = reason;
     }
     (void) XML_StopParser(reader->parser, XML_FALSE);
-}
-
-static const char *
-attribute(const char **attributes, const char *name)
-{
-    for (; attributes[0] != NULL; attributes += 2)
-        if (strcmp(attributes[0], name) == 0)
-            return attributes[1];
-    return NULL;
 }
 
 /* Printable, with an end. */
@@ -188,10 +180,10 @@ edit_inside(struct reader *reader, enum cpix_edit_kind kind, size_t index)
 static void
 document_begin(struct reader *reader, const char **attributes)
 {
-    const char *version = attribute(attributes, "version");
+    const char *version = xml_attribute(attributes, "version");
     if (version == NULL || strcmp(version, "2.3") != 0)
         fail(reader, ERR_UNSUPPORTED, "its version is not 2.3");
-    else if (!text_take(attribute(attributes, "contentId"),
+    else if (!text_take(xml_attribute(attributes, "contentId"),
                         reader->asked->content, sizeof reader->asked->content))
         fail(reader, ERR_INVALID,
              "it has no contentId of 1 to 256 printable bytes");
@@ -270,8 +262,8 @@ static void
 key_begin(struct reader *reader, const char **attributes)
 {
     struct cpix_asked *asked = reader->asked;
-    const char *kid = attribute(attributes, "kid");
-    const char *scheme = attribute(attributes, "commonEncryptionScheme");
+    const char *kid = xml_attribute(attributes, "kid");
+    const char *scheme = xml_attribute(attributes, "commonEncryptionScheme");
     struct cpix_asked_key key = {0};
     if (kid == NULL || !cpix_uuid_read(kid, key.kid))
         fail(reader, ERR_INVALID, "a ContentKey has no kid that is a UUID");
@@ -284,7 +276,7 @@ key_begin(struct reader *reader, const char **attributes)
     else if (scheme_read(scheme, &key.scheme) != 0)
         fail(reader, ERR_UNSUPPORTED,
              "a ContentKey's commonEncryptionScheme is neither cenc nor cbcs");
-    else if (attribute(attributes, "explicitIV") != NULL)
+    else if (xml_attribute(attributes, "explicitIV") != NULL)
         fail(reader, ERR_INVALID,
              "a ContentKey has an explicitIV, which is the key server's to "
              "give");
@@ -313,8 +305,8 @@ system_read(const char *id, enum crypt_system *out)
 static void
 system_begin(struct reader *reader, const char **attributes)
 {
-    const char *id = attribute(attributes, "systemId");
-    const size_t key = key_index(reader, attribute(attributes, "kid"));
+    const char *id = xml_attribute(attributes, "systemId");
+    const size_t key = key_index(reader, xml_attribute(attributes, "kid"));
     if (key == NONE || id == NULL) {
         fail(reader, ERR_INVALID,
              "a DRMSystem has no systemId, or no kid of a ContentKey");
@@ -359,7 +351,7 @@ protection_begin(struct reader *reader, const char **attributes)
 static void
 hls_begin(struct reader *reader, const char **attributes)
 {
-    const char *playlist = attribute(attributes, "playlist");
+    const char *playlist = xml_attribute(attributes, "playlist");
     part_begin(reader, playlist != NULL && strcmp(playlist, "master") == 0
                            ? CRYPT_PART_MULTIVARIANT
                            : CRYPT_PART_MEDIA);
@@ -389,12 +381,12 @@ part_end(struct reader *reader)
 static void
 period_begin(struct reader *reader, const char **attributes)
 {
-    const char *index = attribute(attributes, "index");
+    const char *index = xml_attribute(attributes, "index");
     struct period *period = &reader->periods[reader->period_count];
     uint64_t number = reader->period_count;
     if (reader->period_count == CRYPT_PERIODS_MAX)
         fail(reader, ERR_LIMIT, "it has more than 256 periods");
-    else if (!text_take(attribute(attributes, "id"), period->id,
+    else if (!text_take(xml_attribute(attributes, "id"), period->id,
                         sizeof period->id))
         fail(reader, ERR_INVALID, "a ContentKeyPeriod has no id");
     else if (index != NULL
@@ -411,8 +403,8 @@ period_begin(struct reader *reader, const char **attributes)
 static void
 rule_begin(struct reader *reader, const char **attributes)
 {
-    const char *type = attribute(attributes, "intendedTrackType");
-    const size_t index = key_index(reader, attribute(attributes, "kid"));
+    const char *type = xml_attribute(attributes, "intendedTrackType");
+    const size_t index = key_index(reader, xml_attribute(attributes, "kid"));
     char track[CPIX_TRACK_LEN_MAX + 1];
     unsigned classes = 0;
     if (index == NONE || !text_take(type, track, sizeof track)) {
@@ -456,7 +448,7 @@ filter_begin(struct reader *reader, const char **attributes)
 static void
 period_filter_begin(struct reader *reader, const char **attributes)
 {
-    const char *id = attribute(attributes, "periodId");
+    const char *id = xml_attribute(attributes, "periodId");
     for (size_t i = 0; id != NULL && i < reader->period_count; i++)
         if (strcmp(reader->periods[i].id, id) == 0) {
             reader->asked->keys[reader->now.key].period =

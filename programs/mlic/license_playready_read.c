@@ -8,6 +8,7 @@
 #include "programs/mlic/license_playready.h"
 
 #include "core/err.h"
+#include "media/xml_attribute.h"
 
 #include <expat.h>
 #include <openssl/evp.h>
@@ -100,19 +101,10 @@ kid_take(struct reader *reader, const char *text, size_t len)
         fail(reader, ERR_LIMIT, "more than 128 KIDs");
 }
 
-static const char *
-attribute(const char **attributes, const char *name)
-{
-    for (; attributes[0] != NULL; attributes += 2)
-        if (strcmp(attributes[0], name) == 0)
-            return attributes[1];
-    return NULL;
-}
-
 static void
 header_begin(struct reader *reader, const char **attributes)
 {
-    const char *version = attribute(attributes, "version");
+    const char *version = xml_attribute(attributes, "version");
     if (reader->has_header)
         fail(reader, ERR_INVALID, "it has two WRMHEADERs");
     reader->has_header = true;
@@ -140,7 +132,7 @@ element_begin(void *context, const char *name, const char **attributes)
         header_begin(reader, attributes);
     if (is != PLACE_KID)
         return;
-    const char *value = attribute(attributes, "VALUE");
+    const char *value = xml_attribute(attributes, "VALUE");
     reader->has_value = value != NULL;
     reader->text_len = 0;
     if (value != NULL)
