@@ -25,6 +25,10 @@ struct cpix_request {
                                              * else none do */
 };
 
+/* False: it names no license system, which SPEKE v2 has no place for, and is of
+ * CPIX alone: AES-128, or no other system than ClearKey. */
+bool cpix_request_is_speke(const struct cpix_request *request);
+
 /* The same bytes for the same request: a KID is a hash of what it is for. */
 void cpix_request_write(const struct cpix_request *request, struct buffer *out);
 

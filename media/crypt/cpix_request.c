@@ -84,7 +84,7 @@ content_key_write(const struct cpix_request *request, unsigned class,
 }
 
 /* What a system has use for; of PSSH and ContentProtectionData FairPlay has
- * none, and ClearKey is the provider's in no more than its boxes. */
+ * none. ClearKey is nothing of a provider's: its boxes are of all keys. */
 static const char *
 system_parts(enum crypt_system system)
 {
@@ -100,7 +100,7 @@ system_parts(enum crypt_system system)
     case CRYPT_SYSTEM_COMMON:
         break;
     }
-    return "<cpix:PSSH/>";
+    return NULL;
 }
 
 static void
@@ -127,12 +127,30 @@ rule_write(const struct cpix_request *request, unsigned class, uint32_t period,
     buffer_printf(out, "%s</cpix:ContentKeyUsageRule>\n", tracks[class].filter);
 }
 
+static bool
+system_is_asked(const struct cpix_request *request, enum crypt_system system)
+{
+    return request->scheme != CRYPT_AES128 && system_parts(system) != NULL
+           && crypt_system_is_wanted(request->systems, system, request->scheme);
+}
+
+bool
+cpix_request_is_speke(const struct cpix_request *request)
+{
+    bool is_asked = false;
+    for (enum crypt_system i = 0; i < CRYPT_SYSTEM_COUNT; i++)
+        is_asked = is_asked || system_is_asked(request, i);
+    return is_asked;
+}
+
 static void
 systems_write(const struct cpix_request *request, struct buffer *out)
 {
+    if (!cpix_request_is_speke(request))
+        return;
     buffer_append_text(out, "<cpix:DRMSystemList>\n");
     for (enum crypt_system i = 0; i < CRYPT_SYSTEM_COUNT; i++)
-        if (crypt_system_is_wanted(request->systems, i, request->scheme))
+        if (system_is_asked(request, i))
             keys_write(request, system_write, i, out);
     buffer_append_text(out, "</cpix:DRMSystemList>\n");
 }

@@ -454,8 +454,20 @@ a_request_names_each_key_and_its_use(void **state)
                               "<cpix:HLSSignalingData "
                               "playlist=\"master\"/></cpix:DRMSystem>"),
                      4);
-    assert_int_equal(
-        count_of(text, CRYPT_COMMON "\"><cpix:PSSH/></cpix:DRMSystem>"), 4);
+    assert_int_equal(count_of(text, CRYPT_COMMON), 0);
+    assert_true(cpix_request_is_speke(&request));
+    /* what no license system is asked for is none of SPEKE's */
+    request.scheme = CRYPT_CENC;
+    assert_false(cpix_request_is_speke(&request));
+    again.len = 0;
+    cpix_request_write(&request, &again);
+    buffer_append_u8(&again, 0);
+    assert_int_equal(count_of((const char *) again.ptr, "DRMSystem"), 0);
+    request.systems =
+        &(struct crypt_systems){.has_widevine = true, .has_playready = true};
+    assert_true(cpix_request_is_speke(&request));
+    request.scheme = CRYPT_AES128;
+    assert_false(cpix_request_is_speke(&request));
     again.len = 0;
     request = request_of(1);
     cpix_request_write(&request, &again);

@@ -184,6 +184,16 @@ crypt_part_write(const struct crypt_track *track, enum crypt_system system,
     }
 }
 
+/* RFC 8216 §4.3.2.4, with the method of an encryption that the document does not
+ * know yet: Shaka Player takes it so. */
+static void
+identity_write(const struct crypt_track *track, struct buffer *out)
+{
+    key_begin("EXT-X-KEY", track, out);
+    buffer_append_bytes(out, track->uris[0]);
+    key_end("identity", track, false, out);
+}
+
 static struct crypt_track
 track_period(const struct crypt_track *track, uint32_t number)
 {
@@ -192,6 +202,8 @@ track_period(const struct crypt_track *track, uint32_t number)
     period.period_count = 1;
     if (track->signals != NULL)
         period.signals += number;
+    if (track->uris != NULL)
+        period.uris += number;
     return period;
 }
 
@@ -228,7 +240,10 @@ crypt_playlist_write(struct bytes playlist, const struct crypt_track *track,
         const uint32_t number = period_read(playlist, track);
         if (kid == NULL || !signal_is_same_kid(kid, track->kids[number])) {
             const struct crypt_track period = track_period(track, number);
-            keys_write(false, &period, systems, out);
+            if (period.uris != NULL)
+                identity_write(&period, out);
+            else
+                keys_write(false, &period, systems, out);
             kid = track->kids[number];
         }
         const size_t line = signal_line_find(playlist, "", true);

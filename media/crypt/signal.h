@@ -41,6 +41,13 @@ struct crypt_track {
     uint32_t period_segments;              /* how long they are, of several */
     const struct crypt_signals *const *signals; /* of the kids, or NULL; as each
                                                  * of them */
+    const struct bytes *uris; /* where the kids' keys are to be had as they are,
+                               * for players of HLS without a license system,
+                               * which are told of none then; or NULL */
+    /* What a box of ClearKey names instead of the kids: hls.js asks for the keys
+     * of the first box that it meets, be it the sound's, and no others. */
+    const uint8_t (*film_kids)[CRYPT_KEY_SIZE];
+    uint32_t film_kid_count; /* 0: the kids */
 };
 
 /* The systems' identifiers in DASH-IF's registry; COMMON is ClearKey's where it

@@ -62,7 +62,12 @@ pssh_begin(const uint8_t *system, const struct crypt_track *track,
 static void
 clearkey_pssh_write(const struct crypt_track *track, struct buffer *out)
 {
-    pssh_begin(system_clearkey, track, true, 0, out);
+    struct crypt_track all = *track;
+    if (track->film_kid_count > 0) {
+        all.kids = track->film_kids;
+        all.period_count = track->film_kid_count;
+    }
+    pssh_begin(system_clearkey, &all, true, 0, out);
 }
 
 /* WidevinePsshData: key_ids = 2, protection_scheme = 9 (of four letters). */

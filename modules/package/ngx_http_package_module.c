@@ -25,6 +25,9 @@
  *   package_trick_play $text;  1: an MPD has sets of key frames alone, which
  *                              other tools than players take for more tracks
  *
+ *   package_quality $text;     sd or hd: manifests leave out the pictures above,
+ *                              see media/crypt/keys.h, where that leaves any
+ *
  *   package_encryption $text;  off, cenc, cbcs or, of transport streams,
  *                              aes-128; off
  *   package_keys file;         see media/crypt/keys.h; read with the
@@ -45,6 +48,8 @@
  *   package_key_uri $text;     where players of aes-128 get the key: a URI,
  *                              absolute or relative to the playlist, another
  *                              for each key
+ *   package_identity $text;    1: so do those of cenc and cbcs by HLS, whose
+ *                              playlists tell them of no license system
  *
  *   $package_slice_range       in the fill location: "bytes=0-1048575"
  *   $package_kid               of the track that is encrypted: its key's name,
@@ -199,6 +204,22 @@ static ngx_command_t ngx_http_package_commands[] = {
       ngx_http_set_complex_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_package_loc_conf_t, key_uri),
+      NULL },
+
+    { ngx_string("package_quality"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, quality),
+      NULL },
+
+    { ngx_string("package_identity"),
+      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF
+          | NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_package_loc_conf_t, identity),
       NULL },
 
     { ngx_string("package_index_memory"),
@@ -791,6 +812,12 @@ ngx_http_package_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
     if (conf->key_uri == NULL) {
         conf->key_uri = prev->key_uri;
+    }
+    if (conf->quality == NULL) {
+        conf->quality = prev->quality;
+    }
+    if (conf->identity == NULL) {
+        conf->identity = prev->identity;
     }
     ngx_conf_merge_uint_value(conf->clear_lead, prev->clear_lead, 0);
     ngx_conf_merge_uint_value(conf->key_period, prev->key_period, 0);

@@ -48,6 +48,8 @@ typedef struct {
     struct cpix_recipient *key_recipient; /* of its keys; NULL: none */
     struct crypt_systems *systems;        /* NULL: none */
     ngx_http_complex_value_t *key_uri;    /* NULL: none */
+    ngx_http_complex_value_t *identity;   /* NULL: no */
+    ngx_http_complex_value_t *quality;    /* NULL: all */
     ngx_uint_t clear_lead;                /* segments */
     struct package_plain_conf *plain;     /* NULL: ingested films only */
     ngx_uint_t key_period;                /* segments; 0: one key for all */

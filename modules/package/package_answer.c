@@ -252,6 +252,25 @@ package_trick_play(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
     return NGX_OK;
 }
 
+/* False: out of memory. */
+static bool
+package_quality(ngx_http_request_t *r, struct package_manifest *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    ngx_str_t text = ngx_null_string;
+
+    if (conf->quality != NULL
+        && ngx_http_complex_value(r, conf->quality, &text) != NGX_OK) {
+        return false;
+    }
+    const struct bytes name = bytes_of(text.data, text.len);
+    out->best = bytes_equal(name, BYTES_LITERAL("sd")) ? CRYPT_CLASS_SD
+                                                       : CRYPT_CLASS_HD;
+    out->is_limited = name.len != 0;
+    return true;
+}
+
 /* The manifest of all tracks: `text`, unless this play has another. */
 static ngx_int_t
 package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
@@ -265,10 +284,12 @@ package_asset_answer(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
     bool is_steered;
 
     if (package_pathways(r, &steering, &is_steered) != NGX_OK
-        || package_trick_play(r, ctx, &what.has_trick_play) != NGX_OK) {
+        || package_trick_play(r, ctx, &what.has_trick_play) != NGX_OK
+        || !package_quality(r, &what)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (!is_steered && !ctx->is_clipped && !what.has_trick_play) {
+    if (!is_steered && !ctx->is_clipped && !what.has_trick_play
+        && !what.is_limited) {
         return package_text_answer(r, ctx, text(ctx->use.index));
     }
     what.steering = is_steered ? &steering : NULL;

@@ -305,50 +305,66 @@ package_crypt_set(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx)
     return err == 0 ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static int
-package_asset_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
-                    struct bytes clear, struct buffer *out)
-{
-    struct crypt_track tracks[ASSET_TRACKS_MAX];
-    struct asset *asset;
-    int err = package_asset_open(ctx, &asset);
+/* Of all classes that have keys: the track's own first, in all periods as far
+ * as they fit into a box. */
+#define FILM_KIDS_MAX 64
 
-    for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
-        err = package_track_tell(r, ctx, &asset->tracks[i], &tracks[i]);
+static int
+package_film_kids(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                  struct crypt_track *track)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    u_char *kids = ngx_pnalloc(r->pool, FILM_KIDS_MAX * CRYPT_KEY_SIZE);
+    uint32_t count = ngx_min(track->period_count, FILM_KIDS_MAX);
+
+    if (kids == NULL) {
+        return ERR_MEMORY;
     }
-    if (err == 0 && ctx->path.kind == PACKAGE_MPD) {
-        crypt_mpd_write(clear, asset, tracks, package_systems(r), out);
-    } else if (err == 0) {
-        crypt_multivariant_write(clear, tracks, asset->track_count,
-                                 package_systems(r), out);
+    ngx_memcpy(kids, track->kids, count * CRYPT_KEY_SIZE);
+    for (uint32_t i = 0; i < track->period_count * CRYPT_CLASS_COUNT; i++) {
+        const struct crypt_key_name name = {
+            .folder = ctx->path.folder,
+            .class = i % CRYPT_CLASS_COUNT,
+            .period = i / CRYPT_CLASS_COUNT,
+        };
+        const struct crypt_key *key =
+            conf->keys != NULL ? crypt_keys_find(conf->keys, &name)
+                               : package_keys_find(&ctx->keys, &name);
+        uint32_t same = 0;
+
+        while (key != NULL && same < count
+               && ngx_memcmp(kids + same * CRYPT_KEY_SIZE, key->kid,
+                             CRYPT_KEY_SIZE)
+                      != 0) {
+            same++;
+        }
+        if (key != NULL && same == count && count < FILM_KIDS_MAX) {
+            ngx_memcpy(kids + count++ * CRYPT_KEY_SIZE, key->kid,
+                       CRYPT_KEY_SIZE);
+        }
     }
-    ngx_free(asset);
-    return err != 0 ? err : out->err;
+    track->film_kids = (const uint8_t(*)[CRYPT_KEY_SIZE]) kids;
+    track->film_kid_count = count;
+    return 0;
 }
 
-/* The init segment, or the media playlist. */
-static int
-package_track_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                   struct bytes clear, struct buffer *out)
-{
-    const struct track_info *info = &ctx->use.index->track.info;
-    struct crypt_track track;
-    struct buffer pssh;
-    int err = package_track_tell(r, ctx, info, &track);
+/* ---- keys as they are ---- */
 
-    if (err != 0) {
-        return err;
+/* 1: playlists tell where keys are to be had; 0; or ERR_MEMORY. */
+static int
+package_identity(ngx_http_request_t *r, bool *out)
+{
+    const ngx_http_package_loc_conf_t *conf =
+        ngx_http_get_module_loc_conf(r, ngx_http_package_module);
+    ngx_str_t text = ngx_null_string;
+
+    if (conf->identity != NULL
+        && ngx_http_complex_value(r, conf->identity, &text) != NGX_OK) {
+        return ERR_MEMORY;
     }
-    if (ctx->path.kind != PACKAGE_INIT) {
-        crypt_playlist_write(clear, &track, package_systems(r), out);
-        return out->err;
-    }
-    buffer_init(&pssh, PACKAGE_BOXES_SIZE_MAX);
-    crypt_pssh_write(&track, package_systems(r), &pssh);
-    cenc_init_write(info, &ctx->crypt, buffer_bytes(&pssh), out);
-    err = pssh.err;
-    buffer_fini(&pssh);
-    return err != 0 ? err : out->err;
+    *out = bytes_equal(bytes_of(text.data, text.len), BYTES_LITERAL("1"));
+    return 0;
 }
 
 /* Where the key that $package_kid says is to be had. */
@@ -378,18 +394,25 @@ package_key_uri(ngx_http_request_t *r, struct bytes *out)
     return 0;
 }
 
-/* Of each period. A player asks for a URI once, so two keys cannot share it. */
+/* Of each period, in the request's pool. A player asks for a URI once, so two
+ * keys cannot share it. */
 static int
 package_key_uris(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
-                 const struct crypt_track *track, struct hls_key *out)
+                 struct crypt_track *track)
 {
+    struct bytes *uris =
+        ngx_palloc(r->pool, track->period_count * sizeof *uris);
+
+    if (uris == NULL) {
+        return ERR_MEMORY;
+    }
     for (uint32_t i = 0; i < track->period_count; i++) {
         ngx_memcpy(ctx->crypt.key.kid, track->kids[i], CRYPT_KEY_SIZE);
-        int err = package_key_uri(r, &out[i].uri);
+        int err = package_key_uri(r, &uris[i]);
         if (err != 0) {
             return err;
         }
-        if (i > 0 && bytes_equal(out[i].uri, out[i - 1].uri)
+        if (i > 0 && bytes_equal(uris[i], uris[i - 1])
             && ngx_memcmp(track->kids[i], track->kids[i - 1], CRYPT_KEY_SIZE)
                    != 0) {
             ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -397,7 +420,71 @@ package_key_uris(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
             return ERR_INVALID;
         }
     }
+    track->uris = uris;
     return 0;
+}
+
+static int
+package_asset_crypt(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
+                    struct bytes clear, struct buffer *out)
+{
+    static const struct crypt_systems none;
+    struct crypt_track tracks[ASSET_TRACKS_MAX];
+    struct asset *asset;
+    bool is_identity = false;
+    int err = package_asset_open(ctx, &asset);
+
+    for (size_t i = 0; err == 0 && i < asset->track_count; i++) {
+        err = package_track_tell(r, ctx, &asset->tracks[i], &tracks[i]);
+    }
+    if (err == 0) {
+        err = package_identity(r, &is_identity);
+    }
+    if (err == 0 && ctx->path.kind == PACKAGE_MPD) {
+        crypt_mpd_write(clear, asset, tracks, package_systems(r), out);
+    } else if (err == 0) {
+        crypt_multivariant_write(clear, tracks, asset->track_count,
+                                 is_identity ? &none : package_systems(r), out);
+    }
+    ngx_free(asset);
+    return err != 0 ? err : out->err;
+}
+
+/* The init segment, or the media playlist. */
+static int
+package_track_text(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
+                   struct bytes clear, struct buffer *out)
+{
+    const struct track_info *info = &ctx->use.index->track.info;
+    struct crypt_track track;
+    struct buffer pssh;
+    bool is_identity;
+    int err = package_track_tell(r, ctx, info, &track);
+
+    if (err != 0) {
+        return err;
+    }
+    if (ctx->path.kind != PACKAGE_INIT) {
+        err = package_identity(r, &is_identity);
+        if (err == 0 && is_identity) {
+            err = package_key_uris(r, ctx, &track);
+        }
+        if (err != 0) {
+            return err;
+        }
+        crypt_playlist_write(clear, &track, package_systems(r), out);
+        return out->err;
+    }
+    err = package_film_kids(r, ctx, &track);
+    if (err != 0) {
+        return err;
+    }
+    buffer_init(&pssh, PACKAGE_BOXES_SIZE_MAX);
+    crypt_pssh_write(&track, package_systems(r), &pssh);
+    cenc_init_write(info, &ctx->crypt, buffer_bytes(&pssh), out);
+    err = pssh.err;
+    buffer_fini(&pssh);
+    return err != 0 ? err : out->err;
 }
 
 /* The playlist of a transport stream, and where its keys are to be had. */
@@ -425,7 +512,10 @@ package_key_playlist(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .period_segments = track.period_segments,
         .clear_segments = (uint32_t) ngx_min(conf->clear_lead, UINT32_MAX),
     };
-    err = package_key_uris(r, ctx, &track, list);
+    err = package_key_uris(r, ctx, &track);
+    for (uint32_t i = 0; err == 0 && i < track.period_count; i++) {
+        list[i].uri = track.uris[i];
+    }
     /* whose periods are told of the whole */
     struct track_index part = ctx->use.index->track;
     if (err == 0 && ctx->is_clipped) {

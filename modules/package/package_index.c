@@ -142,6 +142,38 @@ asset_open(struct bytes file, const struct clip *clip, struct asset **out)
     return 0;
 }
 
+/* Pictures that a viewer has no right to are not offered: the license server
+ * would refuse their keys, and players take that in different ways. */
+static void
+asset_limit(struct asset *asset, enum crypt_class best)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < asset->track_count; i++) {
+        const struct track_info *track = &asset->tracks[i];
+        const enum crypt_class class = crypt_class_of(track);
+
+        if (!track_has_samples(track) || class == CRYPT_CLASS_AUDIO
+            || class <= best) {
+            asset->tracks[kept++] = *track;
+        }
+    }
+    asset->track_count = kept;
+}
+
+static bool
+asset_has_class(const struct asset *asset, enum crypt_class best)
+{
+    bool has_any = false;
+
+    for (size_t i = 0; i < asset->track_count; i++) {
+        has_any = has_any
+                  || (track_has_samples(&asset->tracks[i])
+                      && crypt_class_of(&asset->tracks[i]) <= best);
+    }
+    return has_any;
+}
+
 static int
 asset_write(struct bytes file, package_asset_write *write,
             const struct package_manifest *what, struct buffer *out)
@@ -156,6 +188,9 @@ asset_write(struct bytes file, package_asset_write *write,
         asset_rates_set(asset, what->rates);
     }
     asset->has_trick_play = what->has_trick_play;
+    if (what->is_limited && asset_has_class(asset, what->best)) {
+        asset_limit(asset, what->best);
+    }
     write(asset, what->steering, out);
     ngx_free(asset);
     return out->err;

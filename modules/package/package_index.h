@@ -21,6 +21,7 @@
 #include <ngx_event.h>
 
 #include "media/clip.h"
+#include "media/crypt/keys.h"
 
 enum package_index_state {
     PACKAGE_INDEX_LOADING,
@@ -109,6 +110,9 @@ struct package_manifest {
     const struct clip *clip;         /* a part of the film, or NULL: all */
     const struct clip_rates *rates;  /* of the part */
     bool has_trick_play;             /* in an MPD */
+    bool is_limited;                 /* pictures above this are left out, where
+                                      * that leaves any */
+    enum crypt_class best;
 };
 
 /* Writes an asset's multivariant playlist or MPD, by the function of

@@ -184,7 +184,8 @@ header_add(ngx_list_t *list, const char *name, const char *lowcase,
 
 /* Of the viewer's request the key server learns nothing. */
 static ngx_int_t
-request_make(ngx_http_request_t *sr, size_t length)
+request_make(ngx_http_request_t *sr, const struct cpix_request *what,
+             size_t length)
 {
     ngx_str_t server = sr->headers_in.server;
 
@@ -203,6 +204,9 @@ request_make(ngx_http_request_t *sr, size_t length)
                    "application/xml")
         != NGX_OK) {
         return NGX_ERROR;
+    }
+    if (!cpix_request_is_speke(what)) {
+        return NGX_OK;
     }
     return header_add(&sr->headers_in.headers, "X-Speke-Version",
                       "x-speke-version", "2.0");
@@ -235,7 +239,7 @@ body_make(ngx_http_request_t *sr, const struct cpix_request *what)
     body->bufs->buf = b;
     body->bufs->next = NULL;
     sr->request_body = body;
-    return request_make(sr, (size_t) (b->last - b->pos));
+    return request_make(sr, what, (size_t) (b->last - b->pos));
 }
 
 /* As of a fill: a failure ends the subrequest only. */

@@ -8,6 +8,7 @@
 #include "media/crypt/cpix_provider.h"
 #include "platform/clock.h"
 #include "platform/database.h"
+#include "platform/log.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -202,6 +203,7 @@ cpix_post(struct http_request *request, void *context)
     char text[512];
     snprintf(text, sizeof text, "the CPIX document is refused: %s",
              reason != NULL ? reason : err_text(err));
+    log_warn("cpix: %s", text); /* packagers seldom show their operators */
     server_reply_invalid(server, request, err == ERR_MEMORY ? err : ERR_INVALID,
                          text);
     task_free(&cpix->task);
