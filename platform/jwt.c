@@ -331,6 +331,40 @@ jwt_verify(struct bytes text, const struct jwk *jwk, json_t **claims)
     return 0;
 }
 
+static cjose_jws_t *
+jws_make(const json_t *claims, const struct jwk *jwk)
+{
+    char *text = json_dumps(claims, JSON_COMPACT);
+    cjose_header_t *header = cjose_header_new(NULL);
+    cjose_jws_t *jws = NULL;
+    if (text != NULL && header != NULL
+        && cjose_header_set(header, CJOSE_HDR_ALG, jwk->alg, NULL)
+        && cjose_header_set(header, CJOSE_HDR_KID, jwk->kid, NULL))
+        jws = cjose_jws_sign(jwk->jwk, header, (const uint8_t *) text,
+                             strlen(text), NULL);
+    cjose_header_release(header);
+    free(text);
+    return jws;
+}
+
+int
+jwt_sign(const json_t *claims, const struct jwk *jwk, char *out, size_t *size)
+{
+    const char *text;
+    int err = ERR_MEMORY;
+    cjose_jws_t *jws = jws_make(claims, jwk);
+    if (jws != NULL && cjose_jws_export(jws, &text, NULL)) {
+        const size_t len = strlen(text);
+        err = len <= *size ? 0 : ERR_LIMIT;
+        if (err == 0) {
+            memcpy(out, text, len);
+            *size = len;
+        }
+    }
+    cjose_jws_release(jws);
+    return err;
+}
+
 /* ---- claims ---- */
 
 bool

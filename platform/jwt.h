@@ -3,7 +3,7 @@
 #define PLATFORM_JWT_H
 
 /*
- * JWTs (RFC 7519) that others sign, by libcjose: each by its key's one algorithm
+ * JWTs (RFC 7519), by libcjose: each by its key's one algorithm
  * and no other (RFC 8725). Claims are jansson's. Apart from core/token.h, which
  * is for what is looked at with every segment.
  */
@@ -39,6 +39,11 @@ bool jwt_peek(struct bytes text, struct jwt_claimed *out);
 /* Whether the key has signed it. The claims are to be json_decref'ed; when it is
  * said to be good is not looked at. ERR_DENIED. */
 int jwt_verify(struct bytes text, const struct jwk *jwk, json_t **claims);
+
+/* By a key of jwk_of_secret; *size becomes its length. ERR_MEMORY; ERR_LIMIT: it
+ * is longer. */
+int jwt_sign(const json_t *claims, const struct jwk *jwk, char *out,
+             size_t *size);
 
 /* ---- claims ---- */
 

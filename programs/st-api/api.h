@@ -87,6 +87,7 @@ struct api {
     bool is_bound; /* tokens are, to the viewer's network of so many bits */
     unsigned network_bits4, network_bits6;
     const char *license_urls[DRM_SYSTEM_COUNT]; /* NULL: none is told */
+    const char *entitlement_issuer;
     uint64_t metrics[API_METRIC_COUNT];
 };
 

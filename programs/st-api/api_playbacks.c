@@ -47,35 +47,88 @@ static const struct {
 #undef DEVICE
 };
 
-static void
-url_write(const struct api *api, const struct playback_id *id,
-          struct bytes token, const char *file, struct buffer *out)
+/* A play's URLs: deploy/nginx/protected.inc.in reads their folders. */
+struct urls {
+    const struct api *api;
+    const struct playback_id *id;
+    struct bytes token, entitlement;
+    enum play_scheme scheme;
+};
+
+static const char *const scheme_names[] = {
+#define PLAY_SCHEME(symbol, name) [PLAY_SCHEME_##symbol] = name,
+    PLAY_SCHEMES(PLAY_SCHEME)
+#undef PLAY_SCHEME
+};
+
+/* What is kept is asked for again at each renewal, when the film may be another
+ * one in this. */
+static enum play_scheme
+scheme_of(const struct api *api, const struct playback_task *playback)
 {
-    buffer_printf(out, "%s/p/%.*s/%s/%s/%s", api->playback_url, (int) token.len,
-                  (const char *) token.ptr, id->content, id->version, file);
+    const struct playback_id *id = &playback->id;
+    if (secrets_entitlement_key(api->secrets) == NULL)
+        return PLAY_SCHEME_CLEAR;
+    if (id->terms.scheme != PLAY_SCHEME_UNTOLD)
+        return id->terms.scheme;
+    if (!playback->played.is_protected)
+        return PLAY_SCHEME_CLEAR;
+    return id->device == DEVICE_LEGACY ? PLAY_SCHEME_AES128 : PLAY_SCHEME_CBCS;
 }
 
 static void
-urls_write(const struct api *api, const struct playback_task *playback,
-           struct bytes token, struct buffer *out)
+folder_write(const struct urls *urls, bool has_entitlement, struct buffer *out)
 {
-    const struct playback_id *id = &playback->id;
-    const char *dash = devices[id->device].dash;
+    static const char *const endings[QUALITY_COUNT] = {[QUALITY_ANY] = "",
+#define QUALITY(symbol, name, ending) [QUALITY_##symbol] = ending,
+                                                       QUALITIES(QUALITY)
+#undef QUALITY
+    };
+    if (urls->scheme == PLAY_SCHEME_CLEAR)
+        return;
+    buffer_printf(out, "%s%s", scheme_names[urls->scheme],
+                  endings[urls->id->terms.quality]);
+    if (has_entitlement) {
+        buffer_append_text(out, "~");
+        buffer_append_bytes(out, urls->entitlement);
+    }
+    buffer_append_text(out, "/");
+}
+
+static void
+url_write(const struct urls *urls, bool has_entitlement, const char *file,
+          struct buffer *out)
+{
+    const struct playback_id *id = urls->id;
+    buffer_printf(out, "%s/p/%.*s/%s/%s/", urls->api->playback_url,
+                  (int) urls->token.len, (const char *) urls->token.ptr,
+                  id->content, id->version);
+    folder_write(urls, has_entitlement, out);
+    buffer_append_text(out, file);
+}
+
+static void
+urls_write(const struct urls *urls, const char *thumbnails, struct buffer *out)
+{
+    const struct playback_id *id = urls->id;
+    const bool is_ts = urls->scheme == PLAY_SCHEME_AES128;
+    const enum device device = is_ts ? DEVICE_LEGACY : id->device;
+    const char *dash = devices[device].dash;
     buffer_append_text(out, ",\"urls\":{\"hls\":\"");
-    url_write(api, id, token, devices[id->device].hls, out);
+    url_write(urls, is_ts || id->terms.has_key_uris, devices[device].hls, out);
     buffer_append_text(out, id->steering ? "?steering=1\"" : "\"");
     if (dash != NULL) {
         buffer_append_text(out, ",\"dash\":\"");
-        url_write(api, id, token, dash, out);
+        url_write(urls, false, dash, out);
         if (id->steering)
             buffer_append_text(out, "?steering=1");
         if (id->trick_play)
             buffer_printf(out, "%ctrick=1", id->steering ? '&' : '?');
         buffer_append_text(out, "\"");
     }
-    if (playback->played.thumbnails[0] != '\0') {
+    if (thumbnails[0] != '\0') {
         buffer_append_text(out, ",\"thumbnails\":\"");
-        url_write(api, id, token, playback->played.thumbnails, out);
+        url_write(urls, false, thumbnails, out);
         buffer_append_text(out, "/index.m3u8\"");
     }
     buffer_append_text(out, "}");
@@ -101,12 +154,37 @@ drm_write(const struct api *api, enum device device, struct buffer *out)
     buffer_append_text(out, "}");
 }
 
+/* With the entitlement, where there is one. */
+static int
+scheme_write(struct urls *urls, char entitlement[ENTITLEMENT_LEN_MAX],
+             struct buffer *out)
+{
+    const struct api *api = urls->api;
+    const struct entitlement_key *key = secrets_entitlement_key(api->secrets);
+    size_t len;
+    if (key == NULL)
+        return 0;
+    buffer_printf(out, ",\"scheme\":\"%s\"", scheme_names[urls->scheme]);
+    if (urls->scheme == PLAY_SCHEME_CLEAR)
+        return 0;
+    const int err = entitlement_write(key, api->entitlement_issuer, urls->id,
+                                      entitlement, &len);
+    if (err != 0)
+        return err;
+    urls->entitlement = bytes_of(entitlement, len);
+    buffer_append_text(out, ",\"entitlement\":\"");
+    buffer_append_bytes(out, urls->entitlement);
+    buffer_append_text(out, "\"");
+    return 0;
+}
+
 static int
 playback_write(struct api *api, const struct playback_task *playback,
                struct buffer *out)
 {
     const struct playback_id *id = &playback->id;
     struct token_keys *keys = secrets_token_keys(api->secrets);
+    char entitlement[ENTITLEMENT_LEN_MAX];
     const struct token_claims claims = {
         .session = id->session,
         .expires_s = id->expires_s,
@@ -124,8 +202,15 @@ playback_write(struct api *api, const struct playback_task *playback,
                   "{\"id\":\"%s\",\"content\":\"%s\","
                   "\"session\":\"%016" PRIx64 "\",\"expires\":%" PRIu32,
                   text, id->content, id->session, id->expires_s);
-    urls_write(api, playback, bytes_of(token, token_len), out);
-    if (playback->played.is_protected)
+    struct urls urls = {.api = api,
+                        .id = id,
+                        .token = bytes_of(token, token_len),
+                        .scheme = scheme_of(api, playback)};
+    err = scheme_write(&urls, entitlement, out);
+    if (err != 0)
+        return err;
+    urls_write(&urls, playback->played.thumbnails, out);
+    if (playback->played.is_protected || urls.scheme != PLAY_SCHEME_CLEAR)
         drm_write(api, id->device, out);
     buffer_append_text(out, "}");
     return out->err;
@@ -162,6 +247,13 @@ playback_refuse(const struct playback_task *playback)
 }
 
 static void
+terms_refuse(struct api *api, struct http_request *request, const char *message)
+{
+    api_count(api, API_METRIC_INVALID);
+    http_reply_problem(request, 422, "cannot be", message);
+}
+
+static void
 playback_answer(struct task *task)
 {
     const struct playback_task *playback = (struct playback_task *) task;
@@ -173,6 +265,14 @@ playback_answer(struct task *task)
     if (task->err != 0) {
         api_count(api, API_METRIC_PLAYBACKS_UNKNOWN);
         api_reply_unknown(task->request, playback->id.content);
+        return;
+    }
+    if (playback->played.is_protected
+        && secrets_entitlement_key(api->secrets) != NULL
+        && scheme_of(api, playback) == PLAY_SCHEME_CLEAR) {
+        terms_refuse(api, task->request,
+                     "the film is protected: it is sent to nobody with "
+                     "\"scheme\" clear");
         return;
     }
     struct buffer reply;
@@ -312,6 +412,54 @@ grant_apply(struct api *api, struct http_request *request,
     return false;
 }
 
+/* The most that is granted is what is meant where less is not asked for. */
+static bool
+terms_grant(struct api *api, struct http_request *request,
+            const struct service_grant *grant, struct play_terms *terms)
+{
+    const bool is_better =
+        grant->quality != QUALITY_ANY && terms->quality > grant->quality;
+    const bool is_more = grant->plays != 0 && terms->plays > grant->plays;
+    if (is_better || is_more) {
+        api_count(api, API_METRIC_PLAYBACKS_REFUSED);
+        http_reply_error(request, ERR_DENIED, "the JWT is not good for %s",
+                         is_better ? "this quality" : "so many plays");
+        return false;
+    }
+    if (terms->quality == QUALITY_ANY)
+        terms->quality = grant->quality;
+    if (terms->plays == 0)
+        terms->plays = grant->plays;
+    return true;
+}
+
+/* False: they cannot be, and the request is answered. */
+static bool
+terms_check(struct api *api, struct http_request *request,
+            const struct body_playback *asked)
+{
+    const struct play_terms *terms = &asked->terms;
+    const bool is_plain = terms->scheme == PLAY_SCHEME_UNTOLD
+                          && terms->quality == QUALITY_ANY && terms->plays == 0
+                          && !terms->is_single_use && !terms->has_key_uris;
+    const char *message = NULL;
+    if (!is_plain && secrets_entitlement_key(api->secrets) == NULL)
+        message = "this st-api signs no entitlements (--entitlement-key), so "
+                  "there is no \"scheme\", \"quality\", \"plays\", "
+                  "\"single_use\" and \"key_uris\"";
+    else if (terms->plays > 0 && asked->viewer[0] == '\0')
+        message = "\"plays\" are counted for a \"viewer\", who is missing";
+    else if (asked->device == DEVICE_LEGACY
+             && (terms->scheme == PLAY_SCHEME_CENC
+                 || terms->scheme == PLAY_SCHEME_CBCS))
+        message = "players of \"device\" legacy know no other \"scheme\" than "
+                  "aes-128";
+    if (message == NULL)
+        return true;
+    terms_refuse(api, request, message);
+    return false;
+}
+
 static void
 rule_told(enum rule_verdict verdict, void *context)
 {
@@ -428,6 +576,7 @@ id_set(const struct body_playback *asked,
     if (service != NULL)
         memcpy(out->service, service->id, sizeof out->service);
     out->device = asked->device;
+    out->terms = asked->terms;
     out->steering = asked->steering;
     out->trick_play = asked->trick_play;
 }
@@ -459,6 +608,8 @@ playback_create(struct http_request *request, void *context)
     struct catalogue_once once = {0};
     if (!grant_apply(api, request, &caller.grant, asked.content, asked.viewer,
                      asked.region)
+        || !terms_grant(api, request, &caller.grant, &asked.terms)
+        || !terms_check(api, request, &asked)
         || !network_take(api, request, &asked.address, &network)
         || !once_take(api, request, &caller.grant, &once))
         return;
@@ -468,6 +619,10 @@ playback_create(struct http_request *request, void *context)
     if (playback == NULL)
         return;
     id_set(&asked, service, &playback->id);
+    const struct entitlement_key *key = secrets_entitlement_key(api->secrets);
+    if (key != NULL && asked.viewer[0] != '\0')
+        entitlement_viewer(key, playback->id.service, asked.viewer,
+                           playback->id.viewer);
     playback->network = network;
     playback->once = once;
     playback_ask(playback, service, asked.viewer);
@@ -557,6 +712,7 @@ playback_renew(struct http_request *request, void *context)
     struct network network;
     if (!grant_apply(api, request, &caller.grant, id.content, asked.viewer,
                      id.region)
+        || !terms_grant(api, request, &caller.grant, &id.terms)
         || !network_take(api, request, &asked.address, &network))
         return;
     struct playback_task *playback = task_new(

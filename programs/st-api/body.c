@@ -25,7 +25,13 @@ enum field_type {
     FIELD_LIST,    /* of objects; `max` is its place in lists[] */
 };
 
-enum { NAMES_KIND, NAMES_DEVICE, NAMES_RULE_DEFAULT };
+enum {
+    NAMES_KIND,
+    NAMES_DEVICE,
+    NAMES_RULE_DEFAULT,
+    NAMES_SCHEME,
+    NAMES_QUALITY,
+};
 
 struct field {
     const char *name;
@@ -58,6 +64,16 @@ static const struct field playback_fields[] = {
      offsetof(struct body_playback, trick_play), 0},
     {"device", FIELD_NAME, false, offsetof(struct body_playback, device),
      NAMES_DEVICE},
+    {"scheme", FIELD_NAME, false, offsetof(struct body_playback, terms.scheme),
+     NAMES_SCHEME},
+    {"quality", FIELD_NAME, false,
+     offsetof(struct body_playback, terms.quality), NAMES_QUALITY},
+    {"single_use", FIELD_BOOLEAN, false,
+     offsetof(struct body_playback, terms.is_single_use), 0},
+    {"key_uris", FIELD_BOOLEAN, false,
+     offsetof(struct body_playback, terms.has_key_uris), 0},
+    {"plays", FIELD_INTEGER, false, offsetof(struct body_playback, terms.plays),
+     PLAYS_MAX},
     {"address", FIELD_ADDRESS, false, offsetof(struct body_playback, address),
      BODY_ADDRESS_LEN_MAX},
 };
@@ -249,20 +265,27 @@ boolean_read(const struct field *field, const json_t *value, uint8_t *out,
 static const char *const kind_names[] = {CATALOGUE_TRACK_KINDS(NAME_OF)};
 static const char *const device_names[] = {DEVICES(NAME_OF)};
 static const char *const rule_default_names[] = {RULE_DEFAULTS(NAME_OF)};
+static const char *const scheme_names[] = {PLAY_SCHEMES(NAME_OF)};
+static const char *const quality_names[] = {QUALITIES(NAME_OF)};
 #undef NAME_OF
 
 static const struct {
     const char *const *names; /* in the enum's order */
     unsigned count;
+    unsigned first; /* value; those below are not told */
 } choices[] = {
-    [NAMES_KIND] = {kind_names, COUNT(kind_names)},
-    [NAMES_DEVICE] = {device_names, COUNT(device_names)},
-    [NAMES_RULE_DEFAULT] = {rule_default_names, COUNT(rule_default_names)},
+    [NAMES_KIND] = {kind_names, COUNT(kind_names), 0},
+    [NAMES_DEVICE] = {device_names, COUNT(device_names), 0},
+    [NAMES_RULE_DEFAULT] = {rule_default_names, COUNT(rule_default_names), 0},
+    [NAMES_SCHEME] = {scheme_names, COUNT(scheme_names), 1},
+    [NAMES_QUALITY] = {quality_names, COUNT(quality_names), 1},
 };
 
 _Static_assert(sizeof(enum catalogue_track_kind) == sizeof(unsigned)
                    && sizeof(enum device) == sizeof(unsigned)
-                   && sizeof(enum rule_default) == sizeof(unsigned),
+                   && sizeof(enum rule_default) == sizeof(unsigned)
+                   && sizeof(enum play_scheme) == sizeof(unsigned)
+                   && sizeof(enum quality) == sizeof(unsigned),
                "name_read writes them all");
 
 static int
@@ -276,7 +299,8 @@ name_read(const struct field *field, const json_t *value, uint8_t *out,
                        field->name);
     for (unsigned i = 0; i < count; i++) {
         if (text != NULL && strcmp(text, names[i]) == 0) {
-            memcpy(out, &i, sizeof i);
+            const unsigned number = choices[field->max].first + i;
+            memcpy(out, &number, sizeof number);
             return 0;
         }
         len += snprintf(message + len, BODY_MESSAGE_SIZE - (size_t) len, "%s%s",

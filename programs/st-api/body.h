@@ -34,6 +34,48 @@ enum device {
         DEVICE_COUNT
 };
 
+/* How the film is encrypted on its way. AES-128 is of transport streams alone. */
+#define PLAY_SCHEMES(X) \
+    X(CLEAR, "clear")   \
+    X(CENC, "cenc")     \
+    X(CBCS, "cbcs")     \
+    X(AES128, "aes-128")
+
+enum play_scheme {
+    PLAY_SCHEME_UNTOLD,
+#define PLAY_SCHEME(symbol, name) PLAY_SCHEME_##symbol,
+    PLAY_SCHEMES(PLAY_SCHEME)
+#undef PLAY_SCHEME
+        PLAY_SCHEME_COUNT
+};
+
+/* The best pictures that there are keys of: X(symbol, name, how the folder of
+ * their manifests ends). */
+#define QUALITIES(X)   \
+    X(SD, "SD", "-sd") \
+    X(HD, "HD", "-hd") \
+    X(UHD, "UHD", "")
+
+enum quality {
+    QUALITY_ANY,
+#define QUALITY(symbol, name, ending) QUALITY_##symbol,
+    QUALITIES(QUALITY)
+#undef QUALITY
+        QUALITY_COUNT
+};
+
+#define PLAYS_MAX 1000 /* at once */
+
+/* What a play is with, and what its entitlement says. */
+struct play_terms {
+    enum play_scheme scheme;
+    enum quality quality;
+    bool is_single_use; /* each key is given once */
+    bool has_key_uris;  /* playlists say where keys are, to players that send
+                         * no entitlement */
+    uint64_t plays;     /* of the viewer's at once; 0: any */
+};
+
 struct body_playback {
     char content[CONTENT_ID_LEN_MAX + 1];
     char viewer[BODY_VIEWER_LEN_MAX + 1];  /* empty: not told */
@@ -42,6 +84,7 @@ struct body_playback {
     bool steering;   /* the player follows content steering */
     bool trick_play; /* it plays the key frames of an MPD alone */
     enum device device;
+    struct play_terms terms;
     struct network address; /* the viewer's; family 0: not told */
 };
 

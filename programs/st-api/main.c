@@ -25,6 +25,7 @@ struct config {
     const char *token_form, *token_network, *ca_file;
     struct option_list licenses;
     int64_t token_ttl_ms, connections;
+    const char *entitlement_key, *entitlement_kid, *entitlement_issuer;
     bool public_plays, verbose;
 };
 
@@ -71,6 +72,18 @@ static const struct option options[] = {
      false, "SYSTEM=URL",
      "Where players of protected contents get licences: widevine, playready, "
      "fairplay or clearkey, and the URL."},
+    {"entitlement-key", OPTION_TEXT, offsetof(struct config, entitlement_key),
+     NULL, 0, 0, false, "FILE",
+     "File with the secret that entitlements are signed with, which players "
+     "show to the license server: 64 hex digits or more, that nobody but its "
+     "owner may read; the secret_file of a service of mlic's. With it a play "
+     "may be asked for in a \"scheme\", and protected films are given in no "
+     "other way. Read again on SIGHUP."},
+    {"entitlement-kid", OPTION_TEXT, offsetof(struct config, entitlement_kid),
+     "1", 0, 0, false, NULL, "What the license server calls that secret."},
+    {"entitlement-issuer", OPTION_TEXT,
+     offsetof(struct config, entitlement_issuer), "st-api", 0, 0, false, NULL,
+     "Which of its services it is."},
     {"ca-file", OPTION_TEXT, offsetof(struct config, ca_file), NULL, 0, 0,
      false, "FILE",
      "Certificates, in PEM, of who vouches for services' rules behind "
@@ -95,7 +108,12 @@ static const struct program program = {
         "content steering with \"steering\":true, with key frames alone in "
         "the MPD with \"trick_play\":true, for a viewer at "
         "\"address\":\"192.0.2.1\" (see --token-network), for a \"device\" "
-        "any, apple, android, tv or legacy (HLS in transport streams). With an "
+        "any, apple, android, tv or legacy (HLS in transport streams). With "
+        "--entitlement-key, in a \"scheme\" clear, cenc, cbcs or aes-128, with "
+        "an entitlement for pictures of a \"quality\" SD, HD or UHD at most, "
+        "for so many \"plays\" of the viewer at once, for each key once with "
+        "\"single_use\":true; with \"key_uris\":true playlists say where a "
+        "player that shows no entitlement gets its keys. With an "
         "Idempotency-Key it may be sent again. POST /v1/playbacks/{id}/renew "
         "signs the play's URLs anew, DELETE /v1/playbacks/{id} ends it, within "
         "seconds on all nodes. GET /v1/contents "
@@ -110,18 +128,27 @@ static const struct program program = {
         "this once; a service may have several, so that a new one is in use "
         "before the old one is removed. With {\"jwk\":KEY}, a public key, the "
         "service signs JWTs by itself (iss, aud \"st-api\", exp, and sub, "
-        "region "
-        "and contents, which bind who presents it). With \"rule_url\" it is "
+        "region, contents, quality "
+        "and plays, which bind who presents it). With \"rule_url\" it is "
         "asked "
         "for each viewer and content: POST {\"service\", \"content\", "
         "\"viewer\", \"region\"}, answered by {\"allow\":true, "
         "\"ttl_s\":N}. All st-api of one database know of a "
         "change within a second or two.\n\n"
-        "On SIGHUP both key files are read again, together or not at all. "
+        "On SIGHUP the key files are read again, together or not at all. "
         "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong use.",
     .options = options,
     .option_count = OPTION_COUNT(options),
 };
+
+static int
+secrets_read(const struct config *config, struct secrets **out)
+{
+    const struct secrets_files files = {config->keys, config->admin_key,
+                                        config->entitlement_key,
+                                        config->entitlement_kid};
+    return secrets_load(&files, out);
+}
 
 struct keys_reload {
     struct api *api;
@@ -166,8 +193,7 @@ reload_keys(evutil_socket_t number, short events, void *context)
     struct keys_reload *reload = context;
     struct api *api = reload->api;
     struct secrets *secrets;
-    int err =
-        secrets_load(reload->config->keys, reload->config->admin_key, &secrets);
+    int err = secrets_read(reload->config, &secrets);
     if (err == 0 && !keys_suit(api, secrets)) {
         secrets_free(secrets);
         err = ERR_INVALID;
@@ -328,6 +354,7 @@ main(int argc, char **argv)
         .tasks = {.failed = api_failed, .context = &api},
         .is_public = config.public_plays,
         .token_ttl_s = (uint64_t) config.token_ttl_ms / 1000,
+        .entitlement_issuer = config.entitlement_issuer,
     };
     if (!token_form_parse(config.token_form, &api)
         || !api_network_parse(config.token_network, &api)) {
@@ -351,8 +378,7 @@ main(int argc, char **argv)
     }
     int status = 1;
     struct event_base *base = event_base_new();
-    if (base != NULL
-        && secrets_load(config.keys, config.admin_key, &api.secrets) == 0
+    if (base != NULL && secrets_read(&config, &api.secrets) == 0
         && keys_suit(&api, api.secrets))
         status = catalogues_run(base, &api, &config);
     secrets_free(api.secrets);

@@ -7,6 +7,7 @@
  * signed. So none is kept, and every st-api of the same keys knows all of them.
  *
  *   <compact token>~<content>~<version>~<service>~<region>~<what was asked>
+ *                  [~<viewer>]
  *
  * The token is signed over the rest, from the first '~' on. No content id has a
  * '~' in it: a token of the one kind is never one of the other.
@@ -15,8 +16,12 @@
 #include "core/token.h"
 #include "programs/st-api/body.h"
 
-#define PLAYBACK_ID_SIZE \
-    (TOKEN_TEXT_LEN + 3 * (CONTENT_ID_LEN_MAX + 1) + CATALOGUE_REGION_LEN + 16)
+/* A viewer as entitlements have them: entitlement.h. */
+#define PLAYBACK_VIEWER_LEN 32
+
+#define PLAYBACK_ID_SIZE                                                       \
+    (TOKEN_TEXT_LEN + 3 * (CONTENT_ID_LEN_MAX + 1) + CATALOGUE_REGION_LEN + 16 \
+     + PLAYBACK_VIEWER_LEN)
 
 struct playback_id {
     char content[CONTENT_ID_LEN_MAX + 1];
@@ -25,6 +30,8 @@ struct playback_id {
     char region[CATALOGUE_REGION_LEN + 1]; /* empty: not told */
     enum device device;
     bool steering, trick_play; /* as body_playback has them */
+    struct play_terms terms;
+    char viewer[PLAYBACK_VIEWER_LEN + 1]; /* empty: not told */
     uint64_t session;
     uint32_t expires_s;
 };

@@ -20,6 +20,7 @@
 
 struct secrets {
     struct token_keys *token_keys;
+    struct entitlement_key *entitlement_key;
     uint8_t admin_digest[SHA256_DIGEST_LENGTH];
 };
 
@@ -75,15 +76,18 @@ admin_key_load(const char *path, uint8_t digest[SHA256_DIGEST_LENGTH])
 }
 
 int
-secrets_load(const char *token_keys_path, const char *admin_key_path,
-             struct secrets **out)
+secrets_load(const struct secrets_files *files, struct secrets **out)
 {
     struct secrets *secrets = calloc(1, sizeof *secrets);
     if (secrets == NULL)
         return ERR_MEMORY;
-    int err = token_keys_load(token_keys_path, &secrets->token_keys);
+    int err = token_keys_load(files->token_keys, &secrets->token_keys);
     if (err == 0)
-        err = admin_key_load(admin_key_path, secrets->admin_digest);
+        err = admin_key_load(files->admin_key, secrets->admin_digest);
+    if (err == 0 && files->entitlement_key != NULL)
+        err =
+            entitlement_key_read(files->entitlement_key, files->entitlement_kid,
+                                 &secrets->entitlement_key);
     if (err != 0) {
         secrets_free(secrets);
         return err;
@@ -98,6 +102,7 @@ secrets_free(struct secrets *secrets)
     if (secrets == NULL)
         return;
     token_keys_free(secrets->token_keys);
+    entitlement_key_free(secrets->entitlement_key);
     explicit_bzero(secrets, sizeof *secrets);
     free(secrets);
 }
@@ -106,6 +111,12 @@ struct token_keys *
 secrets_token_keys(struct secrets *secrets)
 {
     return secrets->token_keys;
+}
+
+const struct entitlement_key *
+secrets_entitlement_key(const struct secrets *secrets)
+{
+    return secrets->entitlement_key;
 }
 
 bool

@@ -41,7 +41,8 @@ load(const char *keys, const char *admin, struct secrets **out)
         file_write_atomic(keys_path, bytes_of_text(keys), 0600, false), 0);
     assert_int_equal(
         file_write_atomic(admin_path, bytes_of_text(admin), 0600, false), 0);
-    return secrets_load(keys_path, admin_path, out);
+    const struct secrets_files files = {keys_path, admin_path, NULL, NULL};
+    return secrets_load(&files, out);
 }
 
 static void
@@ -84,7 +85,8 @@ one_bad_file_refuses_both(void **state)
         assert_null(secrets);
     }
     struct secrets *secrets = NULL;
-    assert_int_not_equal(secrets_load("/nonexistent", admin_path, &secrets), 0);
+    const struct secrets_files files = {"/nonexistent", admin_path, NULL, NULL};
+    assert_int_not_equal(secrets_load(&files, &secrets), 0);
     assert_null(secrets);
 }
 

@@ -25,6 +25,33 @@ contents_read(const json_t *list, struct service_grant *out)
     return true;
 }
 
+static bool
+quality_read(const json_t *json, enum quality *out)
+{
+    static const char *const names[] = {
+#define NAME_OF(symbol, name, ending) name,
+        QUALITIES(NAME_OF)
+#undef NAME_OF
+    };
+    const char *text = json_string_value(json);
+    unsigned i = 0;
+    if (json == NULL)
+        return true;
+    while (text != NULL && i < sizeof names / sizeof *names
+           && strcmp(text, names[i]) != 0)
+        i++;
+    *out = (enum quality)(i + 1);
+    return text != NULL && *out < QUALITY_COUNT;
+}
+
+static bool
+plays_read(const json_t *json, unsigned *out)
+{
+    const json_int_t plays = json_integer_value(json);
+    *out = (unsigned) plays;
+    return json == NULL || (plays >= 1 && plays <= PLAYS_MAX);
+}
+
 static int
 claims_judge(const json_t *claims, const char *service, uint64_t now_s,
              struct service_grant *out)
@@ -39,7 +66,10 @@ claims_judge(const json_t *claims, const char *service, uint64_t now_s,
             && (!jwt_text_take(region, out->region, sizeof out->region)
                 || strspn(out->region, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
                        != CATALOGUE_REGION_LEN))
-        || !contents_read(json_object_get(claims, "contents"), out))
+        || !contents_read(json_object_get(claims, "contents"), out)
+        || !quality_read(json_object_get(claims, "quality"), &out->quality)
+        || !plays_read(json_object_get(claims, "plays"), &out->plays)
+        || (out->plays > 0 && sub == NULL))
         return ERR_DENIED;
     return jwt_times_judge(claims, now_s, SERVICE_JWT_SKEW_S);
 }

@@ -13,12 +13,14 @@
  *   sub       the viewer
  *   region    two letters
  *   contents  a list of ids; without it: any
+ *   quality   "SD", "HD" or "UHD": no better pictures of protected films
+ *   plays     of protected films at once, for a sub: 1 to 1000
  *
  * Other claims are passed over.
  */
 
 #include "platform/jwt.h"
-#include "programs/st-api/catalogue.h"
+#include "programs/st-api/body.h"
 
 #define SERVICE_JWT_AUDIENCE "st-api"
 #define SERVICE_JWT_CONTENTS_MAX 64
@@ -29,6 +31,8 @@
 struct service_grant {
     char viewer[SERVICE_VIEWER_LEN_MAX + 1]; /* empty: not told */
     char region[CATALOGUE_REGION_LEN + 1];   /* empty: not told */
+    enum quality quality;                    /* at most */
+    unsigned plays;                          /* at most; 0: not told */
     bool has_contents;                       /* these and no others */
     unsigned content_count;
     char contents[SERVICE_JWT_CONTENTS_MAX][CONTENT_ID_LEN_MAX + 1];
