@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #define LINES_SIZE 8192 /* bytes of a value that names every node of a tier */
-#define VALUES_MAX 57
+#define VALUES_MAX 60
+#define NO_LICENSES "127.0.0.1:1 down" /* as nginx takes it */
 #define SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
 
 /* What a node's templates are filled with. */
@@ -201,6 +202,10 @@ values_set(struct values *values, const struct configure *configure,
     value_add(values, "manager_servers", values->manager_servers);
     value_add(values, "api_listen",
               topology_node(topology, TIER_API, 0)->listen);
+    const struct node *licenses = topology_node(topology, TIER_LICENSES, 0);
+    value_add(values, "licenses_server",
+              licenses != NULL ? licenses->listen : NO_LICENSES);
+    value_add(values, "packager_key", configure->state->packager_key);
     value_add(values, "varnish_listen",
               topology_node(topology, TIER_VARNISH, 0)->listen);
     value_add(values, "module_meter", places->meter);
@@ -259,7 +264,9 @@ node_configure(const struct configure *configure, const struct node *node)
     struct values values;
     int err;
     if (topology_has_front(node))
-        template = node->tier == TIER_MANAGER ? "manager.conf" : "api.conf";
+        template = node->tier == TIER_MANAGER ? "manager.conf"
+                   : node->tier == TIER_API   ? "api.conf"
+                                              : "licenses.conf";
     if (node->tier == TIER_CACHE && configure->topology->has_s3)
         template = "cache-s3.conf";
     if (template == NULL)
@@ -272,6 +279,24 @@ node_configure(const struct configure *configure, const struct node *node)
                           template, "cdn.vcl");
     return node_write(&values, configure->places->nginx_templates, template,
                       "nginx.conf");
+}
+
+/* The one service that mlic knows: st-api, which speaks for all. */
+static int
+services_write(const struct configure *configure)
+{
+    char path[STATE_FILE_SIZE], secret[STATE_FILE_SIZE];
+    char text[STATE_FILE_SIZE + 128];
+    state_path(configure->state, "run/services.json", path);
+    state_path(configure->state, "secrets/entitlement.key", secret);
+    snprintf(text, sizeof text,
+             "{\"services\": [{\"id\": \"st-api\", \"keys\": [{\"kid\": \"1\", "
+             "\"secret_file\": \"%s\"}]}]}\n",
+             secret);
+    const int err = file_write_atomic(path, bytes_of_text(text), 0600, false);
+    if (err != 0)
+        log_error("up: cannot write %s (%s)", path, strerror(errno));
+    return err;
 }
 
 /* nginx would say so, too, but in a log. */
@@ -311,6 +336,8 @@ configure_all(const struct configure *configure)
     int err = has_cache && configure->topology->has_s3
                   ? s3_credentials_check(configure)
                   : 0;
+    if (err == 0)
+        err = services_write(configure);
     for (size_t i = 0; i < configure->topology->count && err == 0; i++)
         if (configure->topology->nodes[i].runs_here)
             err = node_configure(configure, &configure->topology->nodes[i]);

@@ -54,6 +54,10 @@ static const struct option options[] = {
      "Takes MP4 and QuickTime files in as they are, with nothing encoded. "
      "Several are renditions of one film, with key frames at the same times; "
      "files without a picture are its sounds."},
+    {"protected", OPTION_FLAG, offsetof(struct ingest_config, is_protected),
+     NULL, 0, 0, false, NULL,
+     "The film is sent to nobody in the clear: players need licenses. Its "
+     "version's name begins with drm-, which origins go by."},
     {"ladder", OPTION_TEXT, offsetof(struct ingest_config, ladder),
      "720,480,360", 0, 0, false, NULL,
      "Heights of the renditions (of the shorter side, for upright films). "

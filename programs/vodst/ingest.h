@@ -23,7 +23,7 @@ struct ingest_config {
     struct settings_given given;
     int64_t segment_ms, crf, threads, thumbnail_ms, thumbnail_size, patience_ms,
         piece_ms, workers, retries, retry_pause_ms;
-    bool no_thumbnails, copy, keep_work, json;
+    bool no_thumbnails, copy, keep_work, json, is_protected;
 };
 
 struct ingest {

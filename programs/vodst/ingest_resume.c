@@ -49,15 +49,11 @@ work_key_make(const struct ingest *in, char out[WORK_KEY_SIZE])
     struct digest digest;
     uint8_t hash[DIGEST_SIZE];
     const int64_t numbers[] = {
-        config->segment_ms,
-        config->crf,
-        config->threads,
-        config->thumbnail_ms,
-        config->thumbnail_size,
-        config->no_thumbnails,
-        config->copy,
-        in->film_count,
-        (int64_t) config->subtitles.count,
+        config->segment_ms,     config->crf,
+        config->threads,        config->thumbnail_ms,
+        config->thumbnail_size, config->no_thumbnails,
+        config->copy,           config->is_protected,
+        in->film_count,         (int64_t) config->subtitles.count,
     };
     int err = digest_begin(&digest);
     if (err != 0)

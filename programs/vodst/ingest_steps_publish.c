@@ -68,8 +68,9 @@ version_keep(struct ingest *in, bool *is_known)
 int
 step_store(struct ingest *in)
 {
-    int err = version_make(&in->progress, &in->plan, in->work.folder,
-                           in->config->id, &in->version);
+    int err =
+        version_make(&in->progress, &in->plan, in->work.folder, in->config->id,
+                     in->config->is_protected, &in->version);
     if (err == 0)
         err = version_keep(in, &in->is_known);
     if (err == 0)
@@ -114,6 +115,8 @@ step_publish(struct ingest *in)
     json_t *json = json_pack(
         "{s:s, s:s, s:I, s:o}", "title", in->title, "version", in->version.text,
         "duration_ms", duration_ms > 0 ? duration_ms : 1, "tracks", tracks);
+    if (in->config->is_protected)
+        json_object_set_new(json, "protected", json_true());
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (text == NULL) {

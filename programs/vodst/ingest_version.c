@@ -83,7 +83,8 @@ version_name(struct progress *progress, struct version *version)
             digest_free(&digest);
     }
     if (err == 0)
-        digest_text(hash, VERSION_TEXT_SIZE / 2, version->text);
+        digest_text(hash, VERSION_HASH_SIZE,
+                    version->text + strlen(version->text));
     else if (err != ERR_TIMEOUT)
         progress_error(progress, "cannot read the encoded files back: %s",
                        err_text(err));
@@ -92,12 +93,15 @@ version_name(struct progress *progress, struct version *version)
 
 int
 version_make(struct progress *progress, const struct encode_plan *plan,
-             const char *folder, const char *content, struct version *out)
+             const char *folder, const char *content, bool is_protected,
+             struct version *out)
 {
     memset(out, 0, sizeof *out);
     out->stored.content = content;
     out->stored.version = out->text;
     out->stored.files = out->files;
+    if (is_protected)
+        memcpy(out->text, VERSION_PROTECTED, sizeof VERSION_PROTECTED);
     int err = tracks_add(progress, out, folder, 'v', ".mp4", plan->rung_count);
     if (err == 0)
         err = tracks_add(progress, out, folder, 'a', ".mp4", plan->audio_count);

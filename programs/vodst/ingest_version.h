@@ -4,14 +4,18 @@
 
 /*
  * The files of one version of a content, as encoded and indexed, and the
- * version's name: a hash of their bytes.
+ * version's name: a hash of their bytes, with "drm-" before it where the version
+ * is protected.
  */
 
 #include "programs/vodst/ingest_encode.h"
 #include "programs/vodst/ingest_storage.h"
 #include "programs/vodst/ingest_subtitles.h"
 
-#define VERSION_TEXT_SIZE 13 /* 12 hex digits and the end */
+/* Of what is sent to nobody in the clear: origins go by it. */
+#define VERSION_PROTECTED "drm-"
+#define VERSION_HASH_SIZE 6
+#define VERSION_TEXT_SIZE (sizeof VERSION_PROTECTED + 2 * VERSION_HASH_SIZE)
 #define VERSION_FILES_MAX                                       \
     (2                                                          \
          * (LADDER_RUNGS_MAX + SOURCE_AUDIO_MAX + SUBTITLES_MAX \
@@ -33,6 +37,7 @@ struct version {
  * to stop.
  */
 int version_make(struct progress *progress, const struct encode_plan *plan,
-                 const char *folder, const char *content, struct version *out);
+                 const char *folder, const char *content, bool is_protected,
+                 struct version *out);
 
 #endif

@@ -100,7 +100,7 @@ share_find(const char *share, const char *build, struct places *out)
 int
 places_find(const char *share, struct places *out)
 {
-    char build[PLACE_SIZE], programs[5 * PLACE_SIZE], modules[6 * PLACE_SIZE];
+    char build[PLACE_SIZE], programs[6 * PLACE_SIZE], modules[6 * PLACE_SIZE];
     char *slash;
     int err = 0;
 
@@ -117,8 +117,9 @@ places_find(const char *share, struct places *out)
         if ((slash = strrchr(build, '/')) != NULL)
             *slash = '\0';
     snprintf(programs, sizeof programs,
-             "%s/programs/manager:%s/programs/agent:%s/programs/st-api:%s",
-             build, build, build, SEARCH_PATH);
+             "%s/programs/manager:%s/programs/agent:%s/programs/st-api:"
+             "%s/programs/mlic:%s",
+             build, build, build, build, SEARCH_PATH);
     snprintf(modules, sizeof modules,
              "%s/modules/meter:%s/modules/redirect:%s/modules/package:"
              "%s/modules/s3:%s/modules:/usr/lib/nginx/modules",
@@ -127,6 +128,7 @@ places_find(const char *share, struct places *out)
     if (own_find(out->manager, programs, "vodst-manager", X_OK) != 0
         || own_find(out->agent, programs, "vodst-agent", X_OK) != 0
         || own_find(out->st_api, programs, "st-api", X_OK) != 0
+        || own_find(out->mlic, programs, "mlic", X_OK) != 0
         || own_find(out->meter, modules, "ngx_http_meter_module.so", R_OK) != 0
         || own_find(out->redirect, modules, "ngx_http_redirect_module.so", R_OK)
                != 0

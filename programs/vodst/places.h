@@ -11,7 +11,7 @@
 
 struct places {
     char vodst[PLACE_SIZE], manager[PLACE_SIZE], agent[PLACE_SIZE],
-        st_api[PLACE_SIZE];
+        st_api[PLACE_SIZE], mlic[PLACE_SIZE];
     char nginx[PLACE_SIZE], varnishd[PLACE_SIZE], ffmpeg[PLACE_SIZE];
     char meter[PLACE_SIZE], redirect[PLACE_SIZE], package[PLACE_SIZE],
         s3[PLACE_SIZE];

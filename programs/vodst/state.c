@@ -84,6 +84,23 @@ secret_keep(struct state *state, const char *name, char out[SECRET_TEXT_SIZE])
     return err;
 }
 
+/* What content keys are wrapped under: lost, so are they. */
+static int
+master_keys_keep(struct state *state)
+{
+    char path[STATE_FILE_SIZE], secret[SECRET_TEXT_SIZE];
+    char line[SECRET_TEXT_SIZE + 16];
+    state_path(state, "secrets/master.keys", path);
+    if (access(path, F_OK) == 0)
+        return 0;
+    secret_make(secret);
+    snprintf(line, sizeof line, "1 %s\n", secret);
+    const int err = secret_write(state, "secrets/master.keys", line);
+    explicit_bzero(secret, sizeof secret);
+    explicit_bzero(line, sizeof line);
+    return err;
+}
+
 static int
 token_keys_keep(struct state *state)
 {
@@ -199,13 +216,14 @@ state_close(struct state *state)
     explicit_bzero(state->fill_secret, sizeof state->fill_secret);
     explicit_bzero(state->pull_secret, sizeof state->pull_secret);
     explicit_bzero(state->manager_key, sizeof state->manager_key);
+    explicit_bzero(state->packager_key, sizeof state->packager_key);
     explicit_bzero(state->storage_password, sizeof state->storage_password);
 }
 
 int
 state_prepare(struct state *state)
 {
-    char admin_key[SECRET_TEXT_SIZE];
+    char others[SECRET_TEXT_SIZE]; /* read from their files, not from here */
     int err;
     if ((err = folder_ready(state, "secrets", 0700, false)) != 0
         || (err = folder_ready(state, "run", 0700, true)) != 0
@@ -220,9 +238,15 @@ state_prepare(struct state *state)
                != 0
         || (err = secret_keep(state, "secrets/manager.key", state->manager_key))
                != 0
-        || (err = secret_keep(state, "secrets/admin.key", admin_key)) != 0)
+        || (err =
+                secret_keep(state, "secrets/packager.key", state->packager_key))
+               != 0
+        || (err = master_keys_keep(state)) != 0
+        || (err = secret_keep(state, "secrets/admin.key", others)) != 0
+        || (err = secret_keep(state, "secrets/audit.key", others)) != 0
+        || (err = secret_keep(state, "secrets/entitlement.key", others)) != 0)
         return err;
-    explicit_bzero(admin_key, sizeof admin_key);
+    explicit_bzero(others, sizeof others);
     return htpasswd_write(state);
 }
 

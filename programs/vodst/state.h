@@ -14,6 +14,8 @@
  *   cache/        slices held by origins and proxy caches
  *   storage/      media/: the stored files
  *   catalogue.db  st-api's contents
+ *   licenses.db   mlic's content keys, wrapped, and plays
+ *   licenses.audit  what it decided
  *   overrides.json  what operators decided by hand
  */
 
@@ -31,6 +33,7 @@ struct state {
     char pull_secret[SECRET_TEXT_SIZE];
     char storage_password[SECRET_TEXT_SIZE];
     char manager_key[SECRET_TEXT_SIZE];
+    char packager_key[SECRET_TEXT_SIZE];
 };
 
 #define STATE_STORAGE_USER "ingest"

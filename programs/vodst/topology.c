@@ -50,6 +50,7 @@ nodes_name(struct topology *topology, const struct topology_config *config)
     node_add(topology, TIER_STORAGE, "storage", 0, false);
     node_add(topology, TIER_MANAGER, "manager", 0, false);
     node_add(topology, TIER_API, "st-api", 0, false);
+    node_add(topology, TIER_LICENSES, "mlic", 0, false);
 }
 
 /* 0 when a server could listen there now, else errno. */
@@ -184,7 +185,8 @@ topology_plan(const struct topology_config *config, struct topology *out,
 bool
 topology_has_front(const struct node *node)
 {
-    return (node->tier == TIER_MANAGER || node->tier == TIER_API)
+    return (node->tier == TIER_MANAGER || node->tier == TIER_API
+            || node->tier == TIER_LICENSES)
            && strcmp(node->listen, node->loopback) != 0;
 }
 

@@ -22,6 +22,7 @@ enum tier {
     TIER_STORAGE,
     TIER_CACHE,
     TIER_MANAGER,
+    TIER_LICENSES,
     TIER_ORIGIN,
     TIER_REDIRECTOR,
     TIER_VARNISH,
@@ -74,8 +75,8 @@ int topology_plan(const struct topology_config *config, struct topology *out,
  * Reads the servers of a cluster from the text of a file: "TIER NAME
  * ADDRESS:PORT [URL]" on a line each, '#' comments on lines of their own. The
  * URL is what others reach it by, http://ADDRESS:PORT if it is not given. Every
- * tier has one server at least; storage, varnish, cdn and st-api have one. All
- * run here. "storage NAME s3://BUCKET[/PREFIX] ENDPOINT [REGION [ADDRESSING]]"
+ * tier but the license server, mlic, has one server at least; storage, varnish,
+ * cdn, st-api and mlic have no more. All run here. "storage NAME s3://BUCKET[/PREFIX] ENDPOINT [REGION [ADDRESSING]]"
  * is a bucket (core/s3.h). ERR_INVALID: `error` then says what is wrong, with `path` and line.
  */
 int topology_read(const char *path, struct bytes text, struct topology *out,

@@ -18,6 +18,7 @@ static const struct {
     const char *name;
     bool is_public;
     bool is_one; /* what reads from it knows of one */
+    bool may_miss;
 } tiers[TIER_COUNT] = {
     [TIER_STORAGE] = {"storage", false, true},
     [TIER_CACHE] = {"cache", false, false},
@@ -27,6 +28,7 @@ static const struct {
     [TIER_VARNISH] = {"varnish", false, true},
     [TIER_CDN] = {"cdn", true, true},
     [TIER_API] = {"st-api", false, true},
+    [TIER_LICENSES] = {"mlic", false, true, true},
 };
 
 /* Where in the file, and what to say of it. */
@@ -160,7 +162,7 @@ node_read(const struct place *place, char *const *words, size_t count,
     if (tier == TIER_COUNT)
         return refuse(place,
                       "'%s' is no tier: it must be redirector, origin, cdn, "
-                      "varnish, cache, storage, manager or st-api",
+                      "varnish, cache, storage, manager, st-api or mlic",
                       words[0]);
     if (!name_is_valid(words[1], sizeof node.name))
         return refuse(place,
@@ -230,7 +232,7 @@ topology_read(const char *path, struct bytes text, struct topology *out,
         return err;
     place.line = 0;
     for (enum tier tier = 0; tier < TIER_COUNT; tier++)
-        if (tier_count(out, tier) == 0)
+        if (tier_count(out, tier) == 0 && !tiers[tier].may_miss)
             return refuse(&place, "there is no %s", tiers[tier].name);
     return 0;
 }

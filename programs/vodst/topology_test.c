@@ -26,10 +26,10 @@ plan(const char *address, const char *host, const char *port)
 static void
 ports_follow_the_front_in_a_row(void **state)
 {
-    static const char *const names[] = {"redirector1", "redirector2", "origin1",
-                                        "origin2",     "origin3",     "cdn",
-                                        "varnish",     "cache1",      "cache2",
-                                        "storage",     "manager",     "st-api"};
+    static const char *const names[] = {
+        "redirector1", "redirector2", "origin1", "origin2", "origin3",
+        "cdn",         "varnish",     "cache1",  "cache2",  "storage",
+        "manager",     "st-api",      "mlic"};
     assert_int_equal(plan("127.0.0.1", NULL, "auto"), 0);
     assert_int_equal(topology.count, sizeof names / sizeof *names);
     for (size_t i = 0; i < topology.count; i++) {

@@ -43,7 +43,8 @@ static const struct option up_table[] = {
     {"cluster", OPTION_TEXT, FIELD(cluster), NULL, 0, 0, false, "file",
      "The servers of the platform on several machines, one a line: TIER NAME "
      "ADDRESS:PORT [URL], with a tier of redirector, origin, cdn, varnish, "
-     "cache, storage, manager, st-api. Storage may be a bucket: storage NAME "
+     "cache, storage, manager, st-api and, for protected films, mlic. Storage "
+     "may be a bucket: storage NAME "
      "s3://BUCKET[/PREFIX] http[s]://HOST[:PORT] [REGION [path|virtual-hosted]"
      "], with credentials for reading in secrets/s3.credentials of the state "
      "folder (see --s3-credentials-file of vodst ingest) and, where this "
@@ -131,7 +132,8 @@ static const struct program up_program = {
     "start the whole platform on this machine",
     "",
     "Runs redirectors, origins, proxy caches, the storage, a stand-in for a "
-    "CDN, the manager, the agents and st-api, waits until all are ready, and "
+    "CDN, the manager, the agents, st-api and the license server, waits until "
+    "all are ready, and "
     "minds them until Ctrl-C, SIGTERM or `vodst down`. What runs where stands "
     "in vodst.json in the state folder.\n\nVODST_TOOLS in the environment, "
     "folders as in PATH, says where to look for nginx, varnishd and ffmpeg "

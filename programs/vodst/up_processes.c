@@ -182,10 +182,30 @@ manager_add(struct up *up, const struct node *node)
 }
 
 static int
+licenses_add(struct up *up, const struct node *node)
+{
+    struct arguments arguments = {0};
+    const char *folder = up->state.folder;
+    char health[sizeof node->loopback + 32];
+    snprintf(health, sizeof health, "http://%s/v1/health", node->loopback);
+    argument_add(&arguments, "%s", up->places.mlic);
+    argument_add(&arguments, "serve");
+    argument_add(&arguments, "--listen=%s", node->loopback);
+    argument_add(&arguments, "--database=%s/licenses.db", folder);
+    argument_add(&arguments, "--master-keys=%s/secrets/master.keys", folder);
+    argument_add(&arguments, "--services=%s/run/services.json", folder);
+    argument_add(&arguments, "--audit=%s/licenses.audit", folder);
+    argument_add(&arguments, "--audit-key=%s/secrets/audit.key", folder);
+    argument_add(&arguments, "--packager-key=%s/secrets/packager.key", folder);
+    return process_add(up, node->name, &arguments, health);
+}
+
+static int
 api_add(struct up *up, const struct node *node)
 {
     struct arguments arguments = {0};
     char health[sizeof node->loopback + 32];
+    const char *front = topology_node(&up->topology, TIER_REDIRECTOR, 0)->url;
     snprintf(health, sizeof health, "http://%s/healthz", node->loopback);
     argument_add(&arguments, "%s", up->places.st_api);
     argument_add(&arguments, "--listen=%s", node->loopback);
@@ -195,8 +215,14 @@ api_add(struct up *up, const struct node *node)
                  up->state.folder);
     if (!up->options.is_private)
         argument_add(&arguments, "--public");
-    argument_add(&arguments, "--playback-url=%s",
-                 topology_node(&up->topology, TIER_REDIRECTOR, 0)->url);
+    argument_add(&arguments, "--playback-url=%s", front);
+    if (topology_node(&up->topology, TIER_LICENSES, 0) != NULL) {
+        argument_add(&arguments, "--entitlement-key=%s/secrets/entitlement.key",
+                     up->state.folder);
+        argument_add(&arguments,
+                     "--license=clearkey=%s/license/v1/licenses/clearkey",
+                     front);
+    }
     option_pass(&arguments, "token-ttl", up->options.token_ttl);
     option_pass(&arguments, "token-form", up->options.token_form);
     option_pass(&arguments, "token-network", up->options.token_network);
@@ -237,6 +263,11 @@ node_add(struct up *up, const struct node *node)
         break;
     case TIER_API:
         err = api_add(up, node);
+        if (err == 0 && topology_has_front(node))
+            err = front_add(up, node);
+        break;
+    case TIER_LICENSES:
+        err = licenses_add(up, node);
         if (err == 0 && topology_has_front(node))
             err = front_add(up, node);
         break;

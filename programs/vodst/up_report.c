@@ -129,13 +129,22 @@ report_json(const struct up *up)
     path_put(api, "key_file", up, "secrets/", "admin.key", "");
     path_put(api, "token_keys_file", up, "secrets/", "token.keys", "");
     json_object_set_new(json, "api", api);
+    const struct node *licenses = topology_node(topology, TIER_LICENSES, 0);
+    if (licenses != NULL) {
+        json_t *mlic = node_json(up, licenses);
+        path_put(mlic, "packager_key_file", up, "secrets/", "packager.key", "");
+        path_put(mlic, "audit_key_file", up, "secrets/", "audit.key", "");
+        path_put(mlic, "audit", up, "", "licenses", ".audit");
+        json_object_set_new(json, "mlic", mlic);
+    }
     json_object_set_new(json, "processes", processes_json(up));
     json_object_set_new(
         json, "programs",
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "vodst", places->vodst,
-                  "manager", places->manager, "agent", places->agent, "st-api",
-                  places->st_api, "nginx", places->nginx, "varnishd",
-                  places->varnishd, "ffmpeg", places->ffmpeg));
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "vodst",
+                  places->vodst, "manager", places->manager, "agent",
+                  places->agent, "st-api", places->st_api, "mlic", places->mlic,
+                  "nginx", places->nginx, "varnishd", places->varnishd,
+                  "ffmpeg", places->ffmpeg));
     return json;
 }
 
@@ -181,7 +190,7 @@ up_report_print(const struct up *up)
     }
     const char *front = topology_node(&up->topology, TIER_REDIRECTOR, 0)->url;
     printf("VODST is up: %d redirector%s, %d origin%s, %d cache%s, storage, "
-           "CDN, manager, agents, st-api\n"
+           "CDN, manager, agents, st-api, mlic\n"
            "  player page  %s/\n"
            "  status       %s/manager/v1/status\n"
            "               vodst status --dir %s\n"

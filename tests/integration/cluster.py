@@ -257,7 +257,7 @@ class Cluster:
             machine.disk = disk
             for server in servers:
                 tier, name = server.split()
-                port = {"manager": 7100, "st-api": 7200,
+                port = {"manager": 7100, "st-api": 7200, "mlic": 7300,
                         "varnish": 6081}.get(tier, 80)
                 lines.append(f"{tier} {name} {machine.address}:{port}"
                              f" http://{machine.address}:{port}")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The platform on thirteen machines, and what breaks between them. Of every
+"""The platform on fourteen machines, and what breaks between them. Of every
 fault: how many plays failed, and how often one stood still."""
 
+import base64
+import re
 import subprocess
 import time
 from email.utils import parsedate_to_datetime
@@ -17,7 +19,7 @@ MACHINES = [["redirector redirector1"], ["redirector redirector2"],
             *[[f"origin origin{n}"] for n in range(1, 5)],
             ["cache cache1"], ["cache cache2"], ["storage storage"],
             ["cdn cdn", "varnish varnish"], ["manager manager1"],
-            ["manager manager2"], ["st-api st-api"]]
+            ["manager manager2"], ["st-api st-api"], ["mlic mlic"]]
 ORIGINS = [f"origin{n}" for n in range(1, 5)]
 NODES = ["redirector1", "redirector2", *ORIGINS]
 MANAGERS = ["manager1", "manager2"]
@@ -106,6 +108,19 @@ def test_01_a_film_plays_whole(cluster):
          cluster.play_url("demo"), "-f", "null", "-"],
         capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_01_a_film_is_encrypted_by_keys_of_the_license_server(cluster):
+    play = requests.post(cluster.front + "/api/v1/playbacks", timeout=5, json={
+        "content": "demo", "scheme": "cbcs"}).json()
+    playlist = requests.get(play["urls"]["hls"], timeout=5).text
+    kids = re.findall(r"KEYID=0x([0-9a-f]{32})", playlist)
+    license = requests.post(
+        play["drm"]["clearkey"]["license_url"], timeout=5, json={"kids": [
+            base64.urlsafe_b64encode(bytes.fromhex(kid)).decode().rstrip("=")
+            for kid in kids]},
+        headers={"Authorization": "Bearer " + play["entitlement"]})
+    assert len(license.json()["keys"]) == len(kids) == 2
 
 
 def test_02_a_stranger_is_no_node(cluster):

@@ -44,7 +44,7 @@ def test_01_up_starts_every_tier_and_down_ends_all(start_platform):
     assert names == {
         "storage", "cache1", "manager", "origin1", "origin1-agent", "origin2",
         "origin2-agent", "redirector1", "redirector1-agent", "varnish", "cdn",
-        "st-api"}
+        "st-api", "mlic"}
     assert all(is_listening(port) for port in ports_of(state))
     assert {node["state"] for node in platform.status()["nodes"]} == {"up"}
     assert "player page" in platform.output.read_text()
@@ -67,7 +67,8 @@ def test_02_secrets_are_private_and_outlive_a_restart(minded, start_platform):
     before = {one.name: one.read_bytes() for one in secrets.iterdir()}
     assert set(before) == {"token.keys", "fill", "pull", "admin.key",
                            "manager.key", "storage.password",
-                           "storage.htpasswd"}
+                           "storage.htpasswd", "master.keys", "audit.key",
+                           "packager.key", "entitlement.key"}
     for one in secrets.iterdir():
         assert stat.S_IMODE(one.stat().st_mode) == 0o600, one
     minded.stop()
