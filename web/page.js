@@ -71,6 +71,7 @@ function problemHide() {
 
 function choose(id, title = id) {
   content = id;
+  player.more.scheme = $('scheme').value || undefined; // left out of JSON then
   node = where = null;
   served = new Map();
   stalls = 0;
@@ -82,6 +83,8 @@ function choose(id, title = id) {
   $('level').hidden = true;
   $('hint').hidden = true;
   $('quality').disabled = true;
+  $('licenses').hidden = true;
+  $('exchanges').replaceChildren();
   $('quality').replaceChildren(make('option', { value: -1 }, 'auto'));
   history.replaceState(null, '', `#${encodeURIComponent(id)}`);
   markChosen();
@@ -146,6 +149,30 @@ player.addEventListener('renditions', ({ detail }) => {
 player.addEventListener('rendition', ({ detail }) => {
   show('rendition', detail.name);
   log(`rendition: ${detail.name}`);
+});
+
+player.addEventListener('protection', ({ detail }) => {
+  const isClear = !detail.scheme || detail.scheme === 'clear';
+  $('licenses').hidden = isClear;
+  if (isClear) return;
+  show('scheme-told', `encrypted by ${detail.scheme}, keys by ClearKey`);
+});
+
+const keysText = (n) => (n === 1 ? '1 key' : `${n} keys`);
+
+player.addEventListener('license', ({ detail }) => {
+  const line = (text, kind = '') => $('exchanges').append(
+    make('li', {}, make('span', { class: kind }, text)));
+  if (detail.status === 200) {
+    line(`${keysText(detail.given.length)} given: ${detail.given.join(', ')}`,
+      'good');
+  } else {
+    line(`refused (${detail.status}): ${detail.reason || 'no reason told'}`,
+      'bad');
+  }
+  for (const { kid, reason } of detail.refused) {
+    line(`no key ${kid}: ${reason}`, 'bad');
+  }
 });
 
 player.addEventListener('recovering', ({ detail }) => {
@@ -267,6 +294,9 @@ pollStatus((status) => {
 
 $('quality').addEventListener('change',
   () => player.setRendition(Number($('quality').value)));
+$('scheme').addEventListener('change', () => {
+  if (content) choose(content, $('title').textContent);
+});
 $('problem-retry').addEventListener('click', () => {
   problemHide();
   player.retry();

@@ -10,6 +10,7 @@
  */
 
 import { bufferControllerOf } from './hls-buffers.js';
+import { refusalText, licensesWatch, PlaceInTheLimit } from './licenses.js';
 
 const RECOVERIES_MAX = 6; // in a row, without a segment between them
 const BACK_OFF_MS = 300;
@@ -46,13 +47,14 @@ class PlayError extends Error {
   }
 }
 
-async function playbackAsk(content, viewer, steering) {
+/* The play as st-api answers it; `more` are fields of what it is asked. */
+async function playbackAsk(content, viewer, steering, more) {
   let response;
   try {
     response = await fetch('api/v1/playbacks', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ content, viewer, steering }),
+      body: JSON.stringify({ content, viewer, steering, ...more }),
       signal: AbortSignal.timeout(8000),
     });
   } catch {
@@ -69,13 +71,14 @@ async function playbackAsk(content, viewer, steering) {
       problem.detail || `It answered ${response.status}; try again later.`,
       response.status);
   }
-  return (await response.json()).urls.hls;
+  return response.json();
 }
 
 /*
  * Events (CustomEvent, told in `detail`): segment {node, url, isVideo},
  * renditions {names, chosen}, rendition {index, name}, recovering {attempt},
- * recovered {node}, failed {title, advice}.
+ * recovered {node}, failed {title, advice}, protection {scheme}, license {status,
+ * given, refused, reason}, see licenses.js.
  */
 export class Player extends EventTarget {
   #video;
@@ -83,6 +86,8 @@ export class Player extends EventTarget {
   #viewer = `page-${crypto.getRandomValues(new Uint32Array(2)).join('')}`;
   #content = null;
   #playbackUrl = null;
+  #play = null; // as st-api answered it
+  #limit = null; // where plays at once are limited
   #firstPlace = null; // where hls.js believes everything to lie
   #place = null; // where it lies now
   #errors = 0;
@@ -93,11 +98,17 @@ export class Player extends EventTarget {
   #run = 0; // tells an open play's late answers from the next play's
 
   hls = null;
+  more = {}; // asked for with each play: { scheme, quality, ... }
 
   constructor(video, steers = true) {
     super();
     this.#video = video;
     this.#steers = steers;
+  }
+
+  /* Who counts where plays at once are limited; else each page is a viewer. */
+  viewerSet(viewer) {
+    this.#viewer = viewer;
   }
 
   #tell(type, detail = {}) {
@@ -117,17 +128,30 @@ export class Player extends EventTarget {
       return;
     }
     try {
-      const url = await playbackAsk(content, this.#viewer, this.#steers);
-      if (run !== this.#run) return;
-      this.#playbackUrl = url;
-      this.#load(url, -1, true);
+      await this.#ask();
+      if (run === this.#run) this.#load(this.#playbackUrl, -1, true);
     } catch (error) {
       if (run === this.#run) this.#fail(error);
     }
   }
 
+  /* The play, or the same one under a new token. */
+  async #ask() {
+    const run = this.#run;
+    this.#limit?.leave();
+    const play = await playbackAsk(this.#content, this.#viewer, this.#steers,
+      this.more);
+    if (run !== this.#run) return;
+    this.#play = play;
+    this.#playbackUrl = play.urls.hls;
+    this.#limit = play.entitlement && new PlaceInTheLimit(play);
+    this.#tell('protection', { scheme: play.scheme });
+  }
+
   close() {
     this.#run++;
+    this.#limit?.leave();
+    this.#limit = this.#play = null;
     this.hls?.destroy();
     this.hls = null;
     this.#playbackUrl = this.#firstPlace = this.#place = null;
@@ -170,6 +194,8 @@ export class Player extends EventTarget {
       manifestLoadPolicy: policy(5000, 10000),
       playlistLoadPolicy: policy(5000, 10000),
       fragLoadPolicy: policy(6000, 30000),
+      ...licensesWatch(this.#play, (exchange) =>
+        this.#tell('license', exchange)),
       xhrSetup: (xhr, url) => {
         const placed = this.#placed(url);
         if (placed !== url) xhr.open('GET', placed, true);
@@ -242,6 +268,12 @@ export class Player extends EventTarget {
 
   #errorHeard(data) {
     const { ErrorTypes } = window.Hls;
+    if (data.type === ErrorTypes.KEY_SYSTEM_ERROR) {
+      if (!data.fatal) return; // of a rendition: another is taken
+      this.#fail(new PlayError('There is no license for this play.',
+        refusalText(data) || `The player says: ${data.details}.`));
+      return;
+    }
     if (data.type === ErrorTypes.NETWORK_ERROR) {
       // a node that hangs has had its time already
       const hangs = data.details.endsWith('TimeOut');
@@ -303,8 +335,8 @@ export class Player extends EventTarget {
       if (run !== this.#run) return null;
       if (response.status === 403) {
         // the token has run out: the same play under a new one
-        this.#playbackUrl = await playbackAsk(this.#content, this.#viewer,
-          this.#steers);
+        await this.#ask();
+        if (run !== this.#run) return null;
         response = await fetch(again(),
           { cache: 'no-store', signal: AbortSignal.timeout(5000) });
         if (run !== this.#run) return null;
