@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 import license_stand_ins
-from conftest import BUILD, ROOT
+from conftest import BUILD, ROOT, widevine_data
 from test_mlic import (CPIX, PLAYREADY, WIDEVINE, Mlic, document, entitle,
                        reason)
 
@@ -418,3 +418,17 @@ def test_13_shaka_reads_the_boxes_that_packagers_get(start):
                     for kid in read["kids"]] == [system.get("kid")]
             seen.append(system.get("kid"))
     assert sorted(seen) == sorted(kids.values())
+
+
+@pytest.mark.parametrize("scheme", ("cenc", "cbcs"))
+def test_14_protobuf_reads_widevine_s_data_that_packagers_get(start, scheme):
+    mlic = start()
+    kids = {track: str(uuid.uuid4()) for track in ("SD", "UHD", "AUDIO")}
+    answer = mlic.cpix(document("film/v1", scheme, kids))
+    systems = list(ElementTree.fromstring(answer.content).iter(
+        CPIX + "DRMSystem"))
+    assert len(systems) == 3
+    for system in systems:
+        assert widevine_data(system.find(CPIX + "PSSH").text) == [{
+            "key_ids": [system.get("kid").replace("-", "")],
+            "protection_scheme": scheme}]
