@@ -28,7 +28,7 @@ struct config {
     const char *widevine_signer, *widevine_key;
     int64_t upstream_timeout_ms;
     int64_t lease_ms, connections;
-    bool verbose;
+    bool is_audit_key_new, verbose;
 };
 
 static const struct option options[] = {
@@ -64,7 +64,13 @@ static const struct option options[] = {
      true, "FILE",
      "File with 64 hex digits, that nobody but its owner may read: lines of "
      "the audit and hashes of viewers are made with it. The same for all mlic "
-     "of one database, which count plays by these hashes."},
+     "of one database, which count plays by these hashes: one that starts with "
+     "another is refused."},
+    {"new-audit-key", OPTION_FLAG, offsetof(struct config, is_audit_key_new),
+     NULL, 0, 0, false, NULL,
+     "The audit key is another than before: let the database have it in the "
+     "old one's place. For the first start after all mlic of the database "
+     "were stopped, and for no other."},
     {"packager-key", OPTION_TEXT, offsetof(struct config, packager_key), NULL,
      0, 0, false, "FILE",
      "File with the key that packagers send: a line of 16 to 256 characters. "
@@ -361,6 +367,27 @@ stores_open(struct serve *serve)
     return err;
 }
 
+/* With different keys each mlic would count plays for itself. */
+static int
+audit_key_agree(struct serve *serve, const char *mark)
+{
+    const struct config *config = serve->config;
+    const int err = mark[0] == '\0'
+                        ? ERR_MEMORY
+                        : play_store_key_agree(serve->stores[0]->plays, mark,
+                                               config->is_audit_key_new);
+    if (err == ERR_CHECKSUM)
+        log_error("audit: refuse %s (the database is of another audit key: "
+                  "take that of the other mlic; or, to change it, stop all of "
+                  "them and start one with --new-audit-key)",
+                  config->audit_key);
+    else if (err == 0 && config->is_audit_key_new)
+        log_warn("audit: the database is now of the key in %s: leave "
+                 "--new-audit-key out from the next start on",
+                 config->audit_key);
+    return err;
+}
+
 static int
 client_open(struct serve *serve)
 {
@@ -407,6 +434,7 @@ run(struct serve *serve)
     const struct config *config = serve->config;
     struct server *server = &serve->server;
     unsigned char key[AUDIT_KEY_SIZE];
+    char mark[AUDIT_VIEWER_LEN + 1] = "";
     int err = services_read(config->services, &server->services);
     if (err == 0)
         err = client_open(serve);
@@ -418,6 +446,8 @@ run(struct serve *serve)
     if (err == 0)
         err = audit_key_read(config->audit_key, key);
     if (err == 0)
+        audit_key_mark(key, mark);
+    if (err == 0)
         err = audit_open(config->audit, key, &server->audit);
     explicit_bzero(key, sizeof key);
     if (err == 0)
@@ -426,6 +456,8 @@ run(struct serve *serve)
         err = fairplay_new(&config->fairplay, &server->fairplay);
     if (err == 0)
         err = stores_open(serve);
+    if (err == 0)
+        err = audit_key_agree(serve, mark);
     return err == 0 ? loop_serve(serve) : 1;
 }
 
