@@ -166,7 +166,8 @@ static const struct program program = {
         "encrypted to the certificates in it.\n\n"
         "On SIGHUP master keys, services, the packagers' key and what "
         "licenses of others are made with (but FairPlay's plug-in) are read "
-        "again, together or not at all. A new master key is put into the file as its "
+        "again, together or not at all. A new master key is put into the file "
+        "as its "
         "last line (of a device: the URI names the old one by id=), and every "
         "mlic is told by SIGHUP; then it is made the first, all are told "
         "again, "
@@ -468,8 +469,12 @@ serve_main(int argc, char **argv)
     http_client_free(serve->client);
     vendors_free(server->vendors);
     http_tls_free(serve->tls);
-    if (serve->base != NULL)
+    if (serve->base != NULL) {
+        /* a connection whose last word is put off lives, with what it holds,
+         * until that was said */
+        event_base_loop(serve->base, EVLOOP_NONBLOCK);
         event_base_free(serve->base);
+    }
     explicit_bzero(serve, sizeof *serve);
     free(serve);
     return status;
