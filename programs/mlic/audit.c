@@ -150,23 +150,38 @@ audit_mac_text(const struct audit *audit, char out[2 * AUDIT_MAC_SIZE + 1])
     hex_write(audit->mac, sizeof audit->mac, out);
 }
 
+/* Empty: it could not be made. */
+static void
+text_hash(const uint8_t key[AUDIT_KEY_SIZE], const char *text,
+          char out[AUDIT_VIEWER_LEN + 1])
+{
+    uint8_t mac[AUDIT_MAC_SIZE];
+    unsigned size;
+    out[0] = '\0';
+    if (HMAC(EVP_sha256(), key, AUDIT_KEY_SIZE, (const uint8_t *) text,
+             strlen(text), mac, &size)
+        != NULL)
+        hex_write(mac, AUDIT_VIEWER_LEN / 2, out);
+}
+
+void
+audit_key_mark(const uint8_t key[AUDIT_KEY_SIZE],
+               char out[AUDIT_VIEWER_LEN + 1])
+{
+    text_hash(key, "key", out); /* as of no viewer */
+}
+
 void
 audit_viewer(const struct audit *audit, const char *service, const char *viewer,
              char out[AUDIT_VIEWER_LEN + 1])
 {
-    uint8_t mac[AUDIT_MAC_SIZE] = {0};
     char text[512];
-    unsigned size;
     out[0] = '\0';
     if (viewer[0] == '\0')
         return;
     /* an id has no slash in it: where it ends is clear */
-    const int len =
-        snprintf(text, sizeof text, "viewer %s/%s", service, viewer);
-    if (HMAC(EVP_sha256(), audit->key, AUDIT_KEY_SIZE, (uint8_t *) text,
-             (size_t) len, mac, &size)
-        != NULL)
-        hex_write(mac, AUDIT_VIEWER_LEN / 2, out);
+    snprintf(text, sizeof text, "viewer %s/%s", service, viewer);
+    text_hash(audit->key, text, out);
 }
 
 /* ---- reading ---- */

@@ -54,6 +54,10 @@ void audit_mac_text(const struct audit *audit,
 void audit_viewer(const struct audit *audit, const char *service,
                   const char *viewer, char out[AUDIT_VIEWER_LEN + 1]);
 
+/* What tells the key from others, and nothing of it. */
+void audit_key_mark(const uint8_t key[AUDIT_KEY_SIZE],
+                    char out[AUDIT_VIEWER_LEN + 1]);
+
 /* Looks through a file, which begins anew or behind `before` (a MAC in hex; NULL:
  * any). *lines is how many are good, *last the last one's MAC. ERR_CHECKSUM: line
  * *lines + 1 is not the next; ERR_NOT_FOUND, ERR_IO. */

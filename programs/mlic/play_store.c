@@ -30,7 +30,12 @@
                   " ORDER BY ends LIMIT 1000)")                          \
     X(viewers_sweep, "DELETE FROM viewers WHERE viewer IN"               \
                      " (SELECT viewer FROM viewers WHERE ends <= ?1"     \
-                     " ORDER BY ends LIMIT 1000)")
+                     " ORDER BY ends LIMIT 1000)")                       \
+    X(key_first, "INSERT INTO viewers_key(id, mark) VALUES(0, ?1)"       \
+                 " ON CONFLICT(id) DO NOTHING")                          \
+    X(key_change, "INSERT INTO viewers_key(id, mark) VALUES(0, ?1)"      \
+                  " ON CONFLICT(id) DO UPDATE SET mark = ?1")            \
+    X(key_find, "SELECT mark FROM viewers_key WHERE id = 0")
 
 struct play_store {
     struct database *database;
@@ -164,6 +169,24 @@ play_store_use(struct play_store *store, const char *entitlement,
     if (err != 0)
         return err;
     return database_changes(store->database) > 0 ? 0 : ERR_STALE;
+}
+
+int
+play_store_key_agree(struct play_store *store, const char *mark, bool is_new)
+{
+    struct statement *put = is_new ? store->key_change : store->key_first;
+    statement_bind_text(put, 1, bytes_of_text(mark));
+    int err = run(put);
+    if (err != 0)
+        return err;
+    const int step = statement_step(store->key_find);
+    if (step == 1)
+        err =
+            bytes_equal(statement_text(store->key_find, 0), bytes_of_text(mark))
+                ? 0
+                : ERR_CHECKSUM;
+    statement_reset(store->key_find);
+    return step == 1 ? err : step == 0 ? ERR_IO : step;
 }
 
 int

@@ -20,6 +20,12 @@ struct play_store;
 int play_store_new(struct database *database, struct play_store **out);
 void play_store_free(struct play_store *store); /* NULL is fine */
 
+/* Whether the key that viewers are hashed with, told by its mark (audit.h), is the
+ * database's: the first one is, or a new one that is put in its place. Another is
+ * ERR_CHECKSUM: its plays would be counted apart. */
+int play_store_key_agree(struct play_store *store, const char *mark,
+                         bool is_new);
+
 struct lease {
     const char *viewer, *play;
     uint64_t ends_s; /* Unix time: the first second in which it is no more */

@@ -117,6 +117,22 @@ an_entitlement_gives_a_key_once(void **state)
     assert_int_equal(play_store_use(store->plays, "s/1", "k1", NOW), 0);
 }
 
+static void
+viewers_are_hashed_with_one_key(void **state)
+{
+    struct store *other;
+    assert_int_equal(play_store_key_agree(store->plays, "first", false), 0);
+    assert_int_equal(play_store_key_agree(store->plays, "first", false), 0);
+    assert_int_equal(store_open(place, NULL, &other), 0);
+    assert_int_equal(play_store_key_agree(other->plays, "second", false),
+                     ERR_CHECKSUM);
+    assert_int_equal(play_store_key_agree(other->plays, "second", true), 0);
+    assert_int_equal(play_store_key_agree(other->plays, "second", true), 0);
+    assert_int_equal(play_store_key_agree(store->plays, "first", false),
+                     ERR_CHECKSUM);
+    store_close(other);
+}
+
 /* ---- several at once ---- */
 
 static void *
@@ -162,6 +178,7 @@ a_limit_holds_for_several_at_once(void **state)
         CASE(setup, a_play_that_died_frees_its_place), \
         CASE(setup, a_play_that_is_renewed_lasts),     \
         CASE(setup, an_entitlement_gives_a_key_once),  \
+        CASE(setup, viewers_are_hashed_with_one_key),  \
         CASE(setup, a_limit_holds_for_several_at_once)
 
 int

@@ -23,12 +23,9 @@
 struct config {
     const char *listen, *database, *master_keys, *services, *audit, *audit_key;
     const char *packager_key, *ca_file;
-    struct upstream_config playready, widevine;
-    struct fairplay_config fairplay;
-    const char *widevine_signer, *widevine_key;
-    int64_t upstream_timeout_ms;
+    struct vendors_config vendors;
     int64_t lease_ms, connections;
-    bool verbose;
+    bool is_audit_key_new, verbose;
 };
 
 static const struct option options[] = {
@@ -64,7 +61,13 @@ static const struct option options[] = {
      true, "FILE",
      "File with 64 hex digits, that nobody but its owner may read: lines of "
      "the audit and hashes of viewers are made with it. The same for all mlic "
-     "of one database, which count plays by these hashes."},
+     "of one database, which count plays by these hashes: one that starts with "
+     "another is refused."},
+    {"new-audit-key", OPTION_FLAG, offsetof(struct config, is_audit_key_new),
+     NULL, 0, 0, false, NULL,
+     "The audit key is another than before: let the database have it in the "
+     "old one's place. For the first start after all mlic of the database "
+     "were stopped, and for no other."},
     {"packager-key", OPTION_TEXT, offsetof(struct config, packager_key), NULL,
      0, 0, false, "FILE",
      "File with the key that packagers send: a line of 16 to 256 characters. "
@@ -77,56 +80,60 @@ static const struct option options[] = {
      86400.0 * 1000, false, NULL,
      "How long a play counts whose player says nothing: PUT /v1/play puts its "
      "end off."},
-    {"playready-url", OPTION_TEXT, offsetof(struct config, playready.url), NULL,
-     0, 0, false, "URL",
+    {"playready-url", OPTION_TEXT,
+     offsetof(struct config, vendors.playready.url), NULL, 0, 0, false, "URL",
      "The back end that makes PlayReady licenses, https://. Without it there "
      "are none."},
-    {"playready-key", OPTION_TEXT, offsetof(struct config, playready.key_file),
-     NULL, 0, 0, false, "FILE",
+    {"playready-key", OPTION_TEXT,
+     offsetof(struct config, vendors.playready.key_file), NULL, 0, 0, false,
+     "FILE",
      "File with the key that is sent to the back end as Authorization: Bearer; "
      "nobody but its owner may read it."},
-    {"playready-ca", OPTION_TEXT, offsetof(struct config, playready.ca_file),
-     NULL, 0, 0, false, "FILE",
+    {"playready-ca", OPTION_TEXT,
+     offsetof(struct config, vendors.playready.ca_file), NULL, 0, 0, false,
+     "FILE",
      "CA certificates (PEM) that the back end is trusted by; without it those "
      "of the system."},
     {"playready-certificate", OPTION_TEXT,
-     offsetof(struct config, playready.certificate_file), NULL, 0, 0, false,
-     "FILE", "Certificate (PEM) that is shown to the back end."},
+     offsetof(struct config, vendors.playready.certificate_file), NULL, 0, 0,
+     false, "FILE", "Certificate (PEM) that is shown to the back end."},
     {"playready-certificate-key", OPTION_TEXT,
-     offsetof(struct config, playready.certificate_key_file), NULL, 0, 0, false,
-     "FILE", "The certificate's private key (PEM)."},
-    {"widevine-url", OPTION_TEXT, offsetof(struct config, widevine.url), NULL,
-     0, 0, false, "URL",
+     offsetof(struct config, vendors.playready.certificate_key_file), NULL, 0,
+     0, false, "FILE", "The certificate's private key (PEM)."},
+    {"widevine-url", OPTION_TEXT, offsetof(struct config, vendors.widevine.url),
+     NULL, 0, 0, false, "URL",
      "The service that makes Widevine licenses, https://. Without it there are "
      "none."},
-    {"widevine-signer", OPTION_TEXT, offsetof(struct config, widevine_signer),
-     NULL, 0, 0, false, "NAME",
-     "What the service calls who signs the requests."},
-    {"widevine-key", OPTION_TEXT, offsetof(struct config, widevine_key), NULL,
-     0, 0, false, "FILE",
+    {"widevine-signer", OPTION_TEXT,
+     offsetof(struct config, vendors.widevine_signer), NULL, 0, 0, false,
+     "NAME", "What the service calls who signs the requests."},
+    {"widevine-key", OPTION_TEXT, offsetof(struct config, vendors.widevine_key),
+     NULL, 0, 0, false, "FILE",
      "File with what requests are signed with: 64 hex digits of the key, a "
      "colon, 32 of the IV; nobody but its owner may read it."},
-    {"widevine-ca", OPTION_TEXT, offsetof(struct config, widevine.ca_file),
-     NULL, 0, 0, false, "FILE",
+    {"widevine-ca", OPTION_TEXT,
+     offsetof(struct config, vendors.widevine.ca_file), NULL, 0, 0, false,
+     "FILE",
      "CA certificates (PEM) that the service is trusted by; without it those "
      "of the system."},
-    {"fairplay-plugin", OPTION_TEXT, offsetof(struct config, fairplay.plugin),
-     NULL, 0, 0, false, "FILE",
+    {"fairplay-plugin", OPTION_TEXT,
+     offsetof(struct config, vendors.fairplay.plugin), NULL, 0, 0, false,
+     "FILE",
      "Shared object with Apple's D function (fairplay_plugin.h), which the "
      "operator has by contract. Without it there are no FairPlay licenses."},
     {"fairplay-certificate", OPTION_TEXT,
-     offsetof(struct config, fairplay.certificate), NULL, 0, 0, false, "FILE",
-     "The certificate (PEM) that Apple has given."},
-    {"fairplay-key", OPTION_TEXT, offsetof(struct config, fairplay.key), NULL,
-     0, 0, false, "FILE",
+     offsetof(struct config, vendors.fairplay.certificate), NULL, 0, 0, false,
+     "FILE", "The certificate (PEM) that Apple has given."},
+    {"fairplay-key", OPTION_TEXT, offsetof(struct config, vendors.fairplay.key),
+     NULL, 0, 0, false, "FILE",
      "Its private key (PEM); nobody but its owner may read it."},
-    {"fairplay-ask", OPTION_TEXT, offsetof(struct config, fairplay.ask), NULL,
-     0, 0, false, "FILE",
+    {"fairplay-ask", OPTION_TEXT, offsetof(struct config, vendors.fairplay.ask),
+     NULL, 0, 0, false, "FILE",
      "File with the application secret key that Apple has given, 32 hex "
      "digits; nobody but its owner may read it."},
     {"upstream-timeout", OPTION_DURATION,
-     offsetof(struct config, upstream_timeout_ms), "5s", 100, 60.0 * 1000,
-     false, NULL,
+     offsetof(struct config, vendors.timeout_ms), "5s", 100, 60.0 * 1000, false,
+     NULL,
      "How long a service that makes licenses may take; the player is told "
      "then."},
     {"verbose", OPTION_FLAG, offsetof(struct config, verbose), NULL, 0, 0,
@@ -157,9 +164,10 @@ static const struct program program = {
         "POST /v1/cpix gives a packager keys, in the document that it sends "
         "(CPIX 2.3; SPEKE v2 with X-Speke-Version: 2.0), in the clear or "
         "encrypted to the certificates in it.\n\n"
-        "On SIGHUP master keys, services and the packagers' key are read "
-        "again, "
-        "together or not at all. A new master key is put into the file as its "
+        "On SIGHUP master keys, services, the packagers' key and what "
+        "licenses of others are made with (but FairPlay's plug-in) are read "
+        "again, together or not at all. A new master key is put into the file "
+        "as its "
         "last line (of a device: the URI names the old one by id=), and every "
         "mlic is told by SIGHUP; then it is made the first, all are told "
         "again, "
@@ -229,12 +237,15 @@ reload(evutil_socket_t number, short events, void *context)
     struct server *server = &serve->server;
     struct master_keys *masters[CONNECTIONS_MAX] = {NULL};
     struct services *services = NULL, *before = server->services;
+    struct vendors *vendors = NULL;
     char key[KEY_SIZE];
     int err = services_read(serve->config->services, &services);
     if (err == 0)
         err = masters_open(serve->config, masters, serve->store_count);
     if (err == 0)
         err = packager_key_read(serve->config, key);
+    if (err == 0)
+        err = vendors_new(serve->base, &serve->config->vendors, &vendors);
     if (err == 0)
         err = services_begin(services, before, serve->client, serve->callbacks);
     if (audit_reopen(server->audit) != 0)
@@ -243,10 +254,13 @@ reload(evutil_socket_t number, short events, void *context)
         log_error("main: keep what there was (the new is refused)");
         server->metrics[SERVER_METRIC_RELOADS_REFUSED]++;
         services_free(services);
+        vendors_free(vendors);
         masters_close(masters, serve->store_count);
         return;
     }
     masters_install(serve, masters);
+    vendors->before = server->vendors; /* with who asks by it */
+    server->vendors = vendors;
     server->services = services;
     services_tick(services, clock_now_ms());
     services_free(before); /* who waits for them is judged by the new */
@@ -290,6 +304,7 @@ each_second(evutil_socket_t number, short events, void *context)
     struct server *server = &sweep->serve->server;
     (void) audit_sync(server->audit);
     services_tick(server->services, clock_now_ms());
+    vendors_sweep(server->vendors);
     if (sweep->is_under_way || clock_now_ms() / 1000 % SWEEP_S != 0)
         return;
     sweep->work.run = sweep_run;
@@ -361,6 +376,27 @@ stores_open(struct serve *serve)
     return err;
 }
 
+/* With different keys each mlic would count plays for itself. */
+static int
+audit_key_agree(struct serve *serve, const char *mark)
+{
+    const struct config *config = serve->config;
+    const int err = mark[0] == '\0'
+                        ? ERR_MEMORY
+                        : play_store_key_agree(serve->stores[0]->plays, mark,
+                                               config->is_audit_key_new);
+    if (err == ERR_CHECKSUM)
+        log_error("audit: refuse %s (the database is of another audit key: "
+                  "take that of the other mlic; or, to change it, stop all of "
+                  "them and start one with --new-audit-key)",
+                  config->audit_key);
+    else if (err == 0 && config->is_audit_key_new)
+        log_warn("audit: the database is now of the key in %s: leave "
+                 "--new-audit-key out from the next start on",
+                 config->audit_key);
+    return err;
+}
+
 static int
 client_open(struct serve *serve)
 {
@@ -376,37 +412,12 @@ client_open(struct serve *serve)
 }
 
 static int
-upstreams_open(struct serve *serve)
-{
-    struct upstream_config playready = serve->config->playready;
-    struct upstream_config widevine = serve->config->widevine;
-    struct server *server = &serve->server;
-    int err = 0;
-    playready.timeout_ms = widevine.timeout_ms =
-        (unsigned) serve->config->upstream_timeout_ms;
-    if (playready.url != NULL)
-        err = upstream_new(serve->base, &playready,
-                           &server->upstreams[LICENSE_PLAYREADY]);
-    if (err != 0 || widevine.url == NULL)
-        return err;
-    if (serve->config->widevine_key == NULL) {
-        log_error("main: --widevine-url needs --widevine-key and "
-                  "--widevine-signer");
-        return ERR_INVALID;
-    }
-    err = widevine_signer_read(serve->config->widevine_key,
-                               serve->config->widevine_signer, &server->signer);
-    return err != 0 ? err
-                    : upstream_new(serve->base, &widevine,
-                                   &server->upstreams[LICENSE_WIDEVINE]);
-}
-
-static int
 run(struct serve *serve)
 {
     const struct config *config = serve->config;
     struct server *server = &serve->server;
     unsigned char key[AUDIT_KEY_SIZE];
+    char mark[AUDIT_VIEWER_LEN + 1] = "";
     int err = services_read(config->services, &server->services);
     if (err == 0)
         err = client_open(serve);
@@ -418,14 +429,16 @@ run(struct serve *serve)
     if (err == 0)
         err = audit_key_read(config->audit_key, key);
     if (err == 0)
+        audit_key_mark(key, mark);
+    if (err == 0)
         err = audit_open(config->audit, key, &server->audit);
     explicit_bzero(key, sizeof key);
     if (err == 0)
-        err = upstreams_open(serve);
-    if (err == 0 && config->fairplay.plugin != NULL)
-        err = fairplay_new(&config->fairplay, &server->fairplay);
+        err = vendors_new(serve->base, &config->vendors, &server->vendors);
     if (err == 0)
         err = stores_open(serve);
+    if (err == 0)
+        err = audit_key_agree(serve, mark);
     return err == 0 ? loop_serve(serve) : 1;
 }
 
@@ -447,19 +460,21 @@ serve_main(int argc, char **argv)
     server->lease_s = (uint64_t) config.lease_ms / 1000;
     const int status = serve->base != NULL ? run(serve) : 1;
     workers_free(server->tasks.workers);
-    for (unsigned i = 0; i < LICENSE_SYSTEM_COUNT; i++)
-        upstream_free(server->upstreams[i]);
     for (unsigned i = 0; i < serve->store_count; i++)
         store_close(serve->stores[i]);
     masters_close(serve->masters, CONNECTIONS_MAX);
-    fairplay_free(server->fairplay);
     audit_close(server->audit);
     services_free(server->services);
     callbacks_free(serve->callbacks);
     http_client_free(serve->client);
+    vendors_free(server->vendors);
     http_tls_free(serve->tls);
-    if (serve->base != NULL)
+    if (serve->base != NULL) {
+        /* a connection whose last word is put off lives, with what it holds,
+         * until that was said */
+        event_base_loop(serve->base, EVLOOP_NONBLOCK);
         event_base_free(serve->base);
+    }
     explicit_bzero(serve, sizeof *serve);
     free(serve);
     return status;

@@ -18,10 +18,8 @@
 #include "platform/tasks.h"
 #include "programs/mlic/audit.h"
 #include "programs/mlic/license.h"
-#include "programs/mlic/license_fairplay.h"
-#include "programs/mlic/license_widevine.h"
 #include "programs/mlic/services.h"
-#include "programs/mlic/upstream.h"
+#include "programs/mlic/vendors.h"
 
 #define SERVER_BODY_SIZE_MAX (4u << 20)
 
@@ -60,9 +58,7 @@ struct server {
     struct audit *audit;
     char packager_key[KEY_SIZE]; /* empty: packagers get nothing */
     uint64_t lease_s;
-    struct fairplay *fairplay; /* NULL: not offered */
-    struct widevine_signer signer;
-    struct upstream *upstreams[LICENSE_SYSTEM_COUNT]; /* NULL: not offered */
+    struct vendors *vendors;
     uint64_t decisions[LICENSE_SYSTEM_COUNT][REFUSAL_COUNT];
     uint64_t metrics[SERVER_METRIC_COUNT];
 };

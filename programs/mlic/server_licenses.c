@@ -90,7 +90,7 @@ license_forward(struct license_task *license, struct bytes question)
 {
     struct server *server = server_of(&license->asker.task);
     const enum license_system_id id = license->request.system;
-    upstream_ask(server->upstreams[id], license->asker.task.request,
+    upstream_ask(license->vendors->upstreams[id], license->asker.task.request,
                  systems[id], system_names[id], question,
                  &server->metrics[SERVER_METRIC_UPSTREAM_FAILURES]);
 }
@@ -140,6 +140,7 @@ license_wipe(struct task *task)
         explicit_bzero(license->keys,
                        license->request.kid_count * sizeof *license->keys);
     free(license->keys);
+    vendors_release(license->vendors);
 }
 
 /* False: the request is answered. */
@@ -156,8 +157,8 @@ request_read(struct license_task *license)
             ? bytes_of_text(http_request_segment(request, 0))
             : http_request_body(request);
     license->request.body = body;
-    license->request.fairplay = server->fairplay;
-    license->request.signer = &server->signer;
+    license->request.fairplay = license->vendors->fairplay;
+    license->request.signer = &license->vendors->signer;
     const int err = systems[system]->read(body, &license->request, &reason);
     if (err == 0)
         return true;
@@ -205,6 +206,7 @@ license_ask(struct server *server, struct http_request *request,
     if (license == NULL)
         return;
     license->asker.task.fini = license_wipe;
+    license->vendors = vendors_hold(server->vendors);
     license->asker.system = system;
     license->asker.ready = license_ready;
     asker_start(&license->asker);
@@ -214,6 +216,7 @@ void
 license_post(struct http_request *request, void *context)
 {
     struct server *server = context;
+    const struct vendors *vendors = server->vendors;
     const char *name = http_request_segment(request, 0);
     unsigned system = 0;
     while (system_names[system] != NULL
@@ -221,9 +224,9 @@ license_post(struct http_request *request, void *context)
         system++;
     if (system_names[system] == NULL || systems[system] == NULL
         || system == LICENSE_IDENTITY
-        || (system == LICENSE_FAIRPLAY && server->fairplay == NULL)
+        || (system == LICENSE_FAIRPLAY && vendors->fairplay == NULL)
         || (systems[system]->upstream_type != NULL
-            && server->upstreams[system] == NULL)) {
+            && vendors->upstreams[system] == NULL)) {
         http_reply_error(request, ERR_NOT_FOUND,
                          "there are no licenses of \"%.32s\" here", name);
         return;

@@ -54,6 +54,7 @@ void asker_refuse(struct asker_task *asker, enum refusal refusal,
 
 struct license_task {
     struct asker_task asker;
+    struct vendors *vendors; /* held, of when it was asked */
     struct license_request request;
     struct license_key *keys; /* one for each that is asked for */
 };

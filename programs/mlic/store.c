@@ -43,6 +43,11 @@ static const char *const migrations[] = {
     " ends BIGINT NOT NULL,"
     " PRIMARY KEY(entitlement, kid));"
     "CREATE INDEX used_ends ON used(ends)",
+
+    /* one row: which audit key viewers are hashed with */
+    "CREATE TABLE viewers_key("
+    " id BIGINT PRIMARY KEY NOT NULL," /* 0 */
+    " mark CTEXT NOT NULL)",
 };
 
 int

@@ -17,6 +17,7 @@ struct upstream {
     struct upstream_config config;
     struct http_client *client;
     struct http_tls *tls;
+    unsigned asked; /* how often, now */
 };
 
 /* Keys are in what is asked. */
@@ -93,7 +94,14 @@ upstream_free(struct upstream *upstream)
     free(upstream);
 }
 
+bool
+upstream_is_asked(const struct upstream *upstream)
+{
+    return upstream->asked > 0;
+}
+
 struct asking {
+    struct upstream *upstream;
     struct http_request *request;
     struct http_fetch *fetch;
     const struct license_system *system;
@@ -106,6 +114,7 @@ asking_forsaken(void *context)
 {
     struct asking *asking = context;
     http_fetch_cancel(asking->fetch);
+    asking->upstream->asked--;
     free(asking);
 }
 
@@ -153,6 +162,7 @@ asking_answered(const struct http_response *response, void *context)
              : response->err == ERR_LIMIT ? "answered too much"
                                           : "cannot be reached");
     }
+    asking->upstream->asked--;
     free(asking);
 }
 
@@ -167,7 +177,8 @@ upstream_ask(struct upstream *upstream, struct http_request *request,
         http_reply_error(request, ERR_MEMORY, NULL);
         return;
     }
-    *asking = (struct asking){.request = request,
+    *asking = (struct asking){.upstream = upstream,
+                              .request = request,
                               .system = system,
                               .name = name,
                               .failures = failures};
@@ -187,5 +198,6 @@ upstream_ask(struct upstream *upstream, struct http_request *request,
         free(asking);
         return;
     }
+    upstream->asked++;
     http_request_on_close(request, asking_forsaken, asking);
 }

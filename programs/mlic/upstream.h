@@ -24,8 +24,10 @@ struct upstream_config {
  * key_file_read. */
 int upstream_new(struct event_base *base, const struct upstream_config *config,
                  struct upstream **out);
-/* After the server whose requests wait. NULL is fine. */
+/* When it is not asked any more. NULL is fine. */
 void upstream_free(struct upstream *upstream);
+
+bool upstream_is_asked(const struct upstream *upstream); /* now */
 
 /* Answers the request with what the service makes of `question`, which is not
  * kept; else with 502 or 504 and the reason, and counts *failures. `name` is the

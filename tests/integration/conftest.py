@@ -55,6 +55,15 @@ def vodst(*arguments, timeout=120, **options):
                           timeout=timeout, **options)
 
 
+def widevine_data(*boxes):
+    """What another's reader of Protocol Buffers sees in Widevine's PSSH boxes,
+    in base64."""
+    done = subprocess.run(
+        ["node", ROOT / "tests" / "players" / "widevine.mjs", *boxes],
+        stdout=subprocess.PIPE, text=True, check=True, timeout=20)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def process_end(process):
     """Asks it to end, which takes it a moment; killed, it is a failure."""
     if process.poll() is not None:

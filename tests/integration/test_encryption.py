@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from browser import PLAYER_LOCATIONS
+from conftest import widevine_data
 from nginx_instance import NginxInstance, wait_for
 from ports import free_port
 from test_package import INGEST, make_film, run, storage_http
@@ -27,6 +28,7 @@ VIDEO_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e100"
 AUDIO_KEY = "1f1e2d3c4b5a69788796a5b4c3d2e100"
 VIDEO_KID = "00112233445566778899aabbccddeeff"
 AUDIO_KID = "10112233445566778899aabbccddeeff"
+WIDEVINE = bytes.fromhex("edef8ba979d64acea3c827dcd51d21ed")
 KEYS = f"""# of the film alone
 film video {VIDEO_KID} {VIDEO_KEY}
 film audio {AUDIO_KID} {AUDIO_KEY}
@@ -287,6 +289,16 @@ def test_playlists_name_the_keys(node, scheme, method):
         assert (f"skd://{kid}" in text) == (scheme == "cbcs")
     master = node.get(f"/local/{scheme}/film/1/master.m3u8").text
     assert master.count("#EXT-X-SESSION-KEY") == 2 * len(keys)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_protobuf_reads_widevine_s_data_in_init_segments(node, scheme):
+    for track, kid in (("v0", VIDEO_KID), ("a0", AUDIO_KID)):
+        init = node.get(f"/local/{scheme}/film/1/{track}/init.mp4").content
+        at = init.index(b"pssh" + bytes(4) + WIDEVINE) - 4
+        box = init[at:at + int.from_bytes(init[at:at + 4], "big")]
+        assert widevine_data(base64.b64encode(box)) == [{
+            "key_ids": [kid], "protection_scheme": scheme}]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

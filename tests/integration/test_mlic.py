@@ -90,8 +90,9 @@ class Mlic:
                  self.database,
                  *([] if "--master-keys" in options
                    else ["--master-keys", folder / "masters"]), "--services", folder / "services", "--audit", self.audit,
-                 "--audit-key", folder / "audit.key", "--packager-key",
-                 folder / "packager.key", *options],
+                 *([] if "--audit-key" in options
+                   else ["--audit-key", folder / "audit.key"]),
+                 "--packager-key", folder / "packager.key", *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             port = wait_until(self.port, 10, "mlic")
@@ -885,6 +886,36 @@ def test_42_it_goes_on_behind_what_is_there(start):
                                                            "refused"))
     with pytest.raises(AssertionError, match="was changed"):
         start(folder=mlic.folder)
+
+
+def test_43_all_servers_of_a_database_have_one_audit_key(start, database,
+                                                         tmp_path):
+    def begin(name, *options, key=AUDIT_KEY):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "keys").mkdir(exist_ok=True)
+        (folder / "keys" / "audit.key").write_text(key.hex() + "\n")
+        (folder / "keys" / "audit.key").chmod(0o600)
+        return start(*options, "--audit-key", folder / "keys" / "audit.key",
+                     folder=folder, database=where)
+    where = database or tmp_path / "shared.db"
+    other = bytes(range(1, 33))
+    one, two = begin("one"), begin("two")
+    with pytest.raises(AssertionError, match="refuse .*three/keys/audit.key "
+                       r"\(the database is of another audit key.*"
+                       "--new-audit-key"):
+        begin("three", key=other)
+    assert one.stop() == two.stop() == 0
+    # all are stopped, their audits moved away: a new key
+    for mlic in one, two:
+        mlic.audit.rename(mlic.folder / "audit.old")
+    one = begin("one", "--new-audit-key", key=other)
+    assert "leave --new-audit-key out" in one.log()
+    two = begin("two", key=other)
+    kid, _ = one.keys()["SD"]
+    assert given(two.license([kid], entitle()))
+    with pytest.raises(AssertionError, match="another audit key"):
+        begin("three")
 
 
 # ---- its configuration ------------------------------------------------------

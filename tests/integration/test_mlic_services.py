@@ -665,6 +665,64 @@ def test_32_who_leaves_at_any_time_is_forgotten(begin, service, database,
     assert mlic.stop() == 0, mlic.log()
 
 
+def test_33_it_may_be_stopped_at_any_time(begin, service, certificate,
+                                          database, tmp_path):  # noqa: F811
+    """With questions to the database and to services under way, and keys and
+    licenses that are waited for."""
+    path = tmp_path / "callback.key"
+    path.write_text(CALLBACK_SECRET.hex() + "\n")
+    path.chmod(0o600)
+    rng = random.Random(49)
+    service.jwks = lambda *_: (time.sleep(rng.random() / 20), jwks(0, 1))[1]
+    service.say = lambda _: (time.sleep(rng.random() / 10),
+                             {"allow": True})[1]
+    ca = certificate / "certificate"
+    for _ in range(8):
+        mlic = begin("--ca-file", ca, "--widevine-url", service.url,
+                     "--widevine-ca", ca, "--widevine-signer", "s",
+                     "--widevine-key", widevine_key(tmp_path),
+                     database=database, jwks_url=service.url, jwks_pause_s=1,
+                     jwks_refresh_s=1, callback=callback_of(service),
+                     wait=False)
+        threads = [threading.Thread(target=ask_on, args=(mlic, n, rng))
+                   for n in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(rng.random() / 2)
+        if rng.random() < 0.3:
+            mlic.process.send_signal(signal.SIGHUP)
+        assert mlic.stop() == 0, mlic.log()
+        for thread in threads:
+            thread.join()
+
+
+def widevine_key(folder):
+    path = folder / "widevine.key"
+    path.write_text(f"{bytes(32).hex()}:{bytes(16).hex()}\n")
+    path.chmod(0o600)
+    return path
+
+
+def ask_on(mlic, number, rng):
+    """Until nobody answers; some leave before."""
+    kid = mlic.kids["SD"]
+    data = bytes([0x12, 16]) + kid
+    challenge = bytes([8, 1, 0x12, 24, 0x12, 22, 10, 20, 10, 18]) + data
+    while mlic.process.poll() is None:
+        timeout = rng.choice([5, rng.random() / 10 + 0.001])
+        token = signed(rng.randrange(3), sub=f"viewer-{number}", play="p")
+        try:
+            if number % 2:
+                requests.post(mlic.url + "/v1/licenses/widevine",
+                              data=challenge, timeout=timeout,
+                              headers={"Authorization": f"Bearer {token}"})
+            else:
+                requests.get(f"{mlic.url}/v1/keys/{kid.hex()}",
+                             timeout=timeout, params={"entitlement": token})
+        except requests.exceptions.RequestException:
+            pass
+
+
 # ---- limits of its own ------------------------------------------------------
 
 def key_of(mlic, entitlement, track="SD"):

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import subprocess
+import threading
 import time
 import uuid
 from xml.etree import ElementTree
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 import license_stand_ins
-from conftest import BUILD, ROOT
+from conftest import BUILD, ROOT, wait_until, widevine_data
 from test_mlic import (CPIX, PLAYREADY, WIDEVINE, Mlic, document, entitle,
                        reason)
 
@@ -418,3 +419,82 @@ def test_13_shaka_reads_the_boxes_that_packagers_get(start):
                     for kid in read["kids"]] == [system.get("kid")]
             seen.append(system.get("kid"))
     assert sorted(seen) == sorted(kids.values())
+
+
+@pytest.mark.parametrize("scheme", ("cenc", "cbcs"))
+def test_14_protobuf_reads_widevine_s_data_that_packagers_get(start, scheme):
+    mlic = start()
+    kids = {track: str(uuid.uuid4()) for track in ("SD", "UHD", "AUDIO")}
+    answer = mlic.cpix(document("film/v1", scheme, kids))
+    systems = list(ElementTree.fromstring(answer.content).iter(
+        CPIX + "DRMSystem"))
+    assert len(systems) == 3
+    for system in systems:
+        assert widevine_data(system.find(CPIX + "PSSH").text) == [{
+            "key_ids": [system.get("kid").replace("-", "")],
+            "protection_scheme": scheme}]
+
+
+# ---- read again -------------------------------------------------------------
+
+def test_15_secrets_are_read_again_and_requests_keep_theirs(start, upstream,
+                                                            tmp_path):
+    mlic = start(*playready(upstream, "--upstream-timeout", "10s"))
+    kid, _ = mlic.keys()["SD"]
+    path, slow = tmp_path / "back-end.key", threading.Event()
+
+    def said():
+        answer = ask(mlic, "playready", challenge([kid]), entitle())
+        return answer.status_code, upstream.asked[-1][0]["Authorization"]
+
+    def hold(body):
+        slow.wait(10)
+        return license_stand_ins.playready_back_end(body)
+    upstream.answer, answers = hold, []
+    waiter = threading.Thread(target=lambda: answers.append(said()[0]))
+    waiter.start()
+    wait_until(lambda: upstream.asked, 5, "the question")
+    path.write_text("another-key-0123456789\n")
+    mlic.reload()
+    upstream.answer = license_stand_ins.playready_back_end
+    assert said() == (200, "Bearer another-key-0123456789")
+    time.sleep(1.5)  # what is held is not swept
+    slow.set()
+    waiter.join()
+    assert answers == [200]
+    # all or nothing
+    path.write_text("too short\n")
+    mlic.private("packager.key", "another-packager-key\n")
+    mlic.reload()
+    assert mlic.metric("mlic_reloads_refused_total") == 1
+    assert "back-end.key" in mlic.log()
+    assert said() == (200, "Bearer another-key-0123456789")
+    assert mlic.keys()
+    assert mlic.stop() == 0, mlic.log()
+
+
+def test_16_a_signer_that_was_changed_signs_after_a_reload(start, upstream):
+    mlic = start(*widevine(upstream, bytes(32)))
+    kid, _ = mlic.keys()["SD"]
+    body = widevine_challenge([kid])
+    assert ask(mlic, "widevine", body, entitle()).status_code == 502
+    widevine(upstream)
+    mlic.reload()
+    assert ask(mlic, "widevine", body, entitle()).status_code == 200
+
+
+def test_17_fairplay_s_ask_is_read_again(fairplay, tmp_path):
+    mlic, certificate = fairplay
+    kid, _ = mlic.keys(scheme="cbcs")["SD"]
+    whole = spc(certificate, kid.hex().encode())
+    path = tmp_path / "fps" / "ask"
+    path.write_text(bytes(16).hex() + "\n")
+    mlic.reload()
+    answer = ask(mlic, "fairplay", whole, entitle())
+    assert "not whole" in answer.json()["detail"]
+    path.write_text("none\n")
+    mlic.reload()
+    assert mlic.metric("mlic_reloads_refused_total") == 1
+    path.write_text(ASK.hex() + "\n")
+    mlic.reload()
+    assert ask(mlic, "fairplay", whole, entitle()).status_code == 200
