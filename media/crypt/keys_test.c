@@ -274,10 +274,10 @@ each_key_has_a_set_of_its_own(void **state)
             {.name = "v0"}, {.name = "v1"}, {.name = "v10"}, {.name = "a0"}}};
     static const uint8_t kids[3][CRYPT_KEY_SIZE] = {{1}, {2}, {3}};
     const struct crypt_track tracks[4] = {
-        {CRYPT_CENC, kids, 1, 0, NULL, NULL, NULL, 0},
-        {CRYPT_CENC, kids, 1, 0, NULL, NULL, NULL, 0},
-        {CRYPT_CENC, kids + 1, 1, 0, NULL, NULL, NULL, 0},
-        {CRYPT_CENC, kids + 2, 1, 0, NULL, NULL, NULL, 0}};
+        {CRYPT_CENC, kids, 1, 0, NULL, NULL, NULL, NULL, 0},
+        {CRYPT_CENC, kids, 1, 0, NULL, NULL, NULL, NULL, 0},
+        {CRYPT_CENC, kids + 1, 1, 0, NULL, NULL, NULL, NULL, 0},
+        {CRYPT_CENC, kids + 2, 1, 0, NULL, NULL, NULL, NULL, 0}};
     struct buffer out;
     const char *at = "";
     buffer_init(&out, 8192);

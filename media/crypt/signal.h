@@ -28,6 +28,12 @@ enum crypt_part {
 };
 #define CRYPT_PART_COUNT 4
 
+/* What else a PlayReady header says: DS_ID is a service's domain, in base64. Empty:
+ * not told. */
+struct crypt_playready {
+    struct bytes la_url, lui_url, ds_id;
+};
+
 struct crypt_signals { /* of one key; empty: not given */
     struct bytes parts[CRYPT_SYSTEM_COUNT][CRYPT_PART_COUNT];
 };
@@ -44,6 +50,7 @@ struct crypt_track {
     const struct bytes *uris; /* where the kids' keys are to be had as they are,
                                * for players of HLS without a license system,
                                * which are told of none then; or NULL */
+    const struct crypt_playready *playready; /* NULL: nothing */
     /* What a box of ClearKey names instead of the kids: hls.js asks for the keys
      * of the first box that it meets, be it the sound's, and no others. */
     const uint8_t (*film_kids)[CRYPT_KEY_SIZE];
@@ -61,6 +68,7 @@ struct crypt_systems {
     bool has_widevine, has_playready, has_clearkey;
     bool has_fairplay;         /* HLS with cbcs only; skd://<kid> */
     struct bytes clearkey_url; /* of the licences, for DASH; empty: none */
+    struct crypt_playready playready;
 };
 
 /* "edef8ba9-..." */

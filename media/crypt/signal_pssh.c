@@ -4,6 +4,7 @@
 #include "media/crypt/signal_private.h"
 
 #include "core/err.h"
+#include "media/markup.h"
 
 #include <openssl/evp.h>
 
@@ -101,6 +102,16 @@ guid_append(const uint8_t *kid, struct buffer *out)
     signal_base64_append(bytes_of(guid, sizeof guid), out);
 }
 
+static void
+playready_element_write(const char *name, struct bytes text, struct buffer *out)
+{
+    if (text.len == 0)
+        return;
+    buffer_printf(out, "<%s>", name);
+    markup_append(out, text);
+    buffer_printf(out, "</%s>", name);
+}
+
 /* The PlayReady object: one record, the header, in UTF-16. */
 static void
 playready_object_write(const struct crypt_track *track, struct buffer *out)
@@ -117,7 +128,13 @@ playready_object_write(const struct crypt_track *track, struct buffer *out)
         guid_append(track->kids[i], &text);
         buffer_append_text(&text, "\"></KID>");
     }
-    buffer_append_text(&text, "</KIDS></PROTECTINFO></DATA></WRMHEADER>");
+    buffer_append_text(&text, "</KIDS></PROTECTINFO>");
+    if (track->playready != NULL) {
+        playready_element_write("LA_URL", track->playready->la_url, &text);
+        playready_element_write("LUI_URL", track->playready->lui_url, &text);
+        playready_element_write("DS_ID", track->playready->ds_id, &text);
+    }
+    buffer_append_text(&text, "</DATA></WRMHEADER>");
     buffer_append_le32(out, (uint32_t) (10 + 2 * text.len));
     buffer_append_le16(out, 1);
     buffer_append_le16(out, 1);

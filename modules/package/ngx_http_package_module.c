@@ -33,7 +33,9 @@
  *   package_keys file;         see media/crypt/keys.h; read with the
  *                              configuration
  *   package_drm name ...;      which players are told of the keys: widevine,
- *                              playready, fairplay, clearkey[=licence URL]
+ *                              playready[=licence URL], fairplay,
+ *                              clearkey[=licence URL]; playready-ui=URL and
+ *                              playready-service=DS_ID are more of its header
  *   package_clear_lead n;      segments at the start that are not encrypted; 0
  *   package_key_period n;      segments until the key changes; 0: it never does
  *   package_key_server /prefix/ [valid=1h];

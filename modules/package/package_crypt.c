@@ -225,6 +225,7 @@ package_track_tell(ngx_http_request_t *r, const ngx_http_package_ctx_t *ctx,
         .period_count = (uint32_t) count,
         .period_segments = (uint32_t) conf->key_period,
         .signals = signals,
+        .playready = &package_systems(r)->playready,
     };
     return 0;
 }
@@ -243,6 +244,7 @@ package_fragment_boxes(ngx_http_request_t *r, ngx_http_package_ctx_t *ctx,
         .kids = &key->key->kid,
         .period_count = 1,
         .signals = &key->signals,
+        .playready = &package_systems(r)->playready,
     };
     struct buffer boxes;
     u_char *copy;

@@ -191,10 +191,25 @@ package_key_server_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 /* ---- which players are told ---- */
 
+#define DRM_VALUE_LEN_MAX 1024 /* a PlayReady object has 15 kB at the most */
+
+/* What follows "NAME=". */
+static bool
+drm_value_take(struct bytes word, const char *name, struct bytes *out)
+{
+    const size_t len = ngx_strlen(name);
+
+    if (word.len <= len || word.len - len > DRM_VALUE_LEN_MAX
+        || ngx_memcmp(word.ptr, name, len) != 0) {
+        return false;
+    }
+    *out = bytes_of(word.ptr + len, word.len - len);
+    return true;
+}
+
 char *
 package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    static const struct bytes clearkey = {(const uint8_t *) "clearkey=", 9};
     ngx_http_package_loc_conf_t *plcf = conf;
     ngx_str_t *value = cf->args->elts;
 
@@ -210,17 +225,21 @@ package_drm_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (bytes_equal(name, BYTES_LITERAL("widevine"))) {
             plcf->systems->has_widevine = true;
-        } else if (bytes_equal(name, BYTES_LITERAL("playready"))) {
+        } else if (bytes_equal(name, BYTES_LITERAL("playready"))
+                   || drm_value_take(
+                       name, "playready=", &plcf->systems->playready.la_url)) {
             plcf->systems->has_playready = true;
+        } else if (drm_value_take(
+                       name, "playready-ui=", &plcf->systems->playready.lui_url)
+                   || drm_value_take(name, "playready-service=",
+                                     &plcf->systems->playready.ds_id)) {
+            continue;
         } else if (bytes_equal(name, BYTES_LITERAL("fairplay"))) {
             plcf->systems->has_fairplay = true;
-        } else if (bytes_equal(name, BYTES_LITERAL("clearkey"))) {
+        } else if (bytes_equal(name, BYTES_LITERAL("clearkey"))
+                   || drm_value_take(
+                       name, "clearkey=", &plcf->systems->clearkey_url)) {
             plcf->systems->has_clearkey = true;
-        } else if (name.len > clearkey.len
-                   && bytes_equal(bytes_of(name.ptr, clearkey.len), clearkey)) {
-            plcf->systems->has_clearkey = true;
-            plcf->systems->clearkey_url =
-                bytes_of(name.ptr + clearkey.len, name.len - clearkey.len);
         } else {
             return "has an unknown name";
         }

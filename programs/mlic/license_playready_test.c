@@ -110,42 +110,73 @@ what_is_no_challenge_is_refused(void **state)
     }
 }
 
-/* The header that the platform writes, byte for byte as the example but for its
- * addresses, which it has not, and white space. */
+/* The headers of the published pages, in the canonical form that the specification
+ * wants: without the white space of the pages. */
+#define ONE "<KID ALGID=\"AESCTR\" VALUE=\"" KID_1 "\"></KID>"
+#define PUBLISHED(kids, rest)                                               \
+    "<WRMHEADER xmlns=\"" NS "PlayReadyHeader\" version=\"4.3.0.0\"><DATA>" \
+    "<PROTECTINFO><KIDS>" kids "</KIDS></PROTECTINFO>" rest "</DATA>"       \
+    "</WRMHEADER>"
+#define LA_URL "<LA_URL>http://rm.contoso.com/rightsmanager.asmx</LA_URL>"
+
 static void
-our_object_is_as_published(void **state)
+our_objects_are_as_published(void **state)
 {
-    static const char expected[] =
-        "<WRMHEADER xmlns=\"" NS "PlayReadyHeader\" version=\"4.3.0.0\"><DATA>"
-        "<PROTECTINFO><KIDS><KID ALGID=\"AESCTR\" VALUE=\"" KID_1
-        "\"></KID><KID ALGID=\"AESCTR\" VALUE=\"" KID_2
-        "\"></KID></KIDS></PROTECTINFO></DATA></WRMHEADER>";
     static const uint8_t kids[2][CRYPT_KEY_SIZE] = {
         {0x33, 0x4b, 0x5d, 0x3d, 0x44, 0xf5, 0x4f, 0x56, 0xa4, 0x10, 0xe0, 0x7c,
          0xaa, 0xa7, 0x16, 0x0e},
         {0xa0, 0x43, 0xe8, 0xb6, 0x0d, 0xa5, 0x4c, 0xec, 0xb1, 0x0c, 0xfb, 0x4c,
          0x44, 0xd9, 0xa1, 0xc8}};
-    const struct crypt_track track = {
-        .scheme = CRYPT_CENC, .kids = kids, .period_count = 2};
-    struct buffer box;
-    buffer_init(&box, 4096);
-    crypt_part_write(&track, CRYPT_SYSTEM_PLAYREADY, CRYPT_PART_PSSH, &box);
-    assert_int_equal(box.err, 0);
-    const struct bytes object = bytes_of(box.ptr + 32, box.len - 32);
-    assert_int_equal(object.len, 10 + 2 * (sizeof expected - 1));
-    for (size_t i = 0; i < sizeof expected - 1; i++) {
-        assert_int_equal(object.ptr[10 + 2 * i], expected[i]);
-        assert_int_equal(object.ptr[11 + 2 * i], 0);
+    const struct bytes la_url =
+        BYTES_LITERAL("http://rm.contoso.com/rightsmanager.asmx");
+    const struct crypt_playready
+        none = {0},
+        service = {la_url, {0}, BYTES_LITERAL("AH+03juKbUGbHl1V/QIwRA==")},
+        page = {la_url, BYTES_LITERAL("http://www.contoso.com/pay/"), {0}},
+        hostile = {BYTES_LITERAL("http://a/?b&<c>"), {0}, {0}};
+    const struct {
+        uint32_t kid_count;
+        const struct crypt_playready *playready;
+        const char *expected;
+    } cases[] = {
+        {2, &service,
+         PUBLISHED(ONE "<KID ALGID=\"AESCTR\" VALUE=\"" KID_2 "\"></KID>",
+                   LA_URL "<DS_ID>AH+03juKbUGbHl1V/QIwRA==</DS_ID>")},
+        {1, &page,
+         PUBLISHED(ONE, LA_URL "<LUI_URL>http://www.contoso.com/pay/"
+                               "</LUI_URL>")},
+        {1, &none, PUBLISHED(ONE, "")},
+        {1, NULL, PUBLISHED(ONE, "")},
+        {1, &hostile,
+         PUBLISHED(ONE, "<LA_URL>http://a/?b&amp;&lt;c&gt;</LA_URL>")},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        const struct crypt_track track = {.scheme = CRYPT_CENC,
+                                          .kids = kids,
+                                          .period_count = cases[n].kid_count,
+                                          .playready = cases[n].playready};
+        const size_t size = strlen(cases[n].expected);
+        struct buffer box;
+        buffer_init(&box, 4096);
+        crypt_part_write(&track, CRYPT_SYSTEM_PLAYREADY, CRYPT_PART_PSSH, &box);
+        assert_int_equal(box.err, 0);
+        const struct bytes object = bytes_of(box.ptr + 32, box.len - 32);
+        assert_int_equal(object.len, 10 + 2 * size);
+        for (size_t i = 0; i < size; i++) {
+            assert_int_equal(object.ptr[10 + 2 * i], cases[n].expected[i]);
+            assert_int_equal(object.ptr[11 + 2 * i], 0);
+        }
+        memset(&request, 0, sizeof request);
+        assert_int_equal(playready_object_read(object, &request, &reason), 0);
+        assert_int_equal(request.kid_count, cases[n].kid_count);
+        assert_memory_equal(request.kids, kids,
+                            cases[n].kid_count * sizeof *kids);
+        for (size_t len = 0; len < object.len; len++)
+            assert_int_equal(playready_object_read(bytes_of(object.ptr, len),
+                                                   &request, &reason),
+                             ERR_INVALID);
+        buffer_fini(&box);
     }
-    memset(&request, 0, sizeof request);
-    assert_int_equal(playready_object_read(object, &request, &reason), 0);
-    assert_int_equal(request.kid_count, 2);
-    assert_memory_equal(request.kids, kids, sizeof kids);
-    for (size_t len = 0; len < object.len; len++)
-        assert_int_equal(
-            playready_object_read(bytes_of(object.ptr, len), &request, &reason),
-            ERR_INVALID);
-    buffer_fini(&box);
 }
 
 static void
@@ -214,7 +245,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kids_of_all_versions_are_found),
         cmocka_unit_test(what_is_no_challenge_is_refused),
-        cmocka_unit_test(our_object_is_as_published),
+        cmocka_unit_test(our_objects_are_as_published),
         cmocka_unit_test(checksums_of_the_key_seed_are_as_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,14 @@ def node_http(port, root, storage_port):
             package_encryption $1;
             package_drm clearkey=/license;
         }}
+        location ~ ^/header/([a-z]+)/(.*)$ {{
+            package $2;
+            package_root {root};
+            package_encryption $1;
+            package_drm playready=https://rights.example/?a&b
+                        playready-ui=https://pay.example/
+                        playready-service=AH+03juKbUGbHl1V/QIwRA==;
+        }}
         location ~ ^/started/([a-z]+)/(.*)$ {{
             package $2;
             package_root {root};
@@ -289,6 +297,22 @@ def test_playlists_name_the_keys(node, scheme, method):
         assert (f"skd://{kid}" in text) == (scheme == "cbcs")
     master = node.get(f"/local/{scheme}/film/1/master.m3u8").text
     assert master.count("#EXT-X-SESSION-KEY") == 2 * len(keys)
+
+
+def test_a_playready_header_says_where_licenses_are(node):
+    said = ("</PROTECTINFO><LA_URL>https://rights.example/?a&amp;b</LA_URL>"
+            "<LUI_URL>https://pay.example/</LUI_URL>"
+            "<DS_ID>AH+03juKbUGbHl1V/QIwRA==</DS_ID></DATA></WRMHEADER>")
+    init = node.get("/header/cenc/film/1/v0/init.mp4")
+    assert init.status_code == 200 and said.encode("utf-16-le") in init.content
+    mpd = node.get("/header/cenc/film/1/manifest.mpd").text
+    boxes = [base64.b64decode(text) for text in
+             re.findall(r"pssh[^>]*>([A-Za-z0-9+/=]+)<", mpd)]
+    assert boxes and all(said.encode("utf-16-le") in box for box in boxes)
+    playlist = node.get("/header/cenc/film/1/v0/index.m3u8").text
+    objects = re.findall(r'charset=UTF-16;base64,([^"]+)"', playlist)
+    assert len(objects) == 1
+    assert said.encode("utf-16-le") in base64.b64decode(objects[0])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
